@@ -1,0 +1,173 @@
+package system
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/asynkron/protoactor-go/eventstream"
+	"github.com/rs/zerolog"
+)
+
+// ErrNoActor is the answer to a question whose addressee does not exist.
+var ErrNoActor = errors.New("no such actor")
+
+// System is one actor system. Its methods may be called from any goroutine.
+type System struct {
+	system     *actor.ActorSystem
+	dispatcher *dispatcher
+	close      sync.Once
+}
+
+// New returns a running, empty system. What the library itself logs at warning
+// level and above goes to log.
+func New(log zerolog.Logger) *System {
+	handler := zerolog.NewSlogHandler(log.Level(max(log.GetLevel(), zerolog.WarnLevel)))
+	s := &System{
+		system: actor.NewActorSystemWithConfig(actor.Configure(
+			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(handler) }),
+		)),
+		dispatcher: newDispatcher(16 * runtime.GOMAXPROCS(0)),
+	}
+	// The library's own dead-letter subscribers log whole payloads, and start a
+	// goroutine that outlives the system. A fresh stream is without them.
+	s.system.EventStream = eventstream.NewEventStream()
+	s.system.EventStream.Subscribe(s.deadLetter)
+	return s
+}
+
+// deadLetter answers what was sent to nobody: a question with a
+// DeadLetterResponse, a watch with the end of what is watched.
+func (s *System) deadLetter(event any) {
+	letter, ok := event.(*actor.DeadLetterEvent)
+	if !ok {
+		return
+	}
+	if letter.Sender != nil {
+		s.Send(letter.Sender, &actor.DeadLetterResponse{Target: letter.PID})
+	}
+	if watch, ok := letter.Message.(*actor.Watch); ok {
+		s.sendSystem(watch.Watcher, &actor.Terminated{Who: letter.PID, Why: actor.TerminatedReason_NotFound})
+	}
+}
+
+func (s *System) sendSystem(pid *actor.PID, message any) {
+	process, _ := s.system.ProcessRegistry.Get(pid)
+	process.SendSystemMessage(pid, message)
+}
+
+// Close ends the system's goroutines. Stop the actors first: Close stops none.
+// It may be called more than once.
+func (s *System) Close() {
+	s.close.Do(func() {
+		s.system.Shutdown()
+		s.dispatcher.close()
+	})
+}
+
+// Props describes an actor: produce makes its state, for the first start and
+// for each restart, and mailbox is its queue, which outlives restarts. Produce
+// must not panic. Props with a mailbox serve one actor; spawn it once at a time.
+func (s *System) Props(produce actor.Producer, mailbox *Mailbox) *actor.Props {
+	return actor.PropsFromProducer(produce,
+		actor.WithDispatcher(s.dispatcher),
+		actor.WithMailbox(func() actor.Mailbox { return mailbox }),
+	)
+}
+
+// Spawn starts a top-level actor. There should be one: a failure that reaches
+// the library's own guardian ends the process.
+func (s *System) Spawn(name string, props *actor.Props) (*actor.PID, error) {
+	pid, err := s.system.Root.SpawnNamed(props, name)
+	if err != nil {
+		return nil, fmt.Errorf("spawn actor %q: %w", name, err)
+	}
+	return pid, nil
+}
+
+// PID is the address of the actor with that path.
+func (s *System) PID(path string) *actor.PID { return s.system.NewLocalPID(path) }
+
+// Send delivers a message without waiting for anything.
+func (s *System) Send(pid *actor.PID, message any) { s.system.Root.Send(pid, message) }
+
+// Request delivers a message whose answers go to sender.
+func (s *System) Request(pid *actor.PID, message any, sender *actor.PID) {
+	s.system.Root.RequestWithCustomSender(pid, message, sender)
+}
+
+// Stop asks an actor to stop after the message that it is working on.
+func (s *System) Stop(pid *actor.PID) { s.system.Root.Stop(pid) }
+
+// Register makes p reachable by messages, under a name of its own, until
+// Unregister. Messages run on their sender's goroutine: take a lock, note, return.
+func (s *System) Register(p actor.Process) *actor.PID {
+	pid, _ := s.system.ProcessRegistry.Add(p, s.system.ProcessRegistry.NextId())
+	return pid
+}
+
+// Unregister makes a registered process unreachable. Later messages to it are dropped.
+func (s *System) Unregister(pid *actor.PID) { s.system.ProcessRegistry.Remove(pid) }
+
+// Alive says whether a message to pid would find an addressee now.
+func (s *System) Alive(pid *actor.PID) bool {
+	_, ok := s.system.ProcessRegistry.Get(pid)
+	return ok
+}
+
+// Ask sends a question and waits for its one answer, until ctx ends. It must
+// not be used by an actor to ask another that may ask it: that is a deadlock.
+func (s *System) Ask(ctx context.Context, pid *actor.PID, question any) (any, error) {
+	a := &asker{answer: make(chan any, 1)}
+	self := s.Register(a)
+	defer s.Unregister(self)
+	s.Request(pid, question, self)
+	select {
+	case answer := <-a.answer:
+		if _, dead := answer.(*actor.DeadLetterResponse); dead {
+			return nil, fmt.Errorf("ask %s: %w", pid.Id, ErrNoActor)
+		}
+		return answer, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask %s: %w", pid.Id, context.Cause(ctx))
+	}
+}
+
+// AwaitStopped asks an actor to stop and waits until it has, or ctx ends. An
+// actor that does not exist has stopped.
+func (s *System) AwaitStopped(ctx context.Context, pid *actor.PID) error {
+	a := &asker{answer: make(chan any, 1)}
+	self := s.Register(a)
+	defer s.Unregister(self)
+	s.sendSystem(pid, &actor.Watch{Watcher: self})
+	s.Stop(pid)
+	select {
+	case <-a.answer:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop %s: %w", pid.Id, context.Cause(ctx))
+	}
+}
+
+// asker is the process behind one question: the first answer counts.
+type asker struct{ answer chan any }
+
+func (a *asker) SendUserMessage(_ *actor.PID, message any) {
+	_, answer, _ := actor.UnwrapEnvelope(message)
+	a.take(answer)
+}
+
+func (a *asker) SendSystemMessage(_ *actor.PID, message any) { a.take(message) }
+
+func (a *asker) Stop(*actor.PID) {}
+
+func (a *asker) take(answer any) {
+	select {
+	case a.answer <- answer:
+	default:
+	}
+}

@@ -1,0 +1,125 @@
+package actors
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// ValidTopic says whether a topic, or a pattern, is well formed: dot-separated
+// segments, none of them empty. A malformed one matches nothing.
+func ValidTopic(topic string) bool {
+	if topic == "" {
+		return false
+	}
+	for segment := range strings.SplitSeq(topic, ".") {
+		if segment == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// subscription is one interceptor of one capsule, as the index keeps it.
+type subscription struct {
+	target      *target
+	interceptor *messages.Interceptor
+	position    int // in the capsule's manifest
+}
+
+// order is the order of a trigger's legs: priority, capsule, place in the manifest.
+func (s subscription) order(o subscription) int {
+	return cmp.Or(
+		cmp.Compare(s.interceptor.GetPriority(), o.interceptor.GetPriority()),
+		cmp.Compare(s.target.capsule, o.target.capsule),
+		cmp.Compare(s.position, o.position),
+	)
+}
+
+// topicIndex finds the subscriptions whose pattern matches a topic, by walking
+// the topic's segments down a tree: its cost depends on the depth of the topic
+// and on what matches, not on how many subscriptions there are. The zero value
+// is empty.
+type topicIndex struct{ root topicNode }
+
+type topicNode struct {
+	exact map[string]*topicNode
+	any   *topicNode // below `*`
+	here  []subscription
+}
+
+// add enters s under its pattern. A malformed pattern is left out.
+func (x *topicIndex) add(s subscription) {
+	if !ValidTopic(s.interceptor.GetEvent()) {
+		return
+	}
+	node := &x.root
+	for segment := range strings.SplitSeq(s.interceptor.GetEvent(), ".") {
+		node = node.child(segment)
+	}
+	node.here = append(node.here, s)
+}
+
+// remove takes every subscription of t under pattern out again.
+func (x *topicIndex) remove(t *target, pattern string) {
+	if ValidTopic(pattern) {
+		x.root.remove(t, strings.Split(pattern, "."))
+	}
+}
+
+// match returns what subscribes to topic, in the order of the legs.
+func (x *topicIndex) match(topic string) []subscription {
+	if !ValidTopic(topic) {
+		return nil
+	}
+	found := x.root.match(nil, topic)
+	slices.SortFunc(found, subscription.order)
+	return found
+}
+
+func (n *topicNode) child(segment string) *topicNode {
+	if segment == "*" {
+		if n.any == nil {
+			n.any = &topicNode{}
+		}
+		return n.any
+	}
+	if n.exact[segment] == nil {
+		if n.exact == nil {
+			n.exact = map[string]*topicNode{}
+		}
+		n.exact[segment] = &topicNode{}
+	}
+	return n.exact[segment]
+}
+
+// match appends to found what subscribes to rest, the segments below n.
+func (n *topicNode) match(found []subscription, rest string) []subscription {
+	segment, below, more := strings.Cut(rest, ".")
+	for _, next := range [...]*topicNode{n.exact[segment], n.any} {
+		switch {
+		case next == nil:
+		case more:
+			found = next.match(found, below)
+		default:
+			found = append(found, next.here...)
+		}
+	}
+	return found
+}
+
+// remove also cuts off branches that it leaves empty.
+func (n *topicNode) remove(t *target, pattern []string) (empty bool) {
+	if len(pattern) == 0 {
+		n.here = slices.DeleteFunc(n.here, func(s subscription) bool { return s.target == t })
+	} else if segment := pattern[0]; segment == "*" {
+		if n.any != nil && n.any.remove(t, pattern[1:]) {
+			n.any = nil
+		}
+	} else if next := n.exact[segment]; next != nil && next.remove(t, pattern[1:]) {
+		delete(n.exact, segment)
+	}
+	return len(n.here) == 0 && len(n.exact) == 0 && n.any == nil
+}

@@ -1,0 +1,318 @@
+package supervisor
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// record is the one source of what is seen from outside: each event is entered
+// once, and in that moment gets its number, changes what snapshots show, and
+// wakes whoever reads along. Its methods may be called from any goroutine, and
+// never wait for a reader.
+type record struct {
+	log  zerolog.Logger
+
+	mu       sync.Mutex
+	live     func(*messages.Capsule) // fills in the figures that are no events; nil before Serve
+	kept     []*messages.Event // the last ones, oldest first at kept[oldest]
+	oldest   int
+	capacity int
+	sequence uint64
+	changed  chan struct{} // closed at the next event
+	ended    bool          // Serve has returned: no event will come until it is called again
+
+	started    time.Time
+	stopping   bool
+	restarts   map[string]uint64 // of our own actors
+	triggers   uint64
+	open       uint64
+	capsules   map[string]*capsuleRecord
+	order      []string // capsule ids in start order
+	undecided  int
+	allDecided chan struct{} // closed once undecided is 0
+}
+
+// capsuleRecord is what the events have told of one capsule.
+type capsuleRecord struct {
+	messages *messages.Capsule // never handed out: snapshots copy it
+	ready    time.Time         // zero unless Ready
+}
+
+func newRecord(kept int, log zerolog.Logger) *record {
+	return &record{
+		log: log, capacity: kept, changed: make(chan struct{}), restarts: map[string]uint64{},
+		capsules: map[string]*capsuleRecord{}, allDecided: make(chan struct{}),
+	}
+}
+
+// enter makes a capsule known, in start order, before anything happens to it.
+func (r *record) enter(c *messages.Capsule) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.capsules[c.GetId()] != nil {
+		return
+	}
+	r.capsules[c.GetId()] = &capsuleRecord{messages: c}
+	r.order = append(r.order, c.GetId())
+	r.undecided++
+}
+
+// observe enters an event, which belongs to the record from then on.
+func (r *record) observe(e *messages.Event) {
+	now := time.Now()
+	r.mu.Lock()
+	r.sequence++
+	e.Sequence, e.At = r.sequence, timestamppb.New(now)
+	r.applyLocked(e, now)
+	if len(r.kept) < r.capacity {
+		r.kept = append(r.kept, e)
+	} else {
+		r.kept[r.oldest] = e
+		r.oldest = (r.oldest + 1) % r.capacity
+	}
+	close(r.changed)
+	r.changed = make(chan struct{})
+	r.mu.Unlock()
+	logEvent(&r.log, e)
+}
+
+// applyLocked changes what snapshots show.
+func (r *record) applyLocked(e *messages.Event, now time.Time) {
+	switch what := e.GetWhat().(type) {
+	case *messages.Event_SystemStarted:
+		return
+	case *messages.Event_SystemStopping:
+		r.stopping = true
+		return
+	case *messages.Event_ActorRestarted:
+		r.restarts[e.GetPath()]++
+		return
+	case *messages.Event_CapsuleRejected:
+		if c := r.capsules[what.CapsuleRejected.GetId()]; c != nil {
+			c.messages.LastFailure = &messages.CapsuleFailure{
+				Kind: "bad_manifest", Message: what.CapsuleRejected.GetProblem(), At: e.GetAt(),
+			}
+			r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, "", e, now)
+		}
+		return
+	}
+	c := r.capsules[capsuleID(e.GetPath())]
+	if c == nil {
+		return
+	}
+	m := c.messages
+	m.Generation = max(m.GetGeneration(), e.GetGeneration())
+	switch what := e.GetWhat().(type) {
+	case *messages.Event_CapsuleLoading:
+		m.RestartAt, m.Session = nil, ""
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_LOADING, "", e, now)
+	case *messages.Event_CapsuleStarting:
+		m.Session = what.CapsuleStarting.GetSession()
+		m.RunLoop = true
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_STARTING, "", e, now)
+	case *messages.Event_CapsuleReady:
+		m.Session = what.CapsuleReady.GetSession()
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_READY, "", e, now)
+	case *messages.Event_ReadinessTimedOut:
+		r.decideLocked(c)
+	case *messages.Event_CapsuleCrashed:
+		m.Session, m.LastFailure = "", what.CapsuleCrashed.GetFailure()
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, what.CapsuleCrashed.GetFailure().GetMessage(), e, now)
+	case *messages.Event_RestartScheduled:
+		s := what.RestartScheduled
+		m.BudgetSpent, m.RestartAt = s.GetBudgetSpent(), timestamppb.New(now.Add(s.GetDelay().AsDuration()))
+		if s.GetCause() != causeOperator {
+			m.Restarts++
+		}
+	case *messages.Event_CapsuleFailed:
+		m.LastFailure = what.CapsuleFailed.GetFailure()
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, what.CapsuleFailed.GetDecision(), e, now)
+	case *messages.Event_CapsuleStopping:
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_STOPPING, what.CapsuleStopping.GetCause(), e, now)
+	case *messages.Event_CapsuleStopped:
+		m.Session, m.RestartAt = "", nil
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_STOPPED, what.CapsuleStopped.GetCause(), e, now)
+	}
+}
+
+// moveLocked puts a capsule into a state.
+func (r *record) moveLocked(c *capsuleRecord, state messages.CapsuleState, reason string, e *messages.Event, now time.Time) {
+	c.messages.State, c.messages.Since, c.messages.Reason = state, e.GetAt(), reason
+	c.ready = time.Time{}
+	switch state {
+	case messages.CapsuleState_CAPSULE_STATE_READY:
+		c.ready = now
+		r.decideLocked(c)
+	case messages.CapsuleState_CAPSULE_STATE_FAILED, messages.CapsuleState_CAPSULE_STATE_STOPPED:
+		c.messages.RestartAt = nil
+		r.decideLocked(c)
+	}
+}
+
+// decideLocked notes that a capsule's first start has been decided.
+func (r *record) decideLocked(c *capsuleRecord) {
+	if c != nil && !c.messages.GetDecided() {
+		c.messages.Decided = true
+		r.undecided--
+	}
+	select {
+	case <-r.allDecided:
+	default:
+		if r.undecided == 0 && !r.started.IsZero() {
+			close(r.allDecided)
+		}
+	}
+}
+
+// opened and closed count triggers; full says that too many are open.
+func (r *record) openTrigger(limit uint64) (full bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open >= limit {
+		return true
+	}
+	r.open++
+	r.triggers++
+	return false
+}
+
+func (r *record) closeTrigger() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open--
+}
+
+// begin and end frame one Serve.
+func (r *record) begin(live func(*messages.Capsule)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.live = live
+	r.started, r.stopping, r.ended = time.Now(), false, false
+	r.decideLocked(nil)
+}
+
+func (r *record) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = true
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// snapshot copies what there is to see now.
+func (r *record) snapshot() *messages.Tree {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	tree := &messages.Tree{
+		At: timestamppb.New(now), Sequence: r.sequence, Stopping: r.stopping,
+		Triggers: r.triggers, OpenTriggers: r.open,
+		SystemRestarts: make(map[string]uint64, len(r.restarts)),
+		Capsules:       make([]*messages.Capsule, 0, len(r.order)),
+	}
+	if !r.started.IsZero() {
+		tree.Started = timestamppb.New(r.started)
+	}
+	for path, n := range r.restarts {
+		tree.SystemRestarts[path] = n
+	}
+	for _, id := range r.order {
+		c := r.capsules[id]
+		tree.Capsules = append(tree.Capsules, r.copyLocked(c, now))
+	}
+	return tree
+}
+
+func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
+	m := c.messages
+	out := &messages.Capsule{
+		Path: m.Path, Id: m.Id, Version: m.Version, State: m.State, Generation: m.Generation, Session: m.Session,
+		Restarts: m.Restarts, LastFailure: m.LastFailure, Since: m.Since, Interceptors: m.Interceptors,
+		RunLoop: m.RunLoop, Restart: m.Restart, Budget: m.Budget, BudgetSpent: m.BudgetSpent, Window: m.Window,
+		RestartAt: m.RestartAt, Decided: m.Decided, Reason: m.Reason,
+	}
+	if !c.ready.IsZero() {
+		out.Uptime = durationpb.New(now.Sub(c.ready))
+	}
+	if r.live != nil {
+		r.live(out)
+	}
+	return out
+}
+
+// events yields what was entered after since, then what is entered while ctx
+// lasts and Serve runs. A reader that falls behind what is kept gets an
+// EventsLost in place of what it missed.
+func (r *record) events(ctx context.Context, since uint64) iter.Seq[*messages.Event] {
+	return func(yield func(*messages.Event) bool) {
+		for {
+			batch, lost, changed := r.after(since)
+			if lost > 0 {
+				since += lost
+				if !yield(&messages.Event{
+					Sequence: since, At: timestamppb.Now(),
+					What: &messages.Event_EventsLost{EventsLost: &messages.EventsLost{Count: lost}},
+				}) {
+					return
+				}
+			}
+			for _, e := range batch {
+				since = e.GetSequence()
+				if !yield(e) {
+					return
+				}
+			}
+			if len(batch) > 0 {
+				continue
+			}
+			if changed == nil {
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// after returns the kept events after since and how many before them are gone.
+// Changed is nil where no more will come.
+func (r *record) after(since uint64) (batch []*messages.Event, lost uint64, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		changed = r.changed
+	}
+	if since >= r.sequence {
+		return nil, 0, changed
+	}
+	n := len(r.kept)
+	missing := int(min(r.sequence-since, uint64(n))) //nolint:gosec // at most n
+	if oldest := r.sequence - uint64(n); since < oldest {
+		lost = oldest - since
+	}
+	for i := n - missing; i < n; i++ {
+		batch = append(batch, r.kept[(r.oldest+i)%n])
+	}
+	return batch, lost, changed
+}
+
+// awaitStarted waits until every capsule's first start has been decided.
+func (r *record) awaitStarted(ctx context.Context) error {
+	select {
+	case <-r.allDecided:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

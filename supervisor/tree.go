@@ -1,0 +1,223 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// stopMargin is how much longer than the stop time-out a shutdown may take: an
+// interrupted guest still has to notice.
+const stopMargin = 2 * time.Second
+
+// tree is what runs during one Serve: the actors, and the host of their guests.
+type tree struct {
+	cfg      Config
+	record   *record
+	sys      *system.System
+	host     *capsulehost.Host
+	waits    *actors.Waits
+	children []*child // in start order
+	byID     map[string]*child
+	sources  []*source
+
+	mu       sync.Mutex
+	stopping bool
+	open     sync.WaitGroup // triggers from outside; added to under mu
+}
+
+// newTree prepares everything, and starts nothing.
+func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
+	host, err := capsulehost.New(ctx, capsulehost.Config{
+		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: s.home.CacheDir(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve: %w", err)
+	}
+	t := &tree{
+		cfg: s.cfg, record: s.record, host: host,
+		sys: system.New(s.cfg.Log), waits: &actors.Waits{}, byID: map[string]*child{},
+	}
+	for _, f := range s.found {
+		t.add(s, f)
+	}
+	for i, f := range s.found {
+		for _, on := range f.waitsFor {
+			t.children[on].dependents = append(t.children[on].dependents, t.children[i])
+			t.children[i].imports++
+		}
+	}
+	return t, nil
+}
+
+// add makes a child of a capsule that was found.
+func (t *tree) add(s *Supervisor, f *found) {
+	m := f.manifest
+	src := newSource(s, t.host, m)
+	t.sources = append(t.sources, src)
+	settings := s.cfg.forCapsule(m)
+	log := s.cfg.Log
+	handle := actors.NewHandle(actors.CapsuleConfig{
+		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
+		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
+		Load:                 src.load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
+		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
+		System: t.sys, Registry: t.sys.PID(registryPath), Router: t.sys.PID(routerPath), Waits: t.waits,
+		Observe: t.record.observe, Lines: src, Config: src.configuration, Log: log,
+	})
+	c := &child{
+		id: m.ID(), handle: handle, reload: src.readAgain, interceptors: f.interceptors,
+		readyTimeout: s.cfg.ReadyTimeout, stopTimeout: settings.stopTimeout,
+		restarts: restarts{policy: settings.restart},
+	}
+	t.children, t.byID[c.id] = append(t.children, c), c
+}
+
+// run starts the actors, waits until ctx ends, and stops them.
+func (t *tree) run(ctx context.Context) error {
+	t.record.begin(t.live)
+	defer t.discard()
+	supervisor := &capsules{
+		sys: t.sys, log: t.cfg.Log, observe: t.record.observe,
+		children: t.children, byID: t.byID, places: 2 * runtime.GOMAXPROCS(0),
+	}
+	pid, err := t.sys.Spawn(rootPath, rootProps(t.sys, &root{
+		log: t.cfg.Log, observe: t.record.observe,
+		registry: actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
+		router:   actors.RouterProps(actors.RouterConfig{System: t.sys, Waits: t.waits, Log: t.cfg.Log}),
+		capsules: t.sys.Props(func() actor.Actor { return supervisor }, system.NewMailbox(0, nil)),
+	}))
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	<-ctx.Done()
+	return t.stop(ctx, pid)
+}
+
+// stop ends the capsules first, so that their answers still find their way, and
+// then the rest.
+func (t *tree) stop(ctx context.Context, root *actor.PID) error {
+	t.mu.Lock()
+	t.stopping = true
+	t.mu.Unlock()
+	t.record.observe(&messages.Event{What: &messages.Event_SystemStopping{
+		SystemStopping: &messages.SystemStopping{Cause: context.Cause(ctx).Error()},
+	}})
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cfg.StopTimeout+stopMargin)
+	defer cancel()
+	err := t.sys.AwaitStopped(grace, t.sys.PID(capsulesPath))
+	if err == nil {
+		t.open.Wait() // every leg is answered by now, so every trigger is about to be
+		err = t.sys.AwaitStopped(grace, root)
+	}
+	var left []string
+	for _, c := range t.record.snapshot().GetCapsules() {
+		if c.GetState() == messages.CapsuleState_CAPSULE_STATE_STOPPING {
+			left = append(left, c.GetPath())
+		}
+	}
+	t.record.observe(&messages.Event{What: &messages.Event_SystemStopped{
+		SystemStopped: &messages.SystemStopped{LeftRunning: left},
+	}})
+	if err != nil {
+		return fmt.Errorf("serve: these would not stop: %v: %w", left, err)
+	}
+	return nil
+}
+
+// discard frees what a tree holds outside its actors.
+func (t *tree) discard() {
+	t.sys.Close()
+	for _, src := range t.sources {
+		src.close()
+	}
+	if err := t.host.Close(context.Background()); err != nil {
+		t.cfg.Log.Warn().Err(err).Msg("closing the WebAssembly runtime failed")
+	}
+}
+
+// trigger routes one trigger from outside.
+func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages.TriggerReply, error) {
+	if err := t.enter(); err != nil {
+		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), err)
+	}
+	defer t.leave()
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(t.cfg.TriggerTimeout)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, deadline)
+		defer cancel()
+	}
+	m.Deadline = deadline.UnixNano()
+	reply, err := actors.Route(ctx, t.sys, t.sys.PID(routerPath), t.waits, m)
+	if err != nil {
+		return nil, err
+	}
+	actors.WarnOfLegs(&t.cfg.Log, reply)
+	return reply, nil
+}
+
+// enter and leave frame a trigger from outside.
+func (t *tree) enter() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopping {
+		return ErrStopping
+	}
+	if t.record.openTrigger(uint64(t.cfg.OpenTriggers)) { //nolint:gosec // positive
+		return ErrOverloaded
+	}
+	t.open.Add(1)
+	return nil
+}
+
+func (t *tree) leave() {
+	t.record.closeTrigger()
+	t.open.Done()
+}
+
+// command asks the capsules supervisor and waits until it is done.
+func (t *tree) command(ctx context.Context, m any) error {
+	t.mu.Lock()
+	stopping := t.stopping
+	t.mu.Unlock()
+	if stopping {
+		return ErrStopping
+	}
+	answer, err := t.sys.Ask(ctx, t.sys.PID(capsulesPath), m)
+	if err != nil {
+		if errors.Is(err, system.ErrNoActor) {
+			return ErrStopping
+		}
+		return err
+	}
+	done, _ := answer.(*messages.CommandDone)
+	switch done.GetResult() {
+	case messages.CommandDone_RESULT_DONE:
+		return nil
+	case messages.CommandDone_RESULT_NOT_FOUND:
+		return ErrNotFound
+	case messages.CommandDone_RESULT_FAILED:
+		return fmt.Errorf("%w: %s", ErrNotUp, done.GetReason())
+	default:
+		return fmt.Errorf("%w: %s", ErrRefused, done.GetReason())
+	}
+}
+
+// live fills in the figures of a capsule that change without an event.
+func (t *tree) live(c *messages.Capsule) {
+	if child := t.byID[c.GetId()]; child != nil {
+		c.Queue, c.Calls = uint32(child.handle.Queue()), child.handle.Calls() //nolint:gosec // a count
+	}
+}
