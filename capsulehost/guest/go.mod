@@ -1,0 +1,3 @@
+module github.com/astrid-actors/astrid-actors/capsulehost/guest
+
+go 1.26

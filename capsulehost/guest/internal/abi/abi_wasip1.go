@@ -1,0 +1,152 @@
+package abi
+
+import (
+	"encoding/binary"
+)
+
+// The kernel's functions: blocks of bytes, named by their offset; 0 is no block.
+
+//go:wasmimport extism:host/env alloc
+func alloc(n uint64) uint64
+
+//go:wasmimport extism:host/env free
+func free(block uint64)
+
+//go:wasmimport extism:host/env length
+func length(block uint64) uint64
+
+//go:wasmimport extism:host/env load_u8
+func loadU8(p uint64) uint32
+
+//go:wasmimport extism:host/env load_u64
+func loadU64(p uint64) uint64
+
+//go:wasmimport extism:host/env store_u8
+func storeU8(p uint64, x uint32)
+
+//go:wasmimport extism:host/env store_u64
+func storeU64(p, x uint64)
+
+//go:wasmimport extism:host/env input_length
+func inputLength() uint64
+
+//go:wasmimport extism:host/env input_load_u8
+func inputLoadU8(i uint64) uint32
+
+//go:wasmimport extism:host/env input_load_u64
+func inputLoadU64(i uint64) uint64
+
+//go:wasmimport extism:host/env output_set
+func outputSet(block, n uint64)
+
+//go:wasmimport extism:host/env error_set
+func errorSet(block uint64)
+
+// The system calls.
+
+//go:wasmimport extism:host/user astrid_log
+func astridLog(level, message uint64)
+
+//go:wasmimport extism:host/user astrid_get_config
+func astridGetConfig(key uint64) uint64
+
+//go:wasmimport extism:host/user astrid_get_caller
+func astridGetCaller() uint64
+
+//go:wasmimport extism:host/user astrid_signal_ready
+func astridSignalReady()
+
+//go:wasmimport extism:host/user astrid_clock_ms
+func astridClockMS() uint64
+
+//go:wasmimport extism:host/user astrid_trigger_hook
+func astridTriggerHook(request uint64) uint64
+
+//go:wasmimport extism:host/user astrid_check_capsule_capability
+func astridCheckCapsuleCapability(request uint64) uint64
+
+// Input returns what the host called with.
+func Input() string { return read(inputLength(), 0, inputLoadU64, inputLoadU8) }
+
+// Output makes b what the call answers with.
+func Output(b []byte) {
+	block := put(string(b))
+	outputSet(block, uint64(len(b)))
+}
+
+// Fail stores err for the host to read, and returns the result of a failed call.
+func Fail(err error) int32 {
+	errorSet(put(err.Error()))
+	return 1
+}
+
+// Log is astrid_log.
+func Log(level, message string) {
+	l, m := put(level), put(message)
+	astridLog(l, m)
+	free(l)
+	free(m)
+}
+
+// Config is astrid_get_config.
+func Config(key string) string { return ask(astridGetConfig, key) }
+
+// Caller is astrid_get_caller.
+func Caller() string { return take(astridGetCaller()) }
+
+// SignalReady is astrid_signal_ready.
+func SignalReady() { astridSignalReady() }
+
+// ClockMillis is astrid_clock_ms.
+func ClockMillis() string { return take(astridClockMS()) }
+
+// Trigger is astrid_trigger_hook.
+func Trigger(request string) string { return ask(astridTriggerHook, request) }
+
+// CheckCapability is astrid_check_capsule_capability.
+func CheckCapability(request string) string { return ask(astridCheckCapsuleCapability, request) }
+
+// ask passes s to a call and returns its answer. Both blocks are given back: the
+// host clears them after a call, but a run loop is one call without an end.
+func ask(call func(uint64) uint64, s string) string {
+	block := put(s)
+	answer := take(call(block))
+	free(block)
+	return answer
+}
+
+// take reads a block and gives it back.
+func take(block uint64) string {
+	s := read(length(block), block, loadU64, loadU8)
+	free(block)
+	return s
+}
+
+// put copies s into a new block, eight bytes a call. It panics where the kernel
+// has no memory left: a block 0 would pass for an empty text.
+func put(s string) uint64 {
+	block := alloc(uint64(len(s)))
+	if block == 0 && s != "" {
+		panic("guest: the host's memory is full")
+	}
+	b, p := []byte(s), block
+	for ; len(b) >= 8; b, p = b[8:], p+8 {
+		storeU64(p, binary.LittleEndian.Uint64(b))
+	}
+	for ; len(b) > 0; b, p = b[1:], p+1 {
+		storeU8(p, uint32(b[0]))
+	}
+	return block
+}
+
+// read copies n bytes from p on, eight bytes a call.
+func read(n, p uint64, eight func(uint64) uint64, one func(uint64) uint32) string {
+	b := make([]byte, 0, n)
+	for ; n >= 8; n, p = n-8, p+8 {
+		b = binary.LittleEndian.AppendUint64(b, eight(p))
+	}
+	for ; n > 0; n, p = n-1, p+1 {
+		b = append(b, byte(one(p)))
+	}
+	return string(b)
+}

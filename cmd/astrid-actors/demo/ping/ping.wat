@@ -1,0 +1,175 @@
+;; Asks pong by a trigger from inside its own call, and answers with what came
+;; back. Pong does the same towards ping: that would wait for ever, so the router
+;; answers the second question at once, as a deadlock.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "length" (func $block_length (param i64) (result i64)))
+  (import "extism:host/env" "load_u8" (func $load_u8 (param i64) (result i32)))
+  (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
+  (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))
+  (import "extism:host/env" "input_length" (func $input_length (result i64)))
+  (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "extism:host/user" "astrid_trigger_hook" (func $trigger_hook (param i64) (result i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "{\"hook\":\"rally.pong\",\"payload\":") ;; request
+  (data (i32.const 32) "\00{\"ping\":") ;; head
+  (data (i32.const 48) "}") ;; tail
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (local $n i32)
+    (local.set $n (call $payload (i32.const 65536)))
+    (call $begin (i32.add (i32.const 65536) (local.get $n))) ;; behind the payload
+    (call $add (i32.const 0) (i32.const 31))  ;; request
+    (call $add (i32.const 65536) (local.get $n))
+    (call $add (i32.const 48) (i32.const 1))  ;; tail
+    (call $reply
+      (call $trigger_hook (call $put (global.get $text) (call $length)))))
+
+  ;; reply answers with what came back from the other.
+  (func $reply (param $got i64) (result i32)
+    (call $begin (i32.const 65536))
+    (call $add (i32.const 32) (i32.const 9))  ;; head
+    (call $add_block (local.get $got))
+    (call $add (i32.const 48) (i32.const 1))  ;; tail
+    (call $answer (global.get $text) (call $length)))
+
+  ;; --- payload.wat ---
+  ;; payload decodes the input's "arguments", a JSON array of byte values, into
+  ;; memory from $at on and returns how many bytes there are. It is the input's
+  ;; only array, so it begins at the first '[' outside of a string.
+  (func $payload (param $at i32) (result i32)
+    (local $i i64)      ;; where in the input
+    (local $n i64)      ;; how long it is
+    (local $c i32)      ;; the character at $i
+    (local $quoted i32) ;; 1 inside a string
+    (local $number i32) ;; the number that is being read
+    (local $digits i32) ;; 1 once it has a digit
+    (local $to i32)     ;; where the next byte goes
+    (local.set $n (call $input_length))
+    (block $found
+      (loop $seek
+        (if (i64.ge_u (local.get $i) (local.get $n))
+          (then (return (i32.const 0))))
+        (local.set $c (call $input_load_u8 (local.get $i)))
+        (local.set $i (i64.add (local.get $i) (i64.const 1)))
+        (if (local.get $quoted)
+          (then
+            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+              (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
+            (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
+              (then (local.set $quoted (i32.const 0)))))
+          (else
+            (br_if $found (i32.eq (local.get $c) (i32.const 0x5b))) ;; '['
+            (local.set $quoted (i32.eq (local.get $c) (i32.const 0x22)))))
+        (br $seek)))
+    ;; A byte takes at least two characters: a digit and a ',' or the ']'.
+    (local.set $to (local.get $at))
+    (call $room
+      (i32.add (local.get $at) (i32.wrap_i64 (i64.shr_u (local.get $n) (i64.const 1)))))
+    (loop $read
+      (local.set $c (call $input_load_u8 (local.get $i))) ;; 0 past the end
+      (local.set $i (i64.add (local.get $i) (i64.const 1)))
+      (if (i32.lt_u (i32.sub (local.get $c) (i32.const 0x30)) (i32.const 10)) ;; '0' to '9'
+        (then
+          (local.set $digits (i32.const 1))
+          (local.set $number
+            (i32.add
+              (i32.mul (local.get $number) (i32.const 10))
+              (i32.sub (local.get $c) (i32.const 0x30)))))
+        (else
+          (if (local.get $digits)
+            (then
+              (i32.store8 (local.get $to) (local.get $number))
+              (local.set $to (i32.add (local.get $to) (i32.const 1)))
+              (local.set $number (i32.const 0))
+              (local.set $digits (i32.const 0))))
+          (if (i32.or
+                (i32.eq (local.get $c) (i32.const 0x5d)) ;; ']'
+                (i64.ge_u (local.get $i) (local.get $n)))
+            (then (return (i32.sub (local.get $to) (local.get $at)))))))
+      (br $read))
+    (unreachable))
+  ;; --- end of payload.wat ---
+
+  ;; --- text.wat ---
+  ;; A text is built in memory from $text up to $end: begin empties it and says
+  ;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+  (global $text (mut i32) (i32.const 0))
+  (global $end (mut i32) (i32.const 0))
+  (func $begin (param $at i32)
+    (global.set $text (local.get $at))
+    (global.set $end (local.get $at)))
+  (func $length (result i32)
+    (i32.sub (global.get $end) (global.get $text)))
+  (func $add (param $p i32) (param $n i32)
+    (call $room (i32.add (global.get $end) (local.get $n)))
+    (memory.copy (global.get $end) (local.get $p) (local.get $n))
+    (global.set $end (i32.add (global.get $end) (local.get $n))))
+  (func $add_block (param $block i64)
+    (local $n i64)
+    (local $i i64)
+    (local.set $n (call $block_length (local.get $block)))
+    (call $room (i32.add (global.get $end) (i32.wrap_i64 (local.get $n))))
+    (block $done
+      (loop $one
+        (br_if $done (i64.ge_u (local.get $i) (local.get $n)))
+        (i32.store8 (global.get $end)
+          (call $load_u8 (i64.add (local.get $block) (local.get $i))))
+        (global.set $end (i32.add (global.get $end) (i32.const 1)))
+        (local.set $i (i64.add (local.get $i) (i64.const 1)))
+        (br $one))))
+  ;; --- end of text.wat ---
+
+  ;; --- answer.wat ---
+  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
+  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  (func $answer (param $p i32) (param $n i32) (result i32)
+    (call $output_set
+      (call $put (local.get $p) (local.get $n))
+      (i64.extend_i32_u (local.get $n)))
+    (i32.const 0))
+  ;; --- end of answer.wat ---
+
+  ;; --- put.wat ---
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
+  ;; what the host takes wherever it asks for bytes.
+  (func $put (param $p i32) (param $n i32) (result i64)
+    (local $block i64)
+    (local $to i64)
+    (local.set $block (call $alloc (i64.extend_i32_u (local.get $n))))
+    (local.set $to (local.get $block))
+    (block $done
+      (loop $eight
+        (br_if $done (i32.lt_u (local.get $n) (i32.const 8)))
+        (call $store_u64 (local.get $to) (i64.load align=1 (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 8)))
+        (local.set $p (i32.add (local.get $p) (i32.const 8)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 8)))
+        (br $eight)))
+    (block $done
+      (loop $one
+        (br_if $done (i32.eqz (local.get $n)))
+        (call $store_u8 (local.get $to) (i32.load8_u (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 1)))
+        (local.set $p (i32.add (local.get $p) (i32.const 1)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+        (br $one)))
+    (local.get $block))
+  ;; --- end of put.wat ---
+
+  ;; --- room.wat ---
+  ;; room makes memory reach up to, not including, the address $to; it traps
+  ;; where memory is at its limit.
+  (func $room (param $to i32)
+    (local $pages i32)
+    (local.set $pages
+      (i32.sub
+        (i32.shr_u (i32.add (local.get $to) (i32.const 65535)) (i32.const 16))
+        (memory.size)))
+    (if (i32.gt_s (local.get $pages) (i32.const 0))
+      (then
+        (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1))
+          (then (unreachable))))))
+  ;; --- end of room.wat ---
+)

@@ -1,0 +1,6 @@
+;; Succeeds without an output: Continue with nothing.
+(module
+  (memory (export "memory") 1)
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (i32.const 0)))

@@ -1,0 +1,8 @@
+;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
+;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+(func $sleep (param $ms i32)
+  (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
+  (i32.store (i32.const 528) (i32.const 1)) ;; the clock
+  (i64.store (i32.const 536)                ;; nanoseconds
+    (i64.mul (i64.extend_i32_u (local.get $ms)) (i64.const 1000000)))
+  (drop (call $poll_oneoff (i32.const 512) (i32.const 560) (i32.const 1) (i32.const 592))))

@@ -1,0 +1,26 @@
+;; A text is built in memory from $text up to $end: begin empties it and says
+;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+(global $text (mut i32) (i32.const 0))
+(global $end (mut i32) (i32.const 0))
+(func $begin (param $at i32)
+  (global.set $text (local.get $at))
+  (global.set $end (local.get $at)))
+(func $length (result i32)
+  (i32.sub (global.get $end) (global.get $text)))
+(func $add (param $p i32) (param $n i32)
+  (call $room (i32.add (global.get $end) (local.get $n)))
+  (memory.copy (global.get $end) (local.get $p) (local.get $n))
+  (global.set $end (i32.add (global.get $end) (local.get $n))))
+(func $add_block (param $block i64)
+  (local $n i64)
+  (local $i i64)
+  (local.set $n (call $block_length (local.get $block)))
+  (call $room (i32.add (global.get $end) (i32.wrap_i64 (local.get $n))))
+  (block $done
+    (loop $one
+      (br_if $done (i64.ge_u (local.get $i) (local.get $n)))
+      (i32.store8 (global.get $end)
+        (call $load_u8 (i64.add (local.get $block) (local.get $i))))
+      (global.set $end (i32.add (global.get $end) (i32.const 1)))
+      (local.set $i (i64.add (local.get $i) (i64.const 1)))
+      (br $one))))

@@ -1,0 +1,9 @@
+;; Loops for ever in _initialize, so no instance of it ever lives.
+(module
+  (memory (export "memory") 1)
+
+  (func (export "_initialize")
+    (loop $again (br $again)))
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (i32.const 0)))

@@ -1,0 +1,7 @@
+;; Loops for ever, without a call.
+(module
+  (memory (export "memory") 1)
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (loop $again (br $again))
+    (unreachable)))

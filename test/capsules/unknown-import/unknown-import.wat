@@ -1,0 +1,88 @@
+;; Imports astrid_ipc_publish, which this host does not have yet. It loads and
+;; answers all the same; the action "use" calls it.
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
+  (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))
+  (import "extism:host/env" "input_length" (func $input_length (result i64)))
+  (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (import "extism:host/user" "astrid_ipc_publish" (func $ipc_publish (param i64 i64) (result i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "use") ;; use
+  (data (i32.const 16) "\00{\"ok\":true}") ;; out
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (if (call $action (i32.const 0) (i32.const 3))  ;; use
+      (then (drop (call $ipc_publish (call $put (i32.const 0) (i32.const 3)) (call $put (i32.const 0) (i32.const 3))))))  ;; use
+    (call $answer (i32.const 16) (i32.const 12)))  ;; out
+
+  ;; --- action.wat ---
+  ;; action says whether the action that is asked for is the $n bytes at $p. It is
+  ;; the only value in the input that is a string, so it follows the first ':'
+  ;; after which a '"' comes next. Escapes are not decoded.
+  (func $action (param $p i32) (param $n i32) (result i32)
+    (local $i i64)    ;; where in the input
+    (local $c i32)    ;; the character at $i
+    (local $colon i32);; 1 after a ':'
+    (block $found
+      (loop $seek
+        (if (i64.ge_u (local.get $i) (call $input_length))
+          (then (return (i32.const 0))))
+        (local.set $c (call $input_load_u8 (local.get $i)))
+        (local.set $i (i64.add (local.get $i) (i64.const 1)))
+        (br_if $found
+          (i32.and (local.get $colon) (i32.eq (local.get $c) (i32.const 0x22)))) ;; '"'
+        (if (i32.ne (local.get $c) (i32.const 0x20)) ;; a space changes nothing
+          (then (local.set $colon (i32.eq (local.get $c) (i32.const 0x3a))))) ;; ':'
+        (br $seek)))
+    (loop $compare
+      (local.set $c (call $input_load_u8 (local.get $i)))
+      (local.set $i (i64.add (local.get $i) (i64.const 1)))
+      (if (i32.eqz (local.get $n))
+        (then (return (i32.eq (local.get $c) (i32.const 0x22)))))
+      (if (i32.ne (local.get $c) (i32.load8_u (local.get $p)))
+        (then (return (i32.const 0))))
+      (local.set $p (i32.add (local.get $p) (i32.const 1)))
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (br $compare))
+    (unreachable))
+  ;; --- end of action.wat ---
+
+  ;; --- answer.wat ---
+  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
+  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  (func $answer (param $p i32) (param $n i32) (result i32)
+    (call $output_set
+      (call $put (local.get $p) (local.get $n))
+      (i64.extend_i32_u (local.get $n)))
+    (i32.const 0))
+  ;; --- end of answer.wat ---
+
+  ;; --- put.wat ---
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
+  ;; what the host takes wherever it asks for bytes.
+  (func $put (param $p i32) (param $n i32) (result i64)
+    (local $block i64)
+    (local $to i64)
+    (local.set $block (call $alloc (i64.extend_i32_u (local.get $n))))
+    (local.set $to (local.get $block))
+    (block $done
+      (loop $eight
+        (br_if $done (i32.lt_u (local.get $n) (i32.const 8)))
+        (call $store_u64 (local.get $to) (i64.load align=1 (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 8)))
+        (local.set $p (i32.add (local.get $p) (i32.const 8)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 8)))
+        (br $eight)))
+    (block $done
+      (loop $one
+        (br_if $done (i32.eqz (local.get $n)))
+        (call $store_u8 (local.get $to) (i32.load8_u (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 1)))
+        (local.set $p (i32.add (local.get $p) (i32.const 1)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+        (br $one)))
+    (local.get $block))
+  ;; --- end of put.wat ---
+)
