@@ -1,0 +1,462 @@
+package capsulehost
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// driven is an instance of testdata/driver.wat, whose exports are what a guest
+// can import.
+type driven struct {
+	*Instance
+	t testing.TB
+}
+
+func drive(t testing.TB, w *world) *driven {
+	t.Helper()
+	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/driver.wasm"), w)
+	if err := i.kernel.Reset([]byte("the input")); err != nil {
+		t.Fatal(err)
+	}
+	return &driven{Instance: i, t: t}
+}
+
+func (d *driven) try(name string, arguments ...uint64) (uint64, error) {
+	f := d.guest.ExportedFunction(name)
+	if f == nil {
+		d.t.Fatalf("the driver has no %s", name)
+	}
+	results, err := f.Call(d.enter(context.Background()), arguments...)
+	if err != nil {
+		return 0, d.failure(context.Background(), name, err)
+	}
+	if len(results) == 0 {
+		return 0, nil
+	}
+	if f.Definition().ResultTypes()[0] == i32 {
+		return uint64(uint32(results[0])), nil // the rest is not the guest's
+	}
+	return results[0], nil
+}
+
+func (d *driven) call(name string, arguments ...uint64) uint64 {
+	d.t.Helper()
+	result, err := d.try(name, arguments...)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return result
+}
+
+// text makes a block of s, as a guest would.
+func (d *driven) text(s string) uint64 {
+	p := d.call("alloc", uint64(len(s)))
+	for i := range len(s) {
+		d.call("store_u8", p+uint64(i), uint64(s[i]))
+	}
+	return p
+}
+
+// read is the block at p, as a guest would read it.
+func (d *driven) read(p uint64) string {
+	n := d.call("length", p)
+	out := make([]byte, n)
+	for i := range n {
+		out[i] = byte(d.call("load_u8", p+i))
+	}
+	return string(out)
+}
+
+func TestKernelFunctions(t *testing.T) {
+	d := drive(t, &world{config: map[string]string{"name": "wörld"}})
+	is := func(what string, got, want uint64) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s = %#x, want %#x", what, got, want)
+		}
+	}
+	in := d.call("input_offset")
+	is("input_length", d.call("input_length"), 9)
+	is("length(input)", d.call("length", in), 9)
+	is("input_load_u8(0)", d.call("input_load_u8", 0), 't')
+	is("input_load_u8(8)", d.call("input_load_u8", 8), 't')
+	is("input_load_u8(9)", d.call("input_load_u8", 9), 0)
+	is("input_load_u8(max)", d.call("input_load_u8", ^uint64(0)), 0)
+	is("input_load_u64(0)", d.call("input_load_u64", 0), 0x75706e6920656874)
+	is("input_load_u64(1)", d.call("input_load_u64", 1), 0x7475706e69206568)
+	is("input_load_u64(2)", d.call("input_load_u64", 2), 0)
+	is("input_load_u64(max)", d.call("input_load_u64", ^uint64(0)), 0)
+
+	is("alloc(0)", d.call("alloc", 0), 0)
+	is("alloc(too much)", d.call("alloc", 1<<40), 0)
+	is("alloc(more than there is)", d.call("alloc", 65<<20), 0)
+	p := d.call("alloc", 20)
+	is("length", d.call("length", p), 20)
+	is("length_unsafe", d.call("length_unsafe", p), 20)
+	is("length inside", d.call("length", p+1), 0)
+	is("length(0)", d.call("length", 0), 0)
+	is("length(wild)", d.call("length", 1<<50), 0)
+	d.call("store_u64", p+1, 0x1122334455667788)
+	is("load_u64", d.call("load_u64", p+1), 0x1122334455667788)
+	is("load_u8", d.call("load_u8", p+1), 0x88)
+	d.call("store_u8", p+2, 0x1ff)
+	is("load_u8", d.call("load_u8", p+2), 0xff)
+
+	for _, wild := range []uint64{0, 1, 100, 1023, 1 << 16, 1 << 31, 1<<32 + p, ^uint64(0), ^uint64(6)} {
+		d.call("store_u8", wild, 1)
+		d.call("store_u64", wild, 1)
+		is("load_u8(wild)", d.call("load_u8", wild), 0)
+		is("load_u64(wild)", d.call("load_u64", wild), 0)
+		d.call("free", wild)
+		is("length(wild)", d.call("length", wild), 0)
+	}
+
+	d.call("free", p)
+	is("length(freed)", d.call("length", p), 0)
+	is("alloc of the same class", d.call("alloc", 30), p)
+	d.call("free", in)
+	is("input_length after free", d.call("input_length"), 0)
+	is("input_load_u8 after free", d.call("input_load_u8", 0), 0)
+
+	out := d.text("an answer")
+	d.call("output_set", out, 9)
+	is("output", uint64(strings.Compare(string(d.kernel.Output()), "an answer")), 0)
+	d.call("output_set", out, 1<<40) // not in bounds: not accepted
+	d.call("output_set", 1, 4)
+	is("output", uint64(strings.Compare(string(d.kernel.Output()), "an answer")), 0)
+	d.call("output_set", 0, 0)
+	is("no output", uint64(len(d.kernel.Output())), 0)
+
+	d.call("error_set", d.text("a reason"))
+	if got := string(d.kernel.ErrorText()); got != "a reason" {
+		t.Errorf("error %q", got)
+	}
+	d.call("error_set", out+1) // no block: not taken
+	if got := string(d.kernel.ErrorText()); got != "a reason" {
+		t.Errorf("error %q", got)
+	}
+	d.call("error_set", 0)
+	is("no error", uint64(len(d.kernel.ErrorText())), 0)
+
+	if got := d.read(d.call("config_get", d.text("name"))); got != "wörld" {
+		t.Errorf("config %q", got)
+	}
+	is("config_get(missing)", d.call("config_get", d.text("other")), 0)
+	is("http_status_code", d.call("http_status_code"), 0)
+	is("http_headers", d.call("http_headers"), 0)
+	is("get_log_level", d.call("get_log_level"), 0)
+	if _, err := d.try("http_request", d.text("{}"), 0); err == nil || !strings.Contains(err.Error(), "http_request: outgoing HTTP is not granted") {
+		t.Errorf("http_request: %v", err)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	d := drive(t, &world{})
+	key := d.text("k")
+	if got := d.call("var_get", key); got != 0 {
+		t.Errorf("a variable that is not set: %d", got)
+	}
+	d.call("var_set", key, d.text("v"))
+	if err := d.kernel.Reset(nil); err != nil { // they outlive the call
+		t.Fatal(err)
+	}
+	key = d.text("k")
+	if got := d.read(d.call("var_get", key)); got != "v" {
+		t.Errorf("got %q", got)
+	}
+	most := d.call("alloc", maxVariables-1)
+	d.call("var_set", key, most)
+	if _, err := d.try("var_set", d.text("l"), d.text("")); err != nil { // removing is always possible
+		t.Error(err)
+	}
+	if _, err := d.try("var_set", d.text("l"), d.text("1")); err == nil || !strings.Contains(err.Error(), "over the limit of 1048576") {
+		t.Errorf("a byte too many: %v", err)
+	}
+	d.call("var_set", key, 0)
+	if got := d.call("var_get", key); got != 0 || d.vars.size != 0 {
+		t.Errorf("a variable that was removed: %d, %d bytes", got, d.vars.size)
+	}
+}
+
+func TestLog(t *testing.T) {
+	w := &world{}
+	d := drive(t, w)
+	for level, want := range map[string]string{
+		"trace": "TRACE", "Debug": "DEBUG", "WARN": "WARN", "warning": "WARN", "error": "ERROR", "eRR": "ERROR",
+		"info": "INFO", "": "INFO", "fatal": "INFO", "\xff": "INFO",
+	} {
+		w.lines = nil
+		d.call("astrid_log", d.text(level), d.text("a\xffb"))
+		if diff := cmp.Diff([]string{want + " a\uFFFDb"}, w.lines); diff != "" {
+			t.Errorf("%q: -want +got\n%s", level, diff)
+		}
+	}
+	for _, level := range []string{"trace", "debug", "info", "warn", "error"} {
+		w.lines = nil
+		d.call("log_"+level, d.text("m"))
+		if diff := cmp.Diff([]string{strings.ToUpper(level) + " m"}, w.lines); diff != "" {
+			t.Errorf("log_%s: -want +got\n%s", level, diff)
+		}
+	}
+}
+
+// Each call takes an argument up to its limit, and traps at one byte more, at an
+// offset that is no block's, and at one inside a block.
+func TestLimits(t *testing.T) {
+	ask := `{"hook":"t","payload":"` + strings.Repeat("x", maxTriggerRequest-len(`{"hook":"t","payload":""}`)) + `"}`
+	capability := `{"source_uuid":"u","capability":"` + strings.Repeat("x", maxCapabilityRequest-len(`{"source_uuid":"u","capability":""}`)) + `"}`
+	for _, tt := range []struct {
+		name, call string
+		place      int // of the argument
+		of         int // how many
+		limit      int
+		most       string // an argument at the limit
+	}{
+		{"level", "astrid_log", 0, 2, 64, strings.Repeat("l", 64)},
+		{"message", "astrid_log", 1, 2, 64 << 10, strings.Repeat("m", 64<<10)},
+		{"key", "astrid_get_config", 0, 1, 4 << 10, strings.Repeat("k", 4<<10)},
+		{"trigger", "astrid_trigger_hook", 0, 1, 1 << 20, ask},
+		{"capability", "astrid_check_capsule_capability", 0, 1, 1024, capability},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := drive(t, &world{peers: &asked{}})
+			block := func(s string) uint64 {
+				p, err := d.kernel.Store([]byte(s))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return p
+			}
+			try := func(p uint64) error {
+				arguments := make([]uint64, tt.of)
+				arguments[tt.place] = p
+				_, err := d.try(tt.call, arguments...)
+				return err
+			}
+			if err := try(block(tt.most)); err != nil {
+				t.Errorf("at the limit: %v", err)
+			}
+			if err := try(block(tt.most[:len(tt.most)-1])); err != nil && !strings.Contains(err.Error(), "request") {
+				t.Errorf("under the limit: %v", err)
+			}
+			var failure *Failure
+			over := try(block(tt.most + " "))
+			if !errors.As(over, &failure) || failure.Kind != KindHostCall ||
+				!strings.Contains(over.Error(), tt.call) || !strings.Contains(over.Error(), "over the limit of") {
+				t.Errorf("over the limit: %v", over)
+			}
+			p := block("in good order")
+			for _, offset := range []uint64{1, p + 1, p - 1, 1 << 40, ^uint64(0)} {
+				if err := try(offset); !errors.As(err, &failure) || failure.Kind != KindHostCall {
+					t.Errorf("offset %d: %v", offset, err)
+				}
+			}
+			if _, err := d.try("free", p); err != nil {
+				t.Error(err)
+			}
+			if err := try(p); err == nil {
+				t.Error("a freed block was taken")
+			}
+		})
+	}
+}
+
+func TestGetConfig(t *testing.T) {
+	d := drive(t, &world{config: map[string]string{"a": "raw \"text\"", "\uFFFD": "lossy"}})
+	for key, want := range map[string]string{"a": "raw \"text\"", "b": "", "": "", "\xff": "lossy"} {
+		if got := d.read(d.call("astrid_get_config", d.text(key))); got != want {
+			t.Errorf("%q: got %q, want %q", key, got, want)
+		}
+	}
+}
+
+func TestGetCaller(t *testing.T) {
+	w := &world{}
+	d := drive(t, w)
+	name := "bob"
+	at := time.Date(2026, 11, 24, 13, 0, 5, 0, time.FixedZone("", 3600))
+	for _, tt := range []struct {
+		caller *Caller
+		want   string
+	}{
+		{nil, `{}`},
+		{&Caller{&name, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", at}, `{"principal":"bob","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-11-24T12:00:05+00:00"}`},
+		{&Caller{nil, "u", at.Add(120 * time.Millisecond)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.120+00:00"}`},
+		{&Caller{nil, "u", at.Add(12 * time.Microsecond)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.000012+00:00"}`},
+		{&Caller{nil, "u", at.Add(12)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.000000012+00:00"}`},
+	} {
+		w.caller = tt.caller
+		if got := d.read(d.call("astrid_get_caller")); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+func TestSignalReadyAndClock(t *testing.T) {
+	w := &world{now: func() time.Time { return time.UnixMilli(1_700_000_000_123) }}
+	d := drive(t, w)
+	d.call("astrid_signal_ready")
+	d.call("astrid_signal_ready")
+	if w.ready != 2 {
+		t.Errorf("signalled %d times", w.ready)
+	}
+	if got := d.read(d.call("astrid_clock_ms")); got != "1700000000123" {
+		t.Errorf("clock %q", got)
+	}
+	w.now = func() time.Time { return time.UnixMilli(-5) }
+	if got := d.read(d.call("astrid_clock_ms")); got != "0" {
+		t.Errorf("a clock before the epoch: %q", got)
+	}
+}
+
+func TestTriggerHook(t *testing.T) {
+	deep := strings.Repeat("[", 126) + strings.Repeat("]", 126)
+	for _, tt := range []struct{ name, request, topic, payload, problem string }{
+		{name: "plain", request: `{"hook":"a.b","payload":{"x": [1, 2.50, 1e2]}}`, topic: "a.b", payload: `{"x":[1,2.50,1e2]}`},
+		{name: "other fields", request: ` {"payload":null,"more":{},"hook":"a"} `, topic: "a", payload: "null"},
+		{name: "escapes", request: `{"\u0068ook":"a\u002eb","payload":"\ud83d\ude00"}`, topic: "a.b", payload: `"\ud83d\ude00"`},
+		{name: "array", request: `["a",1]`, topic: "a", payload: "1"},
+		{name: "deep", request: `{"hook":"a","payload":` + deep + `}`, topic: "a", payload: deep},
+		{name: "too deep", request: `{"hook":"a","payload":[` + deep + `]}`, problem: "nested deeper"},
+		{name: "not JSON", request: `hook`, problem: "invalid character"},
+		{name: "nothing", request: ``, problem: "unexpected end"},
+		{name: "two values", request: `{"hook":"a","payload":1}{}`, problem: "invalid character"},
+		{name: "no payload", request: `{"hook":"a"}`, problem: "missing field `payload`"},
+		{name: "no hook", request: `{"payload":1}`, problem: "missing field `hook`"},
+		{name: "hook in another case", request: `{"Hook":"a","payload":1}`, problem: "missing field `hook`"},
+		{name: "hook twice", request: `{"hook":"a","hook":"b","payload":1}`, problem: "duplicate field `hook`"},
+		{name: "hook no string", request: `{"hook":1,"payload":1}`, problem: "field `hook` must be a string"},
+		{name: "null hook", request: `{"hook":null,"payload":1}`, problem: "field `hook` must be a string"},
+		{name: "short array", request: `["a"]`, problem: "an array of 1 elements"},
+		{name: "long array", request: `["a",1,2]`, problem: "an array of 3 elements"},
+		{name: "a number", request: `5`, problem: "not a JSON object"},
+		{name: "bad UTF-8", request: "{\"hook\":\"a\",\"payload\":\"\xff\"}", problem: "not valid UTF-8"},
+		{name: "lone surrogate", request: `{"hook":"a","payload":"\ud800"}`, problem: "lone surrogate"},
+		{name: "lone low surrogate", request: `{"hook":"a","payload":"\udc00"}`, problem: "lone surrogate"},
+		{name: "number out of range", request: `{"hook":"a","payload":1e999}`, problem: "number out of range"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			peers := &asked{values: []json.RawMessage{[]byte(`1`), []byte(`{"a":2}`)}}
+			d := drive(t, &world{peers: peers})
+			p, err := d.try("astrid_trigger_hook", d.text(tt.request))
+			if tt.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), "astrid_trigger_hook: invalid trigger request: ") || !strings.Contains(err.Error(), tt.problem) {
+					t.Errorf("got %v, want %q", err, tt.problem)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if peers.topic != tt.topic || peers.payload != tt.payload {
+				t.Errorf("asked for %q with %s", peers.topic, peers.payload)
+			}
+			if got := d.read(p); got != `[1,{"a":2}]` {
+				t.Errorf("answered %s", got)
+			}
+		})
+	}
+	t.Run("nobody", func(t *testing.T) {
+		d := drive(t, &world{peers: &asked{}})
+		if got := d.read(d.call("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`))); got != "[]" {
+			t.Errorf("answered %s", got)
+		}
+	})
+	t.Run("no registry", func(t *testing.T) {
+		d := drive(t, &world{})
+		if got := d.read(d.call("astrid_trigger_hook", d.text(`not even parsed`))); got != "[]" {
+			t.Errorf("answered %s", got)
+		}
+	})
+	t.Run("refused", func(t *testing.T) {
+		d := drive(t, &world{peers: &asked{err: errors.New("no time")}})
+		if _, err := d.try("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`)); err == nil || !strings.Contains(err.Error(), "no time") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestCheckCapability(t *testing.T) {
+	const id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+	yes := &asked{allowed: true}
+	for _, tt := range []struct {
+		name    string
+		peers   Peers
+		request string
+		want    string // "" is a trap
+	}{
+		{"allowed", yes, `{"source_uuid":"` + id + `","capability":"allow_prompt_injection"}`, `{"allowed":true}`},
+		{"in capitals", yes, `{"source_uuid":"` + strings.ToUpper(id) + `","capability":"x"}`, `{"allowed":true}`},
+		{"denied", &asked{}, `{"source_uuid":"` + id + `","capability":"x"}`, `{"allowed":false}`},
+		{"no UUID", yes, `{"source_uuid":"x","capability":"x"}`, `{"allowed":false}`},
+		{"no registry", nil, `{"source_uuid":"` + id + `","capability":"x"}`, `{"allowed":false}`},
+		{"malformed", yes, `{`, ""},
+		{"malformed, no registry", nil, `{"source_uuid":"x"}`, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := drive(t, &world{peers: tt.peers})
+			p, err := d.try("astrid_check_capsule_capability", d.text(tt.request))
+			switch {
+			case tt.want == "":
+				if err == nil || !strings.Contains(err.Error(), "invalid capability check request: ") {
+					t.Errorf("got %v", err)
+				}
+			case err != nil:
+				t.Error(err)
+			case d.read(p) != tt.want:
+				t.Errorf("got %s", d.read(p))
+			}
+		})
+	}
+	if yes.source != id {
+		t.Errorf("asked for %q", yes.source)
+	}
+}
+
+// panicking is a Peers with a bug.
+type panicking struct{ asked }
+
+func (*panicking) TriggerHook(context.Context, string, json.RawMessage) ([]json.RawMessage, error) {
+	panic("a bug")
+}
+
+func TestPanicInSurroundingsEndsTheGuestOnly(t *testing.T) {
+	d := drive(t, &world{peers: &panicking{}})
+	_, err := d.try("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`))
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind != KindHostCall || !strings.Contains(err.Error(), "a bug") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLossyIsRusts(t *testing.T) {
+	for in, want := range map[string]string{
+		"ok é": "ok é", "\xff\xfe": "\uFFFD\uFFFD", "a\xe2\x82b": "a\uFFFDb", "\xf0\x9f\x98": "\uFFFD",
+		"\xed\xa0\x80": "\uFFFD\uFFFD\uFFFD", "\xc0\xaf": "\uFFFD\uFFFD", "\xf0\x9f\x98\xe2\x82\xac": "\uFFFD€", "\xe2\x82": "\uFFFD",
+	} {
+		if got := lossy([]byte(in)); got != want {
+			t.Errorf("lossy(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzDecodeTriggerRequest(f *testing.F) {
+	for _, seed := range []string{`{"hook":"a","payload":{"x":[1,"\ud83d\ude00"]}}`, `["a",null]`, `{"hook":"a","payload":"`, "\"\\u", `{"hook":"\ud800`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, request []byte) {
+		_, payload, err := decodeTriggerRequest(request)
+		if err == nil && CheckJSON(payload) != nil {
+			t.Errorf("%q let %q through", request, payload)
+		}
+		if err := CheckJSON(request); err == nil && !json.Valid(request) {
+			t.Errorf("CheckJSON takes %q", request)
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package capsulehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
+)
+
+// DefaultMemoryLimitPages is the limit of a guest's memory in pages of 64 KiB: 64 MiB.
+const DefaultMemoryLimitPages = 1024
+
+// maxMemoryLimitPages is what WebAssembly can address: 4 GiB.
+const maxMemoryLimitPages = 65536
+
+// Config is what a Host is made of. Its zero value is useful.
+type Config struct {
+	// MemoryLimitPages bounds the guest's memory, and the memory that it shares
+	// with the host, each, in pages of 64 KiB; 0 means DefaultMemoryLimitPages.
+	MemoryLimitPages uint32
+	// CacheDir keeps compiled modules across processes; "" keeps none. It is
+	// made where missing, and may be shared by processes.
+	CacheDir string
+}
+
+// Host compiles capsules. It may be used from any goroutine.
+type Host struct {
+	runtime     wazero.Runtime
+	cache       wazero.CompilationCache // nil without a CacheDir
+	kernel      wazero.CompiledModule
+	wasi        api.Module
+	user        api.Module // extism:host/user
+	memoryLimit uint64     // bytes
+}
+
+// New returns a Host. Close it when its instances are closed. The context is
+// only for making it.
+func New(ctx context.Context, cfg Config) (*Host, error) {
+	pages := cfg.MemoryLimitPages
+	if pages == 0 {
+		pages = DefaultMemoryLimitPages
+	}
+	if pages > maxMemoryLimitPages {
+		return nil, fmt.Errorf("memory limit of %d pages: WebAssembly has at most %d", pages, maxMemoryLimitPages)
+	}
+	runtimeConfig := wazero.NewRuntimeConfig().
+		WithMemoryLimitPages(pages).
+		WithCloseOnContextDone(true)
+	h := &Host{memoryLimit: uint64(pages) << 16}
+	if cfg.CacheDir != "" {
+		cache, err := wazero.NewCompilationCacheWithDir(cfg.CacheDir)
+		if err != nil {
+			return nil, fmt.Errorf("open the cache of compiled modules %q: %w", cfg.CacheDir, err)
+		}
+		h.cache, runtimeConfig = cache, runtimeConfig.WithCompilationCache(cache)
+	}
+	h.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig)
+	if err := h.link(ctx); err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return h, nil
+}
+
+// link makes what every guest is linked to, and compiles the kernel.
+func (h *Host) link(ctx context.Context) (err error) {
+	// The kernel's import, by the name that kernel.wat gives it.
+	env := h.runtime.NewHostModuleBuilder("host")
+	for _, f := range envFunctions {
+		f.export(env)
+	}
+	if _, err = env.Instantiate(ctx); err != nil {
+		return fmt.Errorf("make the kernel's imports: %w", err)
+	}
+	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
+		return fmt.Errorf("compile the kernel: %w", err)
+	}
+	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
+		return fmt.Errorf("make WASI: %w", err)
+	}
+	if h.user, err = h.userModule(ctx, nil); err != nil {
+		return fmt.Errorf("make the system calls: %w", err)
+	}
+	return nil
+}
+
+// userModule makes an `extism:host/user` of the system calls and of stubs for
+// what else a guest imports from there, which trap by name when called: a
+// capsule for a later Astrid still loads.
+func (h *Host) userModule(ctx context.Context, unknown []api.FunctionDefinition) (api.Module, error) {
+	b := h.runtime.NewHostModuleBuilder(userModuleName)
+	for _, f := range systemCalls {
+		f.export(b)
+	}
+	for _, d := range unknown {
+		_, name, _ := d.Import()
+		hostFunction{
+			name: name, params: d.ParamTypes(), results: d.ResultTypes(),
+			call: func(context.Context, *Instance, []uint64) error {
+				return errors.New("this host does not have this system call yet")
+			},
+		}.export(b)
+	}
+	compiled, err := b.Compile(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
+}
+
+// Close frees the host and everything made with it. It waits for no call: end
+// them first.
+func (h *Host) Close(ctx context.Context) error {
+	err := h.runtime.Close(ctx)
+	if h.cache != nil {
+		err = errors.Join(err, h.cache.Close(ctx))
+	}
+	return err
+}

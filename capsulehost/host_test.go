@@ -1,0 +1,403 @@
+package capsulehost
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a Surroundings that notes what its guest says.
+type world struct {
+	lines  []string
+	config map[string]string
+	caller *Caller
+	ready  int
+	now    func() time.Time
+	peers  Peers
+}
+
+func (w *world) Log(level LogLevel, message string) {
+	w.lines = append(w.lines, level.String()+" "+message)
+}
+func (w *world) Config(key string) string { return w.config[key] }
+func (w *world) Caller() *Caller          { return w.caller }
+func (w *world) SignalReady()             { w.ready++ }
+func (w *world) Peers() Peers             { return w.peers }
+
+func (w *world) Now() time.Time {
+	if w.now != nil {
+		return w.now()
+	}
+	return time.Now()
+}
+
+// asked is a Peers that notes what it is asked.
+type asked struct {
+	topic, payload     string
+	source, capability string
+	values             []json.RawMessage
+	err                error
+	allowed            bool
+}
+
+func (a *asked) TriggerHook(_ context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
+	a.topic, a.payload = topic, string(payload)
+	return a.values, a.err
+}
+
+func (a *asked) CheckCapability(_ context.Context, source, capability string) bool {
+	a.source, a.capability = source, capability
+	return a.allowed
+}
+
+func newHost(t testing.TB, cfg Config) *Host {
+	t.Helper()
+	h, err := New(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// fixture reads a capsule of test/capsules.
+func fixture(t testing.TB, name string) []byte {
+	t.Helper()
+	return read(t, filepath.Join("..", "test", "capsules", name, name+".wasm"))
+}
+
+func read(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func instantiate(t testing.TB, h *Host, wasm []byte, s Surroundings) (*Instance, error) {
+	t.Helper()
+	m, err := h.Compile(context.Background(), wasm)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = m.Close(context.Background()) })
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	i, err := m.Instantiate(ctx, s)
+	if err == nil {
+		t.Cleanup(func() { _ = i.Close(context.Background()) })
+	}
+	return i, err
+}
+
+func mustInstantiate(t testing.TB, h *Host, wasm []byte, s Surroundings) *Instance {
+	t.Helper()
+	i, err := instantiate(t, h, wasm, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestAnswers(t *testing.T) {
+	h := newHost(t, Config{})
+	long := strings.Repeat("é\"\\\n\x00", 30_000)
+	for _, tt := range []struct {
+		capsule, payload string
+		want             Result
+	}{
+		{"echo", "", Result{Continue, []byte{}}},
+		{"echo", "null", Result{Continue, []byte("null")}},
+		{"echo", long, Result{Continue, []byte(long)}},
+		{"final", "1", Result{Final, []byte(`{"final":true}`)}},
+		{"empty-final", "1", Result{Final, []byte{}}},
+		{"empty", "1", Result{}},
+		{"deny", "1", Result{Deny, []byte("not today")}},
+		{"bad-utf8-reason", "1", Result{Deny, []byte("no \uFFFD\uFFFD reason")}},
+		{"non-json", "1", Result{Continue, []byte("not json")}},
+		{"unknown-tag", "1", Result{Continue, []byte(`{"whole":true}`)}},
+	} {
+		t.Run(tt.capsule+"/"+tt.payload[:min(4, len(tt.payload))], func(t *testing.T) {
+			i := mustInstantiate(t, h, fixture(t, tt.capsule), &world{})
+			for range 3 { // the shared memory is as new for each call
+				got, err := i.Invoke(context.Background(), "ask", []byte(tt.payload))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Fatalf("-want +got\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestInvocationInput(t *testing.T) {
+	for _, tt := range []struct{ action, payload, want string }{
+		{"a", "", `{"name":"a","arguments":[]}`},
+		{`say "<é>"`, "\x00\xff7", `{"name":"say \"<é>\"","arguments":[0,255,55]}`},
+	} {
+		if got := string(triggerInput(tt.action, []byte(tt.payload))); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
+	}
+}
+
+// A guest's own error leaves its instance as good as before.
+func TestGuestErrors(t *testing.T) {
+	h := newHost(t, Config{})
+	for capsule, want := range map[string]string{
+		"guest-error": "the disk is on fire", "guest-error-mute": "astrid_hook_trigger returned 7 without an error text",
+	} {
+		i := mustInstantiate(t, h, fixture(t, capsule), &world{})
+		for range 2 {
+			_, err := i.Invoke(context.Background(), "ask", nil)
+			var guest *GuestError
+			if !errors.As(err, &guest) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want a guest error with %q", capsule, err, want)
+			}
+		}
+	}
+}
+
+// Each way to misbehave comes back as a Failure of its kind, soon, and other
+// instances go on.
+func TestFaults(t *testing.T) {
+	h := newHost(t, Config{})
+	bystander := mustInstantiate(t, h, fixture(t, "counter"), &world{})
+	for _, tt := range []struct {
+		capsule string
+		kind    Kind
+		message string
+	}{
+		{"trap", KindTrap, "unreachable"},
+		{"oob", KindTrap, "out of bounds memory access"},
+		{"div0", KindTrap, "integer divide by zero"},
+		{"recurse", KindStackOverflow, "stack overflow"},
+		{"spin", KindTimeout, "deadline exceeded"},
+		{"host-spin", KindTimeout, "deadline exceeded"},
+		{"slow", KindTimeout, "deadline exceeded"},
+		{"init-spin", KindTimeout, "deadline exceeded"},
+		{"init-trap", KindTrap, "unreachable"},
+		{"memory-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
+		{"alloc-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
+		{"exit0", KindExit, "code 0"},
+		{"exit3", KindExit, "code 3"},
+		{"bad-offset", KindHostCall, "astrid_log: level: offset"},
+		{"inside-offset", KindHostCall, "is not the start of a block"},
+		{"over-limit", KindHostCall, "astrid_log: level of 65 bytes is over the limit of 64"},
+		{"bad-trigger", KindHostCall, "astrid_trigger_hook: invalid trigger request: missing field `payload`"},
+		{"bad-capability", KindHostCall, "astrid_check_capsule_capability: invalid capability check request: "},
+		{"unknown-import", KindHostCall, "astrid_ipc_publish: this host does not have this system call yet"},
+	} {
+		t.Run(tt.capsule, func(t *testing.T) {
+			i, err := instantiate(t, h, fixture(t, tt.capsule), &world{peers: &asked{}})
+			if err == nil {
+				limit := 100 * time.Millisecond
+				if tt.kind != KindTimeout {
+					limit = time.Minute
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), limit)
+				defer cancel()
+				export, input := ExportInterceptor, triggerInput("ask", []byte("null"))
+				if i.module.RunLoop() {
+					export, input = ExportRun, nil
+				}
+				if tt.capsule == "unknown-import" {
+					input = triggerInput("use", []byte("null"))
+				}
+				_, err = i.Call(ctx, export, input)
+			}
+			var failure *Failure
+			if !errors.As(err, &failure) {
+				t.Fatalf("got %v, want a *Failure", err)
+			}
+			if failure.Kind != tt.kind || !strings.Contains(err.Error(), tt.message) {
+				t.Errorf("got %v, want %s with %q", err, tt.kind, tt.message)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("more than one line: %q", err)
+			}
+			if tt.kind == KindTrap && len(failure.Stack) == 0 {
+				t.Error("no wasm stack")
+			}
+			if _, err := bystander.Invoke(context.Background(), "ask", nil); err != nil {
+				t.Errorf("a bystander: %v", err)
+			}
+		})
+	}
+}
+
+// Whatever ends a call's context is what its failure wraps.
+func TestInterruptionHasItsCause(t *testing.T) {
+	h := newHost(t, Config{})
+	why := errors.New("because")
+	i := mustInstantiate(t, h, fixture(t, "spin"), &world{})
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(10*time.Millisecond, func() { cancel(why) })
+	_, err := i.Invoke(ctx, "ask", nil)
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind != KindCancelled || !errors.Is(err, why) {
+		t.Errorf("got %v, want cancelled, because", err)
+	}
+	i = mustInstantiate(t, h, fixture(t, "spin"), &world{})
+	ctx, stop := context.WithDeadlineCause(context.Background(), time.Now().Add(10*time.Millisecond), why)
+	defer stop()
+	if _, err = i.Invoke(ctx, "ask", nil); !errors.As(err, &failure) || failure.Kind != KindTimeout || !errors.Is(err, why) {
+		t.Errorf("got %v, want a timeout, because", err)
+	}
+	// In a sleep, too.
+	i = mustInstantiate(t, h, fixture(t, "run-silent"), &world{})
+	ctx, cancel = context.WithCancelCause(context.Background())
+	time.AfterFunc(10*time.Millisecond, func() { cancel(why) })
+	if err = i.Run(ctx); !errors.As(err, &failure) || failure.Kind != KindCancelled || !errors.Is(err, why) {
+		t.Errorf("got %v, want cancelled, because", err)
+	}
+}
+
+func TestModulesThatDoNotLoad(t *testing.T) {
+	h := newHost(t, Config{})
+	echo := fixture(t, "echo")
+	for _, tt := range []struct {
+		name string
+		wasm []byte
+		kind Kind
+		want string
+	}{
+		{"empty", nil, KindBadModule, "the file is empty"},
+		{"four bytes", echo[:4], KindBadModule, "the module is truncated: it has only 4 bytes"},
+		{"truncated", echo[:len(echo)/2], KindBadModule, "does not compile"},
+		{"text", []byte("(module) ; as text"), KindBadModule, "not a WebAssembly module"},
+		{"component", []byte("\x00asm\x0d\x00\x01\x00"), KindBadModule, "a WebAssembly component, not a core module"},
+		{"version", []byte("\x00asm\x02\x00\x00\x00"), KindBadModule, "a version that this host does not know"},
+		{"unknown module", read(t, "testdata/import-env.wasm"), KindLink, `imports "abort" from "env"`},
+		{"import type", read(t, "testdata/import-type.wasm"), KindLink, `imports "alloc" from "extism:host/env" as (i32) -> i32, which is (i64) -> i64`},
+		{"export type", read(t, "testdata/export-type.wasm"), KindLink, `"astrid_hook_trigger" is (i32) -> (), and must be () -> i32`},
+		{"kernel's own", read(t, "testdata/import-reset.wasm"), KindLink, `imports "kernel.reset"`},
+		{"memory", read(t, "testdata/import-memory.wasm"), KindLink, `imports the memory "memory" from "env"`},
+		{"minimum", read(t, "testdata/memory-minimum.wasm"), KindBadModule, "memory"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := h.Compile(context.Background(), tt.wasm)
+			var failure *Failure
+			if !errors.As(err, &failure) || failure.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %s with %q", err, tt.kind, tt.want)
+			}
+		})
+	}
+}
+
+func TestCallingWhatIsNotThere(t *testing.T) {
+	h := newHost(t, Config{})
+	i := mustInstantiate(t, h, fixture(t, "no-export"), &world{})
+	_, err := i.Invoke(context.Background(), "ask", nil)
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind != KindLink || !strings.Contains(err.Error(), `no export "astrid_hook_trigger"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	if _, err := New(context.Background(), Config{MemoryLimitPages: 70_000}); err == nil {
+		t.Error("a limit that WebAssembly can't have was taken")
+	}
+	h := newHost(t, Config{MemoryLimitPages: 4})
+	i := mustInstantiate(t, h, fixture(t, "memory-bomb"), &world{})
+	_, err := i.Invoke(context.Background(), "ask", nil)
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind != KindMemoryLimit {
+		t.Errorf("got %v", err)
+	}
+	if got, want := i.MemoryBytes(), uint64(5<<16); got != want { // the guest's four pages, and the shared one
+		t.Errorf("MemoryBytes() = %d, want %d", got, want)
+	}
+	// An input that does not fit is the guest's limit, not a crash of ours.
+	i = mustInstantiate(t, h, fixture(t, "echo"), &world{})
+	if _, err := i.Invoke(context.Background(), "ask", make([]byte, 1<<20)); !errors.As(err, &failure) || failure.Kind != KindMemoryLimit {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A second host finds the first one's work in the cache.
+func TestCache(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "made", "cache")
+	for range 2 {
+		h := newHost(t, Config{CacheDir: dir})
+		i := mustInstantiate(t, h, fixture(t, "echo"), &world{})
+		if _, err := i.Invoke(context.Background(), "ask", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	files := 0
+	_ = filepath.WalkDir(dir, func(_ string, d os.DirEntry, _ error) error {
+		if d != nil && !d.IsDir() {
+			files++
+		}
+		return nil
+	})
+	if files == 0 {
+		t.Error("nothing was cached")
+	}
+}
+
+func TestStderrIsKept(t *testing.T) {
+	var kept tail
+	_, _ = kept.Write([]byte(strings.Repeat("x", 5000)))
+	_, _ = kept.Write([]byte("the end"))
+	if len(kept.kept) != stderrKept || !strings.HasSuffix(string(kept.kept), "xthe end") {
+		t.Errorf("%d bytes are kept, ending in %q", len(kept.kept), kept.kept[len(kept.kept)-10:])
+	}
+}
+
+func BenchmarkCall(b *testing.B) {
+	h := newHost(b, Config{})
+	for _, size := range []struct {
+		name  string
+		bytes int
+	}{{"0B", 0}, {"128B", 128}, {"10KiB", 10 << 10}, {"1MiB", 1 << 20}} {
+		b.Run(size.name, func(b *testing.B) {
+			i := mustInstantiate(b, h, fixture(b, "echo"), &world{})
+			payload := make([]byte, size.bytes)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			b.ReportAllocs()
+			b.SetBytes(int64(size.bytes))
+			for b.Loop() {
+				if _, err := i.Invoke(ctx, "ask", payload); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkInstantiate(b *testing.B) {
+	h := newHost(b, Config{})
+	m, err := h.Compile(context.Background(), fixture(b, "echo"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		i, err := m.Instantiate(context.Background(), &world{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		_ = i.Close(context.Background())
+	}
+}

@@ -1,0 +1,215 @@
+package capsulehost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+const (
+	i32 = api.ValueTypeI32
+	i64 = api.ValueTypeI64
+)
+
+// hostFunction is a function that guests import. Its error traps the guest.
+type hostFunction struct {
+	name            string
+	params, results []api.ValueType
+	call            func(ctx context.Context, i *Instance, stack []uint64) error
+}
+
+// hostCallError is why a host function traps its guest.
+type hostCallError struct {
+	call string
+	err  error
+}
+
+func (e *hostCallError) Error() string { return e.call + ": " + e.err.Error() }
+func (e *hostCallError) Unwrap() error { return e.err }
+
+// export adds the function to a host module. A panic is wazero's way to trap.
+func (f hostFunction) export(b wazero.HostModuleBuilder) {
+	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(ctx context.Context, stack []uint64) {
+		i, _ := ctx.Value(instanceKey{}).(*Instance)
+		if err := f.call(ctx, i, stack); err != nil {
+			panic(&hostCallError{call: f.name, err: err})
+		}
+	}), f.params, f.results).Export(f.name)
+}
+
+// bytes reads an argument: a block of at most limit bytes. Offset 0 is empty.
+func (i *Instance) bytes(what string, offset, limit uint64) ([]byte, error) {
+	n, ok := i.kernel.Length(offset)
+	if !ok {
+		return nil, fmt.Errorf("%s: offset %d is not the start of a block", what, offset)
+	}
+	if n > limit {
+		return nil, fmt.Errorf("%s of %d bytes is over the limit of %d", what, n, limit)
+	}
+	return i.kernel.Bytes(offset, n), nil
+}
+
+// text reads an argument as UTF-8, with invalid bytes replaced.
+func (i *Instance) text(what string, offset, limit uint64) (string, error) {
+	b, err := i.bytes(what, offset, limit)
+	return lossy(b), err
+}
+
+// answer makes data the result of a host function.
+func (i *Instance) answer(stack []uint64, data string) error {
+	offset, err := i.kernel.Store([]byte(data))
+	if err != nil {
+		return fmt.Errorf("answer of %d bytes: %w", len(data), err)
+	}
+	stack[0] = offset
+	return nil
+}
+
+// lossy replaces each invalid sequence as Rust's from_utf8_lossy does: one
+// U+FFFD for each maximal part of a sequence that could still have become valid.
+func lossy(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	out := make([]byte, 0, len(b)+8)
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		if r == utf8.RuneError && size == 1 {
+			size = invalidPrefix(b)
+		}
+		out = utf8.AppendRune(out, r)
+		b = b[size:]
+	}
+	return string(out)
+}
+
+// invalidPrefix is how many bytes of b, which does not begin with a valid
+// sequence, begin one that is then broken off; at least 1.
+func invalidPrefix(b []byte) int {
+	low, high, need := byte(0x80), byte(0xBF), 0
+	switch c := b[0]; {
+	case c >= 0xC2 && c <= 0xDF:
+		need = 1
+	case c >= 0xE0 && c <= 0xEF:
+		need = 2
+		if c == 0xE0 {
+			low = 0xA0
+		} else if c == 0xED {
+			high = 0x9F
+		}
+	case c >= 0xF0 && c <= 0xF4:
+		need = 3
+		if c == 0xF0 {
+			low = 0x90
+		} else if c == 0xF4 {
+			high = 0x8F
+		}
+	}
+	n := 1
+	for n <= need && n < len(b) && b[n] >= low && b[n] <= high {
+		low, high = 0x80, 0xBF
+		n++
+	}
+	return n
+}
+
+// maxVariables is how many bytes a guest's variables may take, names and values
+// together.
+const maxVariables = 1 << 20
+
+// variables are what var_set keeps, for as long as the instance lives.
+type variables struct {
+	values map[string][]byte
+	size   int
+}
+
+func (v *variables) set(key string, value []byte) error {
+	old, had := v.values[key]
+	size := v.size
+	if had {
+		size -= len(key) + len(old)
+	}
+	size += len(key) + len(value)
+	if size > maxVariables {
+		return fmt.Errorf("variable %q of %d bytes: all variables together would take %d bytes, over the limit of %d",
+			key, len(value), size, maxVariables)
+	}
+	if v.values == nil {
+		v.values = map[string][]byte{}
+	}
+	v.values[key], v.size = value, size
+	return nil
+}
+
+func (v *variables) remove(key string) {
+	if old, had := v.values[key]; had {
+		v.size -= len(key) + len(old)
+		delete(v.values, key)
+	}
+}
+
+// errNoHTTP: nothing grants outgoing HTTP yet.
+var errNoHTTP = errors.New("outgoing HTTP is not granted to capsules by this host")
+
+// envFunctions are those of `extism:host/env` that need the host; the kernel
+// has the rest. They are the Extism PDKs' names and types.
+var envFunctions = []hostFunction{
+	{"config_get", []api.ValueType{i64}, []api.ValueType{i64}, func(_ context.Context, i *Instance, stack []uint64) error {
+		key, err := i.text("key", stack[0], maxConfigKey)
+		if err != nil {
+			return err
+		}
+		return i.answer(stack, i.world.Config(key))
+	}},
+	{"var_get", []api.ValueType{i64}, []api.ValueType{i64}, func(_ context.Context, i *Instance, stack []uint64) error {
+		key, err := i.text("key", stack[0], maxVariables)
+		if err != nil {
+			return err
+		}
+		return i.answer(stack, string(i.vars.values[key]))
+	}},
+	{"var_set", []api.ValueType{i64, i64}, nil, func(_ context.Context, i *Instance, stack []uint64) error {
+		key, err := i.text("key", stack[0], maxVariables)
+		if err != nil {
+			return err
+		}
+		if stack[1] == 0 {
+			i.vars.remove(key)
+			return nil
+		}
+		value, err := i.bytes("value", stack[1], maxVariables)
+		if err != nil {
+			return err
+		}
+		return i.vars.set(key, value)
+	}},
+	{"http_request", []api.ValueType{i64, i64}, []api.ValueType{i64}, func(context.Context, *Instance, []uint64) error { return errNoHTTP }},
+	{"http_status_code", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {
+		stack[0] = 0
+		return nil
+	}},
+	{"http_headers", nil, []api.ValueType{i64}, func(_ context.Context, _ *Instance, stack []uint64) error {
+		stack[0] = 0
+		return nil
+	}},
+	logFunction("log_trace", LevelTrace), logFunction("log_debug", LevelDebug), logFunction("log_info", LevelInfo),
+	logFunction("log_warn", LevelWarn), logFunction("log_error", LevelError),
+	{"get_log_level", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {
+		stack[0] = uint64(LevelTrace) // a capsule's log takes all levels
+		return nil
+	}},
+}
+
+func logFunction(name string, level LogLevel) hostFunction {
+	return hostFunction{name, []api.ValueType{i64}, nil, func(_ context.Context, i *Instance, stack []uint64) error {
+		message, err := i.text("message", stack[0], maxLogMessage)
+		if err == nil {
+			i.world.Log(level, message)
+		}
+		return err
+	}}
+}

@@ -1,0 +1,135 @@
+// Package kernel is the Extism memory of one guest: kernel.wat, and the host's
+// view of an instance of it.
+package kernel
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// Wasm is kernel.wat, built by `make kernel`.
+//
+//go:embed kernel.wasm
+var Wasm []byte
+
+// ErrNoMemory: a block does not fit under the memory limit any more.
+var ErrNoMemory = errors.New("the shared memory is full")
+
+// Kernel is the host's view of one instance. It belongs to whoever runs the
+// guest: one goroutine at a time, which may be inside one of the guest's calls.
+type Kernel struct {
+	module       api.Module
+	memory       api.Memory
+	alloc, reset api.Function
+	length       api.Function
+
+	input, inputLength   api.MutableGlobal
+	output, outputLength api.Global
+	errorBlock           api.Global
+	exhausted            api.Global
+	stack                [1]uint64
+}
+
+// View returns the host's view of an instance of Wasm.
+func View(m api.Module) *Kernel {
+	return &Kernel{
+		module: m, memory: m.ExportedMemory("kernel.memory"),
+		alloc: m.ExportedFunction("alloc"), reset: m.ExportedFunction("kernel.reset"), length: m.ExportedFunction("length"),
+		input:        m.ExportedGlobal("kernel.input").(api.MutableGlobal),        //nolint:forcetypeassert // kernel.wat says so
+		inputLength:  m.ExportedGlobal("kernel.input_length").(api.MutableGlobal), //nolint:forcetypeassert // kernel.wat says so
+		output:       m.ExportedGlobal("kernel.output"),
+		outputLength: m.ExportedGlobal("kernel.output_length"),
+		errorBlock:   m.ExportedGlobal("kernel.error"),
+		exhausted:    m.ExportedGlobal("kernel.exhausted"),
+	}
+}
+
+// Reset forgets every block, the output and the error, and makes input the
+// guest's input.
+func (k *Kernel) Reset(input []byte) error {
+	if _, err := k.call(k.reset, 0); err != nil {
+		return err
+	}
+	offset, err := k.Store(input)
+	if err != nil {
+		return fmt.Errorf("input of %d bytes: %w", len(input), err)
+	}
+	k.input.Set(offset)
+	k.inputLength.Set(uint64(len(input)))
+	return nil
+}
+
+// Store puts data into a fresh block and returns its offset, 0 for no data.
+func (k *Kernel) Store(data []byte) (offset uint64, err error) {
+	if len(data) == 0 {
+		return 0, nil
+	}
+	if offset, err = k.call(k.alloc, uint64(len(data))); err != nil {
+		return 0, err
+	}
+	if offset == 0 {
+		return 0, ErrNoMemory
+	}
+	if !k.memory.Write(uint32(offset), data) { //nolint:gosec // the kernel's offsets fit its memory
+		return 0, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, len(data))
+	}
+	return offset, nil
+}
+
+// Length returns the length of the block that starts at offset, and whether
+// there is one. Offset 0 is the empty block.
+func (k *Kernel) Length(offset uint64) (n uint64, ok bool) {
+	if offset == 0 {
+		return 0, true
+	}
+	n, err := k.call(k.length, offset)
+	return n, err == nil && n > 0 // alloc makes no block of length 0
+}
+
+// Bytes copies n bytes at offset, which were found to be a block's, or to be inside.
+func (k *Kernel) Bytes(offset, n uint64) []byte {
+	if n == 0 {
+		return nil
+	}
+	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // both were checked by the kernel
+	if !ok {
+		return nil
+	}
+	return append([]byte(nil), view...)
+}
+
+// Output copies what the guest has set as its output.
+func (k *Kernel) Output() []byte { return k.Bytes(k.output.Get(), k.outputLength.Get()) }
+
+// ErrorText copies what the guest has set as its error.
+func (k *Kernel) ErrorText() []byte {
+	offset := k.errorBlock.Get()
+	n, ok := k.Length(offset)
+	if !ok {
+		return nil
+	}
+	return k.Bytes(offset, n)
+}
+
+// Exhausted says whether the guest has asked for more than there is, since Reset.
+func (k *Kernel) Exhausted() bool { return k.exhausted.Get() != 0 }
+
+// MemoryBytes is the size of the shared memory.
+func (k *Kernel) MemoryBytes() uint64 { return uint64(k.memory.Size()) }
+
+// Close frees the instance.
+func (k *Kernel) Close(ctx context.Context) error { return k.module.Close(ctx) }
+
+// call runs one of the kernel's own functions: a fixed number of steps, so no
+// context needs to stop it.
+func (k *Kernel) call(f api.Function, argument uint64) (uint64, error) {
+	k.stack[0] = argument
+	if err := f.CallWithStack(context.Background(), k.stack[:]); err != nil {
+		return 0, fmt.Errorf("kernel: %w", err)
+	}
+	return k.stack[0], nil
+}

@@ -1,0 +1,160 @@
+package capsulehost
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// The modules that a guest imports from.
+const (
+	envModuleName  = "extism:host/env"
+	userModuleName = "extism:host/user"
+	wasiModuleName = "wasi_snapshot_preview1"
+)
+
+// The exports that the host calls.
+const (
+	ExportInterceptor = "astrid_hook_trigger"
+	ExportRun         = "run"
+	ExportInstall     = "astrid_install"
+	ExportUpgrade     = "astrid_upgrade"
+
+	exportInitialize = "_initialize"
+	exportStart      = "_start"
+)
+
+// Module is a compiled capsule. It may be used from any goroutine.
+type Module struct {
+	host     *Host
+	compiled wazero.CompiledModule
+	user     api.Module // the host's, or the module's own where it imports unknown calls
+}
+
+// Compile checks and compiles a module. Its error is a *Failure, of kind
+// KindBadModule or KindLink, whose message is a sentence for a person.
+func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	if err := recognise(wasm); err != nil {
+		return nil, err
+	}
+	compiled, err := h.runtime.CompileModule(ctx, wasm)
+	if err != nil {
+		return nil, badModule("the module does not compile: "+firstLine(err), err)
+	}
+	m := &Module{host: h, compiled: compiled, user: h.user}
+	if err := m.link(ctx); err != nil {
+		return nil, errors.Join(err, compiled.Close(ctx))
+	}
+	return m, nil
+}
+
+// recognise refuses what is not a core WebAssembly module, by its first bytes.
+func recognise(wasm []byte) error {
+	const magic = "\x00asm"
+	switch {
+	case len(wasm) == 0:
+		return badModule("the file is empty", nil)
+	case len(wasm) < 8 && strings.HasPrefix(magic+"\x01\x00\x00\x00", string(wasm)):
+		return badModule(fmt.Sprintf("the module is truncated: it has only %d bytes", len(wasm)), nil)
+	case !bytes.HasPrefix(wasm, []byte(magic)):
+		return badModule("not a WebAssembly module: it does not begin with \\0asm", nil)
+	case wasm[6] == 1:
+		return badModule("a WebAssembly component, not a core module: build it with an Extism PDK, for a core wasm target", nil)
+	case !bytes.Equal(wasm[4:8], []byte{1, 0, 0, 0}):
+		return badModule(fmt.Sprintf("WebAssembly of a version that this host does not know (% x)", wasm[4:8]), nil)
+	}
+	return nil
+}
+
+// link checks what the module imports and exports, so that a fault is found
+// before anything is instantiated.
+func (m *Module) link(ctx context.Context) error {
+	var unknown []api.FunctionDefinition
+	for _, d := range m.compiled.ImportedFunctions() {
+		module, name, _ := d.Import()
+		var want api.FunctionDefinition
+		switch module {
+		case envModuleName:
+			if !strings.HasPrefix(name, "kernel.") {
+				want = m.host.kernel.ExportedFunctions()[name]
+			}
+		case userModuleName:
+			if want = m.host.user.ExportedFunctionDefinitions()[name]; want == nil {
+				unknown = append(unknown, d)
+				continue
+			}
+		case wasiModuleName:
+			want = m.host.wasi.ExportedFunctionDefinitions()[name]
+		}
+		if want == nil {
+			return linkFailure("it imports %q from %q, which this host does not have", name, module)
+		}
+		if got, want := signature(d), signature(want); got != want {
+			return linkFailure("it imports %q from %q as %s, which is %s", name, module, got, want)
+		}
+	}
+	if memories := m.compiled.ImportedMemories(); len(memories) > 0 {
+		module, name, _ := memories[0].Import()
+		return linkFailure("it imports the memory %q from %q: a capsule brings its own memory", name, module)
+	}
+	for name, want := range map[string]string{
+		ExportInterceptor: "() -> i32", ExportRun: "() -> i32", ExportInstall: "() -> i32", ExportUpgrade: "() -> i32",
+		exportInitialize: "() -> ()", exportStart: "() -> ()",
+	} {
+		if d := m.compiled.ExportedFunctions()[name]; d != nil && signature(d) != want {
+			return linkFailure("its export %q is %s, and must be %s", name, signature(d), want)
+		}
+	}
+	if len(unknown) > 0 {
+		user, err := m.host.userModule(ctx, unknown)
+		if err != nil {
+			return linkFailure("its imports from %q can't be linked: %v", userModuleName, err)
+		}
+		m.user = user
+	}
+	return nil
+}
+
+// HasExport says whether the module exports a function of that name.
+func (m *Module) HasExport(name string) bool { return m.compiled.ExportedFunctions()[name] != nil }
+
+// RunLoop says whether it is a run-loop capsule: it exports `run`.
+func (m *Module) RunLoop() bool { return m.HasExport(ExportRun) }
+
+// Close frees the compiled code. Close its instances first.
+func (m *Module) Close(ctx context.Context) error {
+	err := m.compiled.Close(ctx)
+	if m.user != m.host.user {
+		err = errors.Join(err, m.user.Close(ctx))
+	}
+	return err
+}
+
+// signature is a function's type as text: "(i64, i64) -> i32".
+func signature(d api.FunctionDefinition) string {
+	list := func(types []api.ValueType) string {
+		names := make([]string, len(types))
+		for i, t := range types {
+			names[i] = api.ValueTypeName(t)
+		}
+		return strings.Join(names, ", ")
+	}
+	results := list(d.ResultTypes())
+	if len(d.ResultTypes()) != 1 {
+		results = "(" + results + ")"
+	}
+	return "(" + list(d.ParamTypes()) + ") -> " + results
+}
+
+func badModule(message string, cause error) *Failure {
+	return &Failure{Kind: KindBadModule, Message: message, cause: cause}
+}
+
+func linkFailure(format string, args ...any) *Failure {
+	return &Failure{Kind: KindLink, Message: fmt.Sprintf(format, args...)}
+}

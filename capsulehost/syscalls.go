@@ -1,0 +1,161 @@
+package capsulehost
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// The limits of the system calls' arguments, in bytes.
+const (
+	maxLogLevel          = 64
+	maxLogMessage        = 64 << 10
+	maxConfigKey         = 4 << 10
+	maxTriggerRequest    = 1 << 20
+	maxCapabilityRequest = 1024
+)
+
+// systemCalls are the functions of `extism:host/user`, as astrid-capsule 0.5.0
+// has them.
+var systemCalls = []hostFunction{
+	{"astrid_log", []api.ValueType{i64, i64}, nil, astridLog},
+	{"astrid_get_config", []api.ValueType{i64}, []api.ValueType{i64}, astridGetConfig},
+	{"astrid_get_caller", nil, []api.ValueType{i64}, astridGetCaller},
+	{"astrid_signal_ready", nil, nil, astridSignalReady},
+	{"astrid_clock_ms", nil, []api.ValueType{i64}, astridClockMS},
+	{"astrid_trigger_hook", []api.ValueType{i64}, []api.ValueType{i64}, astridTriggerHook},
+	{"astrid_check_capsule_capability", []api.ValueType{i64}, []api.ValueType{i64}, astridCheckCapsuleCapability},
+}
+
+func astridLog(_ context.Context, i *Instance, stack []uint64) error {
+	level, err := i.text("level", stack[0], maxLogLevel)
+	if err != nil {
+		return err
+	}
+	message, err := i.text("message", stack[1], maxLogMessage)
+	if err != nil {
+		return err
+	}
+	i.world.Log(parseLogLevel(level), message)
+	return nil
+}
+
+// parseLogLevel reads a level in any case; what it does not know is info.
+func parseLogLevel(level string) LogLevel {
+	switch strings.ToLower(level) {
+	case "trace":
+		return LevelTrace
+	case "debug":
+		return LevelDebug
+	case "warn", "warning":
+		return LevelWarn
+	case "error", "err":
+		return LevelError
+	default:
+		return LevelInfo
+	}
+}
+
+func astridGetConfig(_ context.Context, i *Instance, stack []uint64) error {
+	key, err := i.text("key", stack[0], maxConfigKey)
+	if err != nil {
+		return err
+	}
+	return i.answer(stack, i.world.Config(key))
+}
+
+func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
+	caller := i.world.Caller()
+	if caller == nil {
+		return i.answer(stack, "{}")
+	}
+	text, err := json.Marshal(struct {
+		Principal *string `json:"principal"`
+		SourceID  string  `json:"source_id"`
+		Timestamp string  `json:"timestamp"`
+	}{caller.Principal, caller.SourceID, rfc3339(caller.Timestamp)})
+	if err != nil {
+		return err
+	}
+	return i.answer(stack, string(text))
+}
+
+// rfc3339 writes a time as the reference's to_rfc3339 does: UTC as +00:00, and
+// no, three, six or nine digits behind the second, as many as it takes.
+func rfc3339(t time.Time) string {
+	t = t.UTC()
+	layout := "2006-01-02T15:04:05.000000000+00:00"
+	switch ns := t.Nanosecond(); {
+	case ns == 0:
+		layout = "2006-01-02T15:04:05+00:00"
+	case ns%1_000_000 == 0:
+		layout = "2006-01-02T15:04:05.000+00:00"
+	case ns%1_000 == 0:
+		layout = "2006-01-02T15:04:05.000000+00:00"
+	}
+	return t.Format(layout)
+}
+
+func astridSignalReady(_ context.Context, i *Instance, _ []uint64) error {
+	i.world.SignalReady()
+	return nil
+}
+
+func astridClockMS(_ context.Context, i *Instance, stack []uint64) error {
+	return i.answer(stack, strconv.FormatInt(max(0, i.world.Now().UnixMilli()), 10))
+}
+
+func astridTriggerHook(ctx context.Context, i *Instance, stack []uint64) error {
+	request, err := i.bytes("request", stack[0], maxTriggerRequest)
+	if err != nil {
+		return err
+	}
+	peers := i.world.Peers()
+	if peers == nil {
+		return i.answer(stack, "[]")
+	}
+	topic, payload, err := decodeTriggerRequest(request)
+	if err != nil {
+		return fmt.Errorf("invalid trigger request: %w", err)
+	}
+	values, err := peers.TriggerHook(ctx, topic, payload)
+	if err != nil {
+		return err
+	}
+	var answer bytes.Buffer
+	answer.WriteByte('[')
+	for n, v := range values {
+		if n > 0 {
+			answer.WriteByte(',')
+		}
+		answer.Write(v)
+	}
+	answer.WriteByte(']')
+	return i.answer(stack, answer.String())
+}
+
+func astridCheckCapsuleCapability(ctx context.Context, i *Instance, stack []uint64) error {
+	request, err := i.bytes("request", stack[0], maxCapabilityRequest)
+	if err != nil {
+		return err
+	}
+	source, capability, err := decodeCapabilityRequest(request)
+	if err != nil {
+		return fmt.Errorf("invalid capability check request: %w", err)
+	}
+	allowed := false
+	if peers := i.world.Peers(); peers != nil {
+		// The forms of a UUID that the reference takes are those of this package.
+		if id, err := uuid.Parse(source); err == nil {
+			allowed = peers.CheckCapability(ctx, id.String(), capability)
+		}
+	}
+	return i.answer(stack, `{"allowed":`+strconv.FormatBool(allowed)+`}`)
+}

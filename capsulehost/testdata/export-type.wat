@@ -1,0 +1,1 @@
+(module (func (export "astrid_hook_trigger") (param i32)))

@@ -1,0 +1,1 @@
+(module (import "extism:host/env" "kernel.reset" (func)))

@@ -1,0 +1,1 @@
+(module (import "extism:host/env" "alloc" (func (param i32) (result i32))))

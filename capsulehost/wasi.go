@@ -1,0 +1,68 @@
+package capsulehost
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// instantiateWASI makes WASI preview 1, once for all guests; what each of them
+// sees through it is its module configuration.
+func instantiateWASI(ctx context.Context, r wazero.Runtime) (api.Module, error) {
+	b := r.NewHostModuleBuilder(wasiModuleName)
+	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(b)
+	return b.Instantiate(ctx)
+}
+
+// moduleConfig is what a guest sees through WASI: clocks, random numbers, a
+// standard error whose end is kept, and nothing else. No directories, no
+// arguments, no environment. A sleep ends with the call that it is in.
+func (i *Instance) moduleConfig() wazero.ModuleConfig {
+	const tick = time.Millisecond
+	began := i.world.Now()
+	return wazero.NewModuleConfig().
+		WithName("").
+		WithStartFunctions(). // they are called like any export
+		WithStderr(&i.stderr).
+		WithRandSource(rand.Reader).
+		WithWalltime(func() (int64, int32) {
+			now := i.world.Now().Truncate(tick)
+			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // under a billion
+		}, sys.ClockResolution(tick)).
+		WithNanotime(func() int64 {
+			return int64(i.world.Now().Sub(began).Truncate(tick))
+		}, sys.ClockResolution(tick)).
+		WithNanosleep(func(ns int64) {
+			timer := time.NewTimer(time.Duration(ns))
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-i.ctx.Done():
+				panic(&hostCallError{call: "poll_oneoff", err: context.Cause(i.ctx)})
+			}
+		})
+}
+
+// stderrKept is how much of a guest's standard error is kept, in bytes.
+const stderrKept = 4096
+
+// tail keeps the end of what is written to it.
+type tail struct{ kept []byte }
+
+// Write never fails.
+func (t *tail) Write(p []byte) (int, error) {
+	n := len(p)
+	if n > stderrKept {
+		p = p[n-stderrKept:]
+	}
+	if over := len(t.kept) + len(p) - stderrKept; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	t.kept = append(t.kept, p...)
+	return n, nil
+}
