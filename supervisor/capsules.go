@@ -34,13 +34,13 @@ type capsules struct {
 	observe func(*messages.Event)
 	self    *actor.PID
 
-	children []*child // in start order
-	byID     map[string]*child
-	ready    []*child // may be spawned, waiting for a place
-	starting int      // spawned, first start not settled
-	places   int      // how many may start at once
-	unsettled int     // first starts not settled yet
-	stopping bool
+	children  []*child // in start order
+	byID      map[string]*child
+	ready     []*child // may be spawned, waiting for a place
+	starting  int      // spawned, first start not settled
+	places    int      // how many may start at once
+	unsettled int      // first starts not settled yet
+	stopping  bool
 }
 
 // phase is where a child stands in its supervisor's eyes.
@@ -71,10 +71,10 @@ type child struct {
 	timer      *time.Timer         // for restartDue, readinessDue or an overdue stop
 	settled    bool                // its first start holds up nobody any more
 	dependents []*child
-	imports    int          // dependencies whose first start is not settled
-	replaced   uint64       // the generation that an operator's restart ends
-	asking     []asker      // who waits for a command to be done
-	final      func()       // reports the end, once the actor has stopped
+	imports    int     // dependencies whose first start is not settled
+	replaced   uint64  // the generation that an operator's restart ends
+	asking     []asker // who waits for a command to be done
+	final      func()  // reports the end, once the actor has stopped
 }
 
 // Receive handles one message.
@@ -261,7 +261,7 @@ func (s *capsules) scheduled(c *child, v verdict, cause string) {
 	s.observe(&messages.Event{
 		Path: actors.CapsulePath(c.id), Generation: c.handle.Generation(),
 		What: &messages.Event_RestartScheduled{RestartScheduled: &messages.RestartScheduled{
-			Attempt:     uint32(v.attempt), //nolint:gosec // a count
+			Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
 			BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
 			Window: durationpb.New(c.restarts.policy.Window), Delay: durationpb.New(v.delay), Cause: cause,
 		}},

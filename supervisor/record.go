@@ -18,11 +18,11 @@ import (
 // wakes whoever reads along. Its methods may be called from any goroutine, and
 // never wait for a reader.
 type record struct {
-	log  zerolog.Logger
+	log zerolog.Logger
 
 	mu       sync.Mutex
 	live     func(*messages.Capsule) // fills in the figures that are no events; nil before Serve
-	kept     []*messages.Event // the last ones, oldest first at kept[oldest]
+	kept     []*messages.Event       // the last ones, oldest first at kept[oldest]
 	oldest   int
 	capacity int
 	sequence uint64

@@ -27,7 +27,7 @@ func TestRestarts(t *testing.T) {
 		"the window slides over time that it was up": {RestartPolicy{Budget: 2, Window: 10 * s, InitialBackoff: -1}, []death{
 			{0, false, 0}, {6 * s, false, 0}, {6 * s, false, 0}, {6 * s, false, 0}, {1 * s, false, -1},
 		}},
-		"no budget": {RestartPolicy{Budget: -1}, []death{{time.Hour, false, -1}}},
+		"no budget":  {RestartPolicy{Budget: -1}, []death{{time.Hour, false, -1}}},
 		"budget one": {RestartPolicy{Budget: 1}, []death{{0, false, 0}, {0, false, -1}}},
 		"backoff stops at its maximum": {RestartPolicy{Budget: 9, InitialBackoff: s, MaxBackoff: 3 * s}, []death{
 			{0, false, 0}, {0, false, s}, {0, false, 2 * s}, {0, false, 3 * s}, {0, false, 3 * s},
