@@ -14,8 +14,8 @@ import (
 // DefaultMemoryLimitPages is the limit of a guest's memory in pages of 64 KiB: 64 MiB.
 const DefaultMemoryLimitPages = 1024
 
-// maxMemoryLimitPages is what WebAssembly can address: 4 GiB.
-const maxMemoryLimitPages = 65536
+// MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
+const MaxMemoryLimitPages = 65536
 
 // Config is what a Host is made of. Its zero value is useful.
 type Config struct {
@@ -44,8 +44,8 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if pages == 0 {
 		pages = DefaultMemoryLimitPages
 	}
-	if pages > maxMemoryLimitPages {
-		return nil, fmt.Errorf("memory limit of %d pages: WebAssembly has at most %d", pages, maxMemoryLimitPages)
+	if pages > MaxMemoryLimitPages {
+		return nil, fmt.Errorf("memory limit of %d pages: WebAssembly has at most %d", pages, MaxMemoryLimitPages)
 	}
 	runtimeConfig := wazero.NewRuntimeConfig().
 		WithMemoryLimitPages(pages).

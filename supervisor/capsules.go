@@ -66,10 +66,10 @@ type child struct {
 
 	phase      phase
 	pid        *actor.PID
-	announced  *messages.CapsuleUp // what the registry and the router were told last; nil if down
-	down       string              // why it does not serve, where announced is nil
-	timer      *time.Timer         // for restartDue, readinessDue or an overdue stop
-	settled    bool                // its first start holds up nobody any more
+	up         *messages.CapsuleUp   // its present instance; nil where none lives
+	down       *messages.CapsuleDown // why none does; nil before the first start, and while one lives
+	timer      *time.Timer           // for restartDue, readinessDue or an overdue stop
+	settled    bool                  // its first start holds up nobody any more
 	dependents []*child
 	imports    int     // dependencies whose first start is not settled
 	replaced   uint64  // the generation that an operator's restart ends
@@ -152,7 +152,7 @@ func (s *capsules) up(ctx actor.Context, m *messages.CapsuleUp) {
 	if c == nil || c.phase != running || m.GetGeneration() != c.handle.Generation() {
 		return
 	}
-	c.announced, c.down = m, ""
+	c.up, c.down = m, nil
 	c.stopTimer()
 	if m.GetState() == messages.CapsuleState_CAPSULE_STATE_READY {
 		s.settle(ctx, c)
@@ -169,7 +169,7 @@ func (s *capsules) up(ctx actor.Context, m *messages.CapsuleUp) {
 func (s *capsules) readinessDue(ctx actor.Context, m *readinessDue) {
 	c := s.byID[m.id]
 	if c.phase != running || c.handle.Generation() != m.generation ||
-		c.announced.GetState() != messages.CapsuleState_CAPSULE_STATE_STARTING {
+		c.up.GetState() != messages.CapsuleState_CAPSULE_STATE_STARTING {
 		return
 	}
 	s.observe(&messages.Event{
@@ -219,7 +219,7 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 		return // an operator's restart is on its way to it
 	}
 	c.stopTimer()
-	c.announced, c.down = nil, "it crashed"
+	c.isDown(messages.CapsuleState_CAPSULE_STATE_CRASHED, "it crashed")
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.GetMessage())
 
@@ -270,15 +270,9 @@ func (s *capsules) scheduled(c *child, v verdict, cause string) {
 
 // giveUp ends a capsule that policy does not restart.
 func (s *capsules) giveUp(ctx actor.Context, c *child, crash *actors.Crash) {
-	generation := crash.Generation
 	if crash.Clean && c.restarts.policy.Mode != Permanent {
 		cause := fmt.Sprintf("it ended by itself, and restart = %q", c.restarts.policy.Mode)
-		s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_STOPPED, cause, func() {
-			s.observe(&messages.Event{
-				Path: actors.CapsulePath(c.id), Generation: generation,
-				What: &messages.Event_CapsuleStopped{CapsuleStopped: &messages.CapsuleStopped{Cause: cause}},
-			})
-		})
+		s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_STOPPED, cause, func() { s.stoppedEvent(c, cause) })
 		return
 	}
 	decision := fmt.Sprintf("restart = %q", c.restarts.policy.Mode)
@@ -287,7 +281,7 @@ func (s *capsules) giveUp(ctx actor.Context, c *child, crash *actors.Crash) {
 	}
 	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_FAILED, decision, func() {
 		s.observe(&messages.Event{
-			Path: actors.CapsulePath(c.id), Generation: generation,
+			Path: actors.CapsulePath(c.id), Generation: crash.Generation,
 			What: &messages.Event_CapsuleFailed{CapsuleFailed: &messages.CapsuleFailed{Failure: crash.Failure, Decision: decision}},
 		})
 	})
@@ -313,12 +307,12 @@ func (s *capsules) terminated(ctx actor.Context, m *actor.Terminated) {
 	}
 	c.stopTimer()
 	s.settle(ctx, c)
-	c.phase, c.pid, c.announced = ended, nil, nil
+	c.phase, c.pid = ended, nil
 	if c.final != nil {
 		c.final()
 		c.final = nil
 	}
-	s.answer(c, false, c.down)
+	s.answer(c, false, c.down.GetReason())
 }
 
 // restartDue: a backoff is over.
@@ -339,19 +333,19 @@ func (s *capsules) restartNow(ctx actor.Context, c *child) {
 func (s *capsules) stopAll() {
 	s.stopping = true
 	for _, c := range s.children {
-		c.stopTimer()
+		if c.phase == waiting {
+			c.phase = ended
+			s.stoppedEvent(c, causeShutdown)
+		}
 		if c.pid == nil || c.phase == stopping {
 			continue
 		}
-		id, handle := c.id, c.handle
+		c.stopTimer()
 		s.stoppingEvent(c, causeShutdown)
-		c.phase, c.down = stopping, causeShutdown
-		c.final = func() {
-			s.observe(&messages.Event{
-				Path: actors.CapsulePath(id), Generation: handle.Generation(),
-				What: &messages.Event_CapsuleStopped{CapsuleStopped: &messages.CapsuleStopped{Cause: causeShutdown}},
-			})
-		}
+		c.phase = stopping
+		c.isDown(messages.CapsuleState_CAPSULE_STATE_STOPPED, causeShutdown)
+		c.final = func() { s.stoppedEvent(c, causeShutdown) }
+		handle := c.handle
 		handle.Close()
 		c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(handle.Generation(), actors.ErrStopping) })
 	}
@@ -364,17 +358,25 @@ func (s *capsules) stoppingEvent(c *child, cause string) {
 	})
 }
 
-// tellDown tells the registry and the router that a capsule does not serve.
-func (s *capsules) tellDown(c *child, state messages.CapsuleState, reason string) {
-	c.announced, c.down = nil, reason
-	m := s.downMessage(c, state)
-	s.sys.Send(s.sys.PID(registryPath), m)
-	s.sys.Send(s.sys.PID(routerPath), m)
+func (s *capsules) stoppedEvent(c *child, cause string) {
+	s.observe(&messages.Event{
+		Path: actors.CapsulePath(c.id), Generation: c.handle.Generation(),
+		What: &messages.Event_CapsuleStopped{CapsuleStopped: &messages.CapsuleStopped{Cause: cause}},
+	})
 }
 
-func (s *capsules) downMessage(c *child, state messages.CapsuleState) *messages.CapsuleDown {
-	return &messages.CapsuleDown{
-		Capsule: c.id, Generation: c.handle.Generation(), State: state, Reason: c.down, Interceptors: c.interceptors,
+// tellDown tells the registry and the router that a capsule does not serve.
+func (s *capsules) tellDown(c *child, state messages.CapsuleState, reason string) {
+	c.isDown(state, reason)
+	s.sys.Send(s.sys.PID(registryPath), c.down)
+	s.sys.Send(s.sys.PID(routerPath), c.down)
+}
+
+// isDown notes that no instance lives. The registry has heard so from the
+// capsule itself; the router need not, where a new one is about to take over.
+func (c *child) isDown(state messages.CapsuleState, reason string) {
+	c.up, c.down = nil, &messages.CapsuleDown{
+		Capsule: c.id, Generation: c.handle.Generation(), State: state, Reason: reason, Interceptors: c.interceptors,
 	}
 }
 
@@ -382,14 +384,10 @@ func (s *capsules) downMessage(c *child, state messages.CapsuleState) *messages.
 func (s *capsules) announce(ctx actor.Context, m *announce) {
 	for _, c := range s.children {
 		switch {
-		case c.announced != nil:
-			ctx.Send(m.to, c.announced)
-		case c.handle.Generation() > 0:
-			state := messages.CapsuleState_CAPSULE_STATE_CRASHED
-			if c.phase == ended {
-				state = messages.CapsuleState_CAPSULE_STATE_STOPPED
-			}
-			ctx.Send(m.to, s.downMessage(c, state))
+		case c.up != nil:
+			ctx.Send(m.to, c.up)
+		case c.down != nil:
+			ctx.Send(m.to, c.down)
 		}
 	}
 }

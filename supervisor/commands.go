@@ -9,6 +9,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
+const stoppedByOperator = "stopped by an operator"
+
 // command finds the capsule that an operator's command is about and carries it
 // out. do returns why not. Where it returns "", the sender is answered when the
 // command is done: a start or restart when it is decided whether the capsule is
@@ -64,7 +66,7 @@ func (s *capsules) restartCapsule(ctx actor.Context, c *child) string {
 	s.restartNow(ctx, c)
 	if wasRunning {
 		handle, generation := c.handle, c.handle.Generation()
-		c.announced, c.replaced = nil, generation
+		c.replaced = generation
 		c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(generation, actors.ErrRestarting) })
 	}
 	return ""
@@ -78,14 +80,14 @@ func (s *capsules) stopCapsule(ctx actor.Context, c *child) string {
 		return "" // answered with the stop that is under way
 	case waiting:
 		c.phase = ended
-		s.stoppedEvent(c)
-		s.tellDown(c, messages.CapsuleState_CAPSULE_STATE_STOPPED, "stopped by an operator")
+		s.stoppedEvent(c, stoppedByOperator)
+		s.tellDown(c, messages.CapsuleState_CAPSULE_STATE_STOPPED, stoppedByOperator)
 		s.settle(ctx, c)
 		s.answer(c, false, "")
 		return ""
 	}
 	s.stoppingEvent(c, causeOperator)
-	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_STOPPED, "stopped by an operator", func() { s.stoppedEvent(c) })
+	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_STOPPED, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })
 	return ""
 }
 
@@ -95,11 +97,4 @@ func (s *capsules) killCapsule(_ actor.Context, c *child) string {
 	}
 	c.handle.Interrupt(c.handle.Generation(), actors.ErrKilled)
 	return ""
-}
-
-func (s *capsules) stoppedEvent(c *child) {
-	s.observe(&messages.Event{
-		Path: actors.CapsulePath(c.id), Generation: c.handle.Generation(),
-		What: &messages.Event_CapsuleStopped{CapsuleStopped: &messages.CapsuleStopped{Cause: "stopped by an operator"}},
-	})
 }

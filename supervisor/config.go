@@ -1,9 +1,15 @@
 package supervisor
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
 
 // Config says what a Supervisor runs and how. Its zero value is useful: it
@@ -52,4 +58,83 @@ type Config struct {
 
 	// Log receives what the supervisor has to say; the zero Logger is silent.
 	Log zerolog.Logger
+}
+
+// withDefaults replaces every zero value by its default.
+func (c Config) withDefaults() Config {
+	orDefault := func(d *time.Duration, otherwise time.Duration) {
+		if *d == 0 {
+			*d = otherwise
+		}
+	}
+	if c.Principal == "" {
+		c.Principal = home.DefaultPrincipal
+	}
+	orDefault(&c.CallTimeout, 5*time.Minute)
+	orDefault(&c.TriggerTimeout, 30*time.Second)
+	orDefault(&c.ReadyTimeout, 500*time.Millisecond)
+	orDefault(&c.StopTimeout, 10*time.Second)
+	c.Queue = cmp.Or(c.Queue, 256)
+	c.OpenTriggers = cmp.Or(c.OpenTriggers, 10_000)
+	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
+	c.EventsKept = cmp.Or(c.EventsKept, 4096)
+	c.Restart = c.Restart.withDefaults()
+	return c
+}
+
+// problems says what can't be meant, in a configuration as the caller gave it.
+func (c *Config) problems() []error {
+	var found []error
+	notNegative := func(field string, negative bool, value any) {
+		if negative {
+			found = append(found, fmt.Errorf("config: %s is %v: it can't be negative", field, value))
+		}
+	}
+	notNegative("CallTimeout", c.CallTimeout < 0, c.CallTimeout)
+	notNegative("TriggerTimeout", c.TriggerTimeout < 0, c.TriggerTimeout)
+	notNegative("ReadyTimeout", c.ReadyTimeout < 0, c.ReadyTimeout)
+	notNegative("StopTimeout", c.StopTimeout < 0, c.StopTimeout)
+	notNegative("Queue", c.Queue < 0, c.Queue)
+	notNegative("OpenTriggers", c.OpenTriggers < 0, c.OpenTriggers)
+	notNegative("EventsKept", c.EventsKept < 0, c.EventsKept)
+	if c.MemoryLimitPages > capsulehost.MaxMemoryLimitPages {
+		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
+			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
+	}
+	return append(found, c.Restart.problems()...)
+}
+
+// settings are one capsule's: the system's, with what its manifest overrides.
+type settings struct {
+	callTimeout time.Duration // 0 is none
+	stopTimeout time.Duration
+	queue       int
+	restart     RestartPolicy
+}
+
+func (c *Config) forCapsule(m *manifest.Manifest) settings {
+	s := settings{callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart}
+	if m.Capabilities.Uplink {
+		s.callTimeout = 0 // as the reference has it
+	}
+	own := m.Supervision
+	override(&s.callTimeout, own.CallTimeout)
+	override(&s.stopTimeout, own.StopTimeout)
+	override(&s.queue, own.Queue)
+	override(&s.restart.Budget, own.Budget)
+	override(&s.restart.Window, own.Window)
+	override(&s.restart.InitialBackoff, own.BackoffInitial)
+	override(&s.restart.MaxBackoff, own.BackoffMax)
+	if own.Restart != "" {
+		s.restart.Mode = RestartMode(own.Restart)
+	}
+	s.restart.MaxBackoff = max(s.restart.MaxBackoff, s.restart.InitialBackoff)
+	return s
+}
+
+// override replaces a setting by what a manifest says of it, if anything.
+func override[T any](setting *T, own *T) {
+	if own != nil {
+		*setting = *own
+	}
 }

@@ -42,8 +42,9 @@ type record struct {
 
 // capsuleRecord is what the events have told of one capsule.
 type capsuleRecord struct {
-	messages *messages.Capsule // never handed out: snapshots copy it
+	shown    *messages.Capsule // never handed out: snapshots copy it
 	ready    time.Time         // zero unless Ready
+	rejected bool              // it is only shown: there is nothing to start
 }
 
 func newRecord(kept int, log zerolog.Logger) *record {
@@ -60,7 +61,7 @@ func (r *record) enter(c *messages.Capsule) {
 	if r.capsules[c.GetId()] != nil {
 		return
 	}
-	r.capsules[c.GetId()] = &capsuleRecord{messages: c}
+	r.capsules[c.GetId()] = &capsuleRecord{shown: c}
 	r.order = append(r.order, c.GetId())
 	r.undecided++
 }
@@ -97,10 +98,11 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		return
 	case *messages.Event_CapsuleRejected:
 		if c := r.capsules[what.CapsuleRejected.GetId()]; c != nil {
-			c.messages.LastFailure = &messages.CapsuleFailure{
+			c.shown.LastFailure = &messages.CapsuleFailure{
 				Kind: "bad_manifest", Message: what.CapsuleRejected.GetProblem(), At: e.GetAt(),
 			}
-			r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, "", e, now)
+			c.rejected = true
+			r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, "its manifest was rejected", e, now)
 		}
 		return
 	}
@@ -108,7 +110,7 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 	if c == nil {
 		return
 	}
-	m := c.messages
+	m := c.shown
 	m.Generation = max(m.GetGeneration(), e.GetGeneration())
 	switch what := e.GetWhat().(type) {
 	case *messages.Event_CapsuleLoading:
@@ -145,22 +147,22 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 
 // moveLocked puts a capsule into a state.
 func (r *record) moveLocked(c *capsuleRecord, state messages.CapsuleState, reason string, e *messages.Event, now time.Time) {
-	c.messages.State, c.messages.Since, c.messages.Reason = state, e.GetAt(), reason
+	c.shown.State, c.shown.Since, c.shown.Reason = state, e.GetAt(), reason
 	c.ready = time.Time{}
 	switch state {
 	case messages.CapsuleState_CAPSULE_STATE_READY:
 		c.ready = now
 		r.decideLocked(c)
 	case messages.CapsuleState_CAPSULE_STATE_FAILED, messages.CapsuleState_CAPSULE_STATE_STOPPED:
-		c.messages.RestartAt = nil
+		c.shown.RestartAt = nil
 		r.decideLocked(c)
 	}
 }
 
 // decideLocked notes that a capsule's first start has been decided.
 func (r *record) decideLocked(c *capsuleRecord) {
-	if c != nil && !c.messages.GetDecided() {
-		c.messages.Decided = true
+	if c != nil && !c.shown.GetDecided() {
+		c.shown.Decided = true
 		r.undecided--
 	}
 	select {
@@ -172,7 +174,7 @@ func (r *record) decideLocked(c *capsuleRecord) {
 	}
 }
 
-// opened and closed count triggers; full says that too many are open.
+// openTrigger and closeTrigger count triggers; full says that too many are open.
 func (r *record) openTrigger(limit uint64) (full bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -196,6 +198,15 @@ func (r *record) begin(live func(*messages.Capsule)) {
 	defer r.mu.Unlock()
 	r.live = live
 	r.started, r.stopping, r.ended = time.Now(), false, false
+	if r.undecided == 0 { // Serve is called again
+		r.allDecided = make(chan struct{})
+		for _, c := range r.capsules {
+			if !c.rejected {
+				c.shown.Decided = false
+				r.undecided++
+			}
+		}
+	}
 	r.decideLocked(nil)
 }
 
@@ -232,7 +243,7 @@ func (r *record) snapshot() *messages.Tree {
 }
 
 func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
-	m := c.messages
+	m := c.shown
 	out := &messages.Capsule{
 		Path: m.Path, Id: m.Id, Version: m.Version, State: m.State, Generation: m.Generation, Session: m.Session,
 		Restarts: m.Restarts, LastFailure: m.LastFailure, Since: m.Since, Interceptors: m.Interceptors,
@@ -309,8 +320,11 @@ func (r *record) after(since uint64) (batch []*messages.Event, lost uint64, chan
 
 // awaitStarted waits until every capsule's first start has been decided.
 func (r *record) awaitStarted(ctx context.Context) error {
+	r.mu.Lock()
+	allDecided := r.allDecided
+	r.mu.Unlock()
 	select {
-	case <-r.allDecided:
+	case <-allDecided:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
@@ -72,6 +73,23 @@ func (p RestartPolicy) withDefaults() RestartPolicy {
 	}
 	p.MaxBackoff = max(p.MaxBackoff, p.InitialBackoff)
 	return p
+}
+
+// problems says what can't be meant, in a policy as it was given.
+func (p RestartPolicy) problems() []error {
+	var found []error
+	switch p.Mode {
+	case "", Permanent, Transient, Temporary:
+	default:
+		found = append(found, fmt.Errorf("config: Restart.Mode is %q: it is one of %s, %s, %s", p.Mode, Permanent, Transient, Temporary))
+	}
+	if p.Window < 0 {
+		found = append(found, fmt.Errorf("config: Restart.Window is %v: it can't be negative", p.Window))
+	}
+	if p.MaxBackoff < 0 {
+		found = append(found, fmt.Errorf("config: Restart.MaxBackoff is %v: it can't be negative", p.MaxBackoff))
+	}
+	return found
 }
 
 // restarts is the account of one capsule's restarts under a policy with its

@@ -86,7 +86,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if s.principal, err = home.ParsePrincipal(s.cfg.Principal); err != nil {
 		problems = append(problems, err)
 	}
-	problems = append(problems, s.cfg.problems()...)
+	problems = append(problems, cfg.problems()...)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}

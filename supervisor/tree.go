@@ -27,6 +27,7 @@ type tree struct {
 	sys      *system.System
 	host     *capsulehost.Host
 	waits    *actors.Waits
+	modules  *modules
 	children []*child // in start order
 	byID     map[string]*child
 	sources  []*source
@@ -45,7 +46,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
 	t := &tree{
-		cfg: s.cfg, record: s.record, host: host,
+		cfg: s.cfg, record: s.record, host: host, modules: newModules(host),
 		sys: system.New(s.cfg.Log), waits: &actors.Waits{}, byID: map[string]*child{},
 	}
 	for _, f := range s.found {
@@ -63,17 +64,16 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 // add makes a child of a capsule that was found.
 func (t *tree) add(s *Supervisor, f *found) {
 	m := f.manifest
-	src := newSource(s, t.host, m)
+	src := newSource(s, t.modules, m)
 	t.sources = append(t.sources, src)
 	settings := s.cfg.forCapsule(m)
-	log := s.cfg.Log
 	handle := actors.NewHandle(actors.CapsuleConfig{
 		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
 		Load:                 src.load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
 		System: t.sys, Registry: t.sys.PID(registryPath), Router: t.sys.PID(routerPath), Waits: t.waits,
-		Observe: t.record.observe, Lines: src, Config: src.configuration, Log: log,
+		Observe: t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
 	})
 	c := &child{
 		id: m.ID(), handle: handle, reload: src.readAgain, interceptors: f.interceptors,
