@@ -72,7 +72,7 @@ type child struct {
 	settled    bool                  // its first start holds up nobody any more
 	dependents []*child
 	imports    int     // dependencies whose first start is not settled
-	replaced   uint64  // the generation that an operator's restart ends
+	over       uint64  // the newest generation that has died, or that an operator's restart ends
 	asking     []asker // who waits for a command to be done
 	final      func()  // reports the end, once the actor has stopped
 }
@@ -149,11 +149,12 @@ func (s *capsules) spawn(ctx actor.Context, c *child) {
 // up: an instance lives.
 func (s *capsules) up(ctx actor.Context, m *messages.CapsuleUp) {
 	c := s.byID[m.GetCapsule()]
-	if c == nil || c.phase != running || m.GetGeneration() != c.handle.Generation() {
-		return
+	if c == nil || c.phase != running || m.GetGeneration() <= c.over {
+		return // news of its death have overtaken it
 	}
 	c.up, c.down = m, nil
 	c.stopTimer()
+	s.killUp(c)
 	if m.GetState() == messages.CapsuleState_CAPSULE_STATE_READY {
 		s.settle(ctx, c)
 		s.answer(c, true, "")
@@ -212,12 +213,13 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 		return
 	}
 	crash, ok := reason.(*actors.Crash)
-	if !ok {
+	switch {
+	case !ok:
 		crash = s.bug(c, reason)
-	}
-	if crash.Generation <= c.replaced {
+	case crash.Generation <= c.over:
 		return // an operator's restart is on its way to it
 	}
+	c.over = crash.Generation
 	c.stopTimer()
 	c.isDown(messages.CapsuleState_CAPSULE_STATE_CRASHED, "it crashed")
 	s.settle(ctx, c)

@@ -66,7 +66,7 @@ func (s *capsules) restartCapsule(ctx actor.Context, c *child) string {
 	s.restartNow(ctx, c)
 	if wasRunning {
 		handle, generation := c.handle, c.handle.Generation()
-		c.replaced = generation
+		c.over = generation
 		c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(generation, actors.ErrRestarting) })
 	}
 	return ""
@@ -95,6 +95,18 @@ func (s *capsules) killCapsule(_ actor.Context, c *child) string {
 	if c.phase != running {
 		return "it does not run"
 	}
-	c.handle.Interrupt(c.handle.Generation(), actors.ErrKilled)
-	return ""
+	if generation := c.handle.Generation(); generation > c.over {
+		c.handle.Interrupt(generation, actors.ErrKilled)
+	}
+	return "" // where its last instance has just died, the next one is meant
+}
+
+// killUp carries out a kill that came between two instances.
+func (s *capsules) killUp(c *child) {
+	for _, a := range c.asking {
+		if !a.up {
+			c.handle.Interrupt(c.up.GetGeneration(), actors.ErrKilled)
+			return
+		}
+	}
 }

@@ -174,6 +174,16 @@ func (r *record) decideLocked(c *capsuleRecord) {
 	}
 }
 
+// rejection is why a capsule that is only shown can't be started; "" for others.
+func (r *record) rejection(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.capsules[id]; c != nil && c.rejected {
+		return c.shown.GetLastFailure().GetMessage()
+	}
+	return ""
+}
+
 // openTrigger and closeTrigger count triggers; full says that too many are open.
 func (r *record) openTrigger(limit uint64) (full bool) {
 	r.mu.Lock()

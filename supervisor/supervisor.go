@@ -236,6 +236,9 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 	if err == nil {
 		err = t.command(ctx, m)
 	}
+	if problem := s.record.rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and start the system again", ErrRefused, problem)
+	}
 	if err != nil {
 		return fmt.Errorf("%s capsule %q: %w", verb, id, err)
 	}
