@@ -1,5 +1,5 @@
-// Command gen builds the capsules that are written as WebAssembly text. For
-// each .wat file below the directories it is given it
+// Command gen builds the modules that are written as WebAssembly text. For each
+// .wat file below the directories it is given it
 //
 //   - brings the parts that capsules share up to date (see below),
 //   - assembles it with wat2wasm (Debian's wabt) into the .wasm beside it, and
@@ -10,6 +10,9 @@
 //
 //	go run ./test/capsules/gen test/capsules cmd/astrid-actors/demo
 //
+// With -check nothing is written: each file that would be is named, as is each
+// .wasm file that has no .wat beside it, and the command fails.
+//
 // WebAssembly text can't include a file. So that each .wat is whole and
 // wat2wasm alone can assemble it, a shared part is copied in between two marks,
 //
@@ -18,148 +21,140 @@
 //
 // and what stands between them is replaced by lib/payload.wat. Change the part
 // in lib, never the copies.
+//
+// A module that uses a proposal which wat2wasm does not assume turns it on in
+// its first line:
+//
+//	;; wat2wasm: --enable-tail-call
 package main
 
 import (
-	"bytes"
 	"embed"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strings"
-
-	"lukechampine.com/blake3"
 )
 
 //go:embed lib/*.wat
 var lib embed.FS
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: gen DIR...")
+	check := flag.Bool("check", false, "write nothing; fail where a file differs")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: gen [-check] DIR...")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	if flag.NArg() == 0 {
+		flag.Usage()
 		os.Exit(2)
 	}
-	for _, dir := range os.Args[1:] {
-		if err := build(dir); err != nil {
-			fmt.Fprintln(os.Stderr, "error:", err)
-			os.Exit(1)
-		}
+	b := builder{check: *check, assemble: wat2wasm}
+	if err := b.buildAll(flag.Args()); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
 	}
 }
 
-// build builds every capsule below dir.
-func build(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && d.Name() == "lib" {
-			return fs.SkipDir
-		}
-		if d.IsDir() || filepath.Ext(path) != ".wat" {
-			return nil
-		}
-		if err := share(path); err != nil {
-			return fmt.Errorf("update %s: %w", path, err)
-		}
-		wasm, err := assemble(path)
-		if err != nil {
-			return err
-		}
-		if err := write(strings.TrimSuffix(path, ".wat")+".wasm", wasm); err != nil {
-			return err
-		}
-		at := filepath.Dir(path)
-		if _, err := os.Stat(filepath.Join(at, "Capsule.toml")); err != nil {
-			return nil // a bare module, not a capsule
-		}
-		return seal(filepath.Join(at, "meta.json"), wasm)
-	})
+// builder builds modules, or with check finds out which are not as it would
+// build them.
+type builder struct {
+	check    bool
+	assemble func(path string, flags []string) (wasm []byte, err error)
+
+	stale []error // with check: a file that differs, each
 }
 
-// part matches a shared part: indentation, name, content, and the closing mark.
-var part = regexp.MustCompile(`(?ms)^([ \t]*);; --- ([a-z]+\.wat) ---\n(.*?)^[ \t]*;; --- end of ([a-z]+\.wat) ---$`)
-
-// share replaces the copies of shared parts in the file at path.
-func share(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
+// buildAll builds every module below each of dirs. It stops at the first that
+// can't be built; those that merely differ are all reported.
+func (b *builder) buildAll(dirs []string) error {
+	for _, dir := range dirs {
+		if err := filepath.WalkDir(dir, b.visit); err != nil {
+			return errors.Join(append(b.stale, err)...)
+		}
 	}
-	var problems []error
-	changed := part.ReplaceAllStringFunc(string(text), func(old string) string {
-		m := part.FindStringSubmatch(old)
-		indent, name := m[1], m[2]
-		if m[4] != name {
-			problems = append(problems, fmt.Errorf("%s is closed by the end of %s", name, m[4]))
-			return old
-		}
-		body, err := lib.ReadFile("lib/" + name)
-		if err != nil {
-			problems = append(problems, err)
-			return old
-		}
-		var b strings.Builder
-		fmt.Fprintf(&b, "%s;; --- %s ---\n", indent, name)
-		for line := range strings.Lines(string(body)) {
-			b.WriteString(indent + line)
-		}
-		fmt.Fprintf(&b, "%s;; --- end of %s ---", indent, name)
-		return b.String()
-	})
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
-	return write(path, []byte(changed))
+	return errors.Join(b.stale...)
 }
 
-// assemble returns the module that wat2wasm makes of the file at path, with the
-// functions' names, which stack traces of a crash show.
-func assemble(path string) ([]byte, error) {
-	var out, problems bytes.Buffer
-	cmd := exec.Command("wat2wasm", "--debug-names", "--output=-", path)
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	if err := cmd.Run(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) {
-			return nil, errors.New("wat2wasm is missing: install the Debian package wabt")
-		}
-		return nil, fmt.Errorf("assemble %s: %w\n%s", path, err, problems.Bytes())
-	}
-	return out.Bytes(), nil
-}
-
-// seal writes the module's hash into the meta.json at path.
-func seal(path string, wasm []byte) error {
-	meta := map[string]any{}
-	text, err := os.ReadFile(path)
+// visit is called for everything below a directory.
+func (b *builder) visit(path string, d fs.DirEntry, err error) error {
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return err
-	default:
-		if err := json.Unmarshal(text, &meta); err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
+	case d.IsDir() && d.Name() == "lib":
+		return fs.SkipDir // parts of modules
+	case d.IsDir():
+		return nil
+	case filepath.Ext(path) == ".wat":
+		return b.build(path)
+	case filepath.Ext(path) == ".wasm" && b.check:
+		source := withExt(path, ".wat")
+		if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+			b.stale = append(b.stale, fmt.Errorf("%s: its source %s is missing", path, filepath.Base(source)))
 		}
 	}
-	hash := blake3.Sum256(wasm)
-	meta["wasm_hash"] = hex.EncodeToString(hash[:])
-	text, err = json.MarshalIndent(meta, "", "  ")
+	return nil
+}
+
+// build builds the module whose source is at path.
+func (b *builder) build(path string) error {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	return write(path, append(text, '\n'))
+	whole, err := share(string(text))
+	if err != nil {
+		return fmt.Errorf("update %s: %w", path, err)
+	}
+	if err := b.put(path, []byte(whole)); err != nil {
+		return err
+	}
+	flags, err := flagsOf(whole)
+	if err != nil {
+		return fmt.Errorf("assemble %s: %w", path, err)
+	}
+	wasm, err := b.assemble(path, flags)
+	if err != nil {
+		return err
+	}
+	if err := b.put(withExt(path, ".wasm"), wasm); err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	if _, err := os.Stat(filepath.Join(dir, "Capsule.toml")); err != nil {
+		return nil // a bare module, not a capsule
+	}
+	meta := filepath.Join(dir, "meta.json")
+	sealed, err := seal(meta, wasm)
+	if err != nil {
+		return err
+	}
+	return b.put(meta, sealed)
 }
 
-// write writes content to path unless it is there already.
-func write(path string, content []byte) error {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+// put writes content to path unless it is there already; with check it only
+// notes that it is not.
+func (b *builder) put(path string, content []byte) error {
+	old, err := os.ReadFile(path)
+	switch {
+	case err == nil && string(old) == string(content):
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case b.check && err != nil:
+		b.stale = append(b.stale, fmt.Errorf("%s: is missing", path))
+		return nil
+	case b.check:
+		b.stale = append(b.stale, fmt.Errorf("%s: differs from what is built from its source", path))
 		return nil
 	}
 	return os.WriteFile(path, content, 0o644)
+}
+
+// withExt returns path with another extension.
+func withExt(path, ext string) string {
+	return path[:len(path)-len(filepath.Ext(path))] + ext
 }
