@@ -142,6 +142,13 @@ func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*messages.T
 	return t.trigger(ctx, route)
 }
 
+// Validate says what is wrong with a request, as Trigger would: its error matches
+// ErrInvalid.
+func (r *TriggerRequest) Validate() error {
+	_, err := r.route()
+	return err
+}
+
 // route checks a request and turns it into the router's message.
 func (r *TriggerRequest) route() (*messages.RouteTrigger, error) {
 	invalid := func(format string, args ...any) error {
