@@ -126,7 +126,7 @@ func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, e
 	}
 	request := &pluginpb.CodeGeneratorRequest{
 		FileToGenerate: sources,
-		Parameter:      proto.String("module=" + importPath),
+		Parameter:      new("module=" + importPath),
 	}
 	done := map[string]bool{}
 	for _, f := range files {

@@ -29,6 +29,7 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"flag"
@@ -92,7 +93,7 @@ func (b *builder) visit(path string, d fs.DirEntry, err error) error {
 		return b.build(path)
 	case filepath.Ext(path) == ".wasm" && b.check:
 		source := withExt(path, ".wat")
-		if _, err := os.Stat(source); errors.Is(err, fs.ErrNotExist) {
+		if !exists(source) {
 			b.stale = append(b.stale, fmt.Errorf("%s: its source %s is missing", path, filepath.Base(source)))
 		}
 	}
@@ -124,7 +125,7 @@ func (b *builder) build(path string) error {
 		return err
 	}
 	dir := filepath.Dir(path)
-	if _, err := os.Stat(filepath.Join(dir, "Capsule.toml")); err != nil {
+	if !exists(filepath.Join(dir, "Capsule.toml")) {
 		return nil // a bare module, not a capsule
 	}
 	meta := filepath.Join(dir, "meta.json")
@@ -139,19 +140,25 @@ func (b *builder) build(path string) error {
 // notes that it is not.
 func (b *builder) put(path string, content []byte) error {
 	old, err := os.ReadFile(path)
+	missing := errors.Is(err, fs.ErrNotExist)
 	switch {
-	case err == nil && string(old) == string(content):
-		return nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	case err != nil && !missing:
 		return err
-	case b.check && err != nil:
+	case !missing && bytes.Equal(old, content):
+		return nil
+	case !b.check:
+		return os.WriteFile(path, content, 0o644)
+	case missing:
 		b.stale = append(b.stale, fmt.Errorf("%s: is missing", path))
-		return nil
-	case b.check:
+	default:
 		b.stale = append(b.stale, fmt.Errorf("%s: differs from what is built from its source", path))
-		return nil
 	}
-	return os.WriteFile(path, content, 0o644)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // withExt returns path with another extension.

@@ -86,6 +86,7 @@ func TestBuild(t *testing.T) {
 // once, and nothing is written.
 func TestCheck(t *testing.T) {
 	built := func(t *testing.T) string {
+		t.Helper()
 		dir := t.TempDir()
 		write(t, dir, map[string]string{
 			"a/Capsule.toml": "",

@@ -1,0 +1,116 @@
+# All that is done with this repository; `make` alone lists it.
+#
+# Go and make are enough, but for what rebuilds WebAssembly from its text
+# (kernel, capsules, check): that needs wat2wasm, from the Debian package wabt.
+# Everything built by it, or generated, is committed.
+
+.DEFAULT_GOAL := help
+
+# Each directory that is a Go module.
+MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))))
+# Where there is WebAssembly text.
+WAT     := capsulehost cmd supervisor test
+KERNEL  := capsulehost/internal/kernel
+# What the command is built for in check.
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
+
+GEN      := go run ./test/capsules/gen
+PROTOBUF := go -C tools run ./protobuf
+LINT     := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+# Static, and the same whether or not there is a C compiler.
+BUILD    := CGO_ENABLED=0 go build -trimpath
+
+# Further flags, as in: make test TESTFLAGS='-run Deadlock -v'
+TESTFLAGS  :=
+BENCHFLAGS := -bench .
+
+# $(call each,NAME,COMMAND) runs COMMAND in every module, up to the first failure.
+each = @set -e; for module in $(MODULES); do echo "$(1) $$module"; (cd $$module && $(2)); done
+# $(call or-hint,COMMAND,HINT) runs COMMAND, and says what to do where it fails.
+or-hint = @$(1) || { echo 'hint: $(2)' >&2; exit 1; }
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/astrid-actors
+	$(BUILD) -o bin/astrid-actors ./cmd/astrid-actors
+
+.PHONY: run
+run: build ## run the demo tree in the foreground, until Ctrl-C
+	bin/astrid-actors run --demo
+
+.PHONY: demo
+demo: build ## run the scripted demo: a story of crashes and recoveries
+	bin/astrid-actors demo
+
+# The race detector needs cgo, and so a C compiler with its headers.
+race = go list -race errors >/dev/null 2>&1 && \
+	echo '\#include <stdlib.h>' | $$(go env CC) -x c -fsyntax-only - >/dev/null 2>&1
+
+.PHONY: test
+test: ## run all tests, with the race detector where there is a C compiler
+	@set -e; \
+	if $(race); then flags=-race; \
+	elif [ -n '$(RACE)' ]; then echo 'error: the race detector needs a C compiler and its headers' >&2; exit 1; \
+	else flags=; export CGO_ENABLED=0; echo 'no C compiler: testing without the race detector'; fi; \
+	for module in $(MODULES); do \
+		echo "test $$module"; (cd $$module && go test $$flags $(TESTFLAGS) ./...); \
+	done
+
+.PHONY: bench
+bench: ## run the benchmarks
+	go test -run '^$$' -benchmem $(BENCHFLAGS) ./...
+
+.PHONY: lint
+lint: ## vet and lint, import arrows and formatting included
+	$(call each,vet,go vet ./...)
+	$(call each,lint,$(LINT) run --config $(CURDIR)/.golangci.yml)
+
+.PHONY: format
+format: ## format all Go files
+	$(call each,format,$(LINT) fmt --config $(CURDIR)/.golangci.yml)
+
+.PHONY: generate
+generate: ## generate messages/ from its .proto files
+	$(PROTOBUF) ../messages
+
+.PHONY: kernel
+kernel: ## assemble the kernel from its WebAssembly text
+	$(GEN) $(KERNEL)
+
+.PHONY: capsules
+capsules: ## assemble every capsule written as WebAssembly text
+	$(GEN) $(WAT)
+
+.PHONY: check
+check: RACE := required
+check: check-text check-built check-tidy lint test cross ## everything that has to hold before a change is merged
+	@echo 'check: all well'
+
+.PHONY: check-text
+check-text:
+	@if git grep -nIwE 'TOD[O]|FIXM[E]'; then \
+		echo 'error: unfinished work, above' >&2; \
+		echo 'hint: finish it, or file an issue instead' >&2; exit 1; fi
+	@set -e; for target in $$(grep -oE '(^|`)make [a-z-]+' README.md | sed 's/.*make //' | sort -u); do \
+		grep -qE "^$$target:" Makefile || { echo "error: README.md: there is no 'make $$target'" >&2; exit 1; }; done
+	$(call or-hint,grep -q 'make test' README.md,name the command that runs the tests in README.md: make test)
+
+.PHONY: check-built
+check-built:
+	$(call or-hint,$(GEN) -check $(KERNEL),run make kernel)
+	$(call or-hint,$(GEN) -check $(WAT),run make capsules)
+	$(call or-hint,$(PROTOBUF) -check ../messages,run make generate)
+
+.PHONY: check-tidy
+check-tidy:
+	$(call each,tidy,go mod tidy -diff || { echo "hint: run go mod tidy in $$module" >&2; exit 1; })
+
+.PHONY: cross
+cross:
+	@set -e; for platform in $(PLATFORMS); do \
+		echo "build $$platform"; \
+		GOOS=$${platform%/*} GOARCH=$${platform#*/} $(BUILD) -o /dev/null ./cmd/astrid-actors; \
+	done
