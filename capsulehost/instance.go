@@ -2,7 +2,6 @@ package capsulehost
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -232,15 +231,6 @@ func triggerInput(action string, payload []byte) []byte {
 		out = strconv.AppendUint(out, uint64(b), 10)
 	}
 	return append(out, end...)
-}
-
-// appendJSONString appends s as JSON text.
-func appendJSONString(out []byte, s string) []byte {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(s) // a string can't fail
-	return append(out, strings.TrimSuffix(b.String(), "\n")...)
 }
 
 // resultOf decodes an interceptor's output: a tag and its bytes. Output without

@@ -1,0 +1,281 @@
+package capsulehost
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+func (r *jsonReader) problem(format string, args ...any) error {
+	return fmt.Errorf("%s at byte %d", fmt.Sprintf(format, args...), r.at)
+}
+
+// peek skips spaces and returns the next byte, 0 at the end.
+func (r *jsonReader) peek() byte {
+	for ; r.at < len(r.in); r.at++ {
+		switch c := r.in[r.at]; c {
+		case ' ', '\n', '\t', '\r':
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// unexpected says what stands where something else should.
+func (r *jsonReader) unexpected(wanted string) error {
+	if r.at >= len(r.in) {
+		return r.problem("the text ends where %s should be,", wanted)
+	}
+	c, _ := utf8.DecodeRune(r.in[r.at:])
+	return r.problem("%q where %s should be,", c, wanted)
+}
+
+// end makes sure that nothing follows.
+func (r *jsonReader) end() error {
+	if r.peek(); r.at < len(r.in) {
+		return r.unexpected("the end")
+	}
+	return nil
+}
+
+// word reads null, true or false.
+func (r *jsonReader) word() (string, error) {
+	for _, word := range []string{"null", "true", "false"} {
+		if bytes.HasPrefix(r.in[r.at:], []byte(word)) {
+			r.at += len(word)
+			return word, nil
+		}
+	}
+	return "", r.unexpected("a value")
+}
+
+// digits reads a number's text, and says whether it has neither a fraction nor
+// an exponent.
+func (r *jsonReader) digits() (text string, whole bool, err error) {
+	from := r.at
+	some := func() error {
+		if !isDigit(r.here()) {
+			return r.unexpected("a digit")
+		}
+		for isDigit(r.here()) {
+			r.at++
+		}
+		return nil
+	}
+	if r.here() == '-' {
+		r.at++
+	}
+	if r.here() == '0' {
+		if r.at++; isDigit(r.here()) {
+			return "", false, r.problem("a number with a leading zero")
+		}
+	} else if err := some(); err != nil {
+		return "", false, err
+	}
+	whole = true
+	if r.here() == '.' {
+		r.at++
+		if whole, err = false, some(); err != nil {
+			return "", false, err
+		}
+	}
+	if c := r.here(); c == 'e' || c == 'E' {
+		if r.at++; r.here() == '+' || r.here() == '-' {
+			r.at++
+		}
+		if whole, err = false, some(); err != nil {
+			return "", false, err
+		}
+	}
+	return string(r.in[from:r.at]), whole, nil
+}
+
+// here is the next byte, a space too; 0 at the end.
+func (r *jsonReader) here() byte {
+	if r.at < len(r.in) {
+		return r.in[r.at]
+	}
+	return 0
+}
+
+// text reads a string.
+func (r *jsonReader) text() (string, error) {
+	r.at++ // the quote
+	from := r.at
+	var unescaped []byte // what came before the last escape
+	for ; r.at < len(r.in); r.at++ {
+		switch c := r.in[r.at]; {
+		case c == '"':
+			plain := r.in[from:r.at]
+			if !utf8.Valid(plain) {
+				return "", r.problem("invalid UTF-8 in the string that ends")
+			}
+			r.at++
+			return string(append(unescaped, plain...)), nil
+		case c < ' ':
+			return "", r.problem("control character %q in a string", rune(c))
+		case c == '\\':
+			if !utf8.Valid(r.in[from:r.at]) {
+				return "", r.problem("invalid UTF-8 in the string that goes on")
+			}
+			unescaped = append(unescaped, r.in[from:r.at]...)
+			c, err := r.escape()
+			if err != nil {
+				return "", err
+			}
+			unescaped = utf8.AppendRune(unescaped, c)
+			from = r.at + 1
+		}
+	}
+	return "", r.problem("a string has no end:")
+}
+
+// escape reads an escape sequence, up to its last byte.
+func (r *jsonReader) escape() (rune, error) {
+	r.at++
+	switch c := r.here(); c {
+	case '"', '\\', '/':
+		return rune(c), nil
+	case 'b':
+		return '\b', nil
+	case 'f':
+		return '\f', nil
+	case 'n':
+		return '\n', nil
+	case 'r':
+		return '\r', nil
+	case 't':
+		return '\t', nil
+	case 'u':
+	default:
+		return 0, r.unexpected("an escape")
+	}
+	c, ok := r.unit(r.at)
+	if !ok {
+		return 0, r.problem("four hexadecimal digits are missing")
+	}
+	if utf16.IsSurrogate(c) {
+		low, ok := r.unit(r.at + 6)
+		if c = utf16.DecodeRune(c, low); !ok || r.in[r.at+5] != '\\' || c == utf8.RuneError {
+			return 0, r.problem("lone surrogate")
+		}
+		r.at += 6
+	}
+	r.at += 4
+	return c, nil
+}
+
+// unit reads the code unit of the u at that place.
+func (r *jsonReader) unit(at int) (rune, bool) {
+	if at+5 > len(r.in) || r.in[at] != 'u' {
+		return 0, false
+	}
+	unit := rune(0)
+	for _, c := range r.in[at+1 : at+5] {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			c = c | 0x20 - 'a' + 10
+		default:
+			return 0, false
+		}
+		unit = unit<<4 | rune(c)
+	}
+	return unit, true
+}
+
+// skip reads a value that nobody wants. The reference checks such a one for its
+// grammar only: it may nest without limit, its numbers be infinite, its strings
+// no text.
+func (r *jsonReader) skip() error {
+	var open []byte // the brackets that are still to be closed, as objects or not
+	for {
+		switch c := r.peek(); {
+		case c == '{' || c == '[':
+			open = append(open, c)
+			r.at++
+			if r.peek() != c+2 { // in ASCII, } is { and 2, and ] is [ and 2
+				if err := r.skipKey(c); err != nil {
+					return err
+				}
+				continue
+			}
+			open = open[:len(open)-1]
+			r.at++
+		case c == '"':
+			if err := r.skipText(); err != nil {
+				return err
+			}
+		case c == '-' || isDigit(c):
+			if _, _, err := r.digits(); err != nil {
+				return err
+			}
+		default:
+			if _, err := r.word(); err != nil {
+				return err
+			}
+		}
+		// A value has ended, and with it all that end here.
+		for len(open) > 0 && r.peek() == open[len(open)-1]+2 {
+			open = open[:len(open)-1]
+			r.at++
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		if r.peek() != ',' {
+			return r.unexpected("a comma or an end")
+		}
+		r.at++
+		if err := r.skipKey(open[len(open)-1]); err != nil {
+			return err
+		}
+	}
+}
+
+// skipKey reads a member's key and colon, where it is in an object.
+func (r *jsonReader) skipKey(open byte) error {
+	if open != '{' {
+		return nil
+	}
+	if r.peek() != '"' {
+		return r.unexpected("a key")
+	}
+	if err := r.skipText(); err != nil {
+		return err
+	}
+	if r.peek() != ':' {
+		return r.unexpected("a colon")
+	}
+	r.at++
+	return nil
+}
+
+func (r *jsonReader) skipText() error {
+	for r.at++; r.at < len(r.in); r.at++ {
+		switch c := r.in[r.at]; {
+		case c == '"':
+			r.at++
+			return nil
+		case c < ' ':
+			return r.problem("control character %q in a string", rune(c))
+		case c == '\\':
+			r.at++
+			if c := r.here(); c == 'u' {
+				if _, ok := r.unit(r.at); !ok {
+					return r.problem("four hexadecimal digits are missing")
+				}
+				r.at += 4
+			} else if !strings.ContainsRune(`"\/bfnrt`, rune(c)) || c == 0 {
+				return r.unexpected("an escape")
+			}
+		}
+	}
+	return r.problem("a string has no end:")
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
