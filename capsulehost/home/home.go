@@ -69,6 +69,17 @@ func (h Home) EnvFile(p Principal, capsule string) string {
 	return h.of(p, ".config", "env", capsule+".env.json")
 }
 
+// ValidCapsule says whether id may be a capsule's id, and so a file's name: one
+// or more of a-z 0-9 -.
+func ValidCapsule(id string) bool {
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return id != ""
+}
+
 func (h Home) of(p Principal, path ...string) string {
 	return filepath.Join(append([]string{h.dir, "home", string(p)}, path...)...)
 }

@@ -1,10 +1,6 @@
 package manifest
 
-import (
-	"time"
-
-	"github.com/Masterminds/semver/v3"
-)
+import "time"
 
 // FileName is a manifest's name in its capsule's directory.
 const FileName = "Capsule.toml"
@@ -32,10 +28,17 @@ type Manifest struct {
 
 	// Warnings are what the manifest says in vain.
 	Warnings Problems
+
+	lines map[string]int // of the keys that were read
 }
 
 // ID is the capsule's id: its package's name.
 func (m *Manifest) ID() string { return m.Package.Name }
+
+// Problem is a fault that shows only later, at a key as problems name it.
+func (m *Manifest) Problem(key, message string) Problem {
+	return Problem{File: m.File, Line: m.lines[key], Key: key, Message: message}
+}
 
 // Package is the table [package].
 type Package struct {
@@ -48,9 +51,10 @@ type Package struct {
 // Component is one [[component]].
 type Component struct {
 	ID   string
-	File string // relative to the capsule's directory, or ""
+	File string // relative to the capsule's directory, and inside it
+	Line int    // of File in the manifest
 	Hash string // BLAKE3 in hex, or ""
-	Type string
+	Type string // executable (also where it says nothing) or library
 }
 
 // Interceptor is one [[interceptor]].
@@ -63,8 +67,7 @@ type Interceptor struct {
 // DefaultPriority is that of an interceptor which names none.
 const DefaultPriority = 100
 
-// Capabilities is the table [capabilities], with the lists of the components'
-// own appended.
+// Capabilities is the table [capabilities], and those of the components added to it.
 type Capabilities struct {
 	Uplink               bool
 	AllowPromptInjection bool
@@ -88,19 +91,14 @@ type EnvVar struct {
 // Import is an interface that the capsule wants another one to export.
 type Import struct {
 	Namespace, Name string
-	Requirement     string // as written
+	Requirement     string // of its semantic version, as Cargo writes it: "^1.0"
 	Optional        bool
-	Line            int
-
-	versions *semver.Constraints
 }
 
 // Export is an interface that the capsule offers.
 type Export struct {
 	Namespace, Name string
-	Version         string // as written
-
-	version *semver.Version
+	Version         string // a full semantic version
 }
 
 // Supervision is the table [supervision]. A nil field, or an empty Restart, was

@@ -30,6 +30,9 @@ func (p Problem) String() string {
 	return b.String()
 }
 
+// Error is the same line.
+func (p Problem) Error() string { return p.String() }
+
 // Problems is everything that is wrong, in the order of the lines. As an error
 // it is never empty.
 type Problems []Problem

@@ -1,0 +1,109 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Discovery is what [Discover] found.
+type Discovery struct {
+	Manifests []*Manifest // in order of discovery, each id once
+	Rejected  []Rejected
+	Warnings  Problems
+}
+
+// Rejected is a capsule that can't be loaded, or a directory that can't be
+// looked into.
+type Rejected struct {
+	Dir string
+	// ID is the capsule's; "" where it could not be read, or where another
+	// capsule of the Discovery has it.
+	ID  string
+	Err error
+}
+
+// Discover finds capsules. Each of dirs is a capsule's directory, or a directory
+// of them, taken in the order of their names; the first capsule of an id wins,
+// and a later one is a warning. A directory that does not exist or holds nothing
+// is passed over, unless the operator named it (explicit): then the one is
+// rejected, and the other a warning.
+func Discover(dirs []string, explicit bool) Discovery {
+	var found Discovery
+	var broken []*Manifest // for each of Rejected: what could be read of it, or nil
+	reject := func(dir string, m *Manifest, err error) {
+		found.Rejected = append(found.Rejected, Rejected{Dir: dir, Err: err})
+		broken = append(broken, m)
+	}
+	first := map[string]*Manifest{}
+	for _, dir := range dirs {
+		capsules, err := capsulesIn(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && !explicit:
+			continue
+		case err != nil:
+			reject(dir, nil, fmt.Errorf("look for capsules in %s: %w", dir, plain(err)))
+			continue
+		case len(capsules) == 0 && explicit:
+			found.Warnings = append(found.Warnings, Problem{File: dir, Message: fmt.Sprintf(
+				"holds no capsules: neither it nor a directory in it has a %s", FileName)})
+		}
+		for _, capsule := range capsules {
+			m, err := Load(capsule)
+			if err != nil {
+				reject(capsule, m, err)
+				continue
+			}
+			if winner := first[m.ID()]; winner != nil {
+				found.Warnings = append(found.Warnings, m.Problem("package.name", fmt.Sprintf(
+					"capsule %q is not loaded from here: the one in %s comes first", m.ID(), winner.Dir)))
+				continue
+			}
+			first[m.ID()] = m
+			found.Manifests = append(found.Manifests, m)
+		}
+	}
+	for i, m := range broken {
+		if m != nil && first[m.ID()] == nil {
+			first[m.ID()] = m
+			found.Rejected[i].ID = m.ID()
+		}
+	}
+	return found
+}
+
+// capsulesIn returns the directories of the capsules in dir: itself, or those
+// below it, by name.
+func capsulesIn(dir string) ([]string, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, errors.New("it is no directory")
+	}
+	if holdsManifest(dir) {
+		return []string{dir}, nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var capsules []string
+	for _, entry := range entries {
+		if below := filepath.Join(dir, entry.Name()); holdsManifest(below) {
+			capsules = append(capsules, below)
+		}
+	}
+	slices.Sort(capsules)
+	return capsules, nil
+}
+
+// holdsManifest also says yes where it can't be told, so that loading says why.
+func holdsManifest(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, FileName))
+	return err == nil || errors.Is(err, fs.ErrPermission)
+}

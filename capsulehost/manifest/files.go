@@ -1,0 +1,66 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Larger files are not read.
+const (
+	maxManifest = 256 << 10
+	maxJSON     = 1 << 20 // meta.json and environment files
+	// MaxModule is the size of the largest module that is loaded, in bytes.
+	MaxModule = 128 << 20
+)
+
+// readRegular reads a whole file, and only a plain one: a pipe would keep its
+// reader waiting for ever, and a device has no end.
+func readRegular(dir fileSystem, name string, limit int64) ([]byte, fs.FileInfo, error) {
+	info, err := dir.Stat(name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("it is no regular file")
+	}
+	if err != nil {
+		return nil, nil, plain(err)
+	}
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, nil, plain(err)
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, nil, plain(err)
+	}
+	if int64(len(text)) > limit {
+		return nil, nil, fmt.Errorf("it has more than %d bytes, the limit", limit)
+	}
+	return text, info, nil
+}
+
+// fileSystem is what readRegular reads from: an *os.Root, which nothing leads
+// out of, or all that there is.
+type fileSystem interface {
+	Stat(name string) (fs.FileInfo, error)
+	Open(name string) (*os.File, error)
+}
+
+var _ fileSystem = (*os.Root)(nil)
+
+// everywhere is the whole file system.
+type everywhere struct{}
+
+func (everywhere) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
+func (everywhere) Open(name string) (*os.File, error)    { return os.Open(name) } //nolint:gosec // an operator's file
+
+// plain takes the operation and the path off an error: ours say both themselves.
+func plain(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}

@@ -1,0 +1,176 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"lukechampine.com/blake3"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+)
+
+// MetaName is the name of the file that holds what a capsule's installation
+// knows of it: the hash of its module.
+const MetaName = "meta.json"
+
+const hashKey = "wasm_hash"
+
+// validHash says whether s is a BLAKE3 hash in hex, of either case.
+func validHash(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == 64
+}
+
+// ReadModule returns the capsule's module and its BLAKE3 hash in lower-case
+// hex. The module is the first component's file in the capsule's directory, or
+// where that is not there, the one with meta.json's hash in the home.
+//
+// Its hash must be the one in meta.json, and the component's own where that is
+// given. A module without a hash in meta.json is refused as well, unless
+// allowUnverified is set. Every error is a sentence for a person.
+func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, hash string, err error) {
+	if len(m.Components) == 0 {
+		return nil, "", m.Problem("component", "is missing, so the capsule has no module")
+	}
+	dir, err := os.OpenRoot(m.Dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("open the capsule's directory %s: %w", m.Dir, plain(err))
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	_, sealed, err := readMeta(dir, m.Dir)
+	if err != nil {
+		return nil, "", err
+	}
+	if sealed == "" && !allowUnverified {
+		return nil, "", fmt.Errorf("verify the module of capsule %q: there is no %s in %s, and a module without one is not run; "+
+			"seal the capsule if you trust it", m.ID(), hashKey, filepath.Join(m.Dir, MetaName))
+	}
+	wasm, path, err := m.findModule(dir, h, sealed)
+	if err != nil {
+		return nil, "", err
+	}
+	hash = hashOf(wasm)
+	if sealed != "" && !strings.EqualFold(hash, sealed) {
+		return nil, "", fmt.Errorf("verify the module of capsule %q: %s has the BLAKE3 hash %s, and %s says %s; "+
+			"it was changed since it was sealed", m.ID(), path, hash, MetaName, sealed)
+	}
+	return wasm, hash, m.checkOwnHash(path, hash)
+}
+
+// findModule reads the module, and says where it was.
+func (m *Manifest) findModule(dir *os.Root, h home.Home, sealed string) (wasm []byte, path string, err error) {
+	file := m.Components[0].File
+	path = filepath.Join(m.Dir, file)
+	wasm, _, err = readRegular(dir, file, MaxModule)
+	switch {
+	case err == nil:
+		return wasm, path, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, "", m.fileProblem("the module %s can't be read: %v", path, err)
+	case sealed == "":
+		return nil, "", m.fileProblem("there is no module %s", path)
+	}
+	shared := h.ModulePath(strings.ToLower(sealed))
+	wasm, _, err = readRegular(everywhere{}, shared, MaxModule)
+	switch {
+	case err == nil:
+		return wasm, shared, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, "", m.fileProblem("there is neither a module %s nor a %s", path, shared)
+	default:
+		return nil, "", m.fileProblem("the module %s can't be read: %v", shared, err)
+	}
+}
+
+// fileProblem is a problem with what component.file names.
+func (m *Manifest) fileProblem(format string, args ...any) error {
+	return Problem{File: m.File, Line: m.Components[0].Line, Key: "component.file", Message: fmt.Sprintf(format, args...)}
+}
+
+// checkOwnHash holds a module's hash against the one that the manifest gives.
+func (m *Manifest) checkOwnHash(path, hash string) error {
+	if own := m.Components[0].Hash; own != "" && !strings.EqualFold(hash, own) {
+		return m.Problem("component.hash", fmt.Sprintf("is %s, and %s has the BLAKE3 hash %s", own, path, hash))
+	}
+	return nil
+}
+
+// Seal writes the BLAKE3 hash of the module of the capsule in dir into its
+// meta.json, and returns it, in lower-case hex. It replaces the file whole or not at all; what
+// else is in it stays. It refuses a capsule that would not load.
+func Seal(dir string) (hash string, err error) {
+	m, err := Load(dir)
+	if err != nil {
+		return "", err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", fmt.Errorf("open the capsule's directory %s: %w", dir, plain(err))
+	}
+	defer func() { _ = root.Close() }() // it was only read
+	meta, _, err := readMeta(root, dir)
+	if err != nil {
+		return "", err
+	}
+	wasm, path, err := m.findModule(root, home.Home{}, "")
+	if err != nil {
+		return "", err
+	}
+	hash = hashOf(wasm)
+	if err := m.checkOwnHash(path, hash); err != nil {
+		return "", err
+	}
+	if meta == nil {
+		meta = map[string]json.RawMessage{}
+	}
+	meta[hashKey] = json.RawMessage(`"` + hash + `"`)
+	var text bytes.Buffer
+	to := json.NewEncoder(&text)
+	to.SetEscapeHTML(false)
+	to.SetIndent("", "  ")
+	if err := to.Encode(meta); err != nil {
+		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), err)
+	}
+	if err := renameio.WriteFile(filepath.Join(dir, MetaName), text.Bytes(), 0o644); err != nil { //nolint:gosec // not secret
+		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), plain(err))
+	}
+	return hash, nil
+}
+
+// readMeta reads a capsule's meta.json, and the hash in it: "" where there is
+// none. A meta.json that is wrong is an error even where none would do.
+func readMeta(dir *os.Root, path string) (meta map[string]json.RawMessage, hash string, err error) {
+	path = filepath.Join(path, MetaName)
+	text, _, err := readRegular(dir, MetaName, maxJSON)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, "", nil
+	}
+	if err != nil {
+		return nil, "", Problem{File: path, Message: "can't be read: " + err.Error()}
+	}
+	meta, problem := readObject(path, text)
+	if problem != nil {
+		return nil, "", *problem
+	}
+	value, ok := meta[hashKey]
+	if !ok {
+		return meta, "", nil
+	}
+	if json.Unmarshal(value, &hash) != nil || !validHash(hash) {
+		return nil, "", Problem{File: path, Line: 1, Key: hashKey, Message: fmt.Sprintf("is %.80s, and must be a BLAKE3 hash: 64 hexadecimal digits", value)}
+	}
+	return meta, hash, nil
+}
+
+func hashOf(wasm []byte) string {
+	sum := blake3.Sum256(wasm)
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,225 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// node is a value in a TOML document, and knows where it was written. All
+// tables have the kind Table and all lists the kind Array, however written.
+type node struct {
+	parent *node
+	name   string // its key; "" for the document and for a list's elements
+	line   int
+	kind   unstable.Kind
+	text   string // of a scalar: a string's content, anything else as written
+	items  []*node
+	keys   map[string]*node
+}
+
+// path is the node's full key, as TOML writes it. Elements of lists are told
+// apart by their lines.
+func (n *node) path() string {
+	var parts []string
+	for ; n != nil; n = n.parent {
+		if n.name != "" {
+			parts = append(parts, n.name)
+		}
+	}
+	slices.Reverse(parts)
+	return dotted(parts)
+}
+
+var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+func dotted(parts []string) string {
+	quoted := make([]string, len(parts))
+	for i, part := range parts {
+		if quoted[i] = part; !bareKey.MatchString(part) {
+			quoted[i] = string(appendString(nil, part))
+		}
+	}
+	return strings.Join(quoted, ".")
+}
+
+// syntaxError is why a document is not TOML, and where.
+type syntaxError struct {
+	line    int
+	key     string
+	message string
+}
+
+// readTree parses a document. What comes before a syntax error is still in the
+// tree.
+func readTree(text []byte) (*node, *syntaxError) {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	b := treeBuilder{root: &node{kind: unstable.Table, line: 1}}
+	for i, c := range text {
+		if c == '\n' {
+			b.newlines = append(b.newlines, i)
+		}
+	}
+	b.current = b.root
+	b.build(text)
+
+	// The parser sees to the grammar only; decoding sees to the rest: keys that
+	// come twice, numbers out of range, dates that don't exist.
+	var all any
+	err := toml.Unmarshal(text, &all)
+	if err == nil {
+		return b.root, nil
+	}
+	failure := &syntaxError{line: 1, message: strings.TrimPrefix(err.Error(), "toml: ")}
+	var at *toml.DecodeError
+	if errors.As(err, &at) {
+		failure.line, _ = at.Position()
+		failure.key = dotted(at.Key())
+	}
+	if failure.key == "" {
+		failure.key = b.keyOn(text, failure.line)
+	}
+	return b.root, failure
+}
+
+// treeBuilder makes a tree of the parser's expressions. The document may be
+// wrong in any way: what fits nowhere goes into a node that hangs nowhere.
+type treeBuilder struct {
+	root, current *node
+	newlines      []int // offsets
+}
+
+func (b *treeBuilder) build(text []byte) {
+	var p unstable.Parser
+	p.Reset(text)
+	for p.NextExpression() {
+		switch e := p.Expression(); e.Kind {
+		case unstable.KeyValue:
+			b.keyValue(b.current, e)
+		case unstable.Table, unstable.ArrayTable:
+			b.current = b.header(e)
+		default:
+		}
+	}
+}
+
+// lineOf is the line of a key or a scalar, counted from 1.
+func (b *treeBuilder) lineOf(n *unstable.Node) int {
+	return 1 + sort.SearchInts(b.newlines, int(n.Raw.Offset))
+}
+
+// header is the table that a [header] or a [[header]] begins.
+func (b *treeBuilder) header(e *unstable.Node) *node {
+	at := b.root
+	for it := e.Key(); it.Next(); {
+		key, last := it.Node(), it.IsLast()
+		if last && e.Kind == unstable.ArrayTable {
+			list := at.child(string(key.Data), unstable.Array, b.lineOf(key))
+			at = &node{parent: list, kind: unstable.Table, line: b.lineOf(key)}
+			list.items = append(list.items, at)
+			break
+		}
+		at = at.child(string(key.Data), unstable.Table, b.lineOf(key))
+		if last {
+			at.line = b.lineOf(key)
+		}
+	}
+	return at
+}
+
+// keyValue enters key = value, or a.b = value, into a table.
+func (b *treeBuilder) keyValue(table *node, e *unstable.Node) {
+	for it := e.Key(); it.Next(); {
+		key := it.Node()
+		if !it.IsLast() {
+			table = table.child(string(key.Data), unstable.Table, b.lineOf(key))
+			continue
+		}
+		value := b.value(e.Value(), b.lineOf(key))
+		value.parent, value.name = table, string(key.Data)
+		if table.keys == nil {
+			table.keys = map[string]*node{}
+		}
+		if table.keys[value.name] == nil {
+			table.keys[value.name] = value
+		}
+	}
+}
+
+// value makes a node of a value on that line.
+func (b *treeBuilder) value(e *unstable.Node, line int) *node {
+	n := &node{line: line, kind: e.Kind, text: string(e.Data)}
+	switch e.Kind {
+	case unstable.InlineTable:
+		n.kind = unstable.Table
+		for it := e.Children(); it.Next(); {
+			b.keyValue(n, it.Node())
+		}
+	case unstable.Array:
+		for it := e.Children(); it.Next(); {
+			element := it.Node()
+			if element.Raw.Length > 0 {
+				line = b.lineOf(element)
+			}
+			item := b.value(element, line)
+			item.parent = n
+			n.items = append(n.items, item)
+		}
+	default:
+	}
+	return n
+}
+
+// child returns the table or list of that name, made where it is missing. Where
+// a list of tables is in the way it is the last of them.
+func (n *node) child(name string, kind unstable.Kind, line int) *node {
+	c := n.keys[name]
+	if c == nil {
+		c = &node{parent: n, name: name, kind: kind, line: line}
+		if n.keys == nil {
+			n.keys = map[string]*node{}
+		}
+		n.keys[name] = c
+		return c
+	}
+	if kind == unstable.Table && c.kind == unstable.Array && len(c.items) > 0 {
+		c = c.items[len(c.items)-1]
+	}
+	if c.kind != kind {
+		return &node{kind: kind, line: line}
+	}
+	return c
+}
+
+// names returns a table's keys, sorted.
+func (n *node) names() []string {
+	names := make([]string, 0, len(n.keys))
+	for name := range n.keys {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+var keyBefore = regexp.MustCompile(`^\s*([A-Za-z0-9_.-]+)\s*=`)
+
+// keyOn guesses which key a syntax error on a line is about.
+func (b *treeBuilder) keyOn(text []byte, line int) string {
+	lines := bytes.SplitN(text, []byte("\n"), line+1)
+	table := b.current.path()
+	found := keyBefore.FindSubmatch(lines[min(line, len(lines))-1])
+	switch {
+	case found == nil:
+		return table
+	case table == "":
+		return string(found[1])
+	default:
+		return table + "." + string(found[1])
+	}
+}

@@ -1,0 +1,85 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/Masterminds/semver/v3"
+)
+
+// requirement is what an import, or a capsule, demands of a version. It is
+// written as Cargo writes it: comparators that must all hold, separated by
+// commas; one without an operator is a caret's.
+type requirement struct {
+	constraint *semver.Constraints
+	// releases are the versions, without what follows their dash, of which
+	// prereleases are wanted: those that the requirement itself names so.
+	releases []string
+}
+
+var comparator = regexp.MustCompile(
+	`^(=|>=|>|<=|<|~|\^)?\s*(0|[1-9]\d*)(?:\.(0|[1-9]\d*|[*xX]))?(?:\.(0|[1-9]\d*|[*xX]))?(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
+func parseRequirement(s string) (requirement, error) {
+	var r requirement
+	var parts []string
+	for part := range strings.SplitSeq(s, ",") {
+		part = strings.TrimSpace(part)
+		if wild(part) && part == strings.TrimSpace(s) {
+			parts = append(parts, "*")
+			continue
+		}
+		m := comparator.FindStringSubmatch(part)
+		if m == nil {
+			return r, fmt.Errorf("is %q, which is no version requirement such as %q", s, "^1.0")
+		}
+		operator, minor, patch, pre := m[1], m[3], m[4], m[5]
+		switch {
+		case wild(minor) && patch != "" && !wild(patch):
+			return r, fmt.Errorf("is %q, and no number may follow a wildcard", s)
+		case pre != "" && (patch == "" || wild(patch)):
+			return r, fmt.Errorf("is %q, and only a full version may have a prerelease", s)
+		case operator == "" && !wild(minor) && !wild(patch):
+			part = "^" + part
+		}
+		if pre != "" {
+			r.releases = append(r.releases, m[2]+"."+minor+"."+patch)
+		}
+		parts = append(parts, strings.ReplaceAll(part, " ", ""))
+	}
+	var err error
+	if r.constraint, err = semver.NewConstraint(strings.Join(parts, ", ")); err != nil {
+		return r, fmt.Errorf("is %q, which is no version requirement: %w", s, err)
+	}
+	return r, nil
+}
+
+func wild(number string) bool { return number == "*" || number == "x" || number == "X" }
+
+// allows says whether a version meets the requirement.
+func (r requirement) allows(v *semver.Version) bool {
+	if r.constraint == nil || !r.constraint.Check(v) {
+		return false
+	}
+	if v.Prerelease() == "" {
+		return true
+	}
+	core := fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch())
+	for _, release := range r.releases {
+		if release == core {
+			return true
+		}
+	}
+	return false
+}
+
+// parseVersion reads a full semantic version, major.minor.patch.
+func parseVersion(s string) (*semver.Version, error) {
+	v, err := semver.StrictNewVersion(s)
+	if err != nil {
+		return nil, errors.New("is " + string(appendString(nil, s)) + `, which is no full semantic version such as "1.0.0"`)
+	}
+	return v, nil
+}
