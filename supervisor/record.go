@@ -206,9 +206,10 @@ func (r *record) closeTrigger() {
 func (r *record) begin(live func(*messages.Capsule)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	again := !r.started.IsZero()
 	r.live = live
 	r.started, r.stopping, r.ended = time.Now(), false, false
-	if r.undecided == 0 { // Serve is called again
+	if again && r.undecided == 0 {
 		r.allDecided = make(chan struct{})
 		for _, c := range r.capsules {
 			if !c.rejected {
