@@ -33,8 +33,8 @@ type Host struct {
 	cache       wazero.CompilationCache // nil without a CacheDir
 	kernel      wazero.CompiledModule
 	wasi        api.Module
-	user        api.Module // extism:host/user
-	memoryLimit uint64     // bytes
+	user        *userCalls
+	memoryLimit uint64 // bytes
 }
 
 // New returns a Host. Close it when its instances are closed. The context is
@@ -81,22 +81,31 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
 		return fmt.Errorf("make WASI: %w", err)
 	}
-	if h.user, err = h.userModule(ctx, nil); err != nil {
+	if h.user, err = h.userCalls(ctx, nil); err != nil {
 		return fmt.Errorf("make the system calls: %w", err)
 	}
 	return nil
 }
 
-// userModule makes an `extism:host/user` of the system calls and of stubs for
+// userCalls is an `extism:host/user`.
+type userCalls struct {
+	compiled wazero.CompiledModule
+	module   api.Module
+}
+
+func (u *userCalls) close(ctx context.Context) error {
+	return errors.Join(u.module.Close(ctx), u.compiled.Close(ctx))
+}
+
+// userCalls makes an `extism:host/user` of the system calls and of stubs for
 // what else a guest imports from there, which trap by name when called: a
 // capsule for a later Astrid still loads.
-func (h *Host) userModule(ctx context.Context, unknown []api.FunctionDefinition) (api.Module, error) {
+func (h *Host) userCalls(ctx context.Context, unknown map[string]api.FunctionDefinition) (*userCalls, error) {
 	b := h.runtime.NewHostModuleBuilder(userModuleName)
 	for _, f := range systemCalls {
 		f.export(b)
 	}
-	for _, d := range unknown {
-		_, name, _ := d.Import()
+	for name, d := range unknown {
 		hostFunction{
 			name: name, params: d.ParamTypes(), results: d.ResultTypes(),
 			call: func(context.Context, *Instance, []uint64) error {
@@ -108,7 +117,11 @@ func (h *Host) userModule(ctx context.Context, unknown []api.FunctionDefinition)
 	if err != nil {
 		return nil, err
 	}
-	return h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
+	module, err := h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
+	if err != nil {
+		return nil, errors.Join(err, compiled.Close(ctx))
+	}
+	return &userCalls{compiled, module}, nil
 }
 
 // Close frees the host and everything made with it. It waits for no call: end

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -281,7 +282,9 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	}{
 		{"empty", nil, KindBadModule, "the file is empty"},
 		{"four bytes", echo[:4], KindBadModule, "the module is truncated: it has only 4 bytes"},
-		{"truncated", echo[:len(echo)/2], KindBadModule, "does not compile"},
+		{"five bytes", []byte("\x00asm\x02"), KindBadModule, "the module is truncated: it has only 5 bytes"},
+		{"truncated", echo[:len(echo)/2], KindBadModule, "the module is truncated or damaged"},
+		{"unknown call of two types", read(t, "testdata/unknown-types.wasm"), KindLink, `imports "astrid_teleport" from "extism:host/user" as (i64) -> () and as (i64) -> i64`},
 		{"text", []byte("(module) ; as text"), KindBadModule, "not a WebAssembly module"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), KindBadModule, "a WebAssembly component, not a core module"},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), KindBadModule, "a version that this host does not know"},
@@ -294,11 +297,42 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := h.Compile(context.Background(), tt.wasm)
-			var failure *Failure
-			if !errors.As(err, &failure) || failure.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v, want %s with %q", err, tt.kind, tt.want)
+			failure, ok := err.(*Failure) //nolint:errorlint // Compile promises the type itself
+			if !ok || failure.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %#v, want %s with %q", err, tt.kind, tt.want)
 			}
 		})
+	}
+}
+
+// What a module imports and this host does not have costs nothing once it is closed.
+func TestUnknownImportsAreFreed(t *testing.T) {
+	h := newHost(t, Config{})
+	unknown := read(t, "testdata/unknown-twice.wasm")
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		for range 3 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	compile := func(times int) {
+		for range times {
+			m, err := h.Compile(context.Background(), unknown)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	compile(10)
+	before := heap()
+	compile(200)
+	if after := heap(); after > before+200<<10 {
+		t.Errorf("200 modules that are closed keep %d bytes", after-before)
 	}
 }
 

@@ -57,7 +57,7 @@ func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, er
 		case envModuleName:
 			return shared
 		case userModuleName:
-			return m.user
+			return m.user.module
 		default:
 			return nil // by name: WASI
 		}

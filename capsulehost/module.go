@@ -33,36 +33,40 @@ const (
 type Module struct {
 	host     *Host
 	compiled wazero.CompiledModule
-	user     api.Module // the host's, or the module's own where it imports unknown calls
+	user     *userCalls // the host's, or the module's own where it imports unknown calls
 }
 
 // Compile checks and compiles a module. Its error is a *Failure, of kind
 // KindBadModule or KindLink, whose message is a sentence for a person.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	if err := recognise(wasm); err != nil {
-		return nil, err
+	if failure := recognise(wasm); failure != nil {
+		return nil, failure
 	}
 	compiled, err := h.runtime.CompileModule(ctx, wasm)
-	if err != nil {
+	switch {
+	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
+		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
+	case err != nil:
 		return nil, badModule("the module does not compile: "+firstLine(err), err)
 	}
 	m := &Module{host: h, compiled: compiled, user: h.user}
-	if err := m.link(ctx); err != nil {
-		return nil, errors.Join(err, compiled.Close(ctx))
+	if failure := m.link(ctx); failure != nil {
+		_ = m.Close(ctx) // the failure is what counts
+		return nil, failure
 	}
 	return m, nil
 }
 
 // recognise refuses what is not a core WebAssembly module, by its first bytes.
-func recognise(wasm []byte) error {
+func recognise(wasm []byte) *Failure {
 	const magic = "\x00asm"
 	switch {
 	case len(wasm) == 0:
 		return badModule("the file is empty", nil)
-	case len(wasm) < 8 && strings.HasPrefix(magic+"\x01\x00\x00\x00", string(wasm)):
-		return badModule(fmt.Sprintf("the module is truncated: it has only %d bytes", len(wasm)), nil)
-	case !bytes.HasPrefix(wasm, []byte(magic)):
+	case !bytes.HasPrefix(wasm, []byte(magic[:min(len(wasm), 4)])):
 		return badModule("not a WebAssembly module: it does not begin with \\0asm", nil)
+	case len(wasm) < 8:
+		return badModule(fmt.Sprintf("the module is truncated: it has only %d bytes", len(wasm)), nil)
 	case wasm[6] == 1:
 		return badModule("a WebAssembly component, not a core module: build it with an Extism PDK, for a core wasm target", nil)
 	case !bytes.Equal(wasm[4:8], []byte{1, 0, 0, 0}):
@@ -73,8 +77,8 @@ func recognise(wasm []byte) error {
 
 // link checks what the module imports and exports, so that a fault is found
 // before anything is instantiated.
-func (m *Module) link(ctx context.Context) error {
-	var unknown []api.FunctionDefinition
+func (m *Module) link(ctx context.Context) *Failure {
+	unknown := map[string]api.FunctionDefinition{}
 	for _, d := range m.compiled.ImportedFunctions() {
 		module, name, _ := d.Import()
 		var want api.FunctionDefinition
@@ -84,8 +88,11 @@ func (m *Module) link(ctx context.Context) error {
 				want = m.host.kernel.ExportedFunctions()[name]
 			}
 		case userModuleName:
-			if want = m.host.user.ExportedFunctionDefinitions()[name]; want == nil {
-				unknown = append(unknown, d)
+			if want = m.host.user.module.ExportedFunctionDefinitions()[name]; want == nil {
+				if other, ok := unknown[name]; ok && signature(other) != signature(d) {
+					return linkFailure("it imports %q from %q as %s and as %s", name, module, signature(d), signature(other))
+				}
+				unknown[name] = d
 				continue
 			}
 		case wasiModuleName:
@@ -111,7 +118,7 @@ func (m *Module) link(ctx context.Context) error {
 		}
 	}
 	if len(unknown) > 0 {
-		user, err := m.host.userModule(ctx, unknown)
+		user, err := m.host.userCalls(ctx, unknown)
 		if err != nil {
 			return linkFailure("its imports from %q can't be linked: %v", userModuleName, err)
 		}
@@ -130,7 +137,7 @@ func (m *Module) RunLoop() bool { return m.HasExport(ExportRun) }
 func (m *Module) Close(ctx context.Context) error {
 	err := m.compiled.Close(ctx)
 	if m.user != m.host.user {
-		err = errors.Join(err, m.user.Close(ctx))
+		err = errors.Join(err, m.user.close(ctx))
 	}
 	return err
 }
