@@ -1,6 +1,11 @@
 package capsulelog
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -9,8 +14,26 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
+// What a capsule may write, unless Config says otherwise.
+const (
+	DefaultRate  = 100
+	DefaultBurst = 1000
+)
+
+// MaxPrincipals is for how many principals that have no directory yet a Writer
+// makes one: callers name them, and must not be able to fill the disk with
+// directories. The lines of any more go to the capsule's own log.
+const MaxPrincipals = 64
+
+// How long the Writer collects before it reports.
+const (
+	reportAfter   = time.Second // suppressed lines, to the capsule's log
+	complainAfter = time.Minute // lost lines, to the process's log
+)
+
 // Config says whose lines a Writer takes, and where they go.
 type Config struct {
+	// Home is where the files are; with the zero Home there are none.
 	Home      home.Home
 	Principal home.Principal // the capsule's own
 	Capsule   string         // its id
@@ -19,31 +42,224 @@ type Config struct {
 	// own troubles.
 	Log zerolog.Logger
 
-	// Rate is how many lines a second may be written in the long run; 0 means
-	// DefaultRate, a negative number no limit.
-	Rate float64
-	// Burst is how many lines may be written at once; 0 means DefaultBurst.
-	Burst int
-	// Suppressed, where it is set, is told how many lines the limit has kept
-	// from the log, as they happen.
-	Suppressed func(n uint64)
+	// Rate is how much may be written a second in the long run, and Burst at
+	// once. A line counts one, and one more for each KiB. 0 means DefaultRate
+	// and DefaultBurst; a negative Rate means no limit.
+	Rate  float64
+	Burst float64
+	// Suppressed, where it is set, is told how many lines the limit has kept out
+	// whenever the log is told, on any goroutine. It must not call the Writer.
+	Suppressed func(lines uint64)
 }
 
-// The limit of one capsule's lines.
-const (
-	DefaultRate  = 1000
-	DefaultBurst = 5000
-)
+// Writer takes the astrid_log lines of one capsule, from any goroutine. It has
+// at most one file open, and no goroutine of its own.
+type Writer struct {
+	cfg Config
 
-// Writer takes the astrid_log lines of one capsule. It may be used from any
-// goroutine.
-type Writer struct{ cfg Config }
+	mu     sync.Mutex
+	limit  limit
+	day    day                     // of own
+	own    *os.File                // nil until a line needs it, and where it can't be opened
+	failed bool                    // own can't be opened, and is not tried again on this day
+	made   map[home.Principal]bool // whom directories were made for
+	closed bool
+	line   []byte // reused
 
-// New opens a capsule's log, and deletes what is too old in it.
-func New(cfg Config) *Writer { return &Writer{cfg: cfg} }
+	suppressed uint64      // lines, not reported yet
+	report     *time.Timer // is to report them; nil where there are none
+	lost       uint64      // lines that could not be written, not reported yet
+	complained time.Time   // when lost lines were reported last
+}
 
-// Write takes one line. It never fails its caller.
-func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) { _ = time.Now() }
+// New returns the Writer of a capsule that is being loaded, and deletes what is
+// too old in the capsule's log. It never fails: where no file can be written,
+// the lines go to the process's log.
+func New(cfg Config) *Writer {
+	if cfg.Rate == 0 {
+		cfg.Rate = DefaultRate
+	}
+	if cfg.Burst <= 0 {
+		cfg.Burst = DefaultBurst
+	}
+	now := time.Now()
+	w := &Writer{
+		cfg: cfg, limit: limit{rate: cfg.Rate, burst: cfg.Burst, tokens: cfg.Burst, at: now},
+		day: dayOf(now), made: map[home.Principal]bool{},
+	}
+	if w.failed = !w.hasFiles(); !w.failed {
+		w.prune(cfg.Principal, w.day)
+	}
+	return w
+}
 
-// Close closes the file.
-func (w *Writer) Close() error { return nil }
+// hasFiles says whether the capsule can have log files at all. Its names become
+// parts of paths.
+func (w *Writer) hasFiles() bool {
+	_, err := home.ParsePrincipal(string(w.cfg.Principal))
+	return err == nil && home.ValidCapsule(w.cfg.Capsule) && w.cfg.Home != home.Home{}
+}
+
+// Write takes one line of a capsule that runs for a principal, or for nobody
+// (""). It goes to the principal's log where that is a valid one and not the
+// capsule's own, else to the capsule's own, else to the process's.
+func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.limit.take(now, 1+float64(len(message)>>10)) {
+		w.suppressed++
+		if w.report == nil && !w.closed {
+			w.report = time.AfterFunc(reportAfter, w.reportSuppressed)
+		}
+		return
+	}
+	p, err := home.ParsePrincipal(principal)
+	if err == nil && p != w.cfg.Principal && !w.closed && w.hasFiles() && w.writeFor(p, now, level, message) {
+		return
+	}
+	w.writeOwn(now, level, message)
+}
+
+// writeFor writes to another principal's log, and says false where that has no
+// directory and gets none. The file is not kept open: there may be thousands.
+func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.LogLevel, message string) bool {
+	f, err := w.open(p, dayOf(now))
+	if f == nil && err == nil {
+		return false
+	}
+	if err == nil {
+		w.line = appendLine(w.line[:0], now, level, w.cfg.Capsule, message)
+		_, err = f.Write(w.line)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		w.lose(now, fmt.Errorf("write to the log of principal %q: %w", p, err))
+	}
+	return true
+}
+
+// open opens a log of today, nil where there is none and none may be made. The
+// first line of a day makes the file, and old ones go.
+func (w *Writer) open(p home.Principal, today day) (*os.File, error) {
+	f, err := openLog(w.cfg.Home, p, w.cfg.Capsule, today, false)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if !w.mayMake(p) {
+		return nil, nil
+	}
+	if f, err = openLog(w.cfg.Home, p, w.cfg.Capsule, today, true); err == nil {
+		w.prune(p, today)
+	}
+	return f, err
+}
+
+// mayMake says whether p may have directories made.
+func (w *Writer) mayMake(p home.Principal) bool {
+	if p == w.cfg.Principal || w.made[p] || hasHome(w.cfg.Home, p) {
+		return true
+	}
+	if len(w.made) < MaxPrincipals {
+		w.made[p] = true
+		return true
+	}
+	return false
+}
+
+// writeOwn writes to the capsule's own log, or to the process's.
+func (w *Writer) writeOwn(now time.Time, level capsulehost.LogLevel, message string) {
+	f := w.ownFile(now)
+	if f == nil {
+		w.cfg.Log.WithLevel(zerologLevel(level)).Str("plugin", w.cfg.Capsule).Msg(string(appendEscaped(nil, message)))
+		return
+	}
+	w.line = appendLine(w.line[:0], now, level, w.cfg.Capsule, message)
+	if _, err := f.Write(w.line); err != nil {
+		w.lose(now, fmt.Errorf("write to the capsule's log: %w", err))
+	}
+}
+
+// ownFile returns the capsule's own file of today, or nil where it has none.
+func (w *Writer) ownFile(now time.Time) *os.File {
+	if today := dayOf(now); today != w.day && !w.closed {
+		if err := w.closeOwn(); err != nil {
+			w.lose(now, err)
+		}
+		w.day, w.failed = today, !w.hasFiles()
+	}
+	if w.own == nil && !w.failed && !w.closed {
+		var err error
+		if w.own, err = w.open(w.cfg.Principal, w.day); err != nil {
+			w.own, w.failed = nil, true
+			w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).
+				Msg("the capsule's log can't be opened: its lines go to this one")
+		}
+	}
+	return w.own
+}
+
+// prune deletes a log's old files.
+func (w *Writer) prune(p home.Principal, today day) {
+	if err := deleteOld(w.cfg.Home, p, w.cfg.Capsule, today); err != nil {
+		w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).Msg("old log files can't be deleted")
+	}
+}
+
+// reportSuppressed tells the log, and whoever counts, what the limit kept out.
+// It runs on a timer's goroutine, or on that of Close.
+func (w *Writer) reportSuppressed() {
+	w.mu.Lock()
+	n := w.suppressed
+	w.suppressed, w.report = 0, nil
+	if n > 0 {
+		w.writeOwn(time.Now(), capsulehost.LevelWarn, fmt.Sprintf("%d lines suppressed: the capsule logs too fast", n))
+	}
+	w.mu.Unlock()
+	if n > 0 && w.cfg.Suppressed != nil {
+		w.cfg.Suppressed(n)
+	}
+}
+
+// lose accounts for a line that could not be written. The guest never hears of
+// it; the process's log does, but not of each.
+func (w *Writer) lose(now time.Time, err error) {
+	w.lost++
+	if w.complained.IsZero() || now.Sub(w.complained) >= complainAfter {
+		w.complain(err)
+		w.complained = now
+	}
+}
+
+func (w *Writer) complain(err error) {
+	w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).Uint64("lines", w.lost).Msg("log lines of the capsule are lost")
+	w.lost = 0
+}
+
+// Close reports what is not reported yet, and closes the file. Lines written
+// after it go to the process's log.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	if w.report != nil {
+		w.report.Stop()
+	}
+	w.mu.Unlock()
+	w.reportSuppressed()
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.lost > 0 {
+		w.complain(nil)
+	}
+	w.closed = true
+	return w.closeOwn()
+}
+
+func (w *Writer) closeOwn() error {
+	if w.own == nil {
+		return nil
+	}
+	err := w.own.Close()
+	w.own = nil
+	return err
+}

@@ -58,6 +58,9 @@ func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 // don't bring theirs along.
 func (h Home) ModulePath(hash string) string { return filepath.Join(h.dir, "bin", hash+".wasm") }
 
+// PrincipalDir holds all that belongs to a principal.
+func (h Home) PrincipalDir(p Principal) string { return h.of(p) }
+
 // CapsulesDir holds a principal's capsules, a directory each.
 func (h Home) CapsulesDir(p Principal) string { return h.of(p, ".local", "capsules") }
 

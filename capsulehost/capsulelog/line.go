@@ -1,0 +1,63 @@
+package capsulelog
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+)
+
+// appendLine writes a line: unix seconds with three decimals, level, capsule
+// and message.
+func appendLine(b []byte, now time.Time, level capsulehost.LogLevel, capsule, message string) []byte {
+	ms := max(now.UnixMilli(), 0)
+	b = strconv.AppendInt(b, ms/1000, 10)
+	b = append(b, '.', byte('0'+ms/100%10), byte('0'+ms/10%10), byte('0'+ms%10), ' ')
+	b = append(b, level.String()...)
+	b = append(b, " ["...)
+	b = append(b, capsule...)
+	b = append(b, "] "...)
+	b = appendEscaped(b, message)
+	return append(b, '\n')
+}
+
+// appendEscaped writes a message on one line. Control characters, and what some
+// readers take for the end of a line, become \n, \r, \xNN or \uNNNN; a tab
+// stays, and so does a backslash: what a guest wrote without them is kept byte
+// for byte. Bytes that are not UTF-8 become U+FFFD.
+func appendEscaped(b []byte, message string) []byte {
+	const hex = "0123456789abcdef"
+	for _, r := range message {
+		switch {
+		case r == '\n':
+			b = append(b, `\n`...)
+		case r == '\r':
+			b = append(b, `\r`...)
+		case r < ' ' && r != '\t', r == 0x7f:
+			b = append(b, '\\', 'x', hex[r>>4], hex[r&15])
+		case r >= 0x80 && r <= 0x9f, r == '\u2028', r == '\u2029':
+			b = append(b, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return b
+}
+
+func zerologLevel(level capsulehost.LogLevel) zerolog.Level {
+	switch level {
+	case capsulehost.LevelTrace:
+		return zerolog.TraceLevel
+	case capsulehost.LevelDebug:
+		return zerolog.DebugLevel
+	case capsulehost.LevelWarn:
+		return zerolog.WarnLevel
+	case capsulehost.LevelError:
+		return zerolog.ErrorLevel
+	default:
+		return zerolog.InfoLevel
+	}
+}
