@@ -1,0 +1,164 @@
+package reductions
+
+// rewriteCode makes every function count, and adds our own.
+func (m *module) rewriteCode(r *reader, out []byte) []byte {
+	n := r.count()
+	if n != m.functions-m.importedFunctions {
+		r.fail("%d functions have code, and %d are declared", n, m.functions-m.importedFunctions)
+		return nil
+	}
+	e := newEmitter(m)
+	bodies := make([]byte, 0, len(r.b)+len(r.b)/2)
+	for i := range n {
+		code := r.name()
+		if r.err != nil {
+			return nil
+		}
+		e.r = reader{b: code}
+		body := e.function()
+		if e.r.err != nil {
+			r.fail("function %d, byte %d: %w", m.importedFunctions+i, e.r.pos, e.r.err)
+			return nil
+		}
+		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a few times the input's
+	}
+	helpers := ourFunctions[:m.helpers]
+	for _, h := range helpers {
+		body := e.helper(h)
+		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // some tens of bytes
+	}
+	out = appendU32(out, n+uint32(len(helpers))) //nolint:gosec // a handful
+	return append(out, bodies...)
+}
+
+// emitter writes function bodies anew.
+type emitter struct {
+	scanner
+	out []byte // the last function's
+
+	// What is put in.
+	count []byte // count one
+	below []byte // is the counter below zero?
+	check []byte // if so, call the tick
+}
+
+func newEmitter(m *module) *emitter {
+	e := &emitter{scanner: scanner{m: m}}
+	e.count = e.countBy(appendS64([]byte{opI64Const}, 1))
+	e.below = append(appendU32([]byte{opGlobalGet}, m.counter()), opI64Const, 0, opI64LtS)
+	e.check = append(e.check, e.below...)
+	e.check = append(e.check, opIf, emptyBlock, opCall)
+	e.check = append(appendU32(e.check, m.tick()), opEnd)
+	return e
+}
+
+// countBy subtracts what the given code leaves on the stack, an i64.
+func (e *emitter) countBy(amount []byte) []byte {
+	code := appendU32([]byte{opGlobalGet}, e.m.counter())
+	code = append(code, amount...)
+	code = append(code, opI64Sub, opGlobalSet)
+	return appendU32(code, e.m.counter())
+}
+
+// function returns the body that stands in e.r, counting. The result is good
+// until the next one.
+func (e *emitter) function() []byte {
+	r := &e.r
+	for range r.count() {
+		r.u32()
+		e.m.checkedType(r)
+	}
+	if r.err != nil {
+		return nil
+	}
+	done := r.pos
+	if e.scan(); r.err != nil {
+		return nil
+	}
+	out := append(e.out[:0], r.b[:done]...)
+	out = append(out, e.count...)
+	if e.calls {
+		// Without calls and loops a function ends by itself, soon: whoever called
+		// it looks.
+		out = append(out, e.check...)
+	}
+	for _, v := range e.events {
+		switch v.kind {
+		case loopStart:
+			out = append(out, r.b[done:v.end]...)
+			out = e.loop(out, r.b[v.at:v.end], v.arg == 1)
+			done = v.end
+			continue
+		case branch, branchTable, loopEnd:
+			if e.events[v.loop].arg == 0 {
+				continue // the loop is one loop still
+			}
+		default:
+		}
+		out = append(out, r.b[done:v.at]...)
+		done = v.at
+		switch v.kind {
+		case charge:
+			out = append(out, e.count...)
+		case chargeCheck:
+			out = append(append(out, e.count...), e.check...)
+		case callBefore:
+			out = appendU32(append(out, opCall), v.arg)
+		case callInstead:
+			out = appendU32(append(out, opCall), v.arg)
+			done = v.end
+		case functionIndex:
+			out = appendU32(out, v.arg)
+			done = v.end
+		case branch:
+			out = appendU32(append(out, r.b[v.at]), v.arg+1)
+			done = v.end
+		case branchTable:
+			out = e.branchTable(out, r.b[v.at:v.end], v.arg)
+			done = v.end
+		case loopEnd:
+			out = append(out, opEnd)
+		case loopStart:
+		}
+	}
+	e.out = append(out, r.b[done:]...)
+	return e.out
+}
+
+// loop begins a loop, whose first instruction has been copied.
+//
+// A call in a loop costs more than it seems, even where it is never made: the
+// compiler keeps nothing in registers across it. So a loop that makes no calls
+// of its own gets another one around it, and the tick is called out there:
+//
+//	loop              ;; looks, and calls the tick
+//	  loop            ;; counts, and branches to the outer one where the count is spent
+//
+// Both take the same parameters, so that the branch may carry them, and all else
+// is in locals. Branches that leave the loop have one label more to cross.
+func (e *emitter) loop(out, first []byte, doubled bool) []byte {
+	if !doubled {
+		return append(append(out, e.count...), e.check...)
+	}
+	out = append(out, e.check...)
+	out = append(out, first...)
+	out = append(out, e.count...)
+	out = append(out, e.below...)
+	return append(out, opBrIf, 1)
+}
+
+// branchTable copies a br_table out of a doubled loop; labels that stay inside
+// are lower than inside.
+func (e *emitter) branchTable(out, code []byte, inside uint32) []byte {
+	r := reader{b: code, pos: 1}
+	n := r.u32()
+	out = appendU32(append(out, opBrTable), n)
+	for range uint64(n) + 1 {
+		label := r.u32()
+		if label >= inside {
+			label++
+		}
+		out = appendU32(out, label)
+	}
+	return out
+}

@@ -1,0 +1,171 @@
+package reductions
+
+// What operations on ranges cost, and in what pieces the largest run.
+const (
+	// BytesPerReduction is how many bytes of memory one reduction pays for, in
+	// operations on ranges of it: about as many as are written in the time of an
+	// iteration.
+	BytesPerReduction = 1 << bytesShift
+	// ElementsPerReduction is the same for elements of tables.
+	ElementsPerReduction = 1 << elementsShift
+	// PieceSize is the most bytes that memory.fill and memory.copy work on before
+	// the counter is looked at again.
+	PieceSize = 64 << 10
+
+	bytesShift    = 6
+	elementsShift = 3
+)
+
+// helper is one of our own functions. Those that need more of the module, or of
+// WebAssembly, come later: a module gets all up to the last that it needs.
+type helper uint32
+
+const (
+	bytesCost      helper = iota // (size) -> size: counts by bytes
+	elementsCost                 // (size) -> size: counts by elements
+	memoryGrowCost               // (pages) -> pages: counts where the memory may grow by so many
+	memoryFill                   // (to, value, size): counts, and fills in pieces
+	memoryCopy                   // (to, from, size): counts, and copies in pieces
+	helperCount
+)
+
+func (h helper) needsMemory() bool { return h >= memoryGrowCost }
+
+// ourFunction is a function that is added.
+type ourFunction struct {
+	helper helper
+	name   string
+	typ    uint32
+}
+
+var ourFunctions = [helperCount]ourFunction{
+	{bytesCost, "reductions.bytes", chargeType},
+	{elementsCost, "reductions.elements", chargeType},
+	{memoryGrowCost, "reductions.memory.grow", chargeType},
+	{memoryFill, "reductions.memory.fill", rangeType},
+	{memoryCopy, "reductions.memory.copy", rangeType},
+}
+
+// More instructions, for the helpers.
+const (
+	opLocalGet = 0x20
+	opLocalSet = 0x21
+	opI32LtU   = 0x49
+	opI32GtU   = 0x4b
+	opI32LeU   = 0x4d
+	opI64GtU   = 0x56
+	opI32ShrU  = 0x76
+	opI64Shl   = 0x86
+	opI64ShrU  = 0x88
+	opI64Ext   = 0xad // i64.extend_i32_u
+	opI32Or    = 0x72
+)
+
+// helper returns the body of one of our functions.
+func (e *emitter) helper(f ourFunction) []byte {
+	c := &code{e: e, out: []byte{0}} // no locals
+	switch f.helper {
+	case bytesCost:
+		c.countSize(0, bytesShift).get(0)
+	case elementsCost:
+		c.countSize(0, elementsShift).get(0)
+	case memoryGrowCost:
+		c.memoryGrowCost()
+	case memoryFill:
+		c.inPieces(false)
+	case memoryCopy:
+		c.inPieces(true)
+	default:
+	}
+	return append(c.out, opEnd)
+}
+
+// code is a function in the making.
+type code struct {
+	e   *emitter
+	out []byte
+}
+
+func (c *code) put(code ...byte) *code {
+	c.out = append(c.out, code...)
+	return c
+}
+
+func (c *code) get(local byte) *code { return c.put(opLocalGet, local) }
+func (c *code) set(local byte) *code { return c.put(opLocalSet, local) }
+
+func (c *code) i32(v int32) *code {
+	c.out = appendS64(append(c.out, opI32Const), int64(v))
+	return c
+}
+
+func (c *code) i64(v int64) *code {
+	c.out = appendS64(append(c.out, opI64Const), v)
+	return c
+}
+
+// countSize counts one for each 1<<shift that the local holds, and looks.
+func (c *code) countSize(local byte, shift int64) *code {
+	size := (&code{}).get(local).put(opI64Ext).i64(shift).put(opI64ShrU)
+	return c.put(c.e.countBy(size.out)...).put(c.e.check...)
+}
+
+// memoryGrowCost counts the new pages, unless there will be none.
+func (c *code) memoryGrowCost() {
+	const pageShift = 16
+	c.get(0)
+	c.i32(int32(c.e.m.cfg.MemoryLimitPages)).put(opMemorySize, 0, opI32Sub) //nolint:gosec // at most 65,536
+	c.put(opI32LeU, opIf, emptyBlock)
+	pages := (&code{}).get(0).put(opI64Ext).i64(pageShift - bytesShift).put(opI64Shl)
+	c.put(c.e.countBy(pages.out)...).put(c.e.check...)
+	c.put(opEnd)
+	c.get(0)
+}
+
+// inPieces is memory.fill or memory.copy, piece by piece where there are many
+// bytes. Whether all of it is in bounds is checked first, so that it traps before
+// anything is written, and with the instruction's own trap.
+func (c *code) inPieces(copies bool) {
+	const to, from, size = 0, 1, 2 // from is the value to fill with, where it fills
+	operation := []byte{opMisc, miscMemoryFill, 0}
+	if copies {
+		operation = []byte{opMisc, miscMemoryCopy, 0, 0}
+	}
+	all := func() { c.get(to).get(from).get(size).put(operation...) }
+	advance := func(local byte) { c.get(local).i32(PieceSize).put(opI32Add).set(local) }
+	outside := func(local byte) { // local + size > memory
+		c.get(local).put(opI64Ext).get(size).put(opI64Ext, opI64Add)
+		c.put(opMemorySize, 0, opI64Ext).i64(16).put(opI64Shl, opI64GtU)
+	}
+	piece := c.e.countBy((&code{}).i64(PieceSize >> bytesShift).out)
+
+	c.get(size).i32(PieceSize).put(opI32GtU, opIf, emptyBlock)
+	outside(to)
+	if copies {
+		outside(from)
+		c.put(opI32Or)
+	}
+	c.put(opIf, emptyBlock)
+	all() // traps
+	c.put(opEnd)
+	if copies { // upwards onto itself: the last piece first
+		c.get(from).get(to).put(opI32LtU, opIf, emptyBlock, opLoop, emptyBlock)
+		c.put(piece...).put(c.e.check...)
+		c.get(size).i32(PieceSize).put(opI32Sub).set(size)
+		c.get(to).get(size).put(opI32Add).get(from).get(size).put(opI32Add).i32(PieceSize).put(operation...)
+		c.get(size).i32(PieceSize).put(opI32GtU, opBrIf, 0, opEnd, opEnd)
+	}
+	// What is left, forwards: nothing but the end of it, where it went upwards.
+	c.get(size).i32(PieceSize).put(opI32GtU, opIf, emptyBlock, opLoop, emptyBlock)
+	c.put(piece...).put(c.e.check...)
+	c.get(to).get(from).i32(PieceSize).put(operation...)
+	advance(to)
+	if copies {
+		advance(from)
+	}
+	c.get(size).i32(PieceSize).put(opI32Sub).set(size)
+	c.get(size).i32(PieceSize).put(opI32GtU, opBrIf, 0, opEnd, opEnd)
+	c.put(opEnd)
+	c.countSize(size, bytesShift)
+	all()
+}

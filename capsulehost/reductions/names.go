@@ -1,0 +1,109 @@
+package reductions
+
+import "unicode/utf8"
+
+// Parts of the name section that hold indices of functions or of labels.
+const (
+	functionNames = 1
+	localNames    = 2
+	labelNames    = 3
+)
+
+// rewriteNames shifts the functions in a name section, and names ours. What is
+// no name section, or none that can be understood, comes back as it is: the
+// compiler judges it as it would have done.
+func (m *module) rewriteNames(content []byte) []byte {
+	r := reader{b: content}
+	if string(r.name()) != "name" || r.err != nil {
+		return content
+	}
+	out := append(make([]byte, 0, len(content)+256), content[:r.pos]...)
+	for r.more() {
+		part := r.byte()
+		p := reader{b: r.name()}
+		var shifted []byte
+		switch part {
+		case functionNames:
+			shifted = m.functionNames(&p)
+		case localNames:
+			shifted = m.localNames(&p)
+		case labelNames:
+			continue // there are other labels now
+		default:
+			p.pos = len(p.b)
+			shifted = p.b
+		}
+		if r.err != nil || p.err != nil || p.pos != len(p.b) {
+			return content
+		}
+		out = append(out, part)
+		out = appendU32(out, uint32(len(shifted))) //nolint:gosec // little more than the input's
+		out = append(out, shifted...)
+	}
+	if r.err != nil {
+		return content
+	}
+	return out
+}
+
+func (m *module) functionNames(r *reader) []byte {
+	n := r.count()
+	helpers := ourFunctions[:m.helpers]
+	names := make([]byte, 0, len(r.b)+256)
+	tick := false // has been named
+	for range n {
+		index := r.u32()
+		if index >= m.importedFunctions && !tick {
+			names, tick = m.nameTick(names), true
+		}
+		names = appendU32(names, m.shiftName(index))
+		names = appendChecked(names, r)
+	}
+	if !tick {
+		names = m.nameTick(names)
+	}
+	for _, h := range helpers {
+		names = appendName(appendU32(names, m.functions+1+uint32(h.helper)), h.name)
+	}
+	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(helpers))) //nolint:gosec // a handful
+	return append(out, names...)
+}
+
+func (m *module) nameTick(out []byte) []byte {
+	return appendName(appendU32(out, m.tick()), "reductions.tick")
+}
+
+// shiftName is function for names, which may be of functions that do not exist.
+func (m *module) shiftName(index uint32) uint32 {
+	if index < m.importedFunctions || index == ^uint32(0) {
+		return index
+	}
+	return index + 1
+}
+
+// appendChecked copies a name, which must be text.
+func appendChecked(out []byte, r *reader) []byte {
+	from := r.pos
+	if name := r.name(); !utf8.Valid(name) {
+		r.fail("a name is not UTF-8")
+	}
+	return append(out, r.b[from:r.pos]...)
+}
+
+func (m *module) localNames(r *reader) []byte {
+	n := r.count()
+	out := appendU32(make([]byte, 0, len(r.b)+16), n)
+	for range n {
+		out = appendU32(out, m.shiftName(r.u32()))
+		locals := r.count()
+		out = appendU32(out, locals)
+		for range locals {
+			out = appendU32(out, r.u32())
+			out = appendChecked(out, r)
+		}
+		if r.err != nil {
+			return nil
+		}
+	}
+	return out
+}

@@ -1,0 +1,180 @@
+package reductions
+
+// The instructions that the rewriting has to know by name.
+const (
+	opUnreachable        = 0x00
+	opBlock              = 0x02
+	opLoop               = 0x03
+	opIf                 = 0x04
+	opElse               = 0x05
+	opThrow              = 0x08
+	opThrowRef           = 0x0a
+	opEnd                = 0x0b
+	opBr                 = 0x0c
+	opBrIf               = 0x0d
+	opBrTable            = 0x0e
+	opReturn             = 0x0f
+	opCall               = 0x10
+	opCallIndirect       = 0x11
+	opReturnCall         = 0x12
+	opReturnCallIndirect = 0x13
+	opCallRef            = 0x14
+	opReturnCallRef      = 0x15
+	opSelectTyped        = 0x1c
+	opTryTable           = 0x1f
+	opGlobalGet          = 0x23
+	opGlobalSet          = 0x24
+	opMemorySize         = 0x3f
+	opMemoryGrow         = 0x40
+	opI32Const           = 0x41
+	opI64Const           = 0x42
+	opF32Const           = 0x43
+	opF64Const           = 0x44
+	opI64LtS             = 0x53
+	opI32Add             = 0x6a
+	opI32Sub             = 0x6b
+	opI32Mul             = 0x6c
+	opI64Add             = 0x7c
+	opI64Sub             = 0x7d
+	opI64Mul             = 0x7e
+	opRefNull            = 0xd0
+	opRefFunc            = 0xd2
+	opBrOnNull           = 0xd5
+	opBrOnNonNull        = 0xd6
+	opMisc               = 0xfc
+	opVector             = 0xfd
+	opAtomic             = 0xfe
+)
+
+// Second bytes behind opMisc.
+const (
+	miscMemoryInit = 8
+	miscDataDrop   = 9
+	miscMemoryCopy = 10
+	miscMemoryFill = 11
+	miscTableInit  = 12
+	miscElemDrop   = 13
+	miscTableCopy  = 14
+	miscTableGrow  = 15
+	miscTableSize  = 16
+	miscTableFill  = 17
+)
+
+// Second bytes behind opVector whose operands differ from their neighbours'.
+const (
+	vectorConst   = 0x0c
+	vectorShuffle = 0x0d
+)
+
+// emptyBlock is the block type of no parameters and no results.
+const emptyBlock = 0x40
+
+// The first bytes of types that have more.
+const (
+	refNullable    = 0x63
+	refNonNullable = 0x64
+	recGroup       = 0x4e
+	funcType       = 0x60
+	tableWithInit  = 0x40
+)
+
+// form says how an instruction's operands are encoded, or that it needs a case
+// of its own.
+type form uint8
+
+const (
+	unknown   form = iota
+	plain          // no operands
+	index          // one u32
+	memoryArg      // alignment and offset
+	number32       // a LEB128 of at most 5 bytes
+	number64       // a LEB128 of at most 10 bytes
+	bytes4
+	bytes8
+	special
+)
+
+// instruction is what scanning must know of one: its form, and its weight in
+// straight-line code.
+type instruction struct {
+	form   form
+	weight uint8
+}
+
+// The weights. What compiles to nothing weighs nothing: it is only a name for a
+// value, or for a place.
+const (
+	free  = 0
+	light = 1
+	heavy = 4 // division, roots, calls: tens of cycles
+)
+
+// instructions are those of one byte.
+var instructions = func() (t [256]instruction) {
+	set := func(form form, weight uint8, from, to int) {
+		for op := from; op <= to; op++ {
+			t[op] = instruction{form, weight}
+		}
+	}
+	set(plain, free, 0x00, 0x01)          // unreachable, nop
+	set(special, free, 0x02, 0x03)        // block, loop
+	set(special, light, 0x04, 0x04)       // if
+	set(special, free, 0x05, 0x05)        // else
+	set(special, heavy, 0x08, 0x08)       // throw
+	set(special, heavy, 0x0a, 0x0a)       // throw_ref
+	set(special, free, 0x0b, 0x0b)        // end
+	set(special, light, 0x0c, 0x0f)       // br, br_if, br_table, return
+	set(special, heavy, 0x10, 0x15)       // calls
+	set(plain, free, 0x1a, 0x1a)          // drop
+	set(plain, light, 0x1b, 0x1b)         // select
+	set(special, light, 0x1c, 0x1c)       // select with a type
+	set(special, heavy, 0x1f, 0x1f)       // try_table
+	set(index, free, 0x20, 0x22)          // local.get, local.set, local.tee
+	set(special, light, 0x23, 0x24)       // global.get, global.set
+	set(index, light, 0x25, 0x26)         // table.get, table.set
+	set(memoryArg, light, 0x28, 0x3e)     // loads and stores
+	set(special, light, 0x3f, 0x3f)       // memory.size
+	set(special, heavy, 0x40, 0x40)       // memory.grow
+	set(number32, free, opI32Const, 0x41) //
+	set(number64, free, opI64Const, 0x42) //
+	set(bytes4, free, opF32Const, 0x43)   //
+	set(bytes8, free, opF64Const, 0x44)   //
+	set(plain, light, 0x45, 0xc4)         // comparisons, arithmetic, conversions
+	set(plain, heavy, 0x6d, 0x70)         // i32.div_s ... i32.rem_u
+	set(plain, heavy, 0x7f, 0x82)         // i64.div_s ... i64.rem_u
+	set(plain, heavy, 0x91, 0x91)         // f32.sqrt
+	set(plain, heavy, 0x95, 0x95)         // f32.div
+	set(plain, heavy, 0x9f, 0x9f)         // f64.sqrt
+	set(plain, heavy, 0xa3, 0xa3)         // f64.div
+	set(special, light, opRefNull, 0xd0)  //
+	set(plain, light, 0xd1, 0xd1)         // ref.is_null
+	set(special, light, opRefFunc, 0xd2)  //
+	set(plain, light, 0xd4, 0xd4)         // ref.as_non_null
+	set(special, light, opBrOnNull, 0xd6) // br_on_null, br_on_non_null
+	set(special, light, opMisc, opAtomic) //
+	return t
+}()
+
+// vectors are those behind opVector.
+var vectors = func() (t [256]instruction) {
+	set := func(form form, weight uint8, from, to int) {
+		for op := from; op <= to; op++ {
+			t[op] = instruction{form, weight}
+		}
+	}
+	set(plain, light, 0x0e, 0xff)
+	set(memoryArg, light, 0x00, 0x0b)                  // loads and v128.store
+	set(special, light, 0x0c, 0x0d)                    // v128.const, i8x16.shuffle
+	set(special, light, 0x15, 0x22)                    // lanes, extracted and replaced
+	set(special, light, 0x54, 0x5b)                    // lanes, loaded and stored
+	set(memoryArg, light, 0x5c, 0x5d)                  // loads into a zeroed vector
+	for _, op := range []int{0xe3, 0xe7, 0xef, 0xf3} { // f32x4 and f64x2: sqrt, div
+		t[op].weight = heavy
+	}
+	for _, op := range []int{
+		0x9a, 0xa2, 0xa5, 0xa6, 0xaf, 0xb0, 0xb2, 0xb3, 0xb4, 0xbb, 0xc2, 0xc5, 0xc6, 0xcf, 0xd0, 0xd2, 0xd3, 0xd4, 0xe2, 0xee,
+	} {
+		t[op] = instruction{} // not assigned
+	}
+	return t
+}()

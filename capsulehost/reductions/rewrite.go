@@ -1,0 +1,251 @@
+package reductions
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Version changes whenever the same input may come out differently. It belongs
+// into the key of whatever caches results.
+const Version = 1
+
+// What a rewritten module has for its host. No guest may import from
+// ImportModule or export Counter: Rewrite refuses it.
+const (
+	ImportModule = "astrid:reductions"
+	Tick         = "tick"
+	Counter      = "astrid:reductions"
+)
+
+// Config bounds what a guest can make one instruction do. Its zero value leaves
+// modules what WebAssembly allows them.
+type Config struct {
+	// MemoryLimitPages is the limit that the runtime sets to memories, in pages of
+	// 64 KiB: a memory.grow past it is refused, and so costs nothing. 0 means 65,536.
+	MemoryLimitPages uint32
+	// TableLimit is the most elements that a table may have; growing past it fails,
+	// as it does past a table's own maximum. A module that starts with more is
+	// refused. 0 means no limit but the runtime's.
+	TableLimit uint32
+}
+
+// Rewrite returns a module that behaves like wasm, and counts reductions. Its
+// error says what is wrong, and where; it keeps nothing of wasm.
+func Rewrite(wasm []byte, cfg Config) ([]byte, error) {
+	if cfg.MemoryLimitPages == 0 || cfg.MemoryLimitPages > maxMemoryPages {
+		cfg.MemoryLimitPages = maxMemoryPages
+	}
+	m := module{cfg: cfg}
+	if err := m.split(wasm); err != nil {
+		return nil, err
+	}
+	if err := m.rewrite(); err != nil {
+		return nil, err
+	}
+	return m.assemble(len(wasm)), nil
+}
+
+const maxMemoryPages = 65536
+
+// magic and version of a core module.
+const preamble = "\x00asm\x01\x00\x00\x00"
+
+// sectionID is a section's first byte.
+type sectionID byte
+
+const (
+	customSection sectionID = iota
+	typeSection
+	importSection
+	functionSection
+	tableSection
+	memorySection
+	globalSection
+	exportSection
+	startSection
+	elementSection
+	codeSection
+	dataSection
+	dataCountSection
+	tagSection
+	sectionCount
+)
+
+func (id sectionID) String() string {
+	return [sectionCount]string{
+		"custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code",
+		"data", "data count", "tag",
+	}[id]
+}
+
+// order is where a section stands among the others, whatever its number.
+var order = [sectionCount]int{
+	typeSection: 1, importSection: 2, functionSection: 3, tableSection: 4, memorySection: 5, tagSection: 6,
+	globalSection: 7, exportSection: 8, startSection: 9, elementSection: 10, dataCountSection: 11,
+	codeSection: 12, dataSection: 13,
+}
+
+// section is one of a module's, without its head.
+type section struct {
+	id      sectionID
+	content []byte
+}
+
+// module is what is known of the input, and the sections that come out.
+type module struct {
+	cfg      Config
+	sections []section
+	at       [sectionCount]int // index in sections, plus 1
+
+	types             uint32 // of the input; ours follow
+	importedFunctions uint32
+	functions         uint32 // imported ones included, ours not
+	importedGlobals   uint32
+	globals           uint32
+	tables            uint32
+	memories          uint32
+	helpers           helper // of ours: those below are called, or may be
+}
+
+// split finds the sections and checks their order.
+func (m *module) split(wasm []byte) error {
+	if !bytes.HasPrefix(wasm, []byte(preamble)) {
+		return fmt.Errorf("not a WebAssembly module of version 1")
+	}
+	r := reader{b: wasm, pos: len(preamble)}
+	last := 0
+	for r.more() {
+		at := r.pos
+		id := sectionID(r.byte())
+		content := r.name()
+		switch {
+		case r.err != nil:
+			return fmt.Errorf("section at byte %d: %w", at, r.err)
+		case id >= sectionCount:
+			return fmt.Errorf("section at byte %d: %d is not the number of a section", at, id)
+		case id != customSection && order[id] <= last:
+			return fmt.Errorf("section at byte %d: the %s section is out of order", at, id)
+		case id != customSection:
+			last = order[id]
+			m.at[id] = len(m.sections) + 1
+		}
+		m.sections = append(m.sections, section{id, content})
+	}
+	return nil
+}
+
+// content returns a section's content, nil where there is none.
+func (m *module) content(id sectionID) []byte {
+	if m.at[id] == 0 {
+		return nil
+	}
+	return m.sections[m.at[id]-1].content
+}
+
+// put replaces a section's content, or adds the section where it is missing.
+func (m *module) put(id sectionID, content []byte) {
+	if m.at[id] > 0 {
+		m.sections[m.at[id]-1].content = content
+		return
+	}
+	at := 0
+	for i, s := range m.sections {
+		if s.id != customSection && order[s.id] < order[id] {
+			at = i + 1
+		}
+	}
+	m.sections = append(m.sections[:at:at], append([]section{{id, content}}, m.sections[at:]...)...)
+	for i, s := range m.sections {
+		if s.id != customSection {
+			m.at[s.id] = i + 1
+		}
+	}
+}
+
+// rewrite replaces section by section: those that count what there is before
+// those that refer to it.
+func (m *module) rewrite() error {
+	for _, step := range []struct {
+		id     sectionID
+		always bool // also where the input has no such section
+		do     func(r *reader, out []byte) []byte
+	}{
+		{typeSection, true, m.rewriteTypes},
+		{importSection, true, m.rewriteImports},
+		{functionSection, false, m.countFunctions},
+		{memorySection, false, m.countMemories},
+		{globalSection, true, m.rewriteGlobals},
+		{tableSection, false, m.rewriteTables},
+		{tagSection, false, m.checkTags},
+		{exportSection, true, m.rewriteExports},
+		{startSection, false, m.rewriteStart},
+		{elementSection, false, m.rewriteElements},
+		{dataSection, false, m.rewriteData},
+		{codeSection, false, m.rewriteCode},
+		{functionSection, false, m.rewriteFunctions}, // ours are known now
+	} {
+		if m.at[step.id] == 0 && !step.always {
+			continue
+		}
+		r := reader{b: m.content(step.id)}
+		if m.at[step.id] == 0 {
+			r.b = []byte{0} // an empty vector
+		}
+		out := step.do(&r, make([]byte, 0, len(r.b)+len(r.b)/4+64))
+		if r.err == nil && r.pos != len(r.b) {
+			r.fail("%d bytes are left over", len(r.b)-r.pos)
+		}
+		if r.err != nil {
+			return fmt.Errorf("%s section, byte %d: %w", step.id, r.pos, r.err)
+		}
+		m.put(step.id, out)
+	}
+	if m.at[codeSection] == 0 && m.functions > m.importedFunctions {
+		return fmt.Errorf("%d functions have no code", m.functions-m.importedFunctions)
+	}
+	for i, s := range m.sections {
+		if s.id == customSection {
+			m.sections[i].content = m.rewriteNames(s.content)
+		}
+	}
+	return nil
+}
+
+// assemble puts the sections together.
+func (m *module) assemble(inputSize int) []byte {
+	size := inputSize/64 + 256
+	for _, s := range m.sections {
+		size += len(s.content)
+	}
+	out := append(make([]byte, 0, size), preamble...)
+	for _, s := range m.sections {
+		out = append(out, byte(s.id))
+		out = appendU32(out, uint32(len(s.content))) //nolint:gosec // a few times the input's
+		out = append(out, s.content...)
+	}
+	return out
+}
+
+// function returns the index that a function has after ours has come in behind
+// the imported ones.
+func (m *module) function(r *reader, index uint32) uint32 {
+	switch {
+	case index >= m.functions:
+		r.fail("function %d of %d", index, m.functions)
+		return 0
+	case index < m.importedFunctions:
+		return index
+	default:
+		return index + 1
+	}
+}
+
+// tick is our imported function's index, counter our global's.
+func (m *module) tick() uint32    { return m.importedFunctions }
+func (m *module) counter() uint32 { return m.globals }
+
+// helper returns the index of one of our own functions, behind all others.
+func (m *module) helper(h helper) uint32 {
+	m.helpers = max(m.helpers, h+1)
+	return m.functions + 1 + uint32(h)
+}

@@ -1,0 +1,421 @@
+package reductions
+
+import "bytes"
+
+// Kinds of imports and exports.
+const (
+	externFunction = iota
+	externTable
+	externMemory
+	externGlobal
+	externTag
+)
+
+// Our types, behind the input's.
+const (
+	tickType   = iota // () -> ()
+	chargeType        // (i32) -> i32
+	rangeType         // (i32, i32, i32) -> ()
+	ourTypes
+)
+
+var ourTypeSection = []byte{
+	funcType, 0, 0,
+	funcType, 1, 0x7f, 1, 0x7f,
+	funcType, 3, 0x7f, 0x7f, 0x7f, 0,
+}
+
+// grow copies a vector and makes room for more elements in it: its length, then
+// what is between from and the reader's position.
+func grow(out []byte, r *reader, count, more uint32, from int) []byte {
+	return append(appendU32(out, count+more), r.b[from:r.pos]...)
+}
+
+// rewriteTypes adds our types.
+func (m *module) rewriteTypes(r *reader, out []byte) []byte {
+	n := r.count()
+	from := r.pos
+	highest := int64(-1) // type that a type refers to
+	for range n {
+		group := uint32(1)
+		if r.more() && r.b[r.pos] == recGroup {
+			r.pos++
+			group = r.count()
+		}
+		for range group {
+			if form := r.byte(); form != funcType {
+				r.fail("type %d is of the form 0x%02x, not a function's", m.types, form)
+			}
+			for range 2 { // parameters, results
+				for range r.count() {
+					highest = max(highest, r.valueType())
+				}
+			}
+			m.types++
+			if r.err != nil {
+				return nil
+			}
+		}
+	}
+	if highest >= int64(m.types) {
+		r.fail("type %d of %d", highest, m.types)
+	}
+	return append(grow(out, r, n, ourTypes, from), ourTypeSection...)
+}
+
+// valueType passes over a value's type. It returns the index of the type that
+// it refers to, -1 where it refers to none.
+func (r *reader) valueType() int64 {
+	switch r.byte() {
+	case refNullable, refNonNullable:
+		return max(-1, r.s33())
+	default:
+		return -1
+	}
+}
+
+// checkedType passes over a value's type that may not refer to one of ours.
+func (m *module) checkedType(r *reader) {
+	if t := r.valueType(); t >= int64(m.types) {
+		r.fail("type %d of %d", t, m.types)
+	}
+}
+
+// typeIndex reads the index of a type, which may not be one of ours.
+func (m *module) typeIndex(r *reader) uint32 {
+	t := r.u32()
+	if t >= m.types {
+		r.fail("type %d of %d", t, m.types)
+	}
+	return t
+}
+
+// rewriteImports adds ours as the last function.
+func (m *module) rewriteImports(r *reader, out []byte) []byte {
+	n := r.count()
+	from := r.pos
+	for i := range n {
+		if module := r.name(); string(module) == ImportModule {
+			r.fail("import %d is from %q, which is the host's own", i, module)
+		}
+		r.name()
+		switch kind := r.byte(); kind {
+		case externFunction:
+			m.typeIndex(r)
+			m.importedFunctions++
+		case externTable:
+			r.skipTable(m)
+			m.tables++
+		case externMemory:
+			r.skipLimits()
+			m.memories++
+		case externGlobal:
+			m.checkedType(r)
+			r.byte()
+			m.importedGlobals++
+		case externTag:
+			r.byte()
+			m.typeIndex(r)
+		default:
+			r.fail("import %d is of the unknown kind %d", i, kind)
+		}
+		if r.err != nil {
+			return nil
+		}
+	}
+	m.functions, m.globals = m.importedFunctions, m.importedGlobals
+	out = grow(out, r, n, 1, from)
+	out = appendName(out, ImportModule)
+	out = appendName(out, Tick)
+	out = append(out, externFunction)
+	return appendU32(out, m.types+tickType)
+}
+
+func appendName(out []byte, name string) []byte {
+	return append(appendU32(out, uint32(len(name))), name...) //nolint:gosec // our own names
+}
+
+// skipLimits passes over the size of a table or a memory.
+func (r *reader) skipLimits() {
+	flags := r.byte()
+	r.u32()
+	if flags&1 != 0 {
+		r.u32()
+	}
+	if flags > 3 {
+		r.fail("limits with the flags 0x%02x", flags)
+	}
+}
+
+// skipTable passes over a table's type, without an initial value.
+func (r *reader) skipTable(m *module) {
+	m.checkedType(r)
+	r.skipLimits()
+}
+
+// countFunctions checks the types of the functions.
+func (m *module) countFunctions(r *reader, _ []byte) []byte {
+	n := r.count()
+	m.functions += n
+	for range n {
+		m.typeIndex(r)
+	}
+	return r.b
+}
+
+// rewriteFunctions adds our own.
+func (m *module) rewriteFunctions(r *reader, out []byte) []byte {
+	n := r.count()
+	from := r.pos
+	r.pos = len(r.b) // countFunctions has read it
+	helpers := ourFunctions[:m.helpers]
+	out = grow(out, r, n, uint32(len(helpers)), from) //nolint:gosec // a handful
+	for _, h := range helpers {
+		out = appendU32(out, m.types+h.typ)
+	}
+	return out
+}
+
+func (m *module) countMemories(r *reader, _ []byte) []byte {
+	n := r.count()
+	m.memories += n
+	for range n {
+		r.skipLimits()
+	}
+	return r.b
+}
+
+// rewriteGlobals adds the counter.
+func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
+	n := r.count()
+	m.globals += n
+	out = appendU32(out, n+1)
+	for range n {
+		from := r.pos
+		m.checkedType(r)
+		r.byte() // mutability
+		out = append(out, r.b[from:r.pos]...)
+		if out = m.constant(r, out); r.err != nil {
+			return nil
+		}
+	}
+	return append(out, 0x7e, 1, opI64Const, 0, opEnd) // mutable i64
+}
+
+// rewriteTables bounds what tables may grow to.
+func (m *module) rewriteTables(r *reader, out []byte) []byte {
+	n := r.count()
+	out = appendU32(out, n)
+	for i := range n {
+		from := r.pos
+		withInit := r.more() && r.b[r.pos] == tableWithInit
+		if withInit {
+			r.pos++
+			r.byte()
+		}
+		m.checkedType(r)
+		out = append(out, r.b[from:r.pos]...)
+		flags := r.byte()
+		least := r.u32()
+		most, bounded := uint32(0), flags&1 != 0
+		if bounded {
+			most = r.u32()
+		}
+		if flags > 3 {
+			r.fail("limits with the flags 0x%02x", flags)
+		}
+		if limit := m.cfg.TableLimit; limit > 0 {
+			if least > limit {
+				r.fail("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit)
+			}
+			if !bounded || most > limit {
+				bounded, most, flags = true, limit, flags|1
+			}
+		}
+		out = appendU32(append(out, flags), least)
+		if bounded {
+			out = appendU32(out, most)
+		}
+		if withInit {
+			out = m.constant(r, out)
+		}
+		if r.err != nil {
+			return nil
+		}
+	}
+	m.tables += n
+	return out
+}
+
+func (m *module) checkTags(r *reader, _ []byte) []byte {
+	for range r.count() {
+		r.byte()
+		m.typeIndex(r)
+	}
+	return r.b
+}
+
+// rewriteExports shifts the functions, and adds the counter.
+func (m *module) rewriteExports(r *reader, out []byte) []byte {
+	n := r.count()
+	out = appendU32(out, n+1)
+	for range n {
+		from := r.pos
+		name := r.name()
+		if bytes.Equal(name, []byte(Counter)) {
+			r.fail("the export %q has a name of the host's own", name)
+		}
+		kind := r.byte()
+		out = append(out, r.b[from:r.pos]...)
+		index := r.u32()
+		switch kind {
+		case externFunction:
+			index = m.function(r, index)
+		case externGlobal:
+			m.checkGlobal(r, index)
+		}
+		if r.err != nil {
+			return nil
+		}
+		out = appendU32(out, index)
+	}
+	out = append(appendName(out, Counter), externGlobal)
+	return appendU32(out, m.counter())
+}
+
+// checkGlobal refuses what is not one of the input's globals: the next one is
+// the counter.
+func (m *module) checkGlobal(r *reader, index uint32) {
+	if index >= m.globals {
+		r.fail("global %d of %d", index, m.globals)
+	}
+}
+
+func (m *module) rewriteStart(r *reader, out []byte) []byte {
+	return appendU32(out, m.function(r, r.u32()))
+}
+
+// rewriteElements shifts the functions. The lowest bits of a segment's flags:
+// not active, with a table's index (active) or declarative (not active), and
+// written as expressions.
+func (m *module) rewriteElements(r *reader, out []byte) []byte {
+	n := r.count()
+	out = appendU32(out, n)
+	for i := range n {
+		from := r.pos
+		flags := r.u32()
+		if flags > 7 {
+			r.fail("segment %d has the flags 0x%02x", i, flags)
+		}
+		active, expressions := flags&1 == 0, flags&4 != 0
+		if active && flags&2 != 0 {
+			r.u32() // table
+		}
+		out = append(out, r.b[from:r.pos]...)
+		if active {
+			out = m.constant(r, out)
+		}
+		from = r.pos
+		switch {
+		case flags&3 == 0: // neither kind nor type is written
+		case expressions:
+			m.checkedType(r)
+		default:
+			r.byte() // kind
+		}
+		count := r.count()
+		out = append(out, r.b[from:r.pos]...)
+		for range count {
+			if expressions {
+				out = m.constant(r, out)
+			} else {
+				out = appendU32(out, m.function(r, r.u32()))
+			}
+			if r.err != nil {
+				return nil
+			}
+		}
+		if r.err != nil {
+			return nil
+		}
+	}
+	return out
+}
+
+// rewriteData shifts what functions an offset might refer to, and checks its globals.
+func (m *module) rewriteData(r *reader, out []byte) []byte {
+	n := r.count()
+	out = appendU32(out, n)
+	for i := range n {
+		from := r.pos
+		flags := r.u32()
+		switch flags {
+		case 0, 1:
+		case 2:
+			r.u32() // memory
+		default:
+			r.fail("segment %d has the flags 0x%02x", i, flags)
+		}
+		out = append(out, r.b[from:r.pos]...)
+		if flags != 1 {
+			out = m.constant(r, out)
+		}
+		from = r.pos
+		r.name()
+		if r.err != nil {
+			return nil
+		}
+		out = append(out, r.b[from:r.pos]...)
+	}
+	return out
+}
+
+// constant copies a constant expression.
+func (m *module) constant(r *reader, out []byte) []byte {
+	from := r.pos
+	for {
+		switch op := r.byte(); op {
+		case opI32Const:
+			r.skipLEB(5)
+		case opI64Const:
+			r.skipLEB(10)
+		case opF32Const:
+			r.skip(4)
+		case opF64Const:
+			r.skip(8)
+		case opI32Add, opI32Sub, opI32Mul, opI64Add, opI64Sub, opI64Mul:
+		case opGlobalGet:
+			m.checkGlobal(r, r.u32())
+		case opRefNull:
+			m.heapType(r)
+		case opRefFunc:
+			out = append(out, r.b[from:r.pos]...)
+			out = appendU32(out, m.function(r, r.u32()))
+			from = r.pos
+		case opVector:
+			if second := r.byte(); second != vectorConst {
+				r.fail("a constant expression with the instruction 0x%02x 0x%02x", op, second)
+			}
+			r.skip(16)
+		case opEnd:
+			return append(out, r.b[from:r.pos]...)
+		default:
+			r.fail("a constant expression with the instruction 0x%02x", op)
+		}
+		if r.err != nil {
+			return out
+		}
+	}
+}
+
+// heapType passes over what ref.null is followed by.
+func (m *module) heapType(r *reader) {
+	switch r.byte() {
+	case 0x70, 0x6f, 0x69: // func, extern, exn
+	default:
+		if r.err == nil {
+			r.pos--
+			m.typeIndex(r)
+		}
+	}
+}
