@@ -100,6 +100,7 @@ check-text:
 
 .PHONY: check-built
 check-built:
+	$(call or-hint,command -v wat2wasm >/dev/null,install the Debian package wabt: wat2wasm is missing)
 	$(call or-hint,$(GEN) -check $(KERNEL),run make kernel)
 	$(call or-hint,$(GEN) -check $(WAT),run make capsules)
 	$(call or-hint,$(PROTOBUF) -check ../messages,run make generate)
