@@ -1,6 +1,16 @@
 package capsulehost
 
-import "fmt"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
+)
 
 // Kind says in one word why an instance died, or could not be made.
 type Kind string
@@ -67,4 +77,92 @@ func (e *GuestError) Error() string {
 		return fmt.Sprintf("%s returned %d without an error text", e.Export, e.Code)
 	}
 	return e.Text
+}
+
+// failure turns what ended a call into the one type of error, and gives the
+// instance up.
+func (i *Instance) failure(ctx context.Context, export string, err error) *Failure {
+	what, stack := splitStack(err)
+	f := &Failure{Kind: KindTrap, Export: export, Message: firstLine(err), Stack: stack, Stderr: string(i.stderr.kept), cause: err}
+	i.lost = f
+	var exit *sys.ExitError
+	var misuse *hostCallError
+	interrupted := ctx.Err() != nil
+	switch {
+	case errors.As(err, &exit) && interrupted &&
+		(exit.ExitCode() == sys.ExitCodeDeadlineExceeded || exit.ExitCode() == sys.ExitCodeContextCanceled),
+		errors.As(err, &misuse) && interrupted:
+		f.cause = context.Cause(ctx)
+		f.Kind, f.Message = KindCancelled, "interrupted: "+f.cause.Error()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			f.Kind, f.Message = KindTimeout, "out of time: "+f.cause.Error()
+		}
+		return f
+	case errors.As(err, &exit):
+		f.Kind, f.ExitCode = KindExit, exit.ExitCode()
+		f.Message = fmt.Sprintf("the guest exited with code %d", f.ExitCode)
+	case errors.As(err, &misuse):
+		f.Kind, f.Message, f.cause = KindHostCall, misuse.Error(), misuse.err
+	case strings.Contains(what, "recovered by wazero"):
+		f.Kind = KindHostCall
+	case errors.Is(err, kernel.ErrNoMemory):
+		f.Kind = KindMemoryLimit
+	case strings.Contains(what, "stack overflow"):
+		f.Kind, f.Message = KindStackOverflow, "stack overflow: recursion without end?"
+	case export == "" && strings.Contains(what, "import"):
+		f.Kind = KindLink
+	}
+	if i.outOfMemory(f.Kind, what) {
+		f.Kind, f.Message = KindMemoryLimit, fmt.Sprintf("%s, with the memory near its limit of %d bytes", f.Message, i.module.host.memoryLimit)
+	}
+	if last := i.lastWord(); last != "" {
+		f.Message += "; its last word: " + last
+	}
+	return f
+}
+
+// outOfMemory guesses whether a guest ended for want of memory. It can't be known:
+// allocators give up with the same instruction as any panic, and Go exits. They
+// grow in steps that leave up to a quarter of the limit unused.
+func (i *Instance) outOfMemory(kind Kind, what string) bool {
+	nearLimit := i.guestMemory() >= i.module.host.memoryLimit/4*3
+	switch kind {
+	case KindTrap:
+		return i.kernel != nil && i.kernel.Exhausted() || nearLimit && strings.Contains(what, "unreachable")
+	case KindExit:
+		return nearLimit && bytes.Contains(i.stderr.kept, []byte("out of memory"))
+	default:
+		return false
+	}
+}
+
+// lastWord is what the guest said last: the end of its standard error, or the
+// text that it stored with error_set.
+func (i *Instance) lastWord() string {
+	if last := lastLine(string(i.stderr.kept)); last != "" || i.kernel == nil {
+		return last
+	}
+	return lastLine(string(i.kernel.ErrorText()))
+}
+
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func lastLine(text string) string {
+	text = strings.TrimSpace(text)
+	return lossy([]byte(text[strings.LastIndexByte(text, '\n')+1:]))
+}
+
+// splitStack parts what went wrong from the guest's call stack, as wazero's
+// errors show both. The names in the latter are the guest's.
+func splitStack(err error) (what string, frames []string) {
+	what, trace, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
+	for line := range strings.Lines(trace) {
+		if frame := strings.TrimSpace(line); frame != "" {
+			frames = append(frames, frame)
+		}
+	}
+	return what, frames
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
 )
@@ -25,6 +25,8 @@ type Instance struct {
 	stderr tail
 	vars   variables
 	export map[string]api.Function
+	start  bool     // _start is running
+	lost   *Failure // what ended it, once something has
 }
 
 // Action is what an interceptor wants done with its answer.
@@ -67,17 +69,36 @@ func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, er
 		_ = i.Close(ctx) // the failure is what counts
 		return nil, failure
 	}
-	for _, name := range []string{exportInitialize, exportStart} {
-		if !m.HasExport(name) {
-			continue
-		}
-		if _, err := i.run(ctx, name, nil); err != nil {
-			_ = i.Close(ctx)
-			return nil, err
-		}
-		break // a reactor is no command
+	if err := i.startUp(ctx); err != nil {
+		_ = i.Close(ctx)
+		return nil, err
 	}
 	return i, nil
+}
+
+// startUp calls what the module's language wants called before anything else. The
+// first of these that it exports makes the others unnecessary, but for Haskell,
+// whose run-time system comes on top.
+func (i *Instance) startUp(ctx context.Context) error {
+	for _, name := range []string{exportInitialize, exportStart, exportConstructors} {
+		if !i.module.HasExport(name) {
+			continue
+		}
+		i.start = name == exportStart
+		_, err := i.run(ctx, name, nil)
+		i.start = false
+		if err != nil && !errors.Is(err, errStarted) {
+			return err
+		}
+		i.lost = nil
+		break
+	}
+	if d := i.module.compiled.ExportedFunctions()[exportHaskell]; d != nil && slices.Equal(d.ParamTypes(), []api.ValueType{i32, i32}) {
+		if _, err := i.run(ctx, exportHaskell, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Invoke runs one interceptor action. An error is a *GuestError or a *Failure.
@@ -105,7 +126,7 @@ func (i *Instance) Call(ctx context.Context, export string, input []byte) ([]byt
 		return nil, err
 	}
 	if code != 0 {
-		return nil, &GuestError{Export: export, Code: code, Text: strings.ToValidUTF8(string(i.kernel.ErrorText()), "\uFFFD")}
+		return nil, &GuestError{Export: export, Code: code, Text: lossy(i.kernel.ErrorText())}
 	}
 	return i.kernel.Output(), nil
 }
@@ -113,6 +134,9 @@ func (i *Instance) Call(ctx context.Context, export string, input []byte) ([]byt
 // run is the one place where guest code runs, and is stopped: wazero closes the
 // module when ctx ends.
 func (i *Instance) run(ctx context.Context, export string, input []byte) (code int32, err error) {
+	if i.lost != nil {
+		return 0, i.lost
+	}
 	f, known := i.export[export]
 	if !known {
 		if f = i.guest.ExportedFunction(export); f == nil {
@@ -125,7 +149,7 @@ func (i *Instance) run(ctx context.Context, export string, input []byte) (code i
 	}
 	i.ctx = ctx
 	defer func() { i.ctx = context.Background() }()
-	var stack [1]uint64
+	var stack [2]uint64 // hs_init has two parameters, both 0
 	if err := f.CallWithStack(i.enter(ctx), stack[:]); err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
@@ -138,13 +162,14 @@ func (i *Instance) MemoryBytes() uint64 {
 }
 
 func (i *Instance) guestMemory() uint64 {
-	if i.guest == nil || len(i.module.compiled.ExportedMemories()) == 0 {
+	if i.guest == nil {
 		return 0
 	}
-	for name := range i.module.compiled.ExportedMemories() {
-		return uint64(i.guest.ExportedMemory(name).Size())
+	memory := i.guest.Memory()
+	if reflect.ValueOf(memory).IsNil() { // wazero's nil has a type
+		return 0
 	}
-	return 0
+	return uint64(memory.Size())
 }
 
 // Close frees the instance. It may be called more than once.
@@ -172,50 +197,6 @@ func (c *callContext) Value(key any) any {
 }
 
 func (i *Instance) enter(ctx context.Context) context.Context { return &callContext{ctx, i} }
-
-// failure turns what ended a call into the one type of error.
-func (i *Instance) failure(ctx context.Context, export string, err error) *Failure {
-	f := &Failure{Kind: KindTrap, Export: export, Message: firstLine(err), Stack: wasmStack(err), Stderr: string(i.stderr.kept), cause: err}
-	var exit *sys.ExitError
-	var misuse *hostCallError
-	interrupted := ctx.Err() != nil
-	switch {
-	case errors.As(err, &exit) && interrupted &&
-		(exit.ExitCode() == sys.ExitCodeDeadlineExceeded || exit.ExitCode() == sys.ExitCodeContextCanceled),
-		errors.As(err, &misuse) && interrupted:
-		f.cause = context.Cause(ctx)
-		f.Kind, f.Message = KindCancelled, "interrupted: "+f.cause.Error()
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			f.Kind, f.Message = KindTimeout, "out of time: "+f.cause.Error()
-		}
-	case errors.As(err, &exit):
-		f.Kind, f.ExitCode = KindExit, exit.ExitCode()
-		f.Message = fmt.Sprintf("the guest exited with code %d", f.ExitCode)
-	case errors.As(err, &misuse):
-		f.Kind, f.Message, f.cause = KindHostCall, misuse.Error(), misuse.err
-	case errors.Is(err, kernel.ErrNoMemory):
-		f.Kind = KindMemoryLimit
-	case strings.Contains(err.Error(), "stack overflow"):
-		f.Kind, f.Message = KindStackOverflow, "stack overflow: recursion without end?"
-	case i.memoryAtLimit():
-		f.Kind, f.Message = KindMemoryLimit, fmt.Sprintf("%s, with the memory near its limit of %d bytes", f.Message, i.module.host.memoryLimit)
-	case strings.Contains(err.Error(), "recovered by wazero"):
-		f.Kind = KindHostCall
-	case export == "" && strings.Contains(f.Message, "import"):
-		f.Kind = KindLink
-	}
-	if last := lastLine(f.Stderr); last != "" && f.Kind != KindTimeout && f.Kind != KindCancelled {
-		f.Message += "; its last word: " + last
-	}
-	return f
-}
-
-// memoryAtLimit guesses whether a trap was for want of memory: allocators abort
-// with the same instruction as any panic, and grow in steps that leave up to a
-// quarter of the limit unused.
-func (i *Instance) memoryAtLimit() bool {
-	return i.kernel != nil && i.kernel.Exhausted() || i.guestMemory() >= i.module.host.memoryLimit/4*3
-}
 
 // triggerInput is the input of ExportInterceptor.
 func triggerInput(action string, payload []byte) []byte {
@@ -249,29 +230,4 @@ func resultOf(output []byte) Result {
 	default:
 		return Result{Action: Continue, Data: output}
 	}
-}
-
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
-}
-
-func lastLine(text string) string {
-	text = strings.TrimSpace(text)
-	return lossy([]byte(text[strings.LastIndexByte(text, '\n')+1:]))
-}
-
-// wasmStack is the guest's call stack as wazero's errors show it.
-func wasmStack(err error) []string {
-	_, trace, ok := strings.Cut(err.Error(), "wasm stack trace:\n")
-	if !ok {
-		return nil
-	}
-	var frames []string
-	for line := range strings.Lines(trace) {
-		if frame := strings.TrimSpace(line); frame != "" {
-			frames = append(frames, frame)
-		}
-	}
-	return frames
 }

@@ -25,8 +25,10 @@ const (
 	ExportInstall     = "astrid_install"
 	ExportUpgrade     = "astrid_upgrade"
 
-	exportInitialize = "_initialize"
-	exportStart      = "_start"
+	exportInitialize   = "_initialize"
+	exportStart        = "_start"
+	exportConstructors = "__wasm_call_ctors"
+	exportHaskell      = "hs_init"
 )
 
 // Module is a compiled capsule. It may be used from any goroutine.
@@ -111,7 +113,7 @@ func (m *Module) link(ctx context.Context) *Failure {
 	}
 	for name, want := range map[string]string{
 		ExportInterceptor: "() -> i32", ExportRun: "() -> i32", ExportInstall: "() -> i32", ExportUpgrade: "() -> i32",
-		exportInitialize: "() -> ()", exportStart: "() -> ()",
+		exportInitialize: "() -> ()", exportStart: "() -> ()", exportConstructors: "() -> ()",
 	} {
 		if d := m.compiled.ExportedFunctions()[name]; d != nil && signature(d) != want {
 			return linkFailure("its export %q is %s, and must be %s", name, signature(d), want)

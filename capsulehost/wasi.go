@@ -3,6 +3,7 @@ package capsulehost
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -16,7 +17,22 @@ import (
 func instantiateWASI(ctx context.Context, r wazero.Runtime) (api.Module, error) {
 	b := r.NewHostModuleBuilder(wasiModuleName)
 	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(b)
+	b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(procExit), []api.ValueType{i32}, nil).Export("proc_exit")
 	return b.Instantiate(ctx)
+}
+
+// errStarted: a command has reached its end.
+var errStarted = errors.New("_start is done")
+
+// procExit ends the guest. At the end of a _start, some languages say so with an
+// exit of 0 in place of a return: the exports can be called from then on.
+func procExit(ctx context.Context, guest api.Module, stack []uint64) {
+	code := uint32(stack[0]) //nolint:gosec // an i32, carried in 64 bits
+	if i, _ := ctx.Value(instanceKey{}).(*Instance); i != nil && i.start && code == 0 {
+		panic(errStarted)
+	}
+	_ = guest.CloseWithExitCode(ctx, code)
+	panic(sys.NewExitError(code))
 }
 
 // moduleConfig is what a guest sees through WASI: clocks, random numbers, a
@@ -24,7 +40,10 @@ func instantiateWASI(ctx context.Context, r wazero.Runtime) (api.Module, error) 
 // arguments, no environment. A sleep ends with the call that it is in.
 func (i *Instance) moduleConfig() wazero.ModuleConfig {
 	const tick = time.Millisecond
-	began := i.world.Now()
+	// The monotonic clock runs from the first time that the guest looks at it, and
+	// from one tick: at 0, Go refuses to start.
+	var began time.Time
+	var elapsed time.Duration
 	return wazero.NewModuleConfig().
 		WithName("").
 		WithStartFunctions(). // they are called like any export
@@ -35,7 +54,12 @@ func (i *Instance) moduleConfig() wazero.ModuleConfig {
 			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // under a billion
 		}, sys.ClockResolution(tick)).
 		WithNanotime(func() int64 {
-			return int64(i.world.Now().Sub(began).Truncate(tick))
+			now := i.world.Now()
+			if began.IsZero() {
+				began = now
+			}
+			elapsed = max(elapsed, now.Sub(began))
+			return int64(tick + elapsed.Truncate(tick))
 		}, sys.ClockResolution(tick)).
 		WithNanosleep(func(ns int64) {
 			timer := time.NewTimer(time.Duration(ns))
