@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,26 +21,30 @@ const (
 // reader waiting for ever, and a device has no end.
 func readRegular(dir fileSystem, name string, limit int64) ([]byte, fs.FileInfo, error) {
 	info, err := dir.Stat(name)
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, nil, plain(err)
+	case !info.Mode().IsRegular():
+		return nil, nil, errors.New("it is no regular file")
+	case info.Size() > limit:
+		return nil, nil, tooLarge(limit)
 	}
 	f, err := dir.Open(name)
 	if err != nil {
 		return nil, nil, plain(err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
+	text := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := text.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, nil, plain(err)
 	}
-	if int64(len(text)) > limit {
-		return nil, nil, fmt.Errorf("it has more than %d bytes, the limit", limit)
+	if int64(text.Len()) > limit { // it has grown
+		return nil, nil, tooLarge(limit)
 	}
-	return text, info, nil
+	return text.Bytes(), info, nil
 }
+
+func tooLarge(limit int64) error { return fmt.Errorf("it has more than %d bytes, the limit", limit) }
 
 // fileSystem is what readRegular reads from: an *os.Root, which nothing leads
 // out of, or all that there is.

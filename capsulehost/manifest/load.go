@@ -105,8 +105,11 @@ func (r *reader) packageTable(root *node, p *Package) {
 }
 
 func (r *reader) components(root *node, m *Manifest) {
-	if root.keys["component"] == nil {
-		r.missing(root, "component", "is missing: a capsule has a [[component]] that names its module")
+	const purpose = "a capsule has a [[component]] that names its module"
+	if n := root.keys["component"]; n == nil {
+		r.missing(root, "component", "is missing: %s", purpose)
+	} else if n.kind == unstable.Array && len(n.items) == 0 {
+		r.wrong(n, "is empty: %s", purpose)
 	}
 	for _, t := range r.nodes(root, "component", unstable.Table) {
 		c := Component{

@@ -45,7 +45,7 @@ func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, h
 		return nil, "", fmt.Errorf("open the capsule's directory %s: %w", m.Dir, plain(err))
 	}
 	defer func() { _ = dir.Close() }() // it was only read
-	_, sealed, err := readMeta(dir, m.Dir)
+	sealed, err := m.sealedHash(dir)
 	if err != nil {
 		return nil, "", err
 	}
@@ -104,8 +104,8 @@ func (m *Manifest) checkOwnHash(path, hash string) error {
 }
 
 // Seal writes the BLAKE3 hash of the module of the capsule in dir into its
-// meta.json, and returns it, in lower-case hex. It replaces the file whole or not at all; what
-// else is in it stays. It refuses a capsule that would not load.
+// meta.json, and returns it, in lower-case hex. The file is replaced whole or not
+// at all, and what else is in it stays. It refuses a capsule that would not load.
 func Seal(dir string) (hash string, err error) {
 	m, err := Load(dir)
 	if err != nil {
@@ -145,29 +145,36 @@ func Seal(dir string) (hash string, err error) {
 	return hash, nil
 }
 
-// readMeta reads a capsule's meta.json, and the hash in it: "" where there is
-// none. A meta.json that is wrong is an error even where none would do.
-func readMeta(dir *os.Root, path string) (meta map[string]json.RawMessage, hash string, err error) {
+// sealedHash is the hash that the capsule's meta.json gives, or "".
+func (m *Manifest) sealedHash(dir *os.Root) (hash string, err error) {
+	meta, text, err := readMeta(dir, m.Dir)
+	if err != nil {
+		return "", err
+	}
+	value, ok := meta[hashKey]
+	if ok && (json.Unmarshal(value, &hash) != nil || !validHash(hash)) {
+		return "", Problem{File: filepath.Join(m.Dir, MetaName), Line: lineOfKey(text, hashKey), Key: hashKey,
+			Message: fmt.Sprintf("is %.80s, and must be a BLAKE3 hash: 64 hexadecimal digits", value)}
+	}
+	return hash, nil
+}
+
+// readMeta reads a capsule's meta.json; nil where there is none. One that is
+// wrong is an error even where none would do.
+func readMeta(dir *os.Root, path string) (meta map[string]json.RawMessage, text []byte, err error) {
 	path = filepath.Join(path, MetaName)
-	text, _, err := readRegular(dir, MetaName, maxJSON)
+	text, _, err = readRegular(dir, MetaName, maxJSON)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, "", Problem{File: path, Message: "can't be read: " + err.Error()}
+		return nil, nil, Problem{File: path, Message: "can't be read: " + err.Error()}
 	}
 	meta, problem := readObject(path, text)
 	if problem != nil {
-		return nil, "", *problem
+		return nil, nil, *problem
 	}
-	value, ok := meta[hashKey]
-	if !ok {
-		return meta, "", nil
-	}
-	if json.Unmarshal(value, &hash) != nil || !validHash(hash) {
-		return nil, "", Problem{File: path, Line: 1, Key: hashKey, Message: fmt.Sprintf("is %.80s, and must be a BLAKE3 hash: 64 hexadecimal digits", value)}
-	}
-	return meta, hash, nil
+	return meta, text, nil
 }
 
 func hashOf(wasm []byte) string {

@@ -66,7 +66,6 @@ func readTree(text []byte) (*node, *syntaxError) {
 			b.newlines = append(b.newlines, i)
 		}
 	}
-	b.current = b.root
 	b.build(text)
 
 	// The parser sees to the grammar only; decoding sees to the rest: keys that
@@ -80,10 +79,7 @@ func readTree(text []byte) (*node, *syntaxError) {
 	var at *toml.DecodeError
 	if errors.As(err, &at) {
 		failure.line, _ = at.Position()
-		failure.key = dotted(at.Key())
-	}
-	if failure.key == "" {
-		failure.key = b.keyOn(text, failure.line)
+		failure.key = b.keyOn(text, failure.line, at.Key())
 	}
 	return b.root, failure
 }
@@ -91,19 +87,22 @@ func readTree(text []byte) (*node, *syntaxError) {
 // treeBuilder makes a tree of the parser's expressions. The document may be
 // wrong in any way: what fits nowhere goes into a node that hangs nowhere.
 type treeBuilder struct {
-	root, current *node
-	newlines      []int // offsets
+	root     *node
+	headers  []*node // the tables that headers begin, each with its line
+	newlines []int   // offsets
 }
 
 func (b *treeBuilder) build(text []byte) {
 	var p unstable.Parser
 	p.Reset(text)
+	current := b.root
 	for p.NextExpression() {
 		switch e := p.Expression(); e.Kind {
 		case unstable.KeyValue:
-			b.keyValue(b.current, e)
+			b.keyValue(current, e)
 		case unstable.Table, unstable.ArrayTable:
-			b.current = b.header(e)
+			current = b.header(e)
+			b.headers = append(b.headers, current)
 		default:
 		}
 	}
@@ -209,12 +208,20 @@ func (n *node) names() []string {
 
 var keyBefore = regexp.MustCompile(`^\s*([A-Za-z0-9_.-]+)\s*=`)
 
-// keyOn guesses which key a syntax error on a line is about.
-func (b *treeBuilder) keyOn(text []byte, line int) string {
+// keyOn is the key that an error on a line is about: the one that the line
+// begins with, else the one that the library names, else the table's.
+func (b *treeBuilder) keyOn(text []byte, line int, named []string) string {
+	table := ""
+	for _, header := range b.headers {
+		if header.line <= line {
+			table = header.path()
+		}
+	}
 	lines := bytes.SplitN(text, []byte("\n"), line+1)
-	table := b.current.path()
 	found := keyBefore.FindSubmatch(lines[min(line, len(lines))-1])
 	switch {
+	case found == nil && len(named) > 0:
+		return dotted(named)
 	case found == nil:
 		return table
 	case table == "":
