@@ -1,5 +1,7 @@
 package reductions
 
+import "math"
+
 // rewriteCode makes every function count, and adds our own.
 func (m *module) rewriteCode(r *reader, out []byte) []byte {
 	n := r.count()
@@ -15,7 +17,7 @@ func (m *module) rewriteCode(r *reader, out []byte) []byte {
 			return nil
 		}
 		e.r = reader{b: code}
-		body := e.function()
+		body := e.function(m.parameters[m.functionTypes[i]])
 		if e.r.err != nil {
 			r.fail("function %d, byte %d: %w", m.importedFunctions+i, e.r.pos, e.r.err)
 			return nil
@@ -62,11 +64,17 @@ func (e *emitter) countBy(amount []byte) []byte {
 
 // function returns the body that stands in e.r, counting. The result is good
 // until the next one.
-func (e *emitter) function() []byte {
+func (e *emitter) function(parameters uint32) []byte {
 	r := &e.r
-	for range r.count() {
-		r.u32()
+	e.locals = uint64(parameters)
+	groups := r.count()
+	from := r.pos
+	for range groups {
+		e.locals += uint64(r.u32())
 		e.m.checkedType(r)
+	}
+	if r.err == nil && e.locals >= math.MaxUint32 {
+		r.fail("%d locals", e.locals)
 	}
 	if r.err != nil {
 		return nil
@@ -75,7 +83,14 @@ func (e *emitter) function() []byte {
 	if e.scan(); r.err != nil {
 		return nil
 	}
-	out := append(e.out[:0], r.b[:done]...)
+	spare := uint32(e.locals) //nolint:gosec // checked above
+	var out []byte
+	if e.ranges { // for a size
+		out = append(appendU32(e.out[:0], groups+1), r.b[from:done]...)
+		out = append(out, 1, 0x7f)
+	} else {
+		out = append(e.out[:0], r.b[:done]...)
+	}
 	out = append(out, e.count...)
 	if e.calls {
 		// Without calls and loops a function ends by itself, soon: whoever called
@@ -104,9 +119,10 @@ func (e *emitter) function() []byte {
 			out = append(append(out, e.count...), e.check...)
 		case callBefore:
 			out = appendU32(append(out, opCall), v.arg)
-		case callInstead:
-			out = appendU32(append(out, opCall), v.arg)
-			done = v.end
+		case fillOrCopy:
+			c := code{e: e, out: out}
+			c.fillOrCopy(r.b[v.at:v.end], spare, v.arg)
+			out, done = c.out, v.end
 		case functionIndex:
 			out = appendU32(out, v.arg)
 			done = v.end

@@ -12,6 +12,10 @@ const (
 	// the counter is looked at again.
 	PieceSize = 64 << 10
 
+	// smallSize is the most bytes that memory.fill and memory.copy write in place,
+	// counted but without a look at the counter.
+	smallSize = 4 << 10
+
 	bytesShift    = 6
 	elementsShift = 3
 )
@@ -50,6 +54,7 @@ var ourFunctions = [helperCount]ourFunction{
 const (
 	opLocalGet = 0x20
 	opLocalSet = 0x21
+	opLocalTee = 0x22
 	opI32LtU   = 0x49
 	opI32GtU   = 0x4b
 	opI32LeU   = 0x4d
@@ -72,9 +77,9 @@ func (e *emitter) helper(f ourFunction) []byte {
 	case memoryGrowCost:
 		c.memoryGrowCost()
 	case memoryFill:
-		c.inPieces(false)
+		c.inPieces([]byte{opMisc, miscMemoryFill, 0})
 	case memoryCopy:
-		c.inPieces(true)
+		c.inPieces([]byte{opMisc, miscMemoryCopy, 0, 0})
 	default:
 	}
 	return append(c.out, opEnd)
@@ -104,6 +109,22 @@ func (c *code) i64(v int64) *code {
 	return c
 }
 
+// fillOrCopy is a memory.fill or memory.copy in a guest's function. What is small,
+// as most of them are, is done in place; else the helper is called. The local is
+// one that nothing else uses.
+func (c *code) fillOrCopy(operation []byte, local, large uint32) {
+	get := func(c *code) *code {
+		c.out = appendU32(append(c.out, opLocalGet), local)
+		return c
+	}
+	c.out = appendU32(append(c.out, opLocalTee), local)
+	c.put(c.e.countBy(get(&code{}).put(opI64Ext).i64(bytesShift).put(opI64ShrU).out)...)
+	get(c).i32(smallSize).put(opI32GtU, opIf)
+	c.out = appendS64(c.out, int64(c.e.m.types+rangeType)) // takes the operands along
+	c.out = appendU32(append(c.out, opCall), large)
+	c.put(opElse).put(operation...).put(opEnd)
+}
+
 // countSize counts one for each 1<<shift that the local holds, and looks.
 func (c *code) countSize(local byte, shift int64) *code {
 	size := (&code{}).get(local).put(opI64Ext).i64(shift).put(opI64ShrU)
@@ -125,12 +146,9 @@ func (c *code) memoryGrowCost() {
 // inPieces is memory.fill or memory.copy, piece by piece where there are many
 // bytes. Whether all of it is in bounds is checked first, so that it traps before
 // anything is written, and with the instruction's own trap.
-func (c *code) inPieces(copies bool) {
+func (c *code) inPieces(operation []byte) {
 	const to, from, size = 0, 1, 2 // from is the value to fill with, where it fills
-	operation := []byte{opMisc, miscMemoryFill, 0}
-	if copies {
-		operation = []byte{opMisc, miscMemoryCopy, 0, 0}
-	}
+	copies := operation[1] == miscMemoryCopy
 	all := func() { c.get(to).get(from).get(size).put(operation...) }
 	advance := func(local byte) { c.get(local).i32(PieceSize).put(opI32Add).set(local) }
 	outside := func(local byte) { // local + size > memory

@@ -85,6 +85,7 @@ type form uint8
 const (
 	unknown   form = iota
 	plain          // no operands
+	local          // the index of one
 	index          // one u32
 	memoryArg      // alignment and offset
 	number32       // a LEB128 of at most 5 bytes
@@ -129,7 +130,7 @@ var instructions = func() (t [256]instruction) {
 	set(plain, light, 0x1b, 0x1b)         // select
 	set(special, light, 0x1c, 0x1c)       // select with a type
 	set(special, heavy, 0x1f, 0x1f)       // try_table
-	set(index, free, 0x20, 0x22)          // local.get, local.set, local.tee
+	set(local, free, 0x20, 0x22)          // local.get, local.set, local.tee
 	set(special, light, 0x23, 0x24)       // global.get, global.set
 	set(index, light, 0x25, 0x26)         // table.get, table.set
 	set(memoryArg, light, 0x28, 0x3e)     // loads and stores

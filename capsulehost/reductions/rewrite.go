@@ -97,7 +97,9 @@ type module struct {
 	sections []section
 	at       [sectionCount]int // index in sections, plus 1
 
-	types             uint32 // of the input; ours follow
+	types             uint32   // of the input; ours follow
+	parameters        []uint32 // how many each type has
+	functionTypes     []uint32 // without imported functions
 	importedFunctions uint32
 	functions         uint32 // imported ones included, ours not
 	importedGlobals   uint32

@@ -17,7 +17,7 @@ const (
 	charge        kind = iota // before it: count one
 	chargeCheck               // before it: count one, and look
 	callBefore                // before it: call a helper, which takes and returns the size
-	callInstead               // call a helper in its place
+	fillOrCopy                // count by its size, and call a helper where that is large
 	loopStart                 // a loop's first instruction
 	loopEnd                   // its `end`
 	branch                    // a branch out of a loop, by one label
@@ -66,13 +66,15 @@ type scanner struct {
 	frames []frame
 	events []event
 	now    cost
-	calls  bool // the function calls something, or has a loop
+	calls  bool   // the function calls something, or has a loop
+	ranges bool   // it fills or copies memory
+	locals uint64 // how many it has, parameters included
 }
 
 // scan reads a body, without its locals, and notes what is to be done in it.
 func (s *scanner) scan() {
 	s.frames = append(s.frames[:0], frame{op: opBlock, loop: -1, after: nowhere})
-	s.events, s.now, s.calls = s.events[:0], cost{}, false
+	s.events, s.now, s.calls, s.ranges = s.events[:0], cost{}, false, false
 	r := &s.r
 	for r.more() {
 		if len(s.frames) == 0 {
@@ -91,6 +93,10 @@ func (s *scanner) scan() {
 			}
 		case index:
 			r.u32()
+		case local:
+			if i := r.u32(); uint64(i) >= s.locals {
+				r.fail("local %d of %d", i, s.locals)
+			}
 		case memoryArg:
 			r.u32()
 			r.u32()
@@ -341,6 +347,7 @@ func (s *scanner) help(what kind, at int, h helper) {
 		return
 	}
 	s.call(false)
+	s.ranges = s.ranges || what == fillOrCopy
 	s.events = append(s.events, event{kind: what, at: at, end: s.r.pos, arg: s.m.helper(h)})
 }
 
@@ -362,10 +369,10 @@ func (s *scanner) misc(at int) {
 	case miscMemoryCopy:
 		s.memoryIndex()
 		s.memoryIndex()
-		s.help(callInstead, at, memoryCopy)
+		s.help(fillOrCopy, at, memoryCopy)
 	case miscMemoryFill:
 		s.memoryIndex()
-		s.help(callInstead, at, memoryFill)
+		s.help(fillOrCopy, at, memoryFill)
 	case miscTableInit, miscTableCopy:
 		r.u32()
 		r.u32()

@@ -46,11 +46,14 @@ func (m *module) rewriteTypes(r *reader, out []byte) []byte {
 			if form := r.byte(); form != funcType {
 				r.fail("type %d is of the form 0x%02x, not a function's", m.types, form)
 			}
-			for range 2 { // parameters, results
-				for range r.count() {
-					highest = max(highest, r.valueType())
-				}
+			parameters := r.count()
+			for range parameters {
+				highest = max(highest, r.valueType())
 			}
+			for range r.count() { // results
+				highest = max(highest, r.valueType())
+			}
+			m.parameters = append(m.parameters, parameters)
 			m.types++
 			if r.err != nil {
 				return nil
@@ -157,8 +160,9 @@ func (r *reader) skipTable(m *module) {
 func (m *module) countFunctions(r *reader, _ []byte) []byte {
 	n := r.count()
 	m.functions += n
-	for range n {
-		m.typeIndex(r)
+	m.functionTypes = make([]uint32, n)
+	for i := range m.functionTypes {
+		m.functionTypes[i] = m.typeIndex(r)
 	}
 	return r.b
 }
