@@ -88,6 +88,7 @@ func TestBadSource(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"none", "", "no .proto file"},
 		{"syntax", "syntax = \"proto3\";\nmessage {}\n", "bad.proto:2:9"},
+		{"another module", "syntax = \"proto3\";\noption go_package = \"example.com/other\";\nmessage Letter {}\n", importPath},
 		{"no package", "syntax = \"proto3\";\nmessage Letter {}\n", "go_package"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

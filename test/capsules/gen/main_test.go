@@ -102,23 +102,23 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change map[string]string // "" removes
-		want   []string          // what is named
+		want   []string          // what is named, and the first word of what is said of it
 	}{
-		{"a source", map[string]string{"b/b.wat": "(module (memory 1))\n"}, []string{"b.wasm"}},
-		{"a module", map[string]string{"a/a.wasm": "other"}, []string{"a.wasm"}},
-		{"a missing module", map[string]string{"a/a.wasm": ""}, []string{"a.wasm"}},
-		{"a hash", map[string]string{"a/meta.json": "{\"wasm_hash\": \"00\"}"}, []string{"meta.json"}},
-		{"a missing hash", map[string]string{"a/meta.json": ""}, []string{"meta.json"}},
-		{"a missing source", map[string]string{"b/b.wat": ""}, []string{"b.wasm"}},
+		{"a source", map[string]string{"b/b.wat": "(module (memory 1))\n"}, []string{"b.wasm differs"}},
+		{"a module", map[string]string{"a/a.wasm": "other"}, []string{"a.wasm differs"}},
+		{"a missing module", map[string]string{"a/a.wasm": ""}, []string{"a.wasm is"}},
+		{"a hash", map[string]string{"a/meta.json": "{\"wasm_hash\": \"00\"}"}, []string{"meta.json differs"}},
+		{"a missing hash", map[string]string{"a/meta.json": ""}, []string{"meta.json is"}},
+		{"a missing source", map[string]string{"b/b.wat": ""}, []string{"b.wasm its"}},
 		{
 			"a copy of a shared part",
 			map[string]string{"a/a.wat": "(module\n  ;; --- answer.wat ---\n  ;; mine\n  ;; --- end of answer.wat ---\n)\n"},
-			[]string{"a.wat", "a.wasm", "meta.json"},
+			[]string{"a.wat differs", "a.wasm differs", "meta.json differs"},
 		},
 		{
 			"two at once",
 			map[string]string{"a/a.wasm": "other", "b/b.wasm": "other"},
-			[]string{"a.wasm", "b.wasm"},
+			[]string{"a.wasm differs", "b.wasm differs"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestCheck(t *testing.T) {
 			}
 			var named []string
 			for line := range strings.Lines(err.Error()) {
-				path, _, _ := strings.Cut(line, ":")
-				named = append(named, filepath.Base(path))
+				path, problem, _ := strings.Cut(line, ": ")
+				named = append(named, filepath.Base(path)+" "+strings.Fields(problem)[0])
 			}
 			if diff := cmp.Diff(tt.want, named); diff != "" {
 				t.Errorf("named (-want +got):\n%s\n%v", diff, err)
