@@ -152,35 +152,85 @@ func TestKernelFunctions(t *testing.T) {
 	is("http_status_code", d.call("http_status_code"), 0)
 	is("http_headers", d.call("http_headers"), 0)
 	is("get_log_level", d.call("get_log_level"), 0)
+
+	p = d.text("all of it")
+	d.call("input_set", p, 3)
+	is("input_offset", d.call("input_offset"), p)
+	is("input_length", d.call("input_length"), 3)
+	d.call("input_set", p, 1<<20) // not in bounds: not accepted
+	d.call("input_set", 1, 1)
+	is("input_length", d.call("input_length"), 3)
+	d.call("output_set", p, 9)
+	d.call("error_set", p)
+	is("output_offset", d.call("output_offset"), p)
+	is("output_length", d.call("output_length"), 9)
+	is("error_get", d.call("error_get"), p)
+	is("memory_bytes", d.call("memory_bytes"), 1<<16-1024)
+	d.call("reset")
+	is("input_length after reset", d.call("input_length"), 0)
+	is("output_length after reset", d.call("output_length"), 0)
+	is("error_get after reset", d.call("error_get"), 0)
+	is("length after reset", d.call("length", p), 0)
 	if _, err := d.try("http_request", d.text("{}"), 0); err == nil || !strings.Contains(err.Error(), "http_request: outgoing HTTP is not granted") {
 		t.Errorf("http_request: %v", err)
 	}
 }
 
+// As Extism's, these functions own what they are given: PDKs rely on it, and a run
+// loop would fill its memory. The answer is the guest's, and is there even where a
+// PDK frees its argument as well.
+func TestOwnedArguments(t *testing.T) {
+	w := &world{config: map[string]string{"k": "v"}}
+	d := drive(t, w)
+	before := d.text("as long")
+	d.call("free", before)
+	for range 1000 {
+		w.lines = nil
+		d.call("log_info", d.text("as long"))
+		d.call("var_set", d.text("as long"), d.text("a value"))
+		d.call("free", d.call("var_get", d.text("as long")))
+		d.call("var_set", d.text("as long"), 0)
+		key := d.text("k")
+		value := d.call("config_get", key)
+		d.call("free", key)
+		if got := d.read(value); got != "v" {
+			t.Fatalf("config_get answered %q", got)
+		}
+		d.call("free", value)
+	}
+	if got := d.kernel.MemoryBytes(); got != 1<<16 {
+		t.Errorf("the shared memory has grown to %d bytes", got)
+	}
+	// The system calls leave their arguments to the guest.
+	key := d.text("k")
+	d.call("free", d.call("astrid_get_config", key))
+	if got := d.read(key); got != "k" {
+		t.Errorf("the key is now %q", got)
+	}
+}
+
 func TestVariables(t *testing.T) {
 	d := drive(t, &world{})
-	key := d.text("k")
-	if got := d.call("var_get", key); got != 0 {
+	if got := d.call("var_get", d.text("k")); got != 0 {
 		t.Errorf("a variable that is not set: %d", got)
 	}
-	d.call("var_set", key, d.text("v"))
+	d.call("var_set", d.text("k"), d.text("v"))
 	if err := d.kernel.Reset(nil); err != nil { // they outlive the call
 		t.Fatal(err)
 	}
-	key = d.text("k")
-	if got := d.read(d.call("var_get", key)); got != "v" {
+	if got := d.read(d.call("var_get", d.text("k"))); got != "v" {
 		t.Errorf("got %q", got)
 	}
 	most := d.call("alloc", maxVariables-1)
-	d.call("var_set", key, most)
+	d.call("var_set", d.text("k"), most)
 	if _, err := d.try("var_set", d.text("l"), d.text("")); err != nil { // removing is always possible
 		t.Error(err)
 	}
 	if _, err := d.try("var_set", d.text("l"), d.text("1")); err == nil || !strings.Contains(err.Error(), "over the limit of 1048576") {
 		t.Errorf("a byte too many: %v", err)
 	}
-	d.call("var_set", key, 0)
-	if got := d.call("var_get", key); got != 0 || d.vars.size != 0 {
+	d.call("var_set", d.text("k"), 0)
+	if got := d.call("var_get", d.text("k")); got != 0 || d.vars.size != 0 {
 		t.Errorf("a variable that was removed: %d, %d bytes", got, d.vars.size)
 	}
 }
@@ -204,6 +254,18 @@ func TestLog(t *testing.T) {
 		if diff := cmp.Diff([]string{strings.ToUpper(level) + " m"}, w.lines); diff != "" {
 			t.Errorf("log_%s: -want +got\n%s", level, diff)
 		}
+	}
+	w.lines = nil
+	long, err := d.kernel.Store([]byte(strings.Repeat("x", maxLogMessage-1) + "é and more"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.call("log_info", long)
+	if diff := cmp.Diff([]string{"INFO " + strings.Repeat("x", maxLogMessage-1)}, w.lines); diff != "" {
+		t.Error("a long message was not cut before the character that does not fit")
+	}
+	if _, err := d.try("log_info", 5); err == nil || !strings.Contains(err.Error(), "log_info: message: offset 5") {
+		t.Errorf("a bad offset: %v", err)
 	}
 }
 
@@ -280,7 +342,7 @@ func TestGetConfig(t *testing.T) {
 func TestGetCaller(t *testing.T) {
 	w := &world{}
 	d := drive(t, w)
-	name := "bob"
+	name, odd := "bob", "<&>\u2028\""
 	at := time.Date(2026, 11, 24, 13, 0, 5, 0, time.FixedZone("", 3600))
 	for _, tt := range []struct {
 		caller *Caller
@@ -290,6 +352,7 @@ func TestGetCaller(t *testing.T) {
 		{&Caller{&name, "6ba7b810-9dad-11d1-80b4-00c04fd430c8", at}, `{"principal":"bob","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-11-24T12:00:05+00:00"}`},
 		{&Caller{nil, "u", at.Add(120 * time.Millisecond)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.120+00:00"}`},
 		{&Caller{nil, "u", at.Add(12 * time.Microsecond)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.000012+00:00"}`},
+		{&Caller{&odd, "u", at}, `{"principal":"<&> \"","source_id":"u","timestamp":"2026-11-24T12:00:05+00:00"}`},
 		{&Caller{nil, "u", at.Add(12)}, `{"principal":null,"source_id":"u","timestamp":"2026-11-24T12:00:05.000000012+00:00"}`},
 	} {
 		w.caller = tt.caller
@@ -396,6 +459,13 @@ func TestCheckCapability(t *testing.T) {
 	}{
 		{"allowed", yes, `{"source_uuid":"` + id + `","capability":"allow_prompt_injection"}`, `{"allowed":true}`},
 		{"in capitals", yes, `{"source_uuid":"` + strings.ToUpper(id) + `","capability":"x"}`, `{"allowed":true}`},
+		{"alone", yes, `{"source_uuid":"` + strings.ReplaceAll(id, "-", "") + `","capability":"x"}`, `{"allowed":true}`},
+		{"in braces", yes, `{"source_uuid":"{` + id + `}","capability":"x"}`, `{"allowed":true}`},
+		{"in other braces", yes, `{"source_uuid":"(` + id + `)","capability":"x"}`, `{"allowed":false}`},
+		{"one brace", yes, `{"source_uuid":"{` + id + ` ","capability":"x"}`, `{"allowed":false}`},
+		{"as a URN", yes, `{"source_uuid":"urn:uuid:` + id + `","capability":"x"}`, `{"allowed":true}`},
+		{"as another URN", yes, `{"source_uuid":"URN:UUID:` + id + `","capability":"x"}`, `{"allowed":false}`},
+		{"a space behind", yes, `{"source_uuid":"` + id + ` ","capability":"x"}`, `{"allowed":false}`},
 		{"denied", &asked{}, `{"source_uuid":"` + id + `","capability":"x"}`, `{"allowed":false}`},
 		{"no UUID", yes, `{"source_uuid":"x","capability":"x"}`, `{"allowed":false}`},
 		{"no registry", nil, `{"source_uuid":"` + id + `","capability":"x"}`, `{"allowed":false}`},

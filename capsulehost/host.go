@@ -70,7 +70,7 @@ func (h *Host) link(ctx context.Context) (err error) {
 	// The kernel's import, by the name that kernel.wat gives it.
 	env := h.runtime.NewHostModuleBuilder("host")
 	for _, f := range envFunctions {
-		f.export(env)
+		f.owning().export(env)
 	}
 	if _, err = env.Instantiate(ctx); err != nil {
 		return fmt.Errorf("make the kernel's imports: %w", err)

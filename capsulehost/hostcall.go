@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/tetratelabs/wazero"
@@ -39,6 +40,23 @@ func (f hostFunction) export(b wazero.HostModuleBuilder) {
 			panic(&hostCallError{call: f.name, err: err})
 		}
 	}), f.params, f.results).Export(f.name)
+}
+
+// owning returns the function with its arguments freed behind it: not before it
+// has answered, since a PDK may free its argument too, and not mean the answer.
+func (f hostFunction) owning() hostFunction {
+	call := f.call
+	f.call = func(ctx context.Context, i *Instance, stack []uint64) error {
+		var given [2]uint64
+		copy(given[:], stack[:len(f.params)])
+		if err := call(ctx, i, stack); err != nil {
+			return err
+		}
+		i.kernel.Free(given[0])
+		i.kernel.Free(given[1])
+		return nil
+	}
+	return f
 }
 
 // bytes reads an argument: a block of at most limit bytes. Offset 0 is empty.
@@ -156,7 +174,8 @@ func (v *variables) remove(key string) {
 var errNoHTTP = errors.New("outgoing HTTP is not granted to capsules by this host")
 
 // envFunctions are those of `extism:host/env` that need the host; the kernel
-// has the rest. They are the Extism PDKs' names and types.
+// has the rest. They are the Extism PDKs' names and types, and as Extism's they
+// own the blocks that they are given: PDKs don't free them.
 var envFunctions = []hostFunction{
 	{"config_get", []api.ValueType{i64}, []api.ValueType{i64}, func(_ context.Context, i *Instance, stack []uint64) error {
 		key, err := i.text("key", stack[0], maxConfigKey)
@@ -204,12 +223,19 @@ var envFunctions = []hostFunction{
 	}},
 }
 
+// logFunction is Extism's own way to log. It has no limit that a guest could know
+// of: what is longer than a line of astrid_log is cut.
 func logFunction(name string, level LogLevel) hostFunction {
 	return hostFunction{name, []api.ValueType{i64}, nil, func(_ context.Context, i *Instance, stack []uint64) error {
-		message, err := i.text("message", stack[0], maxLogMessage)
-		if err == nil {
-			i.world.Log(level, message)
+		n, ok := i.kernel.Length(stack[0])
+		if !ok {
+			return fmt.Errorf("message: offset %d is not the start of a block", stack[0])
 		}
-		return err
+		message := lossy(i.kernel.Bytes(stack[0], min(n, maxLogMessage)))
+		if n > maxLogMessage {
+			message = strings.TrimRight(message, "\uFFFD") // half a character
+		}
+		i.world.Log(level, message)
+		return nil
 	}}
 }

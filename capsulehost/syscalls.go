@@ -3,7 +3,6 @@ package capsulehost
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -76,15 +75,13 @@ func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
 	if caller == nil {
 		return i.answer(stack, "{}")
 	}
-	text, err := json.Marshal(struct {
-		Principal *string `json:"principal"`
-		SourceID  string  `json:"source_id"`
-		Timestamp string  `json:"timestamp"`
-	}{caller.Principal, caller.SourceID, rfc3339(caller.Timestamp)})
-	if err != nil {
-		return err
+	text := []byte(`{"principal":null`)
+	if caller.Principal != nil {
+		text = appendJSONString([]byte(`{"principal":`), *caller.Principal)
 	}
-	return i.answer(stack, string(text))
+	text = appendJSONString(append(text, `,"source_id":`...), caller.SourceID)
+	text = appendJSONString(append(text, `,"timestamp":`...), rfc3339(caller.Timestamp))
+	return i.answer(stack, string(append(text, '}')))
 }
 
 // rfc3339 writes a time as the reference's to_rfc3339 does: UTC as +00:00, and
@@ -152,10 +149,27 @@ func astridCheckCapsuleCapability(ctx context.Context, i *Instance, stack []uint
 	}
 	allowed := false
 	if peers := i.world.Peers(); peers != nil {
-		// The forms of a UUID that the reference takes are those of this package.
-		if id, err := uuid.Parse(source); err == nil {
-			allowed = peers.CheckCapability(ctx, id.String(), capability)
+		if id, ok := parseUUID(source); ok {
+			allowed = peers.CheckCapability(ctx, id, capability)
 		}
 	}
 	return i.answer(stack, `{"allowed":`+strconv.FormatBool(allowed)+`}`)
+}
+
+// parseUUID takes the forms of a UUID that the reference takes, in any case: with
+// hyphens, alone, in braces or behind urn:uuid:, or without any. It returns the
+// first, in lower case.
+func parseUUID(text string) (string, bool) {
+	switch len(text) {
+	case len("{}") + 36:
+		if text[0] != '{' || text[37] != '}' {
+			return "", false
+		}
+	case len("urn:uuid:") + 36:
+		if !strings.HasPrefix(text, "urn:uuid:") {
+			return "", false
+		}
+	}
+	id, err := uuid.Parse(text)
+	return id.String(), err == nil
 }

@@ -22,10 +22,11 @@ var ErrNoMemory = errors.New("the shared memory is full")
 // Kernel is the host's view of one instance. It belongs to whoever runs the
 // guest: one goroutine at a time, which may be inside one of the guest's calls.
 type Kernel struct {
-	module       api.Module
-	memory       api.Memory
-	alloc, reset api.Function
-	length       api.Function
+	module      api.Module
+	memory      api.Memory
+	alloc, free api.Function
+	reset       api.Function
+	length      api.Function
 
 	input, inputLength   api.MutableGlobal
 	output, outputLength api.Global
@@ -38,7 +39,7 @@ type Kernel struct {
 func View(m api.Module) *Kernel {
 	return &Kernel{
 		module: m, memory: m.ExportedMemory("kernel.memory"),
-		alloc: m.ExportedFunction("alloc"), reset: m.ExportedFunction("kernel.reset"), length: m.ExportedFunction("length"),
+		alloc: m.ExportedFunction("alloc"), free: m.ExportedFunction("free"), reset: m.ExportedFunction("kernel.reset"), length: m.ExportedFunction("length"),
 		input:        m.ExportedGlobal("kernel.input").(api.MutableGlobal),        //nolint:forcetypeassert // kernel.wat says so
 		inputLength:  m.ExportedGlobal("kernel.input_length").(api.MutableGlobal), //nolint:forcetypeassert // kernel.wat says so
 		output:       m.ExportedGlobal("kernel.output"),
@@ -79,6 +80,9 @@ func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	}
 	return offset, nil
 }
+
+// Free gives a block back. Of what is no block it does nothing.
+func (k *Kernel) Free(offset uint64) { _, _ = k.call(k.free, offset) } // it can't fail
 
 // Length returns the length of the block that starts at offset, and whether
 // there is one. Offset 0 is the empty block.

@@ -60,7 +60,7 @@
   (global $exhausted (export "kernel.exhausted") (mut i32) (i32.const 0))
 
   ;; reset forgets every block, and what was said of input, output and error.
-  (func (export "kernel.reset")
+  (func (export "kernel.reset") (export "reset")
     (memory.fill (i32.const 0) (i32.const 0) (i32.wrap_i64 (global.get $BASE)))
     (global.set $end (global.get $BASE))
     (global.set $input (i64.const 0))
@@ -213,6 +213,18 @@
       (then (return)))
     (i64.store align=1 (i32.wrap_i64 (local.get $p)) (local.get $x)))
 
+  ;; What follows up to input_load_u8 no PDK asks for but input_length; Extism's
+  ;; own kernel has it.
+  (func (export "memory_bytes") (result i64)
+    (i64.sub (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)) (global.get $BASE)))
+  (func (export "output_offset") (result i64) (global.get $output))
+  (func (export "output_length") (result i64) (global.get $output_length))
+  (func (export "error_get") (result i64) (global.get $error))
+  (func (export "input_set") (param $p i64) (param $n i64)
+    (if (i32.eqz (call $inside (local.get $p) (local.get $n)))
+      (then (return)))
+    (global.set $input (local.get $p))
+    (global.set $input_length (local.get $n)))
   (func (export "input_offset") (result i64) (global.get $input))
   (func (export "input_length") (result i64) (global.get $input_length))
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -105,6 +106,83 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
+// What is stored is what is loaded, at any offset and in both sizes, and what is
+// out of bounds does not exist: all as if the guest had one slice of bytes.
+func TestLoadsAndStores(t *testing.T) {
+	k, m := build(t, 2)
+	rapid.Check(t, func(t *rapid.T) {
+		input := rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "input")
+		if err := k.Reset(input); err != nil {
+			t.Fatal(err)
+		}
+		const size = 64
+		p := call(t, m, "alloc", size)
+		if p == 0 {
+			t.Fatal("no memory")
+		}
+		for i := uint64(0); i < size; i += 8 {
+			call(t, m, "store_u64", p+i, 0)
+		}
+		model := make([]byte, size+8) // behind its end lies nothing
+		end := p + size
+		offset := rapid.Uint64Range(0, size+16)
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			at, x := offset.Draw(t, "at"), rapid.Uint64().Draw(t, "x")
+			switch rapid.IntRange(0, 5).Draw(t, "what") {
+			case 0:
+				call(t, m, "store_u8", p+at, x)
+				if at < size {
+					model[at] = byte(x)
+				}
+			case 1:
+				call(t, m, "store_u64", p+at, x)
+				if at+8 <= size {
+					binary.LittleEndian.PutUint64(model[at:], x)
+				}
+			case 2:
+				want := uint64(0)
+				if at < size {
+					want = uint64(model[at])
+				}
+				if got := call(t, m, "load_u8", p+at); got != want {
+					t.Fatalf("load_u8(%d of %d) = %#x, want %#x", at, size, got, want)
+				}
+			case 3:
+				want := uint64(0)
+				if at+8 <= size {
+					want = binary.LittleEndian.Uint64(model[at:])
+				}
+				if got := call(t, m, "load_u64", p+at); got != want {
+					t.Fatalf("load_u64(%d of %d) = %#x, want %#x", at, size, got, want)
+				}
+			case 4:
+				n := rapid.Uint64Range(1, size+8).Draw(t, "n")
+				before := k.Output()
+				call(t, m, "output_set", p+at, n)
+				want := before
+				if at+n <= size {
+					want = model[at : at+n]
+				}
+				if got := k.Output(); !bytes.Equal(got, want) {
+					t.Fatalf("the output at %d of %d bytes is %x, want %x", at, n, got, want)
+				}
+				call(t, m, "output_set", 0, 0)
+			default:
+				want := [8]byte{}
+				if at+8 <= uint64(len(input)) {
+					copy(want[:], input[at:])
+				}
+				if got := call(t, m, "input_load_u64", at); got != binary.LittleEndian.Uint64(want[:]) {
+					t.Fatalf("input_load_u64(%d of %d) = %#x, want %x", at, len(input), got, want)
+				}
+			}
+		}
+		if call(t, m, "load_u8", end) != 0 {
+			t.Fatal("there is something behind the last block")
+		}
+	})
+}
+
 // A run loop that frees what it allocates can go on for ever.
 func TestFreedBlocksAreUsedAgain(t *testing.T) {
 	k, m := build(t, 4)
@@ -148,7 +226,8 @@ func FuzzHostileGuest(f *testing.F) {
 	k, m := build(f, 8)
 	names := []string{
 		"alloc", "free", "length", "length_unsafe", "load_u8", "load_u64", "store_u8", "store_u64",
-		"input_load_u8", "input_load_u64", "output_set", "error_set",
+		"input_load_u8", "input_load_u64", "input_set", "output_set", "error_set", "reset",
+		"input_offset", "input_length", "output_offset", "output_length", "error_get", "memory_bytes",
 	}
 	f.Fuzz(func(t *testing.T, script []byte) {
 		if err := k.Reset([]byte("input")); err != nil {
