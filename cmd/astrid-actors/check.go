@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+)
+
+func newCheck(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DIR...",
+		Short: "Say what is wrong with capsules, without running them",
+		Long: `Read the capsules in each DIR, a capsule's directory or a directory of them, and
+compile their modules, without running anything. Prints one problem a line, and
+nothing where there is none; what is said in vain, but does no harm, is a warning on
+the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+		Args: arguments(1, 1<<30),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			h, err := a.home()
+			if err != nil {
+				return err
+			}
+			return a.check(cmd.Context(), h, args)
+		},
+		ValidArgsFunction: completeDirs,
+	}
+}
+
+// check prints what is wrong with the capsules in dirs.
+func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error) {
+	host, err := capsulehost.New(ctx, capsulehost.Config{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close(context.WithoutCancel(ctx))) }()
+	var problems []string
+	for _, dir := range dirs {
+		found := manifest.Discover([]string{dir}, true)
+		if len(found.Manifests)+len(found.Rejected) == 0 {
+			problems = append(problems, fmt.Sprintf("%s: there is no %s in it, nor in a directory in it", dir, manifest.FileName))
+		}
+		for _, r := range found.Rejected {
+			problems = append(problems, strings.Split(r.Err.Error(), "\n")...)
+		}
+		warnings := found.Warnings
+		for _, m := range found.Manifests {
+			warnings = append(warnings, m.Warnings...)
+			if err := checkModule(ctx, h, host, m); err != nil {
+				problems = append(problems, strings.Split(err.Error(), "\n")...)
+			}
+		}
+		for _, w := range warnings {
+			fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	for i, p := range problems {
+		problems[i] = printable(p)
+	}
+	if err := a.print(strings.Join(problems, "\n") + "\n"); err != nil {
+		return err
+	}
+	return &failure{status: exitFailed}
+}
+
+// checkModule says why a capsule's module could not be loaded.
+func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) error {
+	wasm, _, err := m.ReadModule(h, false)
+	if err != nil {
+		return err
+	}
+	file := m.File
+	if len(m.Components) > 0 && m.Components[0].File != "" {
+		file = filepath.Join(m.Dir, m.Components[0].File)
+	}
+	module, err := host.Compile(ctx, wasm)
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	defer module.Close(ctx)
+	if n := len(m.Interceptors); n > 0 && !module.RunLoop() && !module.HasExport(capsulehost.ExportInterceptor) {
+		return fmt.Errorf("%s: the manifest has %d interceptors, but the module exports neither %q, which answers them, nor %q",
+			file, n, capsulehost.ExportInterceptor, capsulehost.ExportRun)
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+// ask lets do talk to the daemon, and turns what failed into an exit status.
+func (a *app) ask(do func(messagesconnect.ControlClient) error) error {
+	path, err := a.socketPath()
+	if err != nil {
+		return err
+	}
+	err = do(control.Dial(path))
+	var answered *connect.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, control.ErrNoDaemon):
+		return &failure{
+			status: exitNoDaemon, err: fmt.Errorf("%w: %s", control.ErrNoDaemon, path),
+			hint: "`astrid-actors run` starts one; --socket, --home or $ASTRID_HOME say where another one is",
+		}
+	case !errors.As(err, &answered):
+		return err
+	case !connect.IsWireError(err):
+		return fmt.Errorf("ask the daemon at %s: %w", path, answered.Unwrap())
+	}
+	f := &failure{status: exitFailed, err: errors.New(answered.Message())}
+	switch answered.Code() {
+	case connect.CodeNotFound:
+		f.status, f.hint = exitNotFound, "`astrid-actors ps` lists the capsules"
+	case connect.CodeInvalidArgument:
+		f.status = exitUsage
+	}
+	return f
+}
+
+// capsuleCommand is a command about one capsule, which does something to it and
+// prints nothing.
+func (a *app) capsuleCommand(verb, short, long string, do func(context.Context, messagesconnect.ControlClient, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use:   verb + " ID",
+		Short: short,
+		Long:  long + exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon),
+		Args:  arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(func(c messagesconnect.ControlClient) error { return do(cmd.Context(), c, args[0]) })
+		},
+		ValidArgsFunction: a.completeIDs,
+	}
+}
+
+// completeIDs offers the ids of the daemon's capsules to the shell.
+func (a *app) completeIDs(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var ids []cobra.Completion
+	_ = a.ask(func(c messagesconnect.ControlClient) error {
+		tree, err := c.Snapshot(cmd.Context(), connect.NewRequest(&messages.SnapshotRequest{}))
+		if err != nil {
+			return err
+		}
+		for _, capsule := range tree.Msg.GetCapsules() {
+			ids = append(ids, cobra.CompletionWithDesc(capsule.GetId(), capsule.GetState().Word()))
+		}
+		return nil
+	})
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

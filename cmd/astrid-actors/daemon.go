@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+// serve runs a supervisor and its control service until ctx ends: the
+// supervisor first, so that whoever waits at the socket still gets an answer.
+// ready is called once the first start of every capsule has been decided.
+func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Supervisor)) error {
+	sup, err := supervisor.New(cfg)
+	if err != nil {
+		return &failure{status: exitUsage, err: err}
+	}
+	listener, err := control.Listen(cfg.SocketPath)
+	if err != nil {
+		f := &failure{status: exitFailed, err: err}
+		if errors.Is(err, control.ErrInUse) {
+			f.hint = "`astrid-actors ps` shows what it runs; --socket or --home make room for a second one"
+		}
+		return f
+	}
+	cfg.Log.Info().Str("socket", cfg.SocketPath).Msg("listening")
+
+	group, running := errgroup.WithContext(ctx)
+	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAnswering()
+	group.Go(func() error {
+		defer stopAnswering()
+		return sup.Serve(running)
+	})
+	group.Go(func() error { return control.Serve(answering, listener, sup, cfg.Log) })
+	group.Go(func() error {
+		if sup.AwaitStarted(running) == nil {
+			ready(sup)
+		}
+		return nil
+	})
+	return group.Wait()
+}
+
+// narrowDir makes a directory of our own, which nobody else may enter.
+func narrowDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the directory %s: %w", filepath.Dir(dir), err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
+		return fmt.Errorf("close the directory %s to others: %w", dir, err)
+	}
+	return nil
+}

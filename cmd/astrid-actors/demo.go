@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+// demoLimit is how long the whole story may take before it is given up.
+const demoLimit = 20 * time.Second
+
+func newDemo(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "demo",
+		Short: "Show in a few seconds what this is",
+		Long: `Start the demo capsules in a home of their own, which is removed in the end, and
+tell a story with them: a trigger, a crash, the recovery, two capsules that ask each
+other, and a restart budget that is spent. Every command that it shows is carried
+out, and every output is real.
+
+To type the commands yourself, use astrid-actors run --demo.` + exitStatus(exitDone, exitFailed, exitUsage),
+		Args: arguments(0, 0),
+		RunE: func(*cobra.Command, []string) error {
+			if a.homeFlag != "" || a.socketFlag != "" {
+				return usage("demo has a home of its own: leave --home and --socket out")
+			}
+			return a.demo()
+		},
+	}
+}
+
+// demo runs the demo capsules' daemon, and tells the story with it.
+func (a *app) demo() (err error) {
+	home, err := os.MkdirTemp("", "astrid-actors-demo-")
+	if err != nil {
+		return fmt.Errorf("make a home for the demo: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	capsules, err := extractDemo(home)
+	if err != nil {
+		return err
+	}
+	signalled, stop := untilSignal(zerolog.Nop())
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(signalled, demoLimit, fmt.Errorf("the demo did not end within %v", demoLimit))
+	defer cancel()
+
+	socket := filepath.Join(home, "run", "actors.sock")
+	ready, served := make(chan struct{}), make(chan error, 1)
+	go func() {
+		served <- serve(ctx, supervisor.Config{Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket},
+			func(*supervisor.Supervisor) { close(ready) })
+	}()
+	select {
+	case err := <-served:
+		return errors.Join(errors.New("the demo's daemon did not start"), err)
+	case <-ready:
+	}
+	s := &story{app: a, ctx: ctx, home: home, client: control.Dial(socket)}
+	s.tell()
+	if s.err != nil && ctx.Err() != nil {
+		s.err = context.Cause(ctx)
+	}
+	cancel()
+	return errors.Join(s.err, <-served)
+}
+
+// story tells what it does while it does it. After its first error it goes no further.
+type story struct {
+	app    *app
+	ctx    context.Context //nolint:containedctx // it lives as long as the story
+	home   string
+	client messagesconnect.ControlClient
+	err    error
+}
+
+func (s *story) tell() {
+	s.say(`Six capsules, each a WebAssembly module of its own, run under one supervisor.`)
+	s.do("ps")
+
+	s.say(`A trigger asks every capsule that wants its topic. The answers come in the
+order of the capsules' priorities, whoever is faster.`)
+	s.do("trigger", "greet.world", `{"name": "Ada"}`)
+
+	s.say(`The crasher counts the calls that it has served, in its own memory.`)
+	s.do("trigger", "demo.ping")
+	s.do("trigger", "demo.ping")
+
+	s.say(`Now it crashes in the middle of a call. The caller hears so at once.`)
+	s.do("trigger", "demo.crash", "--json")
+
+	s.say(`Its supervisor has put a fresh instance in its place. Nobody else noticed, and
+what the old one had in its memory is gone: it counts from 1 again.`)
+	await(s, 2, (*messages.Event).GetCapsuleReady)
+	s.do("trigger", "demo.ping")
+
+	s.say(`Ping asks pong in the middle of a call, and pong asks ping, which waits. That
+would take for ever, so that last question is answered "deadlock", at once.`)
+	s.do("trigger", "rally.ping", "--json")
+
+	s.say(`A capsule that crashes again and again gets three restarts a minute, each after
+a longer pause; then its supervisor gives it up.`)
+	since := s.sequence()
+	s.do("kill", "crasher")
+	await(s, 3, (*messages.Event).GetCapsuleReady)
+	s.do("kill", "crasher")
+	await(s, 4, (*messages.Event).GetCapsuleReady)
+	s.do("kill", "crasher")
+	await(s, 4, (*messages.Event).GetCapsuleFailed)
+	s.do("events", "--since", fmt.Sprint(since))
+
+	s.say(`It stays in the tree as failed, and whoever asks it is told so.`)
+	s.do("tree")
+	s.do("trigger", "demo.ping", "--json")
+
+	s.say(`Until somebody starts it again.`)
+	s.do("start", "crasher")
+	s.do("trigger", "demo.ping")
+
+	s.say(`That was the demo. To type these commands yourself: astrid-actors run --demo`)
+}
+
+// say explains what comes next.
+func (s *story) say(text string) {
+	if s.err == nil {
+		s.err = s.app.print("\n" + text + "\n")
+	}
+}
+
+// do shows a command and carries it out.
+func (s *story) do(args ...string) {
+	if s.err != nil {
+		return
+	}
+	quoted := make([]string, len(args))
+	for i, arg := range args {
+		quoted[i] = shellQuoted(arg)
+	}
+	line := strings.Join(quoted, " ")
+	if s.err = s.app.print("\n  $ astrid-actors " + line + "\n"); s.err != nil {
+		return
+	}
+	var output bytes.Buffer
+	inner := &app{stdin: strings.NewReader(""), stdout: &output, stderr: &output}
+	status := inner.execute(s.ctx, append(args, "--home", s.home))
+	for text := range strings.Lines(output.String()) {
+		s.err = errors.Join(s.err, s.app.print("  "+text))
+	}
+	if status != exitDone {
+		s.err = errors.Join(s.err, fmt.Errorf("the demo's `%s` ended with exit status %d", line, status))
+	}
+}
+
+// sequence is the number of the last event.
+func (s *story) sequence() uint64 {
+	if s.err != nil {
+		return 0
+	}
+	tree, err := s.client.Snapshot(s.ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+	if err != nil {
+		s.err = fmt.Errorf("ask the demo's daemon: %w", err)
+		return 0
+	}
+	return tree.Msg.GetSequence()
+}
+
+// await waits until something has happened to a generation of the crasher.
+func await[T any](s *story, generation uint64, what func(*messages.Event) *T) {
+	if s.err != nil {
+		return
+	}
+	stream, err := s.client.Events(s.ctx, connect.NewRequest(&messages.EventsRequest{Follow: true}))
+	if err != nil {
+		s.err = fmt.Errorf("follow the demo's events: %w", err)
+		return
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		e := stream.Msg()
+		if e.GetPath() == "capsules/crasher" && e.GetGeneration() == generation && what(e) != nil {
+			return
+		}
+	}
+	s.err = errors.Join(errors.New("the demo's events ended too early"), stream.Err())
+}
+
+var plainArgument = regexp.MustCompile(`^[A-Za-z0-9_./=:@%+,-]+$`)
+
+// shellQuoted is an argument as it is typed into a shell.
+func shellQuoted(arg string) string {
+	if plainArgument.MatchString(arg) {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+// dialEvery is how often ps --wait looks whether there is a daemon by now.
+const dialEvery = 20 * time.Millisecond
+
+func newPs(a *app) *cobra.Command {
+	var (
+		asJSON bool
+		wait   time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "ps",
+		Short: "List the capsules and how they are",
+		Long: `List the capsules in the order of their start, with their state: loading,
+starting (a run loop that has not signalled yet), ready, crashed (to be restarted),
+failed (for good), stopping or stopped.
+
+With --wait, wait for the daemon, and until the first start of every capsule has
+been decided: it is ready, has failed, or did not signal in time.
+
+With --json, print an array of
+
+  {"id": TEXT, "version": TEXT, "state": WORD, "generation": N, "session": UUID,
+   "restarts": N, "last_failure": {"kind": WORD, "message": TEXT, "at": TIME} or null,
+   "queue": N, "calls": N, "uptime_ms": N,
+   "interceptors": [{"event": TEXT, "action": TEXT, "priority": N}, ...]}
+
+"session" is empty where no instance lives; "restarts" counts those that the
+supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
+			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("wait") && wait <= 0 {
+				return usage("--wait is %v: it must be positive", wait)
+			}
+			return a.ask(func(c messagesconnect.ControlClient) error {
+				tree, err := snapshot(cmd.Context(), c, wait)
+				if err != nil {
+					return err
+				}
+				return a.printPs(tree, asJSON)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&asJSON, "json", false, "print JSON")
+	flags.DurationVar(&wait, "wait", 0, "wait at most this long for the daemon and the first start of all capsules")
+	return cmd
+}
+
+// snapshot asks for the tree: as it is, or once it has started, within wait.
+func snapshot(ctx context.Context, c messagesconnect.ControlClient, wait time.Duration) (*messages.Tree, error) {
+	if wait == 0 {
+		tree, err := c.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+		if err != nil {
+			return nil, err
+		}
+		return tree.Msg, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	again := time.NewTicker(dialEvery)
+	defer again.Stop()
+	for {
+		tree, err := c.Snapshot(waiting, connect.NewRequest(&messages.SnapshotRequest{WaitUntilStarted: true}))
+		switch {
+		case err == nil:
+			return tree.Msg, nil
+		case errors.Is(err, control.ErrNoDaemon):
+			select {
+			case <-again.C:
+				continue
+			case <-waiting.Done():
+				return nil, err
+			}
+		case waiting.Err() != nil:
+			return nil, undecided(ctx, c, wait)
+		default:
+			return nil, err
+		}
+	}
+}
+
+// undecided says which capsules were waited for in vain.
+func undecided(ctx context.Context, c messagesconnect.ControlClient, wait time.Duration) error {
+	tree, err := c.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, capsule := range tree.Msg.GetCapsules() {
+		if !capsule.GetDecided() {
+			names = append(names, fmt.Sprintf("%s (%s)", capsule.GetId(), capsule.GetState().Word()))
+		}
+	}
+	return fmt.Errorf("not all started within %v: %s", wait, strings.Join(names, ", "))
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+func newRun(a *app) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run capsules in the foreground",
+		Long: `Run a principal's capsules in the foreground, log to the standard error, and
+answer the other commands at <home>/run/actors.sock.
+
+Capsules are found in <home>/home/<principal>/.local/capsules and then in
+./.astrid/capsules, unless --capsules says where they are.
+
+On SIGINT or SIGTERM new triggers are refused, calls that wait are answered, and
+running ones are given up to 10 s; a second signal ends the daemon at once.` +
+			exitStatus(exitDone, exitFailed, exitUsage),
+		Example: `  astrid-actors run --demo
+  astrid-actors run --capsules ./my-capsule --allow-unverified`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, a) },
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&o.capsules, "capsules", nil, "a capsule's `directory`, or a directory of them; may be repeated")
+	flags.StringVar(&o.principal, "principal", "default", "whose capsules these are: a `name`")
+	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, beside those of --capsules")
+	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
+	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
+	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
+	flags.StringVar(&o.logFormat, "log-format", "", "json or console (default console at a terminal, else json)")
+	flags.StringVar(&o.logLevel, "log-level", "info", strings.Join(logLevels, ", "))
+	return cmd
+}
+
+// runOptions are the flags of run.
+type runOptions struct {
+	capsules                    []string
+	principal                   string
+	demo, allowUnverified       bool
+	callTimeout, triggerTimeout time.Duration
+	logFormat, logLevel         string
+}
+
+func (o *runOptions) run(cmd *cobra.Command, a *app) error {
+	log, err := o.log(cmd, a)
+	if err != nil {
+		return err
+	}
+	cfg, err := o.config(cmd, a)
+	if err != nil {
+		return err
+	}
+	if a.socketFlag == "" {
+		if err := narrowDir(filepath.Dir(cfg.SocketPath)); err != nil {
+			return err
+		}
+	}
+	if o.demo {
+		dir, err := extractDemo(filepath.Dir(cfg.SocketPath))
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		cfg.CapsuleDirs = append(cfg.CapsuleDirs, dir)
+	}
+	cfg.Log = log
+	ctx, stop := untilSignal(log)
+	defer stop()
+	return serve(ctx, cfg, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
+}
+
+// config turns the flags into the supervisor's configuration.
+func (o *runOptions) config(cmd *cobra.Command, a *app) (supervisor.Config, error) {
+	for name, d := range map[string]time.Duration{"call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout} {
+		if d <= 0 {
+			return supervisor.Config{}, usage("--%s is %v: it must be positive", name, d)
+		}
+	}
+	if o.principal == "" {
+		return supervisor.Config{}, usage("--principal is empty: leave it out for %q", "default")
+	}
+	if slices.Contains(o.capsules, "") {
+		return supervisor.Config{}, usage("--capsules is empty: it must be a directory")
+	}
+	h, err := a.home()
+	if err != nil {
+		return supervisor.Config{}, err
+	}
+	socket, err := a.socketPath()
+	if err != nil {
+		return supervisor.Config{}, err
+	}
+	return supervisor.Config{
+		Home: h.Dir(), Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
+		AllowUnverified: o.allowUnverified, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
+	}, nil
+}
+
+var (
+	logFormats = []string{"json", "console"}
+	logLevels  = []string{"trace", "debug", "info", "warn", "error"}
+)
+
+// log returns the daemon's logger.
+func (o *runOptions) log(cmd *cobra.Command, a *app) (zerolog.Logger, error) {
+	if !slices.Contains(logLevels, o.logLevel) {
+		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, strings.Join(logLevels, ", "))
+	}
+	terminal := isTerminal(a.stderr)
+	format := o.logFormat
+	if !cmd.Flags().Changed("log-format") {
+		format = "json"
+		if terminal {
+			format = "console"
+		}
+	}
+	if !slices.Contains(logFormats, format) {
+		return zerolog.Nop(), usage("--log-format is %q: it must be json or console", o.logFormat)
+	}
+	level, err := zerolog.ParseLevel(o.logLevel)
+	if err != nil {
+		return zerolog.Nop(), usage("--log-level: %w", err)
+	}
+	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
+	log := zerolog.New(a.stderr)
+	if format == "console" {
+		log = zerolog.New(zerolog.ConsoleWriter{
+			Out: a.stderr, TimeFormat: "15:04:05.000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
+		})
+	}
+	return log.Level(level).With().Timestamp().Logger(), nil
+}
+
+// welcome says that the daemon is ready, and what to do next.
+func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.Tree) {
+	states := map[string]int{}
+	for _, c := range tree.GetCapsules() {
+		states[c.GetState().Word()]++
+	}
+	line := log.Info().Str("socket", socket)
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		line = line.Int(state, states[state])
+	}
+	switch {
+	case o.demo:
+		line.Msg(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
+	case len(tree.GetCapsules()) == 0:
+		line.Msg("ready, but there are no capsules; hint: run --demo has some")
+	default:
+		line.Msg("ready")
+	}
+}
+
+// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a
+// second one ends the process at once.
+func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	over := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case s := <-signals:
+				if n > 0 {
+					log.Warn().Stringer("signal", s).Msg("second signal: ending at once")
+					os.Exit(exitFailed)
+				}
+				cancel(fmt.Errorf("signal: %v", s))
+			case <-over:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(over)
+		cancel(nil)
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+func newTrigger(a *app) *cobra.Command {
+	var (
+		principal string
+		timeout   time.Duration
+		asJSON    bool
+	)
+	cmd := &cobra.Command{
+		Use:   "trigger TOPIC [PAYLOAD | - | @FILE]",
+		Short: "Ask every capsule that wants a topic",
+		Long: `Ask every capsule that has an interceptor for TOPIC, and print the JSON array of
+their responses on one line: ordered by priority, then capsule, then place in the
+manifest. PAYLOAD is JSON of at most 1 MiB, null where it is left out; - reads it
+from the standard input, @FILE from a file.
+
+A capsule that crashes, denies or does not answer in time has no response in the
+array. With --json each of them is listed under "legs", with what became of it:
+
+  {"topic": TEXT, "responses": [ANY, ...],
+   "legs": [{"capsule": ID, "action": TEXT, "priority": N, "outcome": WORD,
+             "value": ANY, "reason": TEXT, "generation": N, "duration_us": N}, ...]}
+
+"value" is there where the leg has one, and "reason" where it has none. The outcome
+is one of: continue final empty invalid denied failed crashed timeout overloaded
+deadlock unavailable. None of them makes the command fail.` +
+			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
+		Example: `  astrid-actors trigger greet.world '{"name": "you"}'
+  jq .user config.json | astrid-actors trigger user.changed - --timeout 2s --json`,
+		Args: arguments(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("timeout") && timeout <= 0 {
+				return usage("--timeout is %v: it must be positive", timeout)
+			}
+			if cmd.Flags().Changed("principal") && principal == "" {
+				return usage("--principal is empty: leave it out for nobody's")
+			}
+			request := &messages.TriggerRequest{Topic: args[0], Payload: "null", Principal: principal}
+			if timeout > 0 {
+				request.Timeout = durationpb.New(timeout)
+			}
+			if len(args) == 2 {
+				payload, err := readPayload(args[1], a.stdin)
+				if err != nil {
+					return err
+				}
+				request.Payload = string(payload)
+			}
+			if err := validate(request); err != nil {
+				return err
+			}
+			return a.ask(func(c messagesconnect.ControlClient) error {
+				reply, err := c.Trigger(cmd.Context(), connect.NewRequest(request))
+				if err != nil {
+					return err
+				}
+				return a.printTrigger(reply.Msg, asJSON)
+			})
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&principal, "principal", "", "on whose behalf, as the capsules see it: a `name`")
+	flags.DurationVar(&timeout, "timeout", 0, "how long to wait for answers (default the daemon's --trigger-timeout)")
+	flags.BoolVar(&asJSON, "json", false, "print every leg of the answer, as JSON")
+	return cmd
+}
+
+// readPayload reads what the argument stands for, and no more of it than a
+// payload may have.
+func readPayload(arg string, stdin io.Reader) ([]byte, error) {
+	source, from := stdin, "the standard input"
+	switch {
+	case arg == "-":
+	case arg != "" && arg[0] == '@':
+		from = arg[1:]
+		file, err := os.Open(from)
+		if err != nil {
+			return nil, usage("read the payload: %w", err)
+		}
+		defer file.Close()
+		source = file
+	default:
+		if arg == "" {
+			return nil, usage("the payload is empty, which is not JSON: leave it out for null")
+		}
+		return []byte(arg), nil
+	}
+	payload, err := io.ReadAll(io.LimitReader(source, supervisor.MaxPayload+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the payload from %s: %w", from, err)
+	case len(payload) == 0:
+		return nil, usage("the payload from %s is empty, which is not JSON", from)
+	case len(payload) > supervisor.MaxPayload:
+		return nil, usage("the payload from %s is over the limit of %d bytes", from, supervisor.MaxPayload)
+	}
+	return payload, nil
+}
+
+// validate refuses what the daemon would refuse, before anything is sent.
+func validate(r *messages.TriggerRequest) error {
+	check := supervisor.TriggerRequest{Topic: r.GetTopic(), Payload: []byte(r.GetPayload())}
+	if r.GetPrincipal() != "" {
+		check.Caller = &supervisor.Caller{Principal: r.GetPrincipal()}
+	}
+	if err := check.Validate(); err != nil {
+		return usage("%w", err)
+	}
+	return nil
+}
