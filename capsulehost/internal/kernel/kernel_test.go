@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -63,10 +65,7 @@ func TestBlocks(t *testing.T) {
 		live := map[uint64][]byte{}
 		size := rapid.OneOf(rapid.IntRange(1, 70), rapid.IntRange(1, 5000), rapid.SampledFrom([]int{63, 64, 65, 128, 129, 65536, 70000}))
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
-			offsets := make([]uint64, 0, len(live))
-			for p := range live {
-				offsets = append(offsets, p)
-			}
+			offsets := slices.Sorted(maps.Keys(live))
 			if len(offsets) > 0 && rapid.IntRange(0, 2).Draw(t, "what") == 0 {
 				p := offsets[rapid.IntRange(0, len(offsets)-1).Draw(t, "which")]
 				call(t, m, "free", p)
