@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
+	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
 // Kind says in one word why an instance died, or could not be made.
@@ -87,16 +88,13 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	i.lost = f
 	var exit *sys.ExitError
 	var misuse *hostCallError
-	interrupted := ctx.Err() != nil
+	var stop *stopped
+	if errors.As(err, &misuse) && ctx.Err() != nil { // it was waiting for something
+		stop = interrupted(ctx)
+	}
 	switch {
-	case errors.As(err, &exit) && interrupted &&
-		(exit.ExitCode() == sys.ExitCodeDeadlineExceeded || exit.ExitCode() == sys.ExitCodeContextCanceled),
-		errors.As(err, &misuse) && interrupted:
-		f.cause = context.Cause(ctx)
-		f.Kind, f.Message = KindCancelled, "interrupted: "+f.cause.Error()
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			f.Kind, f.Message = KindTimeout, "out of time: "+f.cause.Error()
-		}
+	case stop != nil || errors.As(err, &stop):
+		stop.fill(f)
 		return f
 	case errors.As(err, &exit):
 		f.Kind, f.ExitCode = KindExit, exit.ExitCode()
@@ -156,11 +154,12 @@ func lastLine(text string) string {
 }
 
 // splitStack parts what went wrong from the guest's call stack, as wazero's
-// errors show both. The names in the latter are the guest's.
+// errors show both. The names in the latter are the guest's; where it was stopped
+// by a tick is where it called that.
 func splitStack(err error) (what string, frames []string) {
 	what, trace, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
 	for line := range strings.Lines(trace) {
-		if frame := strings.TrimSpace(line); frame != "" {
+		if frame := strings.TrimSpace(line); frame != "" && !strings.HasPrefix(frame, reductions.ImportModule) {
 			frames = append(frames, frame)
 		}
 	}

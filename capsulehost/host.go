@@ -1,14 +1,17 @@
 package capsulehost
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
+	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
 // DefaultMemoryLimitPages is the limit of a guest's memory in pages of 64 KiB: 64 MiB.
@@ -17,11 +20,23 @@ const DefaultMemoryLimitPages = 1024
 // MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
 const MaxMemoryLimitPages = 65536
 
+// tableLimit is the most elements of a guest's table, 8 bytes each: its memory
+// limit does not cover them.
+const tableLimit = 1 << 20
+
+// features are what a guest may be made of: WebAssembly 2.0, and what compilers
+// make of tail calls and of shared libraries. No threads: a guest has one.
+const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
+
 // Config is what a Host is made of. Its zero value is useful.
 type Config struct {
 	// MemoryLimitPages bounds the guest's memory, and the memory that it shares
 	// with the host, each, in pages of 64 KiB; 0 means DefaultMemoryLimitPages.
 	MemoryLimitPages uint32
+	// Tick is after how many reductions a guest is looked at: whether its call has
+	// time and budget left, and whether others wait for their turn. 0 means
+	// DefaultTick. More cost a little less, and are noticed later.
+	Tick uint32
 	// CacheDir keeps compiled modules across processes; "" keeps none. It is
 	// made where missing, and may be shared by processes.
 	CacheDir string
@@ -35,6 +50,9 @@ type Host struct {
 	wasi        api.Module
 	user        *userCalls
 	memoryLimit uint64 // bytes
+	counting    reductions.Config
+	tick        int64 // the most reductions between two looks at a guest
+	turns       turns
 }
 
 // New returns a Host. Close it when its instances are closed. The context is
@@ -49,8 +67,12 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	runtimeConfig := wazero.NewRuntimeConfig().
 		WithMemoryLimitPages(pages).
-		WithCloseOnContextDone(true)
-	h := &Host{memoryLimit: uint64(pages) << 16}
+		WithCoreFeatures(features).
+		WithDebugInfoEnabled(false) // its offsets are not those of the rewritten module
+	h := &Host{
+		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
+		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
+	}
 	if cfg.CacheDir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(cfg.CacheDir)
 		if err != nil {
@@ -74,6 +96,12 @@ func (h *Host) link(ctx context.Context) (err error) {
 	}
 	if _, err = env.Instantiate(ctx); err != nil {
 		return fmt.Errorf("make the kernel's imports: %w", err)
+	}
+	// The tick, which only rewritten modules import.
+	ticks := h.runtime.NewHostModuleBuilder(reductions.ImportModule)
+	ticks.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(tick), nil, nil).Export(reductions.Tick)
+	if _, err = ticks.Instantiate(ctx); err != nil {
+		return fmt.Errorf("make the tick: %w", err)
 	}
 	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)

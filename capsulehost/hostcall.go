@@ -36,6 +36,7 @@ func (e *hostCallError) Unwrap() error { return e.err }
 func (f hostFunction) export(b wazero.HostModuleBuilder) {
 	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(ctx context.Context, stack []uint64) {
 		i, _ := ctx.Value(instanceKey{}).(*Instance)
+		i.meter.charge(hostCallCost)
 		if err := f.call(ctx, i, stack); err != nil {
 			panic(&hostCallError{call: f.name, err: err})
 		}
@@ -68,6 +69,7 @@ func (i *Instance) bytes(what string, offset, limit uint64) ([]byte, error) {
 	if n > limit {
 		return nil, fmt.Errorf("%s of %d bytes is over the limit of %d", what, n, limit)
 	}
+	i.meter.charge(n / bytesPerReduction)
 	return i.kernel.Bytes(offset, n), nil
 }
 

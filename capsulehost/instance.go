@@ -27,6 +27,7 @@ type Instance struct {
 	export map[string]api.Function
 	start  bool     // _start is running
 	lost   *Failure // what ended it, once something has
+	meter  meter
 }
 
 // Action is what an interceptor wants done with its answer.
@@ -49,6 +50,7 @@ type Result struct {
 // Instantiate makes a fresh instance and initialises it. Its error is a *Failure.
 func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, error) {
 	i := &Instance{module: m, world: s, ctx: ctx, export: map[string]api.Function{}}
+	i.meter = newMeter(m.host)
 	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, wazero.NewModuleConfig().WithName("").WithStartFunctions())
 	if err != nil {
 		return nil, i.failure(ctx, "", err)
@@ -64,11 +66,15 @@ func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, er
 			return nil // by name: WASI
 		}
 	})
-	if i.guest, err = m.host.runtime.InstantiateModule(linked, m.compiled, i.moduleConfig()); err != nil {
+	i.begin(ctx) // a module's own start function runs in here
+	i.guest, err = m.host.runtime.InstantiateModule(linked, m.compiled, i.moduleConfig())
+	i.end()
+	if err != nil {
 		failure := i.failure(ctx, "", err)
 		_ = i.Close(ctx) // the failure is what counts
 		return nil, failure
 	}
+	i.bind(i.guest)
 	if err := i.startUp(ctx); err != nil {
 		_ = i.Close(ctx)
 		return nil, err
@@ -131,8 +137,7 @@ func (i *Instance) Call(ctx context.Context, export string, input []byte) ([]byt
 	return i.kernel.Output(), nil
 }
 
-// run is the one place where guest code runs, and is stopped: wazero closes the
-// module when ctx ends.
+// run is the one place where guest code runs. It is stopped at a tick, in meter.go.
 func (i *Instance) run(ctx context.Context, export string, input []byte) (code int32, err error) {
 	if i.lost != nil {
 		return 0, i.lost
@@ -147,8 +152,8 @@ func (i *Instance) run(ctx context.Context, export string, input []byte) (code i
 	if err := i.kernel.Reset(input); err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
-	i.ctx = ctx
-	defer func() { i.ctx = context.Background() }()
+	i.begin(ctx)
+	defer i.end()
 	var stack [2]uint64 // hs_init has two parameters, both 0
 	if err := f.CallWithStack(i.enter(ctx), stack[:]); err != nil {
 		return 0, i.failure(ctx, export, err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
 // The modules that a guest imports from.
@@ -44,7 +46,15 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if failure := recognise(wasm); failure != nil {
 		return nil, failure
 	}
-	compiled, err := h.runtime.CompileModule(ctx, wasm)
+	// Counting is what makes a guest stoppable: nothing is compiled without.
+	counted, err := reductions.Rewrite(wasm, h.counting)
+	switch {
+	case errors.Is(err, reductions.ErrTruncated):
+		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
+	case err != nil:
+		return nil, badModule("the module does not compile: "+err.Error(), err)
+	}
+	compiled, err := h.runtime.CompileModule(ctx, counted)
 	switch {
 	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
 		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
@@ -97,6 +107,8 @@ func (m *Module) link(ctx context.Context) *Failure {
 				unknown[name] = d
 				continue
 			}
+		case reductions.ImportModule:
+			continue // Rewrite's own: it lets no guest's pass
 		case wasiModuleName:
 			want = m.host.wasi.ExportedFunctionDefinitions()[name]
 		}

@@ -3,6 +3,7 @@ package capsulehost
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -122,7 +123,8 @@ func astridTriggerHook(ctx context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return fmt.Errorf("invalid trigger request: %w", err)
 	}
-	values, err := peers.TriggerHook(ctx, topic, payload)
+	var values []json.RawMessage
+	i.outside(func() { values, err = peers.TriggerHook(ctx, topic, payload) })
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func astridCheckCapsuleCapability(ctx context.Context, i *Instance, stack []uint
 	allowed := false
 	if peers := i.world.Peers(); peers != nil {
 		if id, ok := parseUUID(source); ok {
-			allowed = peers.CheckCapability(ctx, id, capability)
+			i.outside(func() { allowed = peers.CheckCapability(ctx, id, capability) })
 		}
 	}
 	return i.answer(stack, `{"allowed":`+strconv.FormatBool(allowed)+`}`)

@@ -48,7 +48,7 @@ func (i *Instance) moduleConfig() wazero.ModuleConfig {
 		WithName("").
 		WithStartFunctions(). // they are called like any export
 		WithStderr(&i.stderr).
-		WithRandSource(rand.Reader).
+		WithRandSource(random{i}).
 		WithWalltime(func() (int64, int32) {
 			now := i.world.Now().Truncate(tick)
 			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // under a billion
@@ -62,14 +62,22 @@ func (i *Instance) moduleConfig() wazero.ModuleConfig {
 			return int64(tick + elapsed.Truncate(tick))
 		}, sys.ClockResolution(tick)).
 		WithNanosleep(func(ns int64) {
-			timer := time.NewTimer(time.Duration(ns))
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-i.ctx.Done():
-				panic(&hostCallError{call: "poll_oneoff", err: context.Cause(i.ctx)})
+			i.outside(func() { sleep(i.ctx, time.Duration(ns)) })
+			if i.ctx.Err() != nil {
+				panic(interrupted(i.ctx))
 			}
 		})
+}
+
+// random is the guest's source of random bytes. It hands them out in pieces, so
+// that a guest that wants megabytes can be stopped.
+type random struct{ i *Instance }
+
+func (r random) Read(p []byte) (int, error) {
+	p = p[:min(len(p), 64<<10)]
+	r.i.meter.charge(uint64(len(p)) / bytesPerReduction)
+	r.i.stopIfEnded(time.Now())
+	return rand.Read(p)
 }
 
 // stderrKept is how much of a guest's standard error is kept, in bytes.

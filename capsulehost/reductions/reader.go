@@ -13,7 +13,8 @@ type reader struct {
 	err error
 }
 
-var errTruncated = errors.New("it ends too early")
+// ErrTruncated is behind the error for a module, or a part of one, whose end is missing.
+var ErrTruncated = errors.New("it ends too early")
 
 func (r *reader) more() bool { return r.pos < len(r.b) && r.err == nil }
 
@@ -25,7 +26,7 @@ func (r *reader) fail(format string, args ...any) {
 
 func (r *reader) truncated() {
 	if r.err == nil {
-		r.err = errTruncated
+		r.err = ErrTruncated
 	}
 	r.pos = len(r.b)
 }
