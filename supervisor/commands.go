@@ -62,11 +62,11 @@ func (s *capsules) restartCapsule(ctx actor.Context, c *child) string {
 		s.spawn(ctx, c)
 		return ""
 	}
+	handle, generation := c.handle, c.handle.Generation() // read before the next one can begin
+	c.over = generation
 	wasRunning := c.phase == running
 	s.restartNow(ctx, c)
 	if wasRunning {
-		handle, generation := c.handle, c.handle.Generation()
-		c.over = generation
 		c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(generation, actors.ErrRestarting) })
 	}
 	return ""
