@@ -121,11 +121,11 @@ func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
 	w.writeOwn(now, level, message)
 }
 
-// writeFor writes to another principal's log, and says false where that has no
-// directory and gets none. The file is not kept open: there may be thousands.
+// writeFor writes to another principal's log, and says false where that has none
+// and gets none. The file is not kept open: there may be thousands.
 func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.LogLevel, message string) bool {
 	f, err := w.open(p, dayOf(now))
-	if f == nil && err == nil {
+	if errors.Is(err, errTooMany) {
 		return false
 	}
 	if err == nil {
@@ -139,15 +139,18 @@ func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.Log
 	return true
 }
 
-// open opens a log of today, nil where there is none and none may be made. The
-// first line of a day makes the file, and old ones go.
+// errTooMany: directories were made for MaxPrincipals already.
+var errTooMany = errors.New("no more directories are made")
+
+// open opens a log of today. The first line of a day makes the file, and then
+// old ones go.
 func (w *Writer) open(p home.Principal, today day) (*os.File, error) {
 	f, err := openLog(w.cfg.Home, p, w.cfg.Capsule, today, false)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
 	if !w.mayMake(p) {
-		return nil, nil
+		return nil, errTooMany
 	}
 	if f, err = openLog(w.cfg.Home, p, w.cfg.Capsule, today, true); err == nil {
 		w.prune(p, today)
