@@ -25,6 +25,13 @@ type Config struct {
 	// replace discovery. Empty means <home>/home/<principal>/.local/capsules,
 	// then ./.astrid/capsules.
 	CapsuleDirs []string
+	// Capsules are run besides those in CapsuleDirs and, as they do, replace
+	// discovery. Where both have a capsule of one name, this one runs.
+	Capsules []Capsule
+	// WrapLoad, where it is set, takes the place of every capsule's load: it can
+	// put itself between a guest, its callers and its surroundings. Tests inject
+	// faults with it; see package supervisortest.
+	WrapLoad func(capsule string, load LoadFunc) LoadFunc
 	// AllowUnverified loads modules that nobody sealed. A wrong hash is refused
 	// all the same.
 	AllowUnverified bool

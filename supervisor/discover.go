@@ -14,20 +14,30 @@ import (
 // found is one capsule that may be started.
 type found struct {
 	manifest     *manifest.Manifest
+	brought      *Capsule // nil where it comes from a directory
 	interceptors []*messages.Interceptor
 	waitsFor     []int // places in Supervisor.found
 }
 
-// discover finds the capsules, enters them into the record in start order, and
-// reports those that can't be started.
-func (s *Supervisor) discover() {
+// discover finds the capsules in directories and adds them to those that were
+// brought along, enters all into the record in start order, and reports those
+// that can't be started.
+func (s *Supervisor) discover(capsules map[string]*Capsule, manifests []*manifest.Manifest) {
 	dirs := s.cfg.CapsuleDirs
-	if len(dirs) == 0 {
+	if len(dirs)+len(manifests) == 0 {
 		dirs = []string{s.home.CapsulesDir(s.principal), filepath.Join(".astrid", "capsules")}
 	}
 	discovery := manifest.Discover(dirs, len(s.cfg.CapsuleDirs) > 0)
-	start := manifest.Order(discovery.Manifests)
-	warnings := append(discovery.Warnings, start.Warnings...)
+	warnings := discovery.Warnings
+	for _, m := range discovery.Manifests {
+		if capsules[m.ID()] != nil {
+			warnings = append(warnings, manifest.Problem{File: m.File, Key: "package.name", Message: "is the name of a capsule that the program brings along: that one runs"})
+			continue
+		}
+		manifests = append(manifests, m)
+	}
+	start := manifest.Order(manifests)
+	warnings = append(warnings, start.Warnings...)
 	for _, m := range start.Manifests {
 		warnings = append(warnings, m.Warnings...)
 	}
@@ -37,12 +47,12 @@ func (s *Supervisor) discover() {
 	if start.Cycle != nil {
 		s.cfg.Log.Error().Err(start.Cycle).Msg("capsules import from each other: they start in the order of their discovery")
 	}
-	if len(discovery.Manifests)+len(discovery.Rejected) == 0 {
+	if len(manifests)+len(discovery.Rejected) == 0 {
 		s.cfg.Log.Warn().Strs("looked_in", dirs).Msg("no capsules found")
 	}
 	var uplinks []int
 	for i, m := range start.Manifests {
-		f := &found{manifest: m, interceptors: interceptorsOf(m), waitsFor: start.WaitsFor[i]}
+		f := &found{manifest: m, brought: capsules[m.ID()], interceptors: interceptorsOf(m), waitsFor: start.WaitsFor[i]}
 		if m.Capabilities.Uplink {
 			uplinks = append(uplinks, i) // they come first, and import nothing
 		} else {
@@ -60,7 +70,7 @@ func (s *Supervisor) discover() {
 	}
 	for _, r := range discovery.Rejected {
 		path := ""
-		if r.ID != "" {
+		if r.ID != "" && capsules[r.ID] == nil {
 			path = actors.CapsulePath(r.ID)
 			s.record.enter(&messages.Capsule{Path: path, Id: r.ID})
 		}

@@ -14,11 +14,13 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
 
-// source is where the instances of one capsule come from: its files, and what
-// is kept of them from one load to the next. A crash costs no reading and no
-// compiling; an operator's start or restart reads the files again.
+// source is where the instances of one capsule come from: its files, or what the
+// program brought along, and what is kept of them from one load to the next. A
+// crash costs no reading and no compiling; an operator's start or restart reads
+// the files again.
 type source struct {
 	manifest        *manifest.Manifest
+	brought         *Capsule // nil where it comes from a directory
 	home            home.Home
 	principal       home.Principal
 	socketPath      string
@@ -33,10 +35,11 @@ type source struct {
 	values atomic.Pointer[map[string]string]
 }
 
-func newSource(s *Supervisor, modules *modules, m *manifest.Manifest) *source {
+func newSource(s *Supervisor, modules *modules, f *found) *source {
+	m := f.manifest
 	log := s.cfg.Log.With().Str("capsule", m.ID()).Logger()
 	return &source{
-		manifest: m, home: s.home, principal: s.principal, socketPath: s.cfg.SocketPath,
+		manifest: m, brought: f.brought, home: s.home, principal: s.principal, socketPath: s.cfg.SocketPath,
 		allowUnverified: s.cfg.AllowUnverified, modules: modules, log: log,
 		lines: capsulelog.New(capsulelog.Config{Home: s.home, Principal: s.principal, Capsule: m.ID(), Log: s.cfg.Log}),
 	}
@@ -55,6 +58,13 @@ func (g *guest) RunLoop() bool { return g.runLoop }
 func (s *source) load(ctx context.Context, surroundings capsulehost.Surroundings) (actors.Guest, error) {
 	if s.stale.Swap(false) {
 		s.letGo(ctx)
+		s.values.Store(nil)
+	}
+	if s.values.Load() == nil {
+		s.configure()
+	}
+	if s.brought != nil && s.brought.Load != nil {
+		return s.brought.Load(ctx, surroundings)
 	}
 	if s.module == nil {
 		if err := s.read(ctx); err != nil {
@@ -68,12 +78,25 @@ func (s *source) load(ctx context.Context, surroundings capsulehost.Surroundings
 	return &guest{Instance: instance, runLoop: s.module.RunLoop()}, nil
 }
 
-// read reads and compiles the module, and reads the configuration. Where it
-// fails, the next load tries again.
+// configure reads the configuration.
+func (s *source) configure() {
+	values, warnings := s.manifest.Configuration(s.home, s.principal, s.socketPath)
+	for _, w := range warnings {
+		s.log.Warn().Msg(w.String())
+	}
+	s.values.Store(&values)
+}
+
+// read reads and compiles the module. Where it fails, the next load tries again.
 func (s *source) read(ctx context.Context) error {
-	wasm, _, err := s.manifest.ReadModule(s.home, s.allowUnverified)
-	if err != nil {
-		return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
+	var wasm []byte
+	if s.brought != nil {
+		wasm = s.brought.Module
+	} else {
+		var err error
+		if wasm, _, err = s.manifest.ReadModule(s.home, s.allowUnverified); err != nil {
+			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
+		}
 	}
 	module, err := s.modules.acquire(ctx, wasm)
 	if err != nil {
@@ -86,12 +109,7 @@ func (s *source) read(ctx context.Context) error {
 			"the manifest has %d interceptors, but the module exports neither %q, which answers them, nor %q",
 			n, capsulehost.ExportInterceptor, capsulehost.ExportRun)}
 	}
-	values, warnings := s.manifest.Configuration(s.home, s.principal, s.socketPath)
-	for _, w := range warnings {
-		s.log.Warn().Msg(w.String())
-	}
 	s.module = module
-	s.values.Store(&values)
 	return nil
 }
 

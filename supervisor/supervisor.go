@@ -86,7 +86,8 @@ func New(cfg Config) (*Supervisor, error) {
 	if s.principal, err = home.ParsePrincipal(s.cfg.Principal); err != nil {
 		problems = append(problems, err)
 	}
-	problems = append(problems, cfg.problems()...)
+	capsules, manifests, wrong := readCapsules(cfg.Capsules)
+	problems = append(append(problems, cfg.problems()...), wrong...)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
 	}
@@ -94,7 +95,7 @@ func New(cfg Config) (*Supervisor, error) {
 		s.cfg.SocketPath = s.home.SocketPath()
 	}
 	s.record = newRecord(s.cfg.EventsKept, s.cfg.Log)
-	s.discover()
+	s.discover(capsules, manifests)
 	return s, nil
 }
 
@@ -163,7 +164,7 @@ func (r *TriggerRequest) route() (*messages.RouteTrigger, error) {
 	if len(r.Payload) > MaxPayload {
 		return nil, invalid("the payload has %d bytes, over the limit of %d", len(r.Payload), MaxPayload)
 	}
-	m := &messages.RouteTrigger{Trigger: actors.NextTrigger(), Topic: r.Topic, Payload: []byte("null")}
+	m := &messages.RouteTrigger{Topic: r.Topic, Payload: []byte("null")}
 	if len(r.Payload) > 0 {
 		var compact bytes.Buffer
 		if err := json.Compact(&compact, r.Payload); err != nil {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -597,6 +599,57 @@ func TestTriggersThatAreRefused(t *testing.T) {
 	}
 	if got := s.capsule("echo").GetCalls(); got != 0 {
 		t.Errorf("%d calls were made", got)
+	}
+}
+
+// echoGo is a guest written in Go.
+type echoGo struct{ capsulehost.Surroundings }
+
+func (g echoGo) Invoke(_ context.Context, action string, payload []byte) (capsulehost.Result, error) {
+	return capsulehost.Result{Data: fmt.Appendf(nil, `{%q:%s,"greeting":%q}`, action, payload, g.Config("greeting"))}, nil
+}
+func (echoGo) Run(context.Context) error   { return nil }
+func (echoGo) RunLoop() bool               { return false }
+func (echoGo) MemoryBytes() uint64         { return 0 }
+func (echoGo) Close(context.Context) error { return nil }
+
+func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
+	wasm, err := os.ReadFile(filepath.Join(capsules("fixed")[0], "fixed.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const interceptor = "[[interceptor]]\nevent = \"ask\"\naction = \"tell\"\n"
+	brought := []supervisor.Capsule{
+		{Manifest: manifestOf("bytes", interceptor), Module: wasm},
+		{Manifest: manifestOf("go", interceptor+"[env.greeting]\ntype = \"string\"\ndefault = \"hello\"\n"), Load: func(_ context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+			return echoGo{s}, nil
+		}},
+		{Manifest: manifestOf("echo", interceptor), Module: wasm},
+	}
+	var wrapped atomic.Int64
+	s := serve(t, supervisor.Config{
+		CapsuleDirs: capsules("echo", "counter"), Capsules: brought,
+		WrapLoad: func(_ string, load supervisor.LoadFunc) supervisor.LoadFunc {
+			return func(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+				wrapped.Add(1)
+				return load(ctx, s)
+			}
+		},
+	})
+	diff(t, []string{`bytes continue {"ok":true}`, `echo continue {"ok":true}`, `go continue {"tell":1,"greeting":"hello"}`}, legs(s.ask("ask", "1")))
+	diff(t, []string{}, legs(s.ask("test.echo", "")))
+	diff(t, []string{`counter continue {"calls":1}`}, legs(s.ask("test.counter", "1")))
+	if got := wrapped.Load(); got != 4 {
+		t.Errorf("%d loads went through WrapLoad, want 4", got)
+	}
+
+	_, err = supervisor.New(supervisor.Config{Home: t.TempDir(), Capsules: append(brought[:1:1], brought[0], supervisor.Capsule{Manifest: "[package]\nname = \"x\"\n"})})
+	for _, want := range []string{
+		"Capsules[1] (bytes): another one has the same name", "Capsules[2] (x) needs either a Module or a Load", "Capsules[2]:1: package.version",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 

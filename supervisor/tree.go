@@ -26,7 +26,7 @@ type tree struct {
 	record   *record
 	sys      *system.System
 	host     *capsulehost.Host
-	waits    *actors.Waits
+	triggers *actors.Triggers
 	modules  *modules
 	children []*child // in start order
 	byID     map[string]*child
@@ -47,8 +47,9 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	}
 	t := &tree{
 		cfg: s.cfg, record: s.record, host: host, modules: newModules(host),
-		sys: system.New(s.cfg.Log), waits: &actors.Waits{}, byID: map[string]*child{},
+		sys: system.New(s.cfg.Log), byID: map[string]*child{},
 	}
+	t.triggers = actors.NewTriggers(t.sys, t.sys.PID(routerPath))
 	for _, f := range s.found {
 		t.add(s, f)
 	}
@@ -64,15 +65,19 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 // add makes a child of a capsule that was found.
 func (t *tree) add(s *Supervisor, f *found) {
 	m := f.manifest
-	src := newSource(s, t.modules, m)
+	src := newSource(s, t.modules, f)
 	t.sources = append(t.sources, src)
+	load := src.load
+	if s.cfg.WrapLoad != nil {
+		load = s.cfg.WrapLoad(m.ID(), load)
+	}
 	settings := s.cfg.forCapsule(m)
 	handle := actors.NewHandle(actors.CapsuleConfig{
 		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
-		Load:                 src.load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
+		Load:                 load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
-		System: t.sys, Registry: t.sys.PID(registryPath), Router: t.sys.PID(routerPath), Waits: t.waits,
+		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers,
 		Observe: t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
 	})
 	c := &child{
@@ -94,7 +99,7 @@ func (t *tree) run(ctx context.Context) error {
 	pid, err := t.sys.Spawn(rootPath, rootProps(t.sys, &root{
 		log: t.cfg.Log, observe: t.record.observe,
 		registry: actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
-		router:   actors.RouterProps(actors.RouterConfig{System: t.sys, Waits: t.waits, Log: t.cfg.Log}),
+		router:   actors.RouterProps(actors.RouterConfig{System: t.sys, Triggers: t.triggers, Log: t.cfg.Log}),
 		capsules: t.sys.Props(func() actor.Actor { return supervisor }, system.NewMailbox(0, nil)),
 	}))
 	if err != nil {
@@ -152,19 +157,16 @@ func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages
 		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), err)
 	}
 	defer t.leave()
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		deadline = time.Now().Add(t.cfg.TriggerTimeout)
+	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline)
+		ctx, cancel = context.WithTimeout(ctx, t.cfg.TriggerTimeout)
 		defer cancel()
 	}
-	m.Deadline = deadline.UnixNano()
-	reply, err := actors.Route(ctx, t.sys, t.sys.PID(routerPath), t.waits, m)
+	reply, err := t.triggers.Route(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	actors.WarnOfLegs(&t.cfg.Log, reply)
+	actors.WarnOfLegs(&t.cfg.Log, m.GetTopic(), reply.GetLegs())
 	return reply, nil
 }
 

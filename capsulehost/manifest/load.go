@@ -35,6 +35,16 @@ func Load(dir string) (*Manifest, error) {
 	return m, nil
 }
 
+// Parse reads a manifest's text, as Load does its file; name is what problems
+// say in the place of the file's. The manifest has no directory.
+func Parse(name string, text []byte) (*Manifest, error) {
+	m, problems := parse(name, text)
+	if len(problems) > 0 {
+		return m, problems
+	}
+	return m, nil
+}
+
 // parse reads a manifest's text. The manifest is nil where it has no id.
 func parse(file string, text []byte) (*Manifest, Problems) {
 	root, syntax := readTree(text)

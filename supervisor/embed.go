@@ -1,0 +1,61 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+)
+
+// Capsule is a capsule that a program brings along, in the place of a directory.
+type Capsule struct {
+	// Manifest is the text of its Capsule.toml. What it says of the module's
+	// file and hash does not count.
+	Manifest string
+	// Module is its WebAssembly module. It is not verified: it came with the program.
+	Module []byte
+	// Load, in the place of a Module, makes its instances: guests written in Go.
+	Load LoadFunc
+}
+
+// LoadFunc makes a fresh instance of a capsule, which asks the world through
+// those surroundings. An error counts as a crash; a *capsulehost.Failure says of
+// which kind. It runs on the capsule's goroutine and must end when ctx does.
+type LoadFunc = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error)
+
+// Guest is an instance as the system calls it: one goroutine at a time, and
+// Close at the end of its life. Ending a call's context interrupts it. A
+// *capsulehost.Failure means that the instance is lost, any other error that the
+// guest reported one itself.
+type Guest = actors.Guest
+
+// readCapsules reads the manifests of Config.Capsules. Whatever is wrong is the
+// program's mistake, and an error.
+func readCapsules(capsules []Capsule) (byID map[string]*Capsule, manifests []*manifest.Manifest, problems []error) {
+	byID = map[string]*Capsule{}
+	for i, c := range capsules {
+		name := fmt.Sprintf("Capsules[%d]", i)
+		m, err := manifest.Parse(name, []byte(c.Manifest))
+		if m != nil {
+			name += fmt.Sprintf(" (%s)", m.ID())
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("config: %w", err))
+		}
+		if (c.Module == nil) == (c.Load == nil) {
+			problems = append(problems, fmt.Errorf("config: %s needs either a Module or a Load", name))
+		}
+		if err != nil {
+			continue
+		}
+		if byID[m.ID()] != nil {
+			problems = append(problems, fmt.Errorf("config: %s: another one has the same name", name))
+			continue
+		}
+		byID[m.ID()] = &c
+		manifests = append(manifests, m)
+	}
+	return byID, manifests, problems
+}
