@@ -37,6 +37,12 @@ type Config struct {
 	// time and budget left, and whether others wait for their turn. 0 means
 	// DefaultTick. More cost a little less, and are noticed later.
 	Tick uint32
+	// Processors is how many guests may run at a time for longer than a tick. 0 is
+	// one less than Go has (GOMAXPROCS), but one at least: while all are busy, Go
+	// looks at the network only every 10 ms. A process that lives for its guests
+	// has both, throughput and latency, with a GOMAXPROCS of one more than there
+	// are cores.
+	Processors int
 	// CacheDir keeps compiled modules across processes; "" keeps none. It is
 	// made where missing, and may be shared by processes.
 	CacheDir string
@@ -70,6 +76,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		WithCoreFeatures(features).
 		WithDebugInfoEnabled(false) // its offsets are not those of the rewritten module
 	h := &Host{
+		turns: turns{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
 		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
 	}

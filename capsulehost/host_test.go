@@ -420,6 +420,33 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
+// What a deadline costs a call that does nothing.
+func BenchmarkDeadline(b *testing.B) {
+	h := newHost(b, Config{})
+	i := mustInstantiate(b, h, read(b, "testdata/endless.wasm"), &world{})
+	bounded, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	for _, tt := range []struct {
+		name   string
+		ctx    context.Context
+		budget Budget
+	}{
+		{"without", context.Background(), Budget{}},
+		{"with", bounded, Budget{}},
+		{"and a budget", bounded, Budget{Reductions: 1 << 40, Rate: NewRate(1 << 40)}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			i.SetBudget(tt.budget)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := i.Call(tt.ctx, "short", nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkInstantiate(b *testing.B) {
 	h := newHost(b, Config{})
 	m, err := h.Compile(context.Background(), fixture(b, "echo"))

@@ -11,14 +11,18 @@ import (
 
 // turns decides which guests go on where more want to than there are processors.
 // Only a guest that has run for a whole tick takes part: short calls never wait,
-// and pay nothing. As many as there are processors run at a time, so that all
-// else in the process has only these to wait for, however many guests spin; the
-// others wait here, and whoever has used the least time goes first.
+// and pay nothing. The others wait here for one of a few places, and whoever has
+// used the least time goes first.
+//
+// There is one place less than Go has processors: a processor that is not always
+// busy is what keeps the latency of all else. Go looks at the network when a
+// processor finds nothing to run, and otherwise only every 10 ms.
 //
 // It may be used by any goroutine. A guest that waits for something else than a
 // turn gives its own up first, so that no two wait for each other.
 type turns struct {
-	waiters atomic.Int32 // len(waiting), to be looked at without the lock
+	processors int          // how many may run at a time; 0 is one less than Go has
+	waiters    atomic.Int32 // len(waiting), to be looked at without the lock
 
 	mu      sync.Mutex
 	running int
@@ -43,7 +47,7 @@ const grain = 200 * time.Microsecond
 func (s *turns) take(t *turn, done <-chan struct{}) {
 	s.mu.Lock()
 	t.used = max(t.used, s.floor) // no credit for time that it did not want
-	if s.running < runtime.GOMAXPROCS(0) && len(s.waiting) == 0 {
+	if s.running < s.room() && len(s.waiting) == 0 {
 		s.running++
 		t.held = true
 		s.mu.Unlock()
@@ -106,9 +110,16 @@ func (s *turns) wait(t *turn, done <-chan struct{}) {
 	}
 }
 
+func (s *turns) room() int {
+	if s.processors > 0 {
+		return s.processors
+	}
+	return max(1, runtime.GOMAXPROCS(0)-1)
+}
+
 // next lets on as many as there is room for. It is called with the lock.
 func (s *turns) next() {
-	for len(s.waiting) > 0 && s.running < runtime.GOMAXPROCS(0) {
+	for len(s.waiting) > 0 && s.running < s.room() {
 		t, _ := heap.Pop(&s.waiting).(*turn)
 		s.running++
 		s.floor = max(s.floor, t.used)

@@ -1,0 +1,130 @@
+package capsulehost
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"runtime/metrics"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// endless are the exports of testdata/endless.wat that never come back.
+var endless = []string{
+	"fib", "tail_calls", "indirect_tail_calls", "loop", "kernel_calls", "host_calls", "random",
+	"fill", "copy", "divide", "chase",
+}
+
+// Whatever a guest does, it is stopped within ten milliseconds of its deadline.
+// Meanwhile the garbage collector gets through, and another capsule answers. A
+// machine that does much else at once may be late by itself: what counts is the
+// median of some tries.
+func TestEverythingStops(t *testing.T) {
+	for _, procs := range []int{1, 2} {
+		h := newHost(t, Config{})
+		m, err := h.Compile(context.Background(), read(t, "testdata/endless.wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bystander := mustInstantiate(t, h, fixture(t, "counter"), &world{})
+		for _, export := range endless {
+			t.Run(export, func(t *testing.T) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+				median(t, []string{"late", "pause of the collector", "answer of another"}, 10*time.Millisecond, func() []time.Duration {
+					return stopOnce(t, m, bystander, export)
+				})
+			})
+		}
+	}
+}
+
+// median repeats what measures several times, until the median of each is below
+// the limit, or there is no hope of that.
+func median(t *testing.T, what []string, limit time.Duration, measure func() []time.Duration) {
+	t.Helper()
+	const least, most = 3, 25
+	seen := make([][]time.Duration, len(what))
+	var worst string
+	for try := range most {
+		for i, d := range measure() {
+			at, _ := slices.BinarySearch(seen[i], d)
+			seen[i] = slices.Insert(seen[i], at, d)
+		}
+		if worst = ""; try+1 < least {
+			continue
+		}
+		for i, s := range seen {
+			if s[len(s)/2] > limit {
+				worst = what[i]
+			}
+		}
+		if worst == "" {
+			for i, s := range seen {
+				t.Logf("%s: median %v of %d, most %v", what[i], s[len(s)/2], len(s), s[len(s)-1])
+			}
+			return
+		}
+	}
+	for i, s := range seen {
+		t.Errorf("%s: median %v of %d, most %v; the limit is %v", what[i], s[len(s)/2], len(s), s[len(s)-1], limit)
+	}
+}
+
+// stopOnce runs an endless export into a deadline. It returns by how much it came
+// back too late, the longest pause of a garbage collection and the median time
+// that another guest took to answer.
+func stopOnce(t *testing.T, m *Module, bystander *Instance, export string) []time.Duration {
+	t.Helper()
+	i, err := m.Instantiate(context.Background(), &world{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer i.Close(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+
+	before := gcPauses()
+	var answers []time.Duration
+	var others sync.WaitGroup
+	others.Go(func() {
+		for ctx.Err() == nil {
+			runtime.GC()
+			asked := time.Now()
+			if _, err := bystander.Invoke(context.Background(), "ask", nil); err != nil {
+				t.Error(err)
+			}
+			answers = append(answers, time.Since(asked))
+		}
+	})
+	_, err = i.Call(ctx, export, nil)
+	late := time.Since(deadline)
+	others.Wait()
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind != KindTimeout || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("%s: got %v, want a timeout", export, err)
+	}
+	slices.Sort(answers)
+	return []time.Duration{late, longest(before, gcPauses()), answers[len(answers)/2]}
+}
+
+// gcPauses reads how often the collector stopped the world for how long, the
+// time that it took to stop it included.
+func gcPauses() *metrics.Float64Histogram {
+	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64Histogram()
+}
+
+// longest is the longest pause that is in the second histogram only.
+func longest(before, after *metrics.Float64Histogram) time.Duration {
+	for b := len(after.Counts) - 1; b >= 0; b-- {
+		if after.Counts[b] > before.Counts[b] {
+			return time.Duration(min(after.Buckets[b+1], math.MaxInt32) * float64(time.Second))
+		}
+	}
+	return 0
+}
