@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+)
+
+// contender is one way of doing what a row measures.
+type contender struct {
+	who string
+	// run does it n times and says how long that took, without what it only had
+	// to prepare.
+	run func(ctx context.Context, n int) (time.Duration, error)
+	// each, where it is not nil, is where run notes how long every single one took,
+	// in nanoseconds: what the slowest hundredth is told from.
+	each *[]float64
+}
+
+// effort is how much is measured.
+type effort struct {
+	turns int           // at most
+	least int           // turns, however long they take
+	limit time.Duration // no new turn after that
+	batch time.Duration // one contender's turn takes at least this long; 0 means once
+}
+
+// samples are what one contender's turns gave.
+type samples struct {
+	who    string
+	values []float64 // by turn, for doing it once; nanoseconds, or what the row is in
+	each   []float64 // by single one, where the contender notes that
+	allocs float64   // for doing it once, by everyone in the process; negative where not counted
+}
+
+// alternate lets the contenders take turns, A B C, A B C, until e is spent.
+func alternate(ctx context.Context, e effort, contenders []contender) ([]samples, error) {
+	out := make([]samples, len(contenders))
+	batch := make([]int, len(contenders))
+	for i, c := range contenders {
+		out[i].who = c.who
+		var err error
+		if batch[i], err = calibrate(ctx, e.batch, c); err == nil {
+			out[i].allocs, err = countAllocs(ctx, batch[i], c)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.who, err)
+		}
+		if c.each != nil {
+			*c.each = nil
+		}
+	}
+	for began, turn := time.Now(), 0; turn < e.turns && (turn < e.least || time.Since(began) < e.limit); turn++ {
+		for i, c := range contenders {
+			runtime.GC() // nobody pays for the garbage of the one before
+			took, err := c.run(ctx, batch[i])
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", c.who, err)
+			}
+			out[i].values = append(out[i].values, float64(took.Nanoseconds())/float64(batch[i]))
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+	for i, c := range contenders {
+		if c.each != nil {
+			out[i].each = *c.each
+		}
+	}
+	return out, nil
+}
+
+// calibrate finds how often a contender has to do it for its turn to be long
+// enough to be measured, and warms it up in passing.
+func calibrate(ctx context.Context, batch time.Duration, c contender) (n int, err error) {
+	n = 1
+	for {
+		took, err := c.run(ctx, n)
+		switch {
+		case err != nil:
+			return 0, err
+		case took >= batch:
+			return n, nil
+		case took < batch/100:
+			n *= 10
+		default:
+			n = int(math.Ceil(float64(n) * 1.2 * float64(batch) / float64(took)))
+		}
+	}
+}
+
+// countAllocs counts what doing it once allocates, without measuring the time:
+// the least of some tries, as others in the process may allocate meanwhile.
+func countAllocs(ctx context.Context, n int, c contender) (float64, error) {
+	least := math.Inf(1)
+	var before, after runtime.MemStats
+	for range 3 {
+		runtime.ReadMemStats(&before)
+		if _, err := c.run(ctx, n); err != nil {
+			return 0, err
+		}
+		runtime.ReadMemStats(&after)
+		least = min(least, float64(after.Mallocs-before.Mallocs)/float64(n))
+	}
+	return least, nil
+}
+
+// repeat is a contender's run for what is done once by f.
+func repeat(f func(ctx context.Context) error) func(context.Context, int) (time.Duration, error) {
+	return func(ctx context.Context, n int) (time.Duration, error) {
+		began := time.Now()
+		for range n {
+			if err := f(ctx); err != nil {
+				return 0, err
+			}
+		}
+		return time.Since(began), nil
+	}
+}

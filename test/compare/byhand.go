@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+)
+
+const hand = "by hand"
+
+// The interceptors' export, and the action that all guests here answer.
+const (
+	hook   = capsulehost.ExportInterceptor
+	action = "ask"
+)
+
+// subscriber is an instance behind a mutex, as one writes it by hand.
+type subscriber struct {
+	pattern string
+	mu      *sync.Mutex
+	ask     func(ctx context.Context, payload []byte) ([]byte, error)
+}
+
+// subscribers is a registry as one writes it by hand.
+type subscribers []subscriber
+
+// trigger asks whoever wants the topic, and wants n of them to answer.
+func (s subscribers) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	values, err := s.ask(ctx, topic, payload)
+	if err == nil && len(values) != n {
+		err = fmt.Errorf("trigger %q: %d answers, want %d", topic, len(values), n)
+	}
+	return err
+}
+
+// ask asks one subscriber after the other.
+func (s subscribers) ask(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
+	var values []json.RawMessage
+	for i := range s {
+		if !matches(s[i].pattern, topic) {
+			continue
+		}
+		s[i].mu.Lock()
+		value, err := s[i].ask(ctx, payload)
+		s[i].mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if !json.Valid(value) {
+			return nil, fmt.Errorf("trigger %q: the answer %q is not JSON", topic, value)
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
+// invoke asks an instance of capsulehost.
+func invoke(i *capsulehost.Instance) func(ctx context.Context, payload []byte) ([]byte, error) {
+	return func(ctx context.Context, payload []byte) ([]byte, error) {
+		r, err := i.Invoke(ctx, action, payload)
+		return r.Data, err
+	}
+}
+
+// matches says whether a topic matches a pattern, segment by segment.
+func matches(pattern, topic string) bool {
+	for {
+		p, restOfPattern, moreOfPattern := strings.Cut(pattern, ".")
+		t, restOfTopic, moreOfTopic := strings.Cut(topic, ".")
+		if (p != t && p != "*") || moreOfPattern != moreOfTopic {
+			return false
+		}
+		if !moreOfPattern {
+			return true
+		}
+		pattern, topic = restOfPattern, restOfTopic
+	}
+}
+
+// triggerInput is what an interceptor's export takes.
+func triggerInput(payload []byte) []byte {
+	out := append(make([]byte, 0, 40+4*len(payload)), `{"name":"`+action+`","arguments":[`...)
+	for i, b := range payload {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendUint(out, uint64(b), 10)
+	}
+	return append(out, `]}`...)
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// figures are what a crowd of capsules came to in its process.
+type figures struct {
+	Start  float64 // nanoseconds from nothing to all of them serving
+	Memory float64 // bytes resident, over the empty process
+	Idle   float64 // share of one core used while nothing happens
+	Stop   float64 // nanoseconds
+}
+
+// childArgument, as the first argument, makes this program a crowd's process.
+const childArgument = "crowd"
+
+// runChild runs this program again, as a crowd's process.
+func runChild(ctx context.Context, out any, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{childArgument}, args...)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("measure %v in a process of its own: %w\n%s", args, err, stderr.Bytes())
+	}
+	return json.Unmarshal(stdout.Bytes(), out)
+}
+
+// childMain is a crowd's process: WHO COUNT HOME DIR IDLE.
+func childMain(ctx context.Context, out io.Writer, args []string) error {
+	if len(args) != 5 {
+		return fmt.Errorf("%s: want 5 arguments, got %q", childArgument, args)
+	}
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	idle, err := time.ParseDuration(args[4])
+	if err != nil {
+		return err
+	}
+	f, err := crowd(ctx, args[0], n, args[2], args[3], idle)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(out).Encode(f)
+}
+
+// crowd starts n capsules, calls each once, as memory that was never touched is
+// not there, leaves them alone for a while, and stops them.
+func crowd(ctx context.Context, who string, n int, home, dir string, idle time.Duration) (f figures, err error) {
+	empty, err := resident()
+	if err != nil {
+		return f, err
+	}
+	began := time.Now()
+	call, stop, err := assemble(ctx, who, n, home, dir)
+	if err != nil {
+		return f, err
+	}
+	f.Start = float64(time.Since(began))
+	if err := call(ctx); err != nil {
+		return f, err
+	}
+
+	full, err := resident()
+	if err != nil {
+		return f, err
+	}
+	f.Memory = full - empty
+
+	before, began := cpuTime(), time.Now()
+	time.Sleep(idle) // nothing is waited for: nothing is to happen
+	f.Idle = float64(cpuTime()-before) / float64(time.Since(began))
+
+	began = time.Now()
+	err = stop(ctx)
+	f.Stop = float64(time.Since(began))
+	return f, err
+}
+
+// assemble makes n of the capsules in dir, all of the guest `fixed`; call calls
+// each of them once.
+func assemble(ctx context.Context, who string, n int, home, dir string) (call, stop func(context.Context) error, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(entries) < n {
+		return nil, nil, fmt.Errorf("%s has %d capsules, want %d", dir, len(entries), n)
+	}
+	if who == us {
+		dirs := make([]string, n)
+		for i, e := range entries[:n] {
+			dirs[i] = filepath.Join(dir, e.Name())
+		}
+		s, err := serve(ctx, home, dirs...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return func(ctx context.Context) error { return s.trigger(ctx, smallTopic, nil, n) },
+			func(context.Context) error { return s.stop() }, nil
+	}
+
+	wasm, err := os.ReadFile(filepath.Join(dir, entries[0].Name(), "module.wasm"))
+	if err != nil {
+		return nil, nil, err
+	}
+	var c closers
+	one, err := maker(ctx, &c, who, home, wasm)
+	if err != nil {
+		return nil, nil, err
+	}
+	calls := make([]caller, n)
+	for i := range calls {
+		var closeIt closer
+		if calls[i], closeIt, err = one(ctx); err != nil {
+			return nil, nil, errors.Join(err, c.close(ctx))
+		}
+		c.add(closeIt)
+	}
+	return func(ctx context.Context) error {
+		for _, call := range calls {
+			if _, err := call.invoke(ctx, []byte("null")); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, c.close, nil
+}
+
+// resident is what memory the process holds once all garbage has been given back.
+func resident() (bytes float64, err error) {
+	runtime.GC()
+	debug.FreeOSMemory()
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, fmt.Errorf("read the resident memory: %w: this needs Linux", err)
+	}
+	var total, pages int
+	if _, err := fmt.Sscan(string(text), &total, &pages); err != nil {
+		return 0, fmt.Errorf("read the resident memory of %q: %w", text, err)
+	}
+	return float64(pages * os.Getpagesize()), nil
+}
+
+// cpuTime is what time the process has used, on all cores.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}

@@ -1,0 +1,157 @@
+;; Works as long as its payload says, a decimal number of turns of a loop that
+;; nothing can shorten, and answers Continue(true).
+(module
+  (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
+  (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
+  (import "extism:host/env" "store_u64" (func $store_u64 (param i64 i64)))
+  (import "extism:host/env" "input_length" (func $input_length (result i64)))
+  (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
+  (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\00true") ;; out
+
+  (global $state (mut i64) (i64.const 88172645463325252))
+
+  (func (export "astrid_hook_trigger") (result i32)
+    (call $work (call $decimal (i32.const 65536) (call $payload (i32.const 65536))))
+    (call $answer (i32.const 0) (i32.const 5)))  ;; out
+
+  ;; work takes $turns steps of a xorshift generator, each of which needs the last.
+  (func $work (param $turns i32)
+    (local $x i64)
+    (local.set $x (global.get $state))
+    (block $done
+      (loop $turn
+        (br_if $done (i32.eqz (local.get $turns)))
+        (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 13))))
+        (local.set $x (i64.xor (local.get $x) (i64.shr_u (local.get $x) (i64.const 7))))
+        (local.set $x (i64.xor (local.get $x) (i64.shl (local.get $x) (i64.const 17))))
+        (local.set $turns (i32.sub (local.get $turns) (i32.const 1)))
+        (br $turn)))
+    (global.set $state (local.get $x)))
+
+  ;; decimal is the number that the $n digits at $p are.
+  (func $decimal (param $p i32) (param $n i32) (result i32)
+    (local $number i32)
+    (block $done
+      (loop $digit
+        (br_if $done (i32.eqz (local.get $n)))
+        (local.set $number
+          (i32.add
+            (i32.mul (local.get $number) (i32.const 10))
+            (i32.sub (i32.load8_u (local.get $p)) (i32.const 0x30))))
+        (local.set $p (i32.add (local.get $p) (i32.const 1)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+        (br $digit)))
+    (local.get $number))
+
+  ;; --- payload.wat ---
+  ;; payload decodes the input's "arguments", a JSON array of byte values, into
+  ;; memory from $at on and returns how many bytes there are. It is the input's
+  ;; only array, so it begins at the first '[' outside of a string.
+  (func $payload (param $at i32) (result i32)
+    (local $i i64)      ;; where in the input
+    (local $n i64)      ;; how long it is
+    (local $c i32)      ;; the character at $i
+    (local $quoted i32) ;; 1 inside a string
+    (local $number i32) ;; the number that is being read
+    (local $digits i32) ;; 1 once it has a digit
+    (local $to i32)     ;; where the next byte goes
+    (local.set $n (call $input_length))
+    (block $found
+      (loop $seek
+        (if (i64.ge_u (local.get $i) (local.get $n))
+          (then (return (i32.const 0))))
+        (local.set $c (call $input_load_u8 (local.get $i)))
+        (local.set $i (i64.add (local.get $i) (i64.const 1)))
+        (if (local.get $quoted)
+          (then
+            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+              (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
+            (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
+              (then (local.set $quoted (i32.const 0)))))
+          (else
+            (br_if $found (i32.eq (local.get $c) (i32.const 0x5b))) ;; '['
+            (local.set $quoted (i32.eq (local.get $c) (i32.const 0x22)))))
+        (br $seek)))
+    ;; A byte takes at least two characters: a digit and a ',' or the ']'.
+    (local.set $to (local.get $at))
+    (call $room
+      (i32.add (local.get $at) (i32.wrap_i64 (i64.shr_u (local.get $n) (i64.const 1)))))
+    (loop $read
+      (local.set $c (call $input_load_u8 (local.get $i))) ;; 0 past the end
+      (local.set $i (i64.add (local.get $i) (i64.const 1)))
+      (if (i32.lt_u (i32.sub (local.get $c) (i32.const 0x30)) (i32.const 10)) ;; '0' to '9'
+        (then
+          (local.set $digits (i32.const 1))
+          (local.set $number
+            (i32.add
+              (i32.mul (local.get $number) (i32.const 10))
+              (i32.sub (local.get $c) (i32.const 0x30)))))
+        (else
+          (if (local.get $digits)
+            (then
+              (i32.store8 (local.get $to) (local.get $number))
+              (local.set $to (i32.add (local.get $to) (i32.const 1)))
+              (local.set $number (i32.const 0))
+              (local.set $digits (i32.const 0))))
+          (if (i32.or
+                (i32.eq (local.get $c) (i32.const 0x5d)) ;; ']'
+                (i64.ge_u (local.get $i) (local.get $n)))
+            (then (return (i32.sub (local.get $to) (local.get $at)))))))
+      (br $read))
+    (unreachable))
+  ;; --- end of payload.wat ---
+
+  ;; --- answer.wat ---
+  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
+  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  (func $answer (param $p i32) (param $n i32) (result i32)
+    (call $output_set
+      (call $put (local.get $p) (local.get $n))
+      (i64.extend_i32_u (local.get $n)))
+    (i32.const 0))
+  ;; --- end of answer.wat ---
+
+  ;; --- put.wat ---
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
+  ;; what the host takes wherever it asks for bytes.
+  (func $put (param $p i32) (param $n i32) (result i64)
+    (local $block i64)
+    (local $to i64)
+    (local.set $block (call $alloc (i64.extend_i32_u (local.get $n))))
+    (local.set $to (local.get $block))
+    (block $done
+      (loop $eight
+        (br_if $done (i32.lt_u (local.get $n) (i32.const 8)))
+        (call $store_u64 (local.get $to) (i64.load align=1 (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 8)))
+        (local.set $p (i32.add (local.get $p) (i32.const 8)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 8)))
+        (br $eight)))
+    (block $done
+      (loop $one
+        (br_if $done (i32.eqz (local.get $n)))
+        (call $store_u8 (local.get $to) (i32.load8_u (local.get $p)))
+        (local.set $to (i64.add (local.get $to) (i64.const 1)))
+        (local.set $p (i32.add (local.get $p) (i32.const 1)))
+        (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+        (br $one)))
+    (local.get $block))
+  ;; --- end of put.wat ---
+
+  ;; --- room.wat ---
+  ;; room makes memory reach up to, not including, the address $to; it traps
+  ;; where memory is at its limit.
+  (func $room (param $to i32)
+    (local $pages i32)
+    (local.set $pages
+      (i32.sub
+        (i32.shr_u (i32.add (local.get $to) (i32.const 65535)) (i32.const 16))
+        (memory.size)))
+    (if (i32.gt_s (local.get $pages) (i32.const 0))
+      (then
+        (if (i32.eq (memory.grow (local.get $pages)) (i32.const -1))
+          (then (unreachable))))))
+  ;; --- end of room.wat ---
+)

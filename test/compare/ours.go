@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+const us = "astrid-actors"
+
+// alone is a guest's surroundings where there is nobody else.
+type alone struct{}
+
+func (alone) Log(capsulehost.LogLevel, string) {}
+func (alone) Config(string) string             { return "" }
+func (alone) Caller() *capsulehost.Caller      { return nil }
+func (alone) SignalReady()                     {}
+func (alone) Now() time.Time                   { return time.Now() }
+func (alone) Peers() capsulehost.Peers         { return nil }
+
+// host is a capsulehost.Host with one module, for single calls.
+type host struct {
+	*capsulehost.Host
+	module *capsulehost.Module
+}
+
+func newHost(ctx context.Context, cacheDir string, wasm []byte) (*host, error) {
+	h, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: cacheDir})
+	if err != nil {
+		return nil, err
+	}
+	m, err := h.Compile(ctx, wasm)
+	if err != nil {
+		return nil, errors.Join(err, h.Close(ctx))
+	}
+	return &host{h, m}, nil
+}
+
+func (h *host) instantiate(ctx context.Context) (*capsulehost.Instance, error) {
+	return h.module.Instantiate(ctx, alone{})
+}
+
+// system is a Supervisor that serves.
+type system struct {
+	*supervisor.Supervisor
+	cancel context.CancelFunc
+	served chan error
+}
+
+// serve starts the capsules in dirs and waits until all have started.
+func serve(ctx context.Context, home string, dirs ...string) (*system, error) {
+	sup, err := supervisor.New(supervisor.Config{
+		Home: home, CapsuleDirs: dirs, AllowUnverified: true,
+		// However often they crash, each time is the first: they restart at once.
+		Restart: supervisor.RestartPolicy{Window: 1},
+	})
+	if err != nil {
+		return nil, err
+	}
+	serving, cancel := context.WithCancel(ctx)
+	s := &system{Supervisor: sup, cancel: cancel, served: make(chan error, 1)}
+	go func() { s.served <- sup.Serve(serving) }()
+	if err := sup.AwaitStarted(ctx); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	for _, c := range sup.Snapshot().GetCapsules() {
+		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+			return nil, errors.Join(fmt.Errorf("start capsule %q: %s: %s", c.GetId(), c.GetState().Word(), c.GetReason()), s.stop())
+		}
+	}
+	return s, nil
+}
+
+// stop ends it, and returns when it has ended.
+func (s *system) stop() error {
+	s.cancel()
+	return <-s.served
+}
+
+// trigger asks n capsules, and wants all of them to have answered.
+func (s *system) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
+	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
+	if err != nil {
+		return err
+	}
+	if len(reply.GetLegs()) != n {
+		return fmt.Errorf("trigger %q: %d legs, want %d", topic, len(reply.GetLegs()), n)
+	}
+	for _, leg := range reply.GetLegs() {
+		if leg.GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
+			return fmt.Errorf("trigger %q: capsule %q: %s: %s", topic, leg.GetCapsule(), leg.GetOutcome().Word(), leg.GetReason())
+		}
+	}
+	return nil
+}
+
+// crash triggers a topic whose only capsule dies of the payload.
+func (s *system) crash(ctx context.Context, topic string, payload json.RawMessage) error {
+	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
+	if err != nil {
+		return err
+	}
+	if legs := reply.GetLegs(); len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_CRASHED {
+		return fmt.Errorf("crash by %q: %v", topic, legs)
+	}
+	return nil
+}

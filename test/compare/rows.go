@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+// row is one thing that is measured, or a few that are measured in one go.
+type row struct {
+	names []string
+	run   func(ctx context.Context) ([]*result, error)
+}
+
+// bench is what the rows are measured with.
+type bench struct {
+	*fixtures
+	effort effort
+	short  bool
+	many   int // how many capsules are many
+	// child runs this program again with arguments, and decodes what it prints.
+	child func(ctx context.Context, out any, args ...string) error
+}
+
+// rows lists all rows, in the table's order.
+func (b *bench) rows() []row {
+	out := []row{
+		b.call(0),
+		b.call(128, fasterThan(sdk, 80), allocsAtMost(3)),
+		b.call(10<<10, fasterThan(sdk, 25)),
+		b.call(1<<20, fasterThan(sdk, 18)),
+		b.interceptor(128),
+		b.trigger(1, overAtMost(guestsAlone, 3e3)),
+		b.trigger(10, overAtMost(guestsAlone, 8e3)),
+		b.trigger(100, overAtMost(guestsAlone, 50e3)),
+	}
+	if !b.short {
+		out = append(out, b.trigger(1000, overAtMost(guestsAlone, 400e3)))
+	}
+	out = append(out,
+		b.work(10, fasterThan(hand, 1.9)),
+		b.nested(atMost(6e3)),
+		b.routing(1000, overAtMost(amongTen, 3e3)),
+	)
+	if !b.short {
+		out = append(out, b.routing(100_000, overAtMost(amongTen, 3e3)))
+	}
+	return append(out,
+		b.crash("crash-on-x", "small capsule", atMost(250e3), p99AtMost(3e6)),
+		b.crash("stock-go", "stock-Go guest", atMost(6e6)),
+		b.crowd(),
+	)
+}
+
+// race is a row whose contenders take turns. Setup makes them, and adds to c
+// what has to be closed afterwards.
+func (b *bench) race(name string, setup func(ctx context.Context, c *closers) ([]contender, error), targets ...judge) row {
+	return row{[]string{name}, func(ctx context.Context) (out []*result, err error) {
+		var c closers
+		defer func() {
+			if closeErr := c.close(ctx); err == nil {
+				err = closeErr
+			}
+		}()
+		contenders, err := setup(ctx, &c)
+		if err != nil {
+			return nil, err
+		}
+		measured, err := alternate(ctx, b.effort, contenders)
+		if err != nil {
+			return nil, err
+		}
+		return []*result{newResult(name, nanoseconds, measured, targets)}, nil
+	}}
+}
+
+// size shows a number of bytes.
+func size(n int) string {
+	switch {
+	case n >= 1<<20:
+		return fmt.Sprintf("%d MiB", n>>20)
+	case n >= 1<<10:
+		return fmt.Sprintf("%d KiB", n>>10)
+	default:
+		return fmt.Sprintf("%d B", n)
+	}
+}
+
+// count shows a number with commas.
+func count(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

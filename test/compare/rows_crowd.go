@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// crowd measures many idle capsules, each time in a process of their own: how
+// long they take to start and to stop, what memory they hold and what time they
+// use while nothing happens.
+func (b *bench) crowd() row {
+	n := count(b.many)
+	names := []string{
+		fmt.Sprintf("start %s small capsules", n),
+		"memory per idle small capsule",
+		fmt.Sprintf("idle, %s small capsules", n),
+		fmt.Sprintf("stop %s small capsules", n),
+	}
+	// The targets are for 10,000; fewer may take their share, and a fixed cost.
+	scale := float64(b.many) / 10_000
+	return row{names, func(ctx context.Context) ([]*result, error) {
+		dir, err := b.small(b.many)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := b.crowdOf(ctx, us, dir, 1); err != nil { // fills the cache
+			return nil, err
+		}
+		var start, memory, idle, stop []samples
+		whos := []string{us, hand, sdk, floor}
+		for _, who := range whos {
+			for _, s := range []*[]samples{&start, &memory, &idle, &stop} {
+				*s = append(*s, samples{who: who, allocs: -1})
+			}
+		}
+		turns := 3
+		if b.short {
+			turns = 1
+		}
+		for range turns {
+			for i, who := range whos {
+				f, err := b.crowdOf(ctx, who, dir, b.many)
+				if err != nil {
+					return nil, err
+				}
+				start[i].values = append(start[i].values, f.Start)
+				memory[i].values = append(memory[i].values, f.Memory/float64(b.many))
+				idle[i].values = append(idle[i].values, f.Idle)
+				stop[i].values = append(stop[i].values, f.Stop)
+			}
+		}
+		return []*result{
+			newResult(names[0], nanoseconds, start, []judge{atMost(1.2e9*scale + 20e6*(1-scale))}),
+			newResult(names[1], octets, memory, []judge{atMost(64<<10 + 8e6*math.Max(0, 1/float64(b.many)-1e-4))}),
+			newResult(names[2], share, idle[:1], []judge{atMost(0.001)}),
+			newResult(names[3], nanoseconds, stop, []judge{atMost(1e9*scale + 20e6*(1-scale))}),
+		}, nil
+	}}
+}
+
+const smallTopic = "test.fixed"
+
+// small makes n small capsules, sealed.
+func (b *bench) small(n int) (string, error) {
+	dir, err := b.capsules("fixed", n, func(int) string { return interceptors(smallTopic) })
+	if err != nil {
+		return "", err
+	}
+	return dir, b.seal(dir, "fixed")
+}
+
+// crowdOf measures one crowd in a process of its own.
+func (b *bench) crowdOf(ctx context.Context, who, dir string, n int) (figures, error) {
+	idle := "3s"
+	if b.short {
+		idle = "500ms"
+	}
+	var f figures
+	err := b.child(ctx, &f, who, strconv.Itoa(n), b.home(), dir, idle)
+	return f, err
+}

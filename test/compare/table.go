@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// printText prints the table for a terminal.
+func printText(w io.Writer, results []*result) error {
+	fmt.Fprintln(w, environment())
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "what\tby\tmedian\tratio\tallocs\ttarget\t")
+	for _, r := range results {
+		for i, line := range r.lines() {
+			name := ""
+			if i == 0 {
+				name = r.row
+			}
+			fmt.Fprintf(t, "%s\t%s\t\n", name, strings.Join(line, "\t"))
+		}
+	}
+	return t.Flush()
+}
+
+// lines are the lines that show a row: one for each contender, and more where
+// there are more targets than contenders. Each has the cells by, median, ratio,
+// allocs, target.
+func (r *result) lines() [][]string {
+	out := make([][]string, max(len(r.entries), len(r.targets)))
+	for i := range out {
+		out[i] = make([]string, 5)
+		if i < len(r.entries) {
+			e := r.entries[i]
+			out[i][0], out[i][1] = e.who, r.unit.text(e.value.Median)
+			if i > 0 {
+				out[i][2] = number(e.ratio.Median) + " ×"
+			}
+			if e.allocs >= 0 {
+				out[i][3] = number(e.allocs)
+			}
+		}
+		if i < len(r.targets) {
+			v := r.targets[i]
+			out[i][4] = fmt.Sprintf("%s: %s, %s", v.want, v.got, v.word())
+		}
+	}
+	return out
+}
+
+func (v verdict) word() string {
+	if v.met {
+		return "met"
+	}
+	return "MISSED"
+}
+
+// printMarkdown prints the table for a document: a line for each row.
+func printMarkdown(w io.Writer, results []*result) error {
+	var whos []string // in the order in which they first appear
+	seen := map[string]bool{}
+	for _, r := range results {
+		for _, e := range r.entries {
+			if !seen[e.who] {
+				seen[e.who] = true
+				whos = append(whos, e.who)
+			}
+		}
+	}
+	fmt.Fprintf(w, "%s\n\n| | %s | target |\n|---|%s---|\n", environment(), strings.Join(whos, " | "), strings.Repeat("---|", len(whos)))
+	for _, r := range results {
+		cells := []string{r.row}
+		for _, who := range whos {
+			cells = append(cells, r.cell(who))
+		}
+		var targets []string
+		for _, v := range r.targets {
+			targets = append(targets, fmt.Sprintf("%s: %s", v.want, v.word()))
+		}
+		cells = append(cells, strings.Join(targets, "<br>"))
+		if _, err := fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cell is what one contender came to, in one cell.
+func (r *result) cell(who string) string {
+	for i, e := range r.entries {
+		if e.who != who {
+			continue
+		}
+		text := r.unit.text(e.value.Median)
+		if e.allocs >= 0 && (i == 0 || who == sdk) {
+			text += ", " + number(e.allocs) + " allocs"
+		}
+		if i > 0 {
+			text += " (" + number(e.ratio.Median) + " ×)"
+		}
+		return text
+	}
+	return ""
+}
+
+// environment says when and where this was measured.
+func environment() string {
+	return fmt.Sprintf("%s, %s, %d cores: %s. Ratios are a contender's median by ours: above 1 × we are better.",
+		time.Now().Format(time.DateOnly), runtime.Version(), runtime.GOMAXPROCS(0), processor())
+}
+
+// processor is the processor's name, where the system tells it.
+func processor() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "model name" {
+				return strings.TrimSpace(value)
+			}
+		}
+	}
+	return runtime.GOOS + "/" + runtime.GOARCH
+}
