@@ -3,39 +3,24 @@ package actors
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// MaxRunLoopInterceptors is how many interceptors a run-loop capsule may have.
-const MaxRunLoopInterceptors = 64
-
 // ActionAfterRestart is invoked, with an empty payload, after a capsule that
 // has an interceptor of this name was restarted. What it answers is ignored.
 const ActionAfterRestart = "handle_lifecycle_restart"
 
-// Why a capsule is interrupted from outside.
-var (
-	ErrKilled     = errors.New("killed by an operator")
-	ErrStopping   = errors.New("stopped before it had answered")
-	ErrRestarting = errors.New("restarted by an operator before it had answered")
-)
-
-// errDeadline: the deadline of the trigger, not the capsule's own limit, ended a call.
-var errDeadline = errors.New("the trigger's deadline passed")
-
 // Guest is what a capsule actor needs of a loaded capsule. One goroutine at a
-// time calls it; ending ctx interrupts it. A *capsulehost.Failure means that it
-// is lost, any other error that it reported one itself.
+// time calls it; ending ctx interrupts it. A *capsulehost.Failure, or a panic,
+// means that it is lost, any other error that it reported one itself.
 type Guest interface {
 	Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error)
 	Run(ctx context.Context) error
@@ -58,15 +43,15 @@ type CapsuleConfig struct {
 	// 0 is none.
 	LoadTimeout time.Duration
 	CallTimeout time.Duration
-	// TriggerTimeout is the deadline of the triggers that the capsule makes.
+	// TriggerTimeout is the deadline of the triggers that the capsule makes; it
+	// must have one.
 	TriggerTimeout time.Duration
-	// Queue is how many calls may wait.
+	// Queue is how many calls may wait; 0 is any number.
 	Queue int
 
 	System   *system.System
 	Registry *actor.PID
-	Router   *actor.PID
-	Waits    *Waits
+	Triggers *Triggers
 	// Observe takes what happens, in order, on the capsule's goroutine. It must not block.
 	Observe func(*messages.Event)
 	// Lines is where astrid_log goes; Config is what astrid_get_config answers.
@@ -80,22 +65,6 @@ type LineWriter interface {
 	Write(level capsulehost.LogLevel, principal, message string)
 }
 
-// Crash is the reason that a capsule's supervisor gets for its failure. The
-// calls that it broke have been answered.
-type Crash struct {
-	Generation uint64
-	Failure    *messages.CapsuleFailure
-	// During is what died: "load", "call", "run", "killed".
-	During string
-	// Clean: the guest ended by itself without an error.
-	Clean bool
-	// Blameless: a caller's deadline ended the call, not the capsule's own
-	// limit. The instance is lost all the same, but no restart is counted.
-	Blameless bool
-	// Up is how long the instance had been Ready.
-	Up time.Duration
-}
-
 // capsule is one incarnation of a capsule's actor. It owns exactly one guest
 // instance and runs one call at a time; calls that wait are in its mailbox,
 // which outlives it, as does its Handle. Its parent is the `capsules`
@@ -103,29 +72,29 @@ type Crash struct {
 // once running, to the loop's.
 type capsule struct {
 	*Handle
-	own   *system.Mailbox
-	log   zerolog.Logger
-	life  *incarnation
-	guest Guest // nil before the load and after a death
-	ready time.Time
-	world *surroundings
-	loop  chan struct{} // closed when the run loop's goroutine has ended; nil without one
+	own     *system.Mailbox
+	log     zerolog.Logger
+	life    *incarnation
+	guest   Guest // nil before the load and after a death
+	runLoop bool  // what guest is
+	ready   time.Time
+	world   *surroundings
+	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
 }
 
 func newCapsule(h *Handle, mailbox *system.Mailbox) *capsule {
 	return &capsule{Handle: h, own: mailbox, log: h.cfg.Log.With().Str("capsule", h.cfg.ID).Logger()}
 }
 
-// Receive handles one message.
+// Receive handles one message. The mailbox is closed before Stopping.
 func (c *capsule) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
 		c.start(ctx)
 	case *actor.Restarting:
-		c.discard()
+		c.discard(messages.CapsuleState_CAPSULE_STATE_LOADING)
 	case *actor.Stopping:
-		c.own.Close()
-		c.discard()
+		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
 	case *actor.Stopped:
 	case *messages.InvokeInterceptor:
 		c.invoke(ctx, m)
@@ -142,27 +111,33 @@ func (c *capsule) Receive(ctx actor.Context) {
 
 // start loads the guest; a failure to is a crash like any other.
 func (c *capsule) start(ctx actor.Context) {
+	if c.own.Closed() {
+		return // it is to stop before it has begun
+	}
 	began := time.Now()
 	c.life = c.incarnate()
 	c.observe(&messages.Event{What: &messages.Event_CapsuleLoading{
 		CapsuleLoading: &messages.CapsuleLoading{Version: c.cfg.Version},
 	}})
-	c.world = &surroundings{capsule: c, self: ctx.Self()}
-	loadCtx, cancel := c.limited(c.cfg.LoadTimeout, time.Time{})
-	guest, err := c.cfg.Load(loadCtx, c.world)
-	cancel()
+	c.world = &surroundings{capsule: c}
+	limit := newLimited(c.life.ctx, began, c.cfg.LoadTimeout, time.Time{})
+	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(limit, c.world) })
+	limit.release()
 	if err != nil {
-		c.die("load", err)
+		c.collapse(c.died("load", err))
 		return
 	}
-	c.guest = guest
+	c.guest, c.runLoop = guest, guest.RunLoop()
 	c.memory.Store(guest.MemoryBytes())
-	if guest.RunLoop() {
+	switch {
+	case c.own.Closed():
+		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
+	case c.runLoop:
 		c.startLoop(ctx, began)
-		return
+	default:
+		c.up(ctx, messages.CapsuleState_CAPSULE_STATE_READY, began)
+		c.afterRestart()
 	}
-	c.up(ctx, messages.CapsuleState_CAPSULE_STATE_READY, began)
-	c.afterRestart()
 }
 
 // up makes the instance known: first to the registry and the router, so that
@@ -170,11 +145,12 @@ func (c *capsule) start(ctx actor.Context) {
 func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began time.Time) {
 	m := &messages.CapsuleUp{
 		Capsule: c.cfg.ID, Generation: c.life.generation, Session: c.life.session, Version: c.cfg.Version,
-		Interceptors: c.cfg.Interceptors, RunLoop: c.guest.RunLoop(),
+		Interceptors: c.cfg.Interceptors, RunLoop: c.runLoop,
 		AllowPromptInjection: c.cfg.AllowPromptInjection, State: state,
 	}
+	c.announced.Store(m)
 	ctx.Send(c.cfg.Registry, m)
-	ctx.Send(c.cfg.Router, m)
+	ctx.Send(c.cfg.Triggers.router, m)
 	if state == messages.CapsuleState_CAPSULE_STATE_READY {
 		c.ready = time.Now()
 		c.observe(&messages.Event{What: &messages.Event_CapsuleReady{CapsuleReady: &messages.CapsuleReady{
@@ -197,11 +173,8 @@ func (c *capsule) afterRestart() {
 		if i.GetAction() != ActionAfterRestart {
 			continue
 		}
-		ctx, cancel := c.limited(c.cfg.CallTimeout, time.Time{})
-		defer cancel()
-		var failure *capsulehost.Failure
-		if _, err := c.guest.Invoke(ctx, ActionAfterRestart, nil); errors.As(err, &failure) {
-			c.die("call", err)
+		if _, err := c.call(time.Now(), time.Time{}, nil, ActionAfterRestart, nil); lost(err) {
+			c.collapse(c.died("call", err))
 		}
 		return
 	}
@@ -210,116 +183,45 @@ func (c *capsule) afterRestart() {
 // invoke runs one interceptor and answers its leg. Where the guest dies of it,
 // the leg is answered before the crash.
 func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
-	answer := &messages.InterceptorAnswered{Trigger: m.GetTrigger(), Leg: m.GetLeg(), Generation: c.life.generation}
-	deadline := time.Unix(0, m.GetDeadline())
 	began := time.Now()
+	var deadline time.Time
+	if m.GetDeadline() != 0 {
+		deadline = time.Unix(0, m.GetDeadline())
+	}
+	answer := &messages.InterceptorAnswered{Trigger: m.GetTrigger(), Leg: m.GetLeg()}
 	switch {
-	case c.guest == nil || c.guest.RunLoop():
+	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
-	case !began.Before(deadline):
+	case !deadline.IsZero() && !began.Before(deadline):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
-	case ctx.Sender() != nil && !c.cfg.System.Alive(ctx.Sender()):
-		return // its trigger was given up: nobody is left to answer
+	case c.cfg.Triggers.find(m.GetTrigger()) == nil:
+		return // it was given up: nobody is left to answer
 	default:
-		callCtx, cancel := c.limited(c.cfg.CallTimeout, deadline)
-		c.world.caller = fromCaller(m.GetCaller())
-		result, err := c.guest.Invoke(callCtx, m.GetAction(), m.GetPayload())
-		c.world.caller = nil
-		cancel()
-		c.calls.Add(1)
-		c.memory.Store(c.guest.MemoryBytes())
+		answer.Generation = c.life.generation
+		result, err := c.call(began, deadline, m.GetCaller(), m.GetAction(), m.GetPayload())
 		answer.Duration = durationpb.New(time.Since(began))
 		judge(answer, result, err)
-		var failure *capsulehost.Failure
-		if errors.As(err, &failure) {
+		if lost(err) {
+			crash := c.died("call", err)
 			ctx.Respond(answer)
-			c.die("call", err)
+			c.collapse(crash)
 			return
 		}
 	}
 	ctx.Respond(answer)
 }
 
-// limited returns a context for one guest call: it ends when the capsule is
-// interrupted, after limit, and at deadline, where these are not zero.
-func (c *capsule) limited(limit time.Duration, deadline time.Time) (context.Context, context.CancelFunc) {
-	own := time.Time{}
-	if limit > 0 {
-		own = time.Now().Add(limit)
-	}
-	switch {
-	case own.IsZero() && deadline.IsZero():
-		return context.WithCancel(c.life.ctx)
-	case own.IsZero() || (!deadline.IsZero() && deadline.Before(own)):
-		return context.WithDeadlineCause(c.life.ctx, deadline, errDeadline)
-	default:
-		return context.WithDeadlineCause(c.life.ctx, own, fmt.Errorf("the capsule's limit of %v passed", limit))
-	}
-}
-
-// die ends the present incarnation after a failed call or loop, unless it was
-// stopped or is to be restarted on request: then what comes next is on its way.
-func (c *capsule) die(during string, err error) {
-	switch cause := context.Cause(c.life.ctx); {
-	case errors.Is(cause, ErrStopping), errors.Is(cause, ErrRestarting):
-		c.discard()
-		return
-	case errors.Is(cause, ErrKilled):
-		during = "killed"
-	}
-	c.crash(during, err, false)
-}
-
-// crash reports the failure and hands it to the supervisor. It does not return.
-func (c *capsule) crash(during string, err error, clean bool) {
-	crash := &Crash{
-		Generation: c.life.generation, Failure: failureOf(err), During: during,
-		Clean: clean, Blameless: errors.Is(err, errDeadline),
-	}
-	if !c.ready.IsZero() {
-		crash.Up = time.Since(c.ready)
-	}
-	var failure *capsulehost.Failure
-	if errors.As(err, &failure) && failure.Kind == capsulehost.KindExit && failure.ExitCode == 0 {
-		crash.Clean = true
-	}
-	c.cfg.System.Send(c.cfg.Registry, &messages.CapsuleDown{
-		Capsule: c.cfg.ID, Generation: c.life.generation, State: messages.CapsuleState_CAPSULE_STATE_CRASHED,
-		Reason: crash.Failure.GetMessage(), Interceptors: c.cfg.Interceptors,
-	})
-	c.observe(&messages.Event{What: &messages.Event_CapsuleCrashed{
-		CapsuleCrashed: &messages.CapsuleCrashed{Failure: crash.Failure, During: during},
-	}})
-	c.discard()
-	panic(crash)
-}
-
-// interrupted handles an interruption that found the capsule idle.
-func (c *capsule) interrupted(m *interrupted) {
-	if c.life == nil || m.generation != c.life.generation || c.guest == nil {
-		return
-	}
-	if cause := context.Cause(c.life.ctx); errors.Is(cause, ErrKilled) {
-		c.crash("killed", &capsulehost.Failure{Kind: capsulehost.KindCancelled, Message: cause.Error()}, false)
-	}
-}
-
-// discard closes the instance. A run loop is interrupted and waited for.
-func (c *capsule) discard() {
-	if c.life != nil {
-		c.life.end(ErrStopping)
-	}
-	if c.loop != nil {
-		<-c.loop
-		c.loop = nil
-	}
-	if c.guest != nil {
-		if err := c.guest.Close(context.Background()); err != nil {
-			c.log.Warn().Err(err).Msg("closing the instance failed")
-		}
-		c.guest = nil
-		c.memory.Store(0)
-	}
+// call runs an action in the guest, for a caller and until a deadline, where
+// there is one.
+func (c *capsule) call(began, deadline time.Time, caller *messages.Caller, action string, payload []byte) (capsulehost.Result, error) {
+	limit := newLimited(c.life.ctx, began, c.cfg.CallTimeout, deadline)
+	c.world.caller = fromCaller(caller)
+	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
+	c.world.caller = nil
+	limit.release()
+	c.calls.Add(1)
+	c.memory.Store(c.guest.MemoryBytes())
+	return result, err
 }
 
 // observe completes an event with whom it is about, and passes it on.
@@ -328,19 +230,8 @@ func (c *capsule) observe(e *messages.Event) {
 	c.cfg.Observe(e)
 }
 
-// failureOf turns what ended an instance into its record.
-func failureOf(err error) *messages.CapsuleFailure {
-	out := &messages.CapsuleFailure{Kind: string(capsulehost.KindTrap), Message: err.Error(), At: timestamppb.Now()}
+// lost says whether an error means that the guest is lost.
+func lost(err error) bool {
 	var failure *capsulehost.Failure
-	if errors.As(err, &failure) {
-		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), failure.Stack
-	}
-	return out
+	return errors.As(err, &failure)
 }
-
-// interrupted is a capsule's word to itself that its present life was ended
-// from outside. It overtakes the calls that wait.
-type interrupted struct{ generation uint64 }
-
-// Urgent makes it overtake.
-func (*interrupted) Urgent() {}

@@ -1,57 +1,17 @@
 package actors
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"sync"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
 
-	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// ErrNoRouter: the hook router is not there, or did not take a trigger up
-// before its deadline.
-var ErrNoRouter = errors.New("the hook router did not answer")
-
-// Route makes a trigger and waits for its one answer: every leg has exactly one
-// outcome in it, legs without an answer at ctx's deadline `timeout`. It returns
-// an error only where ctx is cancelled otherwise, or the router is not there.
-// What the capsules still do for an abandoned trigger is not waited for.
-//
-// A capsule may call it from inside a guest call; it waits on no actor's goroutine
-// but its own.
-func Route(ctx context.Context, sys *system.System, router *actor.PID, waits *Waits, t *messages.RouteTrigger) (*messages.TriggerReply, error) {
-	c := &collector{waits: waits, from: t.GetFromCapsule(), answered: make(chan struct{})}
-	self := sys.Register(c)
-	defer sys.Unregister(self)
-	sys.Request(router, t, self)
-
-	select {
-	case <-c.answered:
-	case <-ctx.Done():
-		c.abandon()
-		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, fmt.Errorf("trigger %q: %w", t.GetTopic(), context.Cause(ctx))
-		}
-	}
-	if c.legs == nil {
-		return nil, fmt.Errorf("trigger %q: %w", t.GetTopic(), ErrNoRouter)
-	}
-	return &messages.TriggerReply{Topic: t.GetTopic(), Responses: joinResponses(c.legs), Legs: c.legs}, nil
-}
-
-// plan is the router's word to a collector: the legs of its trigger, some of
-// them answered already. The collector owns them from then on.
-type plan struct{ legs []*messages.Leg }
-
-// collector is the process that gathers the answers to one trigger. Its methods
-// run on the goroutines of those that answer.
+// collector gathers the answers to one trigger. Its methods run on the
+// goroutines of those that answer.
 type collector struct {
-	waits *Waits
+	waits *waits
 	from  string // the capsule that waits; empty where none does
 
 	mu       sync.Mutex
@@ -61,31 +21,13 @@ type collector struct {
 	answered chan struct{} // closed when no leg is missing, or none will come
 }
 
-// SendUserMessage takes the plan, then one answer for each leg: pid is the
-// leg's own address, whose RequestId is the leg's place.
-func (c *collector) SendUserMessage(pid *actor.PID, message any) {
-	switch _, m, _ := actor.UnwrapEnvelope(message); m := m.(type) {
-	case *plan:
-		c.plan(m.legs)
-	case *messages.InterceptorAnswered:
-		c.answer(int(m.GetLeg()), m)
-	case *actor.DeadLetterResponse:
-		c.undelivered(int(pid.RequestId))
-	}
-}
-
-// SendSystemMessage ignores what the library has to say.
-func (c *collector) SendSystemMessage(*actor.PID, any) {}
-
-// Stop is not for collectors.
-func (c *collector) Stop(*actor.PID) {}
-
-func (c *collector) plan(legs []*messages.Leg) {
+// plan takes the legs, some of them decided already. It returns false where
+// nobody waits any more.
+func (c *collector) plan(legs []*messages.Leg) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over {
-		c.abandonLocked(legs)
-		return
+	if c.over || c.legs != nil {
+		return false
 	}
 	c.legs = legs
 	for _, leg := range legs {
@@ -94,15 +36,20 @@ func (c *collector) plan(legs []*messages.Leg) {
 		}
 	}
 	c.finishLocked()
+	return true
 }
 
-func (c *collector) answer(place int, a *messages.InterceptorAnswered) {
+// answer takes one leg's answer; only the first counts.
+func (c *collector) answer(a *messages.InterceptorAnswered) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || place >= len(c.legs) || c.legs[place].GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
-		return // too late, or answered before
+	if c.over || int(a.GetLeg()) >= len(c.legs) {
+		return
 	}
-	leg := c.legs[place]
+	leg := c.legs[a.GetLeg()]
+	if leg.GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
+		return
+	}
 	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), a.GetValue(), a.GetReason()
 	leg.Generation, leg.Duration = a.GetGeneration(), a.GetDuration()
 	c.settledLocked(leg)
@@ -110,37 +57,32 @@ func (c *collector) answer(place int, a *messages.InterceptorAnswered) {
 	c.finishLocked()
 }
 
-// undelivered is said of what nobody took: one leg's call or, before there are
-// legs, the trigger itself.
-func (c *collector) undelivered(place int) {
+// unrouted: there will be no legs.
+func (c *collector) unrouted() {
 	c.mu.Lock()
-	planned := c.legs != nil
-	if !planned && !c.over {
+	defer c.mu.Unlock()
+	if !c.over && c.legs == nil {
 		c.finishLocked()
-	}
-	c.mu.Unlock()
-	if planned {
-		c.answer(place, unavailable("the capsule has stopped"))
 	}
 }
 
-// abandon ends the waiting: every missing leg gets the outcome `timeout`.
-func (c *collector) abandon() {
+// close ends the waiting and returns the legs; those still missing get the
+// outcome `timeout`.
+func (c *collector) close() []*messages.Leg {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	c.abandonLocked(c.legs)
-}
-
-func (c *collector) abandonLocked(legs []*messages.Leg) {
-	for _, leg := range legs {
+	for _, leg := range c.legs {
 		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED {
-			leg.Outcome = messages.Outcome_OUTCOME_TIMEOUT
-			leg.Reason = "no answer by the trigger's deadline"
+			leg.Outcome, leg.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline
 			c.settledLocked(leg)
 		}
 	}
+	return c.legs
 }
+
+// reasonDeadline is said of a leg that was asked, and is not known to be anything else.
+const reasonDeadline = "no answer by the trigger's deadline"
 
 // settledLocked ends the wait for one leg that was sent.
 func (c *collector) settledLocked(leg *messages.Leg) {
@@ -175,18 +117,13 @@ func joinResponses(legs []*messages.Leg) []byte {
 	return append(out, ']')
 }
 
-// unavailable is the answer for a capsule that does not serve.
-func unavailable(reason string) *messages.InterceptorAnswered {
-	return &messages.InterceptorAnswered{Outcome: messages.Outcome_OUTCOME_UNAVAILABLE, Reason: reason}
-}
-
 // WarnOfLegs logs each leg that gave no value although it was asked for one.
-func WarnOfLegs(log *zerolog.Logger, reply *messages.TriggerReply) {
-	for _, leg := range reply.GetLegs() {
+func WarnOfLegs(log *zerolog.Logger, topic string, legs []*messages.Leg) {
+	for _, leg := range legs {
 		switch leg.GetOutcome() {
 		case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
 		default:
-			log.Warn().Str("topic", reply.GetTopic()).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
+			log.Warn().Str("topic", topic).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
 				Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).
 				Msg("interceptor gave no answer")
 		}

@@ -2,29 +2,37 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
-	"github.com/google/uuid"
-
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// Why a capsule is interrupted from outside.
+var (
+	ErrKilled     = errors.New("killed by an operator")
+	ErrStopping   = errors.New("stopped before it had answered")
+	ErrRestarting = errors.New("restarted by an operator before it had answered")
 )
 
 // Handle is the part of a capsule that outlives its instances, and that others
 // may touch while its actor is busy inside the guest: its generation, its queue,
 // and the way to interrupt it. Its methods may be called from any goroutine.
 type Handle struct {
-	cfg     CapsuleConfig
-	mailbox atomic.Pointer[system.Mailbox] // of the present actor; never nil
-	calls   atomic.Uint64
-	memory  atomic.Uint64 // bytes, as of the end of the last call
+	cfg        CapsuleConfig
+	mailbox    atomic.Pointer[system.Mailbox] // of the present actor; never nil
+	generation atomic.Uint64
+	announced  atomic.Pointer[messages.CapsuleUp] // of the living instance; nil without one
+	calls      atomic.Uint64
+	memory     atomic.Uint64 // bytes, as of the end of the last call
 
-	mu         sync.Mutex
-	generation uint64
-	interrupt  context.CancelCauseFunc // of the present incarnation; nil before the first
+	mu        sync.Mutex
+	interrupt context.CancelCauseFunc // of the present incarnation; nil before it and after its death
 }
 
 // incarnation is one life of a capsule: from one load to the next death.
@@ -44,26 +52,31 @@ func NewHandle(cfg CapsuleConfig) *Handle {
 
 // Props describes the capsule's actor, with an empty queue: once for its first
 // start and once for each start after it has stopped. Its parent gets the
-// capsule's CapsuleUp, and decides what follows its failures, whose reason is
-// always a *Crash.
+// capsule's CapsuleUp, and decides what follows its failures, whose reason is a
+// *Crash unless the actor itself is at fault.
 func (h *Handle) Props() *actor.Props {
 	mailbox := system.NewMailbox(h.cfg.Queue, h.refuse)
 	h.mailbox.Store(mailbox)
 	return h.cfg.System.Props(func() actor.Actor { return newCapsule(h, mailbox) }, mailbox)
 }
 
-// Interrupt ends a generation's running guest, and whatever it waits for,
-// within moments. Where cause is ErrKilled the capsule crashes even if it is
-// idle; with ErrStopping and ErrRestarting its stop or restart must be under
-// way already. A generation that is over is left in peace.
-func (h *Handle) Interrupt(generation uint64, cause error) {
+// Interrupt ends a generation's running guest, and whatever it waits for, within
+// moments. Where cause is ErrKilled the capsule crashes even if it is idle. With
+// ErrRestarting its restart must be under way already; ErrStopping does nothing
+// to a capsule whose queue was not closed. It returns false for a generation
+// that is over, which is left in peace.
+func (h *Handle) Interrupt(generation uint64, cause error) bool {
 	h.mu.Lock()
-	interrupt, present := h.interrupt, h.generation
-	h.mu.Unlock()
-	if present == generation && interrupt != nil {
-		h.mailbox.Load().PostUserMessage(&interrupted{generation: generation})
-		interrupt(cause)
+	defer h.mu.Unlock()
+	mailbox := h.mailbox.Load()
+	if h.interrupt == nil || h.generation.Load() != generation || (errors.Is(cause, ErrStopping) && !mailbox.Closed()) {
+		return false
 	}
+	// The message first: an idle actor then meets it before any call that could
+	// only fail with what follows.
+	mailbox.PostUserMessage(&interrupted{generation: generation, cause: cause})
+	h.interrupt(cause)
+	return true
 }
 
 // Close refuses every call that waits and all that come: the capsule ends for good.
@@ -80,35 +93,42 @@ func (h *Handle) Calls() uint64 { return h.calls.Load() }
 func (h *Handle) MemoryBytes() uint64 { return h.memory.Load() }
 
 // Generation counts the capsule's loads, from 1; 0 before the first.
-func (h *Handle) Generation() uint64 {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.generation
-}
+func (h *Handle) Generation() uint64 { return h.generation.Load() }
+
+// Announced returns how the living instance was announced to the registry and
+// the router, nil where none is: what they must be told after a restart.
+func (h *Handle) Announced() *messages.CapsuleUp { return h.announced.Load() }
 
 // incarnate begins a new life.
 func (h *Handle) incarnate() *incarnation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.generation++
-	life := &incarnation{generation: h.generation, session: uuid.NewString()}
+	life := &incarnation{generation: h.generation.Add(1), session: uuid.NewString()}
 	life.ctx, life.end = context.WithCancelCause(context.Background())
 	h.interrupt = life.end
 	return life
 }
 
-// refuse answers a call that the mailbox won't take. Other messages have nobody
-// who waits for them.
+// over notes that the present life has ended.
+func (h *Handle) over() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.interrupt = nil
+}
+
+// refuse answers a call that will not be made, or was lost with the actor. Other
+// messages have nobody who waits for them.
 func (h *Handle) refuse(message any, sender *actor.PID, why system.Refusal) bool {
 	call, isCall := message.(*messages.InvokeInterceptor)
 	if !isCall {
 		return false
 	}
 	answer := unavailable("the capsule is stopping, or has stopped")
-	if why == system.Full {
-		answer = &messages.InterceptorAnswered{
-			Outcome: messages.Outcome_OUTCOME_OVERLOADED, Reason: "the capsule's queue is full",
-		}
+	switch why {
+	case system.Full:
+		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_OVERLOADED, "the capsule's queue is full"
+	case system.Failed:
+		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_CRASHED, "the capsule's actor failed during the call"
 	}
 	answer.Trigger, answer.Leg, answer.Generation = call.GetTrigger(), call.GetLeg(), h.Generation()
 	if sender != nil {
@@ -116,3 +136,12 @@ func (h *Handle) refuse(message any, sender *actor.PID, why system.Refusal) bool
 	}
 	return true
 }
+
+// CapsulesPath is the path of the `capsules` supervisor, below the root.
+const CapsulesPath = "capsules"
+
+// CapsulePath is a capsule's name in the tree, and in its events.
+func CapsulePath(id string) string { return CapsulesPath + "/" + id }
+
+// capsulePID is where a capsule's actor is reached.
+func capsulePID(sys *system.System, id string) *actor.PID { return sys.PID("root/" + CapsulePath(id)) }

@@ -18,41 +18,76 @@ type RegistryConfig struct {
 }
 
 // RegistryProps describes the registry: it answers who a capsule, or the holder
-// of a session UUID, is, and what it may do. Doubt is no. Its parent is the
-// root. A restart loses the entries; the `capsules` supervisor then announces
-// every capsule again.
+// of a session UUID, is, and what it may do. Doubt is no. Its parent is the root.
+//
+// A restart loses the entries. The `capsules` supervisor then announces every
+// capsule again, and at the end says Announced; questions are held until then.
 func RegistryProps(cfg RegistryConfig) *actor.Props {
-	return cfg.System.Props(func() actor.Actor {
-		return &registry{RegistryConfig: cfg, byID: map[string]*entry{}, bySession: map[string]*entry{}}
+	restarted := false
+	return cfg.System.DirectProps(func() actor.Actor {
+		r := &registry{RegistryConfig: cfg, byID: map[string]*entry{}, bySession: map[string]*entry{}, rebuilding: restarted}
+		restarted = true
+		return r
 	}, system.NewMailbox(0, nil))
 }
 
 // registry is one incarnation of the registry.
 type registry struct {
 	RegistryConfig
-	byID      map[string]*entry
-	bySession map[string]*entry // only sessions that are valid now
+	byID       map[string]*entry
+	bySession  map[string]*entry // only sessions that are valid now
+	rebuilding bool
+	held       []question // while rebuilding; whoever asks waits, so there are few
 }
 
+// entry is a capsule as the registry knows it.
 type entry struct {
-	up    *messages.CapsuleUp // the last announcement; bare where it never was up
+	news
+	id    string
+	up    *messages.CapsuleUp // the last announcement; nil where it never was up
 	state messages.CapsuleState
+}
+
+// question is a message that waits for an answer.
+type question struct {
+	message any
+	sender  *actor.PID
 }
 
 // Receive handles one message.
 func (r *registry) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *messages.FindCapsule:
-		ctx.Respond(r.find(m))
-	case *messages.CheckCapability:
-		ctx.Respond(r.check(m))
+	case *messages.FindCapsule, *messages.CheckCapability:
+		r.question(question{m, ctx.Sender()})
 	case *messages.CapsuleUp:
 		r.up(m)
 	case *messages.CapsuleDown:
 		r.down(m)
-	case *actor.Started, *actor.Restarting, *actor.Stopping, *actor.Stopped:
+	case *Announced:
+		r.announced()
+	case *actor.Stopping, *actor.Restarting:
+		r.giveUp()
+	case *actor.Started, *actor.Stopped:
 	default:
 		r.Log.Error().Type("message", m).Msg("registry: message not understood")
+	}
+}
+
+// question answers, or keeps the question until the answer is known again.
+func (r *registry) question(q question) {
+	if r.rebuilding {
+		r.held = append(r.held, q)
+		return
+	}
+	var answer any
+	switch m := q.message.(type) {
+	case *messages.FindCapsule:
+		answer = r.find(m)
+	case *messages.CheckCapability:
+		answer = r.check(m)
+	}
+	if q.sender != nil {
+		r.System.Send(q.sender, answer)
 	}
 }
 
@@ -65,10 +100,9 @@ func (r *registry) find(m *messages.FindCapsule) *messages.CapsuleFound {
 		return &messages.CapsuleFound{}
 	}
 	found := &messages.CapsuleFound{
-		Found: true, Capsule: e.up.GetCapsule(), Generation: e.up.GetGeneration(),
-		Version: e.up.GetVersion(), State: e.state,
+		Found: true, Capsule: e.id, Generation: e.generation, Version: e.up.GetVersion(), State: e.state,
 	}
-	if r.bySession[e.up.GetSession()] == e {
+	if !e.over {
 		found.Session = e.up.GetSession()
 	}
 	return found
@@ -80,8 +114,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	case e == nil:
 		return &messages.CapabilityChecked{Reason: "no capsule has this session now"}
 	case m.GetCapability() != CapabilityPromptInjection:
-		r.Log.Warn().Str("capsule", e.up.GetCapsule()).Str("capability", m.GetCapability()).
-			Msg("unknown capability asked for: denied")
+		r.Log.Warn().Str("capsule", e.id).Str("capability", m.GetCapability()).Msg("unknown capability asked for: denied")
 		return &messages.CapabilityChecked{Reason: "unknown capability"}
 	case !e.up.GetAllowPromptInjection():
 		return &messages.CapabilityChecked{Reason: "not granted by the manifest"}
@@ -90,23 +123,50 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	}
 }
 
+// up makes a session valid, in place of the capsule's last one.
 func (r *registry) up(m *messages.CapsuleUp) {
-	if old := r.byID[m.GetCapsule()]; old != nil {
-		delete(r.bySession, old.up.GetSession())
+	e := r.entry(m.GetCapsule())
+	signalled := e.state == messages.CapsuleState_CAPSULE_STATE_READY && e.up.GetGeneration() == m.GetGeneration()
+	if !e.news.up(m.GetGeneration()) || signalled {
+		return
 	}
-	e := &entry{up: m, state: m.GetState()}
-	r.byID[m.GetCapsule()], r.bySession[m.GetSession()] = e, e
+	delete(r.bySession, e.up.GetSession())
+	e.up, e.state = m, m.GetState()
+	r.bySession[m.GetSession()] = e
 }
 
-// down ends a session. News of an older generation come too late to matter.
+// down ends a session.
 func (r *registry) down(m *messages.CapsuleDown) {
-	e := r.byID[m.GetCapsule()]
-	if e == nil {
-		e = &entry{up: &messages.CapsuleUp{Capsule: m.GetCapsule(), Generation: m.GetGeneration()}}
-		r.byID[m.GetCapsule()] = e
-	}
-	if e.up.GetGeneration() <= m.GetGeneration() {
+	if e := r.entry(m.GetCapsule()); e.news.down(m.GetGeneration()) {
 		delete(r.bySession, e.up.GetSession())
 		e.state = m.GetState()
 	}
+}
+
+// announced: every capsule is known again.
+func (r *registry) announced() {
+	held := r.held
+	r.rebuilding, r.held = false, nil
+	for _, q := range held {
+		r.question(q)
+	}
+}
+
+// giveUp answers the questions that this incarnation holds and will not answer.
+func (r *registry) giveUp() {
+	for _, q := range r.held {
+		if q.sender != nil {
+			r.System.Send(q.sender, &system.Undelivered{Message: q.message, Why: system.Closed})
+		}
+	}
+}
+
+// entry returns the entry for a capsule, a new one where it is not known.
+func (r *registry) entry(id string) *entry {
+	e := r.byID[id]
+	if e == nil {
+		e = &entry{id: id}
+		r.byID[id] = e
+	}
+	return e
 }

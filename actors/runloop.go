@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -11,33 +12,43 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
+// MaxRunLoopInterceptors is how many interceptors a run-loop capsule may have.
+const MaxRunLoopInterceptors = 64
+
+// errLoopVanished: the loop's goroutine ended without a result.
+var errLoopVanished = errors.New("the run loop's goroutine was ended by runtime.Goexit")
+
 // startLoop runs a run-loop capsule's `run` on a goroutine of its own, which
 // owns the guest until it ends; the actor goes on serving its mailbox.
 func (c *capsule) startLoop(ctx actor.Context, began time.Time) {
 	if n := len(c.cfg.Interceptors); n > MaxRunLoopInterceptors {
-		c.crash("load", &capsulehost.Failure{
+		c.collapse(c.died("load", &capsulehost.Failure{
 			Kind:    capsulehost.KindLink,
 			Message: fmt.Sprintf("a run-loop capsule may have at most %d interceptors, its manifest has %d", MaxRunLoopInterceptors, n),
-		}, false)
+		}))
 		return
 	}
 	c.up(ctx, messages.CapsuleState_CAPSULE_STATE_STARTING, began)
-	c.world.signal = func() { c.own.PostUserMessage(&loopSignalled{generation: c.life.generation, began: began}) }
-	c.loop = make(chan struct{})
-	life, guest, done := c.life, c.guest, c.loop
+	own, life, guest, done := c.own, c.life, c.guest, make(chan struct{})
+	c.loop = done
+	c.world.signal = sync.OnceFunc(func() {
+		own.PostUserMessage(&loopSignalled{generation: life.generation, began: began})
+	})
 	go func() {
-		err := guest.Run(life.ctx)
-		c.own.PostUserMessage(&loopEnded{generation: life.generation, err: err})
-		close(done)
+		err := errLoopVanished
+		defer func() {
+			own.PostUserMessage(&loopEnded{generation: life.generation, err: err})
+			close(done)
+		}()
+		_, err = guarded(func() (struct{}, error) { return struct{}{}, guest.Run(life.ctx) })
 	}()
 }
 
 // signalled: the guest has called astrid_signal_ready.
 func (c *capsule) signalled(ctx actor.Context, m *loopSignalled) {
-	if c.guest == nil || m.generation != c.life.generation || !c.ready.IsZero() {
-		return
+	if c.guest != nil && m.generation == c.life.generation {
+		c.up(ctx, messages.CapsuleState_CAPSULE_STATE_READY, m.began)
 	}
-	c.up(ctx, messages.CapsuleState_CAPSULE_STATE_READY, m.began)
 }
 
 // loopEnded: `run` returned, reported an error, or died.
@@ -46,15 +57,11 @@ func (c *capsule) loopEnded(m *loopEnded) {
 		return
 	}
 	c.calls.Add(1)
-	var failure *capsulehost.Failure
-	switch {
-	case m.err == nil:
-		c.crash("run", &capsulehost.Failure{Kind: capsulehost.KindExit, Export: "run", Message: "the run loop ended by itself"}, true)
-	case errors.As(m.err, &failure):
-		c.die("run", m.err)
-	default:
-		c.crash("run", m.err, false)
+	err := m.err
+	if err == nil {
+		err = &capsulehost.Failure{Kind: capsulehost.KindExit, Export: capsulehost.ExportRun, Message: "the run loop ended by itself"}
 	}
+	c.collapse(c.died("run", err))
 }
 
 // loopSignalled and loopEnded are the loop's words to its actor. They overtake

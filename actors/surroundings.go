@@ -5,13 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
-	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -20,7 +16,6 @@ import (
 // run on the guest's goroutine: the actor's, or the run loop's.
 type surroundings struct {
 	capsule *capsule
-	self    *actor.PID
 	caller  *capsulehost.Caller // for the length of one call
 	signal  func()              // nil where there is no run loop
 }
@@ -29,12 +24,6 @@ var (
 	_ capsulehost.Surroundings = (*surroundings)(nil)
 	_ capsulehost.Peers        = (*surroundings)(nil)
 )
-
-// lastTrigger numbers triggers in one process; only messages and logs carry the number.
-var lastTrigger atomic.Uint64
-
-// NextTrigger returns a fresh number for a trigger.
-func NextTrigger() uint64 { return lastTrigger.Add(1) }
 
 func (s *surroundings) Log(level capsulehost.LogLevel, message string) {
 	principal := ""
@@ -59,26 +48,27 @@ func (s *surroundings) SignalReady() {
 // time that it has, so that the answer can still be used.
 func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	cfg := &s.capsule.cfg
-	timeout := cfg.TriggerTimeout
+	now, timeout := time.Now(), cfg.TriggerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline)*15/16)
+		timeout = min(timeout, deadline.Sub(now)*15/16)
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	deadline, _ := ctx.Deadline()
-	reply, err := Route(ctx, cfg.System, cfg.Router, cfg.Waits, &messages.RouteTrigger{
-		Trigger: NextTrigger(), Topic: topic, Payload: payload,
-		FromCapsule: cfg.ID, Deadline: deadline.UnixNano(),
+	// A timer of its own, and the end of the capsule's life: ctx would make another timer.
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, timer.C, &messages.RouteTrigger{
+		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(),
 	})
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, ErrNoRouter) {
-			return nil, cause
-		}
+	switch {
+	case errors.Is(err, ErrNoRouter):
+		// As where there is no registry at all. The capsule need not die of our fault.
+		s.capsule.log.Error().Err(err).Msg("trigger answered with nothing")
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
-	WarnOfLegs(&s.capsule.log, reply)
-	values := make([]json.RawMessage, 0, len(reply.GetLegs()))
-	for _, leg := range reply.GetLegs() {
+	WarnOfLegs(&s.capsule.log, topic, legs)
+	values := make([]json.RawMessage, 0, len(legs))
+	for _, leg := range legs {
 		if len(leg.GetValue()) > 0 {
 			values = append(values, leg.GetValue())
 		}
@@ -104,7 +94,7 @@ func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err 
 	var failure *capsulehost.Failure
 	switch {
 	case errors.As(err, &failure) && errors.Is(err, errDeadline):
-		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "no answer by the trigger's deadline"
+		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline
 	case errors.As(err, &failure):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_CRASHED, failure.Error()
 	case err != nil:
@@ -118,13 +108,27 @@ func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err 
 		if result.Action == capsulehost.Final {
 			answer.Outcome = messages.Outcome_OUTCOME_FINAL
 		}
-		var compact bytes.Buffer
-		if !utf8.Valid(result.Data) || json.Compact(&compact, result.Data) != nil {
+		if answer.Value = compacted(result.Data); answer.Value == nil {
 			answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_INVALID, "the answer is not JSON"
-			return
 		}
-		answer.Value = compact.Bytes()
 	}
+}
+
+// compacted returns JSON without white space around its tokens, or nil where
+// data is not JSON.
+func compacted(data []byte) []byte {
+	if !utf8.Valid(data) || !json.Valid(data) {
+		return nil
+	}
+	if !bytes.ContainsAny(data, " \t\r\n") {
+		return data
+	}
+	var out bytes.Buffer
+	out.Grow(len(data))
+	if json.Compact(&out, data) != nil {
+		return nil
+	}
+	return out.Bytes()
 }
 
 // fromCaller is the caller context as a guest sees it; nil where there is none.
@@ -134,12 +138,3 @@ func fromCaller(c *messages.Caller) *capsulehost.Caller {
 	}
 	return &capsulehost.Caller{Principal: c.Principal, SourceID: c.GetSourceId(), Timestamp: c.GetTimestamp().AsTime()}
 }
-
-// CapsulesPath is the path of the `capsules` supervisor, below the root.
-const CapsulesPath = "capsules"
-
-// CapsulePath is a capsule's name in the tree, and in its events.
-func CapsulePath(id string) string { return CapsulesPath + "/" + id }
-
-// capsulePID is where a capsule's actor is reached.
-func capsulePID(sys *system.System, id string) *actor.PID { return sys.PID("root/" + CapsulePath(id)) }

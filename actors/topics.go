@@ -45,9 +45,10 @@ func (s subscription) order(o subscription) int {
 type topicIndex struct{ root topicNode }
 
 type topicNode struct {
-	exact map[string]*topicNode
-	any   *topicNode // below `*`
-	here  []subscription
+	exact    map[string]*topicNode
+	any      *topicNode // below `*`
+	here     []subscription
+	unsorted bool // here is not in the order of the legs
 }
 
 // add enters s under its pattern. A malformed pattern is left out.
@@ -59,7 +60,7 @@ func (x *topicIndex) add(s subscription) {
 	for segment := range strings.SplitSeq(s.interceptor.GetEvent(), ".") {
 		node = node.child(segment)
 	}
-	node.here = append(node.here, s)
+	node.here, node.unsorted = append(node.here, s), true
 }
 
 // remove takes every subscription of t under pattern out again.
@@ -69,12 +70,21 @@ func (x *topicIndex) remove(t *target, pattern string) {
 	}
 }
 
-// match returns what subscribes to topic, in the order of the legs.
+// match returns what subscribes to topic, in the order of the legs. The result
+// is good until the index changes.
 func (x *topicIndex) match(topic string) []subscription {
 	if !ValidTopic(topic) {
 		return nil
 	}
-	found := x.root.match(nil, topic)
+	var few [8]*topicNode
+	nodes := x.root.match(few[:0], topic)
+	if len(nodes) == 1 {
+		return nodes[0].ordered()
+	}
+	var found []subscription
+	for _, node := range nodes {
+		found = append(found, node.ordered()...)
+	}
 	slices.SortFunc(found, subscription.order)
 	return found
 }
@@ -95,19 +105,29 @@ func (n *topicNode) child(segment string) *topicNode {
 	return n.exact[segment]
 }
 
-// match appends to found what subscribes to rest, the segments below n.
-func (n *topicNode) match(found []subscription, rest string) []subscription {
+// match appends to found where the subscriptions to rest are, the segments below n.
+func (n *topicNode) match(found []*topicNode, rest string) []*topicNode {
 	segment, below, more := strings.Cut(rest, ".")
 	for _, next := range [...]*topicNode{n.exact[segment], n.any} {
 		switch {
 		case next == nil:
 		case more:
 			found = next.match(found, below)
-		default:
-			found = append(found, next.here...)
+		case len(next.here) > 0:
+			found = append(found, next)
 		}
 	}
 	return found
+}
+
+// ordered returns what is here in the order of the legs. It sorts only once after
+// each change: most topics have one pattern, and change seldom.
+func (n *topicNode) ordered() []subscription {
+	if n.unsorted {
+		slices.SortFunc(n.here, subscription.order)
+		n.unsorted = false
+	}
+	return n.here
 }
 
 // remove also cuts off branches that it leaves empty.

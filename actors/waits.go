@@ -2,26 +2,25 @@ package actors
 
 import "sync"
 
-// Waits is the graph of which capsule waits for which: an edge for each leg of
+// waits is the graph of which capsule waits for which: an edge for each leg of
 // a trigger that a capsule has made and that is not answered yet. A capsule
 // serves one call at a time and waits for all legs of its trigger, so a leg
 // that would close a cycle is exactly a deadlock.
 //
 // The hook router adds edges; whoever answers a leg removes its edge, at once
 // and on its own goroutine, so that what it sends next finds the edge gone. The
-// graph outlives the router's restarts, as the triggers in it do. The zero
-// value is empty.
-type Waits struct {
+// zero value is empty.
+type waits struct {
 	mu    sync.Mutex
 	edges map[string]map[string]int // waiting -> awaited -> legs
 }
 
 // enter adds an edge, unless awaited already waits, directly or through others,
 // for waiting; it then returns false.
-func (w *Waits) enter(waiting, awaited string) bool {
+func (w *waits) enter(waiting, awaited string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.reaches(awaited, waiting, map[string]bool{}) {
+	if awaited == waiting || (len(w.edges[awaited]) > 0 && w.reaches(awaited, waiting, map[string]bool{})) {
 		return false
 	}
 	if w.edges == nil {
@@ -35,20 +34,21 @@ func (w *Waits) enter(waiting, awaited string) bool {
 }
 
 // leave removes one edge.
-func (w *Waits) leave(waiting, awaited string) {
+func (w *waits) leave(waiting, awaited string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.edges[waiting][awaited]--; w.edges[waiting][awaited] > 0 {
+	out := w.edges[waiting]
+	if out[awaited]--; out[awaited] > 0 {
 		return
 	}
-	delete(w.edges[waiting], awaited)
-	if len(w.edges[waiting]) == 0 {
+	delete(out, awaited)
+	if len(out) == 0 {
 		delete(w.edges, waiting)
 	}
 }
 
-// Edges is how many legs capsules wait for now.
-func (w *Waits) Edges() int {
+// count is how many edges there are, one for each leg.
+func (w *waits) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
@@ -61,7 +61,7 @@ func (w *Waits) Edges() int {
 }
 
 // reaches says whether from waits for to, directly or through others.
-func (w *Waits) reaches(from, to string, seen map[string]bool) bool {
+func (w *waits) reaches(from, to string, seen map[string]bool) bool {
 	if from == to {
 		return true
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func TestWaitsRefuseWhatClosesACycle(t *testing.T) {
-	var w Waits
+	var w waits
 	enter := func(from, to string, want bool) {
 		t.Helper()
 		if got := w.enter(from, to); got != want {
@@ -26,8 +26,8 @@ func TestWaitsRefuseWhatClosesACycle(t *testing.T) {
 	enter("c", "a", false) // the first leg is still awaited
 	w.leave("a", "b")
 	enter("c", "a", true)
-	if got := w.Edges(); got != 3 {
-		t.Errorf("Edges() = %d, want 3", got)
+	if got := w.count(); got != 3 {
+		t.Errorf("count() = %d, want 3", got)
 	}
 }
 
@@ -37,7 +37,7 @@ func TestWaitsNeverHoldACycle(t *testing.T) {
 	type edge struct{ from, to string }
 	node := rapid.Custom(func(t *rapid.T) string { return fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "node")) })
 	rapid.Check(t, func(t *rapid.T) {
-		var w Waits
+		var w waits
 		var held []edge
 		reachable := func(from, to string) bool {
 			seen, todo := map[string]bool{from: true}, []string{from}
@@ -75,7 +75,7 @@ func TestWaitsNeverHoldACycle(t *testing.T) {
 		for _, e := range held {
 			w.leave(e.from, e.to)
 		}
-		if w.Edges() != 0 || len(w.edges) != 0 {
+		if w.count() != 0 || len(w.edges) != 0 {
 			t.Fatalf("edges left over: %v", w.edges)
 		}
 	})

@@ -1,56 +1,111 @@
 package system
 
 import (
-	"sync/atomic"
+	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// dispatcher runs actors on goroutines that are parked between activations: a
-// fresh goroutine for each, the library's way, spends most of a round trip on
-// growing its stack. An actor that blocks in a guest keeps its goroutine, and
-// the next activation gets another; there is no limit that could deadlock.
+// dispatcher runs activations of actors on a pool of goroutines that are parked
+// in between: a fresh goroutine for each, the library's way, spends most of a
+// round trip on growing its stack.
+//
+// While activations wait there is always one worker on its way to the queue,
+// and never two: the one that arrives wakes the next before it begins its own.
+// So a burst of short activations costs few switches of goroutine, and one that
+// blocks in a guest holds up nobody: there is no limit to the workers that run.
 type dispatcher struct {
-	work    chan func() // unbuffered: handed to a parked worker or not at all
-	closed  chan struct{}
-	parked  atomic.Int64
-	maximum int64 // of parked workers
+	maximum int // of parked workers
+
+	mu     sync.Mutex
+	queue  fifo[func()]
+	parked []chan struct{} // one for each parked worker, the latest last
+	coming bool            // a worker is on its way to the queue
+	closed bool
 }
 
 var _ actor.Dispatcher = (*dispatcher)(nil)
 
-func newDispatcher(maximum int) *dispatcher {
-	return &dispatcher{work: make(chan func()), closed: make(chan struct{}), maximum: int64(maximum)}
-}
+func newDispatcher(maximum int) *dispatcher { return &dispatcher{maximum: maximum} }
 
-// Schedule runs fn soon, on a goroutine of its own.
+// Schedule runs fn soon, on a worker.
 func (d *dispatcher) Schedule(fn func()) {
-	select {
-	case d.work <- fn:
-	default:
-		go d.worker(fn)
-	}
+	d.mu.Lock()
+	d.queue.push(fn)
+	d.sendForLocked()
 }
 
 // Throughput is how many messages an actor may handle before it lets others run.
 func (d *dispatcher) Throughput() int { return 300 }
 
-func (d *dispatcher) worker(fn func()) {
+// sendForLocked gets a worker where activations wait and none is coming. It unlocks.
+func (d *dispatcher) sendForLocked() {
+	if d.coming || d.queue.len() == 0 {
+		d.mu.Unlock()
+		return
+	}
+	d.coming = true
+	var wake chan struct{}
+	if n := len(d.parked); n > 0 {
+		wake = d.parked[n-1]
+		d.parked[n-1] = nil
+		d.parked = d.parked[:n-1]
+	}
+	d.mu.Unlock()
+	if wake != nil {
+		wake <- struct{}{}
+	} else {
+		go d.worker()
+	}
+}
+
+// worker runs what waits, and parks where nothing does.
+func (d *dispatcher) worker() {
+	wake := make(chan struct{}, 1)
+	came := true
 	for {
-		fn()
-		if d.parked.Add(1) > d.maximum {
-			d.parked.Add(-1)
+		d.mu.Lock()
+		if came {
+			d.coming, came = false, false
+		}
+		if d.queue.len() > 0 {
+			fn := d.queue.pop()
+			d.sendForLocked()
+			fn()
+			continue
+		}
+		if d.closed || len(d.parked) >= d.maximum {
+			d.mu.Unlock()
 			return
 		}
-		select {
-		case fn = <-d.work:
-			d.parked.Add(-1)
-		case <-d.closed:
-			d.parked.Add(-1)
-			return
-		}
+		d.parked = append(d.parked, wake)
+		d.mu.Unlock()
+		<-wake
+		came = true
 	}
 }
 
 // close ends the parked workers, and the others as they finish.
-func (d *dispatcher) close() { close(d.closed) }
+func (d *dispatcher) close() {
+	d.mu.Lock()
+	d.closed = true
+	parked := d.parked
+	d.parked = nil
+	d.mu.Unlock()
+	for _, wake := range parked {
+		wake <- struct{}{}
+	}
+}
+
+// direct runs an actor on the goroutine of whoever wakes it: no switch, for
+// actors that never block. One that is woken while it runs goes on there, and
+// after some messages on a worker, so that no sender works for others for long.
+type direct struct{ workers *dispatcher }
+
+var _ actor.Dispatcher = direct{}
+
+// Schedule runs fn now.
+func (direct) Schedule(fn func()) { fn() }
+
+// Throughput is how many messages a sender may have to handle.
+func (direct) Throughput() int { return 32 }

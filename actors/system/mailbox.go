@@ -1,6 +1,7 @@
 package system
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 
@@ -10,34 +11,50 @@ import (
 // Urgent is a message that overtakes those that wait.
 type Urgent interface{ Urgent() }
 
-// Refusal says why a mailbox will not take, or keep, a message.
+// Answered is a reason to fail (panic) of an actor that has answered the message
+// that it was working on: nobody has to be told.
+type Answered interface{ Answered() }
+
+// Refusal says why a message will not be handled.
 type Refusal int
 
 // The refusals.
 const (
 	Full   Refusal = iota // as many messages wait as may
 	Closed                // the actor has ended, or is about to
+	Failed                // the actor failed while it worked on the message
 )
 
-// Refuse answers a message that its mailbox refuses, and returns true; or
-// returns false for one that nobody waits for. A message of the second kind is
-// taken even by a full mailbox, and dropped by a closed one. Refuse runs on the
-// sender's goroutine, or on the one that closes the mailbox.
+// Refuse answers a message that will not be handled, and returns true; or
+// returns false for one that it does not know. A message of the second kind is
+// taken even by a full mailbox; else its sender, if it has one, is told by an
+// Undelivered. Refuse runs on the sender's goroutine, on the one that closes the
+// mailbox, or on the actor's.
 type Refuse func(message any, sender *actor.PID, why Refusal) bool
+
+// errExited is why an actor failed that ended its goroutine, as t.Fatal does.
+var errExited = errors.New("its goroutine was ended by runtime.Goexit")
 
 // Mailbox is an actor's queue: bounded, never blocking a sender, dropping
 // nothing in silence. Unlike the library's own it can be closed, and then
-// answers what waited. It outlives restarts of its actor.
+// answers what waited; it is closed at the latest when its actor stops. It
+// outlives restarts of its actor.
 type Mailbox struct {
-	capacity   int // 0 is unbounded
-	refuse     Refuse
-	invoker    actor.MessageInvoker // set once, before the first message
-	dispatcher actor.Dispatcher     // likewise
+	capacity int // 0 is unbounded
+	refuse   Refuse
+
+	// Set once, before the first message.
+	undelivered func(message any, sender *actor.PID, why Refusal)
+	invoker     actor.MessageInvoker
+	dispatcher  actor.Dispatcher
+	activate    func() // run, made only once
+
+	stopped bool // it was told to; the activation's
 
 	mu        sync.Mutex
-	system    fifo
-	urgent    fifo
-	user      fifo
+	system    fifo[any]
+	urgent    fifo[any]
+	user      fifo[any]
 	scheduled bool // an activation runs, or is about to
 	suspended bool // the actor failed and awaits its supervisor
 	closed    bool
@@ -46,12 +63,12 @@ type Mailbox struct {
 var _ actor.Mailbox = (*Mailbox)(nil)
 
 // NewMailbox returns an empty mailbox for one actor. A capacity of 0 is
-// unbounded; refuse may be nil where nobody waits for answers.
+// unbounded; refuse may be nil where an Undelivered is answer enough.
 func NewMailbox(capacity int, refuse Refuse) *Mailbox {
 	if refuse == nil {
 		refuse = func(any, *actor.PID, Refusal) bool { return false }
 	}
-	return &Mailbox{capacity: capacity, refuse: refuse}
+	return &Mailbox{capacity: capacity, refuse: refuse, undelivered: func(any, *actor.PID, Refusal) {}}
 }
 
 // PostUserMessage queues a message, or refuses it. It never blocks.
@@ -63,17 +80,17 @@ func (m *Mailbox) PostUserMessage(message any) {
 	_, urgent := bare.(Urgent)
 
 	m.mu.Lock()
-	full := !urgent && m.capacity > 0 && m.user.len() >= m.capacity
-	if m.closed || full {
-		why := Full
-		if m.closed {
-			why = Closed
-		}
+	if !m.closed && !urgent && m.capacity > 0 && m.user.len() >= m.capacity {
 		m.mu.Unlock()
-		if m.refuse(bare, sender, why) || why == Closed {
+		if m.refuse(bare, sender, Full) {
 			return
 		}
 		m.mu.Lock()
+	}
+	if m.closed {
+		m.mu.Unlock()
+		m.decline(message, Closed)
+		return
 	}
 	if urgent {
 		m.urgent.push(message)
@@ -92,7 +109,7 @@ func (m *Mailbox) PostSystemMessage(message any) {
 
 // RegisterHandlers is called by the library before the first message.
 func (m *Mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
-	m.invoker, m.dispatcher = invoker, dispatcher
+	m.invoker, m.dispatcher, m.activate = invoker, dispatcher, m.run
 }
 
 // Start is called by the library once the actor has been registered.
@@ -105,17 +122,31 @@ func (m *Mailbox) UserMessageCount() int {
 	return m.user.len()
 }
 
+// Closed says whether the mailbox has been closed.
+func (m *Mailbox) Closed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
 // Close refuses everything that waits, and whatever still comes. What the actor
 // is working on goes on. It may be called from any goroutine, more than once.
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	m.closed = true
 	waiting := m.user
-	m.user = fifo{}
+	m.user, m.urgent = fifo[any]{}, fifo[any]{}
 	m.mu.Unlock()
-	for message := waiting.pop(); message != nil; message = waiting.pop() {
-		_, bare, sender := actor.UnwrapEnvelope(message)
-		m.refuse(bare, sender, Closed)
+	for waiting.len() > 0 {
+		m.decline(waiting.pop(), Closed)
+	}
+}
+
+// decline tells a message's sender that it will not be handled.
+func (m *Mailbox) decline(message any, why Refusal) {
+	_, bare, sender := actor.UnwrapEnvelope(message)
+	if !m.refuse(bare, sender, why) && sender != nil {
+		m.undelivered(bare, sender, why)
 	}
 }
 
@@ -125,7 +156,7 @@ func (m *Mailbox) scheduleLocked() {
 	m.scheduled = m.scheduled || start
 	m.mu.Unlock()
 	if start {
-		m.dispatcher.Schedule(m.run)
+		m.dispatcher.Schedule(m.activate)
 	}
 }
 
@@ -138,9 +169,14 @@ func (m *Mailbox) run() {
 			return
 		}
 		m.handle(message, isSystem)
-		if handled%m.dispatcher.Throughput() == 0 {
-			runtime.Gosched()
+		if handled%m.dispatcher.Throughput() > 0 {
+			continue
 		}
+		if d, ok := m.dispatcher.(direct); ok {
+			d.workers.Schedule(m.activate)
+			return
+		}
+		runtime.Gosched()
 	}
 }
 
@@ -148,70 +184,58 @@ func (m *Mailbox) run() {
 func (m *Mailbox) next() (message any, isSystem bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for {
+	for m.system.len() > 0 {
 		switch message = m.system.pop(); message.(type) {
-		case nil:
 		case *actor.SuspendMailbox:
 			m.suspended = true
-			continue
 		case *actor.ResumeMailbox:
 			m.suspended = false
-			continue
 		default:
 			return message, true
 		}
-		if !m.suspended {
-			if message = m.urgent.pop(); message == nil {
-				message = m.user.pop()
-			}
-		}
-		m.scheduled = message != nil
-		return message, false
 	}
+	switch {
+	case m.suspended:
+	case m.urgent.len() > 0:
+		return m.urgent.pop(), false
+	case m.user.len() > 0:
+		return m.user.pop(), false
+	}
+	m.scheduled = false
+	return nil, false
 }
 
-// handle runs the actor on one message, and reports its panic to the supervisor.
+// handle runs the actor on one message.
 func (m *Mailbox) handle(message any, isSystem bool) {
+	returned := false
 	defer func() {
-		if reason := recover(); reason != nil {
-			m.invoker.EscalateFailure(reason, message)
+		if !returned {
+			m.failed(message, recover())
 		}
 	}()
-	if isSystem {
-		m.invoker.InvokeSystemMessage(message)
-	} else {
+	if !isSystem {
 		m.invoker.InvokeUserMessage(message)
+		returned = true
+		return
 	}
+	if _, stop := message.(*actor.Stop); stop {
+		m.stopped = true
+		m.Close()
+	}
+	if _, restart := message.(*actor.Restart); !restart || !m.stopped { // else it would come back to life
+		m.invoker.InvokeSystemMessage(message)
+	}
+	returned = true
 }
 
-// fifo is a queue in a slice; the zero value is empty. It gives its memory back
-// whenever it runs empty after a burst.
-type fifo struct {
-	items []any
-	head  int
-}
-
-func (q *fifo) len() int { return len(q.items) - q.head }
-
-func (q *fifo) push(item any) { q.items = append(q.items, item) }
-
-// pop returns nil where the queue is empty.
-func (q *fifo) pop() any {
-	if q.len() == 0 {
-		return nil
+// failed answers the message that the actor failed on, and tells its supervisor.
+func (m *Mailbox) failed(message, reason any) {
+	if reason == nil {
+		reason = errExited
+		defer m.dispatcher.Schedule(m.activate) // this goroutine ends, the activation goes on
 	}
-	item := q.items[q.head]
-	q.items[q.head] = nil
-	q.head++
-	switch {
-	case q.head == len(q.items) && cap(q.items) > 64:
-		*q = fifo{}
-	case q.head == len(q.items):
-		q.items, q.head = q.items[:0], 0
-	case q.head >= 64 && q.head*2 >= len(q.items):
-		n := copy(q.items, q.items[q.head:])
-		clear(q.items[n:])
-		q.items, q.head = q.items[:n], 0
+	if _, answered := reason.(Answered); !answered {
+		m.decline(message, Failed)
 	}
-	return item
+	m.invoker.EscalateFailure(reason, message)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -13,8 +13,25 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// ErrNoActor is the answer to a question whose addressee does not exist.
-var ErrNoActor = errors.New("no such actor")
+// Why a question was not answered.
+var (
+	ErrNoActor = errors.New("no such actor")
+	ErrFailed  = errors.New("the actor failed over it")
+)
+
+// Undelivered is what the sender of a message gets who might wait for an answer,
+// where nobody handled it to its end.
+type Undelivered struct {
+	Message any
+	Why     Refusal // Closed also where no such actor exists
+}
+
+func (u *Undelivered) cause() error {
+	if u.Why == Failed {
+		return ErrFailed
+	}
+	return ErrNoActor
+}
 
 // System is one actor system. Its methods may be called from any goroutine.
 type System struct {
@@ -22,6 +39,9 @@ type System struct {
 	dispatcher *dispatcher
 	close      sync.Once
 }
+
+// parkedWorkers is how many goroutines may be kept for the next burst.
+const parkedWorkers = 256
 
 // New returns a running, empty system. What the library itself logs at warning
 // level and above goes to log.
@@ -31,8 +51,13 @@ func New(log zerolog.Logger) *System {
 		system: actor.NewActorSystemWithConfig(actor.Configure(
 			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(handler) }),
 		)),
-		dispatcher: newDispatcher(16 * runtime.GOMAXPROCS(0)),
+		dispatcher: newDispatcher(parkedWorkers),
 	}
+	// The library's registry of processes is 1,024 maps of 32 shards each: 2.9 MB,
+	// which every garbage collection goes through. A few of them are plenty.
+	processes := s.system.ProcessRegistry.LocalPIDs
+	processes.LocalPIDs = slices.Clone(processes.LocalPIDs[:32])
+	s.system.ProcessRegistry.Add(s.system.DeadLetter, "deadletter")
 	// The library's own dead-letter subscribers log whole payloads, and start a
 	// goroutine that outlives the system. A fresh stream is without them.
 	s.system.EventStream = eventstream.NewEventStream()
@@ -40,19 +65,23 @@ func New(log zerolog.Logger) *System {
 	return s
 }
 
-// deadLetter answers what was sent to nobody: a question with a
-// DeadLetterResponse, a watch with the end of what is watched.
+// deadLetter answers what was sent to nobody: a question with an Undelivered, a
+// watch with the end of what is watched.
 func (s *System) deadLetter(event any) {
 	letter, ok := event.(*actor.DeadLetterEvent)
 	if !ok {
 		return
 	}
 	if letter.Sender != nil {
-		s.Send(letter.Sender, &actor.DeadLetterResponse{Target: letter.PID})
+		s.undelivered(letter.Message, letter.Sender, Closed)
 	}
 	if watch, ok := letter.Message.(*actor.Watch); ok {
 		s.sendSystem(watch.Watcher, &actor.Terminated{Who: letter.PID, Why: actor.TerminatedReason_NotFound})
 	}
+}
+
+func (s *System) undelivered(message any, sender *actor.PID, why Refusal) {
+	s.Send(sender, &Undelivered{Message: message, Why: why})
 }
 
 func (s *System) sendSystem(pid *actor.PID, message any) {
@@ -73,8 +102,20 @@ func (s *System) Close() {
 // for each restart, and mailbox is its queue, which outlives restarts. Produce
 // must not panic. Props with a mailbox serve one actor; spawn it once at a time.
 func (s *System) Props(produce actor.Producer, mailbox *Mailbox) *actor.Props {
+	return s.props(produce, mailbox, s.dispatcher)
+}
+
+// DirectProps describes an actor that never blocks. It runs on the goroutine of
+// whoever sends to it, if it does not run already: no switch of goroutine. So
+// nobody may hold a lock while sending to it that its own messages might need.
+func (s *System) DirectProps(produce actor.Producer, mailbox *Mailbox) *actor.Props {
+	return s.props(produce, mailbox, direct{s.dispatcher})
+}
+
+func (s *System) props(produce actor.Producer, mailbox *Mailbox, dispatcher actor.Dispatcher) *actor.Props {
+	mailbox.undelivered = s.undelivered
 	return actor.PropsFromProducer(produce,
-		actor.WithDispatcher(s.dispatcher),
+		actor.WithDispatcher(dispatcher),
 		actor.WithMailbox(func() actor.Mailbox { return mailbox }),
 	)
 }
@@ -113,12 +154,6 @@ func (s *System) Register(p actor.Process) *actor.PID {
 // Unregister makes a registered process unreachable. Later messages to it are dropped.
 func (s *System) Unregister(pid *actor.PID) { s.system.ProcessRegistry.Remove(pid) }
 
-// Alive says whether a message to pid would find an addressee now.
-func (s *System) Alive(pid *actor.PID) bool {
-	_, ok := s.system.ProcessRegistry.Get(pid)
-	return ok
-}
-
 // Ask sends a question and waits for its one answer, until ctx ends. It must
 // not be used by an actor to ask another that may ask it: that is a deadlock.
 func (s *System) Ask(ctx context.Context, pid *actor.PID, question any) (any, error) {
@@ -128,8 +163,8 @@ func (s *System) Ask(ctx context.Context, pid *actor.PID, question any) (any, er
 	s.Request(pid, question, self)
 	select {
 	case answer := <-a.answer:
-		if _, dead := answer.(*actor.DeadLetterResponse); dead {
-			return nil, fmt.Errorf("ask %s: %w", pid.Id, ErrNoActor)
+		if lost, ok := answer.(*Undelivered); ok {
+			return nil, fmt.Errorf("ask %s: %w", pid.Id, lost.cause())
 		}
 		return answer, nil
 	case <-ctx.Done():

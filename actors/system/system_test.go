@@ -198,10 +198,10 @@ func TestQueuedMessagesSurviveARestart(t *testing.T) {
 		}
 		sys.Send(pid, "c")
 		synctest.Wait()
-		want(t, j, "started", "a")
+		want(t, j, "started", "a", "refused fail: 2")
 		sys.Send(parentPID, pid)
 		synctest.Wait()
-		want(t, j, "started", "a", "started", "b", "c")
+		want(t, j, "started", "a", "refused fail: 2", "started", "b", "c")
 		stop(t, sys, parentPID)
 	})
 }
