@@ -385,13 +385,13 @@ func (c *child) isDown(state messages.CapsuleState, reason string) {
 // announce tells a registry or router that has lost everything what there is.
 func (s *capsules) announce(ctx actor.Context, m *announce) {
 	for _, c := range s.children {
-		switch {
-		case c.up != nil:
-			ctx.Send(m.to, c.up)
-		case c.down != nil:
+		if up := c.handle.Announced(); up != nil {
+			ctx.Send(m.to, up)
+		} else if c.down != nil {
 			ctx.Send(m.to, c.down)
 		}
 	}
+	ctx.Send(m.to, &actors.Announced{})
 }
 
 func (s *capsules) byPID(pid *actor.PID) *child {
