@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"strings"
 )
 
@@ -91,8 +90,10 @@ func (b *baseline) regressions(r *result, tolerance float64) []string {
 const again = 2
 
 // check fails where a row is worse than in the baseline, each time that it is
-// measured.
-func (b *bench) check(ctx context.Context, old *baseline, results []*result, tolerance float64, progress io.Writer) error {
+// measured; onceMore does that for one row.
+func check(ctx context.Context, old *baseline, results []*result, tolerance float64,
+	onceMore func(ctx context.Context, row string) (*result, error), progress io.Writer,
+) error {
 	var found []string
 	known := 0
 	for _, r := range results {
@@ -104,11 +105,11 @@ func (b *bench) check(ctx context.Context, old *baseline, results []*result, tol
 		worse := old.regressions(r, tolerance)
 		for try := 0; len(worse) > 0 && try < again; try++ {
 			fmt.Fprintf(progress, "%s\nonce more:\n", strings.Join(worse, "\n"))
-			repeated, err := b.measure(ctx, regexp.MustCompile("^"+regexp.QuoteMeta(r.row)+"$"), progress)
+			repeated, err := onceMore(ctx, r.row)
 			if err != nil {
 				return err
 			}
-			worse = old.regressions(repeated[0], tolerance)
+			worse = old.regressions(repeated, tolerance)
 		}
 		found = append(found, worse...)
 	}
@@ -116,7 +117,7 @@ func (b *bench) check(ctx context.Context, old *baseline, results []*result, tol
 		return errors.New("check: the baseline has none of these rows")
 	}
 	if len(found) > 0 {
-		return fmt.Errorf("slower than the baseline:\n%s", strings.Join(found, "\n"))
+		return fmt.Errorf("worse than the baseline:\n%s", strings.Join(found, "\n"))
 	}
 	return nil
 }

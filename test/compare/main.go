@@ -95,7 +95,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if old == nil {
 		return nil
 	}
-	return b.check(ctx, old, results, o.tolerance, stderr)
+	return check(ctx, old, results, o.tolerance, func(ctx context.Context, row string) (*result, error) {
+		repeated, err := b.measure(ctx, regexp.MustCompile("^"+regexp.QuoteMeta(row)+"$"), stderr)
+		if err != nil {
+			return nil, err
+		}
+		return repeated[0], nil
+	}, stderr)
 }
 
 func newBench(o options) (*bench, error) {
