@@ -106,6 +106,20 @@ func TestLargeLines(t *testing.T) {
 	})
 }
 
+// A quiet log saves up no more than the burst.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Config{Rate: 10, Burst: 5}, nil)
+		time.Sleep(time.Hour)
+		for range 20 {
+			w.Write(capsulehost.LevelInfo, "", "x")
+		}
+		if _, n := w.suppressedAndWritten(); n != 5 {
+			t.Errorf("%d lines at once, after an hour", n)
+		}
+	})
+}
+
 func TestNoLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Rate: -1}, nil)

@@ -147,6 +147,9 @@ func TestDestinations(t *testing.T) {
 			w.Write(capsulehost.LevelInfo, principal, "hello")
 			w.Write(capsulehost.LevelInfo, principal, "hello")
 			w.check(map[string]string{file + firstDay: line + line})
+			if (w.own != nil) != (file == own) {
+				t.Errorf("principal %q: a file is kept open: %v", principal, w.own != nil)
+			}
 			w.checkProcess()
 		})
 	}
@@ -317,7 +320,10 @@ func TestOldFiles(t *testing.T) {
 
 // Whatever is linked where, nothing outside the home is made, written or deleted.
 func TestLinks(t *testing.T) {
-	for _, link := range []string{"home", "home/alice", "home/alice/.local/log", "home/alice/.local/log/greeter", "home/alice/.local/log/greeter/" + firstDay} {
+	for _, link := range []string{
+		"home", "home/alice", "home/alice/.local/log", "home/alice/.local/log/greeter", "home/alice/.local/log/greeter/" + firstDay,
+		"home/default", own[:len(own)-1], own + firstDay,
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			outside := t.TempDir()
 			old := filepath.Join(outside, "1990-01-01.log")
@@ -364,6 +370,19 @@ func TestPipe(t *testing.T) {
 		w.Write(capsulehost.LevelInfo, "", "x")
 		if got := w.process.String(); !strings.Contains(got, `"message":"x"`) {
 			t.Errorf("%s", got)
+		}
+		// Nor may it be written to where somebody reads it, and may stop to.
+		reader, err := os.OpenFile(filepath.Join(w.home.Dir(), own, firstDay), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.failed = false // as on another day
+		w.Write(capsulehost.LevelInfo, "", "y")
+		if got := w.process.String(); !strings.Contains(got, `"message":"y"`) || !strings.Contains(got, "is no regular file") {
+			t.Errorf("%s", got)
+		}
+		if err := reader.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

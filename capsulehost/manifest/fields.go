@@ -84,7 +84,7 @@ func (r *reader) oneOf(table *node, name string, words ...string) string {
 	if n == nil {
 		return ""
 	}
-	if n.text != "" && !slices.Contains(words, n.text) {
+	if !slices.Contains(words, n.text) {
 		r.wrong(n, "is %q, and must be one of %s", n.text, strings.Join(words, ", "))
 		return ""
 	}

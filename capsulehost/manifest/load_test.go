@@ -40,6 +40,8 @@ allow_prompt_injection = true
 [[component]]
 entrypoint = "lib.wasm"
 type = "library"
+[component.capabilities]
+kv = ["d"]
 
 [[interceptor]]
 event = "greet.*"
@@ -125,7 +127,7 @@ func TestParseEverything(t *testing.T) {
 		},
 		Capabilities: Capabilities{
 			AllowPromptInjection: true,
-			Net:                  []string{"a.example", "b.example", "c.example"}, KV: []string{"a", "c"},
+			Net:                  []string{"a.example", "b.example", "c.example"}, KV: []string{"a", "c", "d"},
 			FSRead: []string{"r"}, FSWrite: []string{"w"}, HostProcess: []string{"p"}, NetBind: []string{"n"},
 			IPCPublish: []string{"a.b", "c.d"}, IPCSubscribe: []string{"s..t"}, Identity: []string{"resolve"},
 		},
@@ -184,6 +186,7 @@ func TestParseTheLeast(t *testing.T) {
 var problemRows = map[string][]string{
 	// Supervision.
 	"[supervision]\nrestart = \"always\"":                           {`7: supervision.restart: is "always", and must be one of permanent, transient, temporary`},
+	"[supervision]\nrestart = \"\"":                                 {`7: supervision.restart: is "", and must be one of permanent, transient, temporary`},
 	"[supervision]\nbudget = -1":                                    {`7: supervision.budget: is -1, and must be between 0 and 10000`},
 	"[supervision]\nbudget = 99999999999":                           {`7: supervision.budget: is 99999999999, and must be between 0 and 10000`},
 	"[supervision]\nbudget = \"3\"":                                 {`7: supervision.budget: is text, and must be a whole number`},
@@ -250,13 +253,16 @@ var problemRows = map[string][]string{
 	"[component.capabilities]\nfs_read = 1979-05-27": {`7: component.capabilities.fs_read: is a date, and must be a list`},
 
 	// What TOML itself refuses.
-	"[supervision]\nqueue = 1\nqueue = 2": {`8: supervision.queue: not valid TOML: key queue is already defined`},
-	"[supervision]\nqueue =":              {`7: supervision.queue: not valid TOML: `},
-	"[supervision]\nqueue = 0755":         {`7: supervision.queue: not valid TOML: integers cannot have leading zeroes`},
-	"[supervision]\nqueue = 1\n[package]": {`8: package: not valid TOML: table package already exists`},
-	"[env.a]\ndefault = 1979-13-45":       {`7: env.a.default: not valid TOML: impossible date`},
-	"[env.a]\ndefault = \"\xff\"":         {`7: env.a.default: not valid TOML: invalid UTF-8 character in basic string`},
-	"garbage":                             {`6: component: not valid TOML: `},
+	"[supervision]\nqueue = 1\nqueue = 2":           {`8: supervision.queue: not valid TOML: key queue is already defined`},
+	"[supervision]\nqueue = 1\nqueue = 2\n[env.z]":  {`8: supervision.queue: not valid TOML: key queue is already defined`},
+	"[supervision]\nqueue = 1\n[env]\na = {\n":      {`9: env.a: not valid TOML: `},
+	"[supervision]\n\"queue\" = 1\n\"queue\" = 1\n": {`8: queue: not valid TOML: key queue is already defined`},
+	"[supervision]\nqueue =":                        {`7: supervision.queue: not valid TOML: `},
+	"[supervision]\nqueue = 0755":                   {`7: supervision.queue: not valid TOML: integers cannot have leading zeroes`},
+	"[supervision]\nqueue = 1\n[package]":           {`8: package: not valid TOML: table package already exists`},
+	"[env.a]\ndefault = 1979-13-45":                 {`7: env.a.default: not valid TOML: impossible date`},
+	"[env.a]\ndefault = \"\xff\"":                   {`7: env.a.default: not valid TOML: invalid UTF-8 character in basic string`},
+	"garbage":                                       {`6: component: not valid TOML: `},
 }
 
 func TestParseProblems(t *testing.T) {

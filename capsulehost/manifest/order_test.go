@@ -83,6 +83,7 @@ func TestOrder(t *testing.T) {
 		{"no imports: as discovered", []string{"c:", "a:", "b:"}, []string{"c", "a", "b"}},
 		{"exports first", []string{"b: ^x 1", "a: +x 1.2.0"}, []string{"a", "b <a"}},
 		{"exports first, the rest as discovered", []string{"d:", "b: ^x 1", "e:", "a: +x 1.2.0", "c:"}, []string{"d", "e", "a", "b <a", "c"}},
+		{"two imports from one", []string{"b: ^x 1, ^y 1", "a: +x 1.0.0, +y 1.0.0"}, []string{"a", "b <a"}},
 		{"a chain", []string{"c: ^y *", "b: ^x *, +y 1.0.0", "a: +x 1.0.0"}, []string{"a", "b <a", "c <b"}},
 		{"a diamond", []string{"d: ^b *, ^c *", "b: ^a *, +b 1.0.0", "c: ^a *, +c 1.0.0", "a: +a 1.0.0"},
 			[]string{"a", "b <a", "c <a", "d <b <c"}},
