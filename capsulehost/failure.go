@@ -1,7 +1,6 @@
 package capsulehost
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +44,7 @@ type Failure struct {
 	// ExitCode is proc_exit's argument, for KindExit.
 	ExitCode uint32
 	// Stderr is the end of what the guest wrote to its standard error, at most
-	// 4 KiB: where a Go or Rust guest says why it panicked.
+	// 4 KiB. Where a Go or Rust guest panicked, it is the beginning of what that said.
 	Stderr string
 
 	cause error
@@ -84,7 +83,8 @@ func (e *GuestError) Error() string {
 // instance up.
 func (i *Instance) failure(ctx context.Context, export string, err error) *Failure {
 	what, stack := splitStack(err)
-	f := &Failure{Kind: KindTrap, Export: export, Message: firstLine(err), Stack: stack, Stderr: string(i.stderr.kept), cause: err}
+	written, word := i.stderr.end()
+	f := &Failure{Kind: KindTrap, Export: export, Message: firstLine(err), Stack: stack, Stderr: written, cause: err}
 	i.lost = f
 	var exit *sys.ExitError
 	var misuse *hostCallError
@@ -110,37 +110,31 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	case export == "" && strings.Contains(what, "import"):
 		f.Kind = KindLink
 	}
-	if i.outOfMemory(f.Kind, what) {
-		f.Kind, f.Message = KindMemoryLimit, fmt.Sprintf("%s, with the memory near its limit of %d bytes", f.Message, i.module.host.memoryLimit)
+	if i.outOfMemory(f.Kind, what, word) {
+		f.Kind, f.Message = KindMemoryLimit, fmt.Sprintf("%s, with a memory limit of %d bytes", f.Message, i.module.host.memoryLimit)
 	}
-	if last := i.lastWord(); last != "" {
-		f.Message += "; its last word: " + last
+	if word == "" && i.kernel != nil {
+		word = lastLine(lossy(i.kernel.ErrorText()))
+	}
+	if word != "" {
+		f.Message += "; its last word: " + word
 	}
 	return f
 }
 
-// outOfMemory guesses whether a guest ended for want of memory. It can't be known:
-// allocators give up with the same instruction as any panic, and Go exits. They
-// grow in steps that leave up to a quarter of the limit unused.
-func (i *Instance) outOfMemory(kind Kind, what string) bool {
-	nearLimit := i.guestMemory() >= i.module.host.memoryLimit/4*3
+// outOfMemory guesses whether a guest ended for want of memory. Some say so. With
+// the others it can't be known: allocators give up with the same instruction as
+// any panic. They grow in steps that leave up to a quarter of the limit unused.
+func (i *Instance) outOfMemory(kind Kind, what, word string) bool {
 	switch kind {
 	case KindTrap:
-		return i.kernel != nil && i.kernel.Exhausted() || nearLimit && strings.Contains(what, "unreachable")
+		return i.kernel != nil && i.kernel.Exhausted() || strings.Contains(word, "out of memory") ||
+			strings.Contains(what, "unreachable") && i.guestMemory() >= i.module.host.memoryLimit/4*3
 	case KindExit:
-		return nearLimit && bytes.Contains(i.stderr.kept, []byte("out of memory"))
+		return strings.Contains(word, "out of memory")
 	default:
 		return false
 	}
-}
-
-// lastWord is what the guest said last: the end of its standard error, or the
-// text that it stored with error_set.
-func (i *Instance) lastWord() string {
-	if last := lastLine(string(i.stderr.kept)); last != "" || i.kernel == nil {
-		return last
-	}
-	return lastLine(string(i.kernel.ErrorText()))
 }
 
 func firstLine(err error) string {
@@ -150,7 +144,7 @@ func firstLine(err error) string {
 
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
-	return lossy([]byte(text[strings.LastIndexByte(text, '\n')+1:]))
+	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
 // splitStack parts what went wrong from the guest's call stack, as wazero's

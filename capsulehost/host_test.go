@@ -389,12 +389,39 @@ func TestCache(t *testing.T) {
 	}
 }
 
-func TestStderrIsKept(t *testing.T) {
-	var kept tail
-	_, _ = kept.Write([]byte(strings.Repeat("x", 5000)))
-	_, _ = kept.Write([]byte("the end"))
-	if len(kept.kept) != stderrKept || !strings.HasSuffix(string(kept.kept), "xthe end") {
-		t.Errorf("%d bytes are kept, ending in %q", len(kept.kept), kept.kept[len(kept.kept)-10:])
+func TestStderr(t *testing.T) {
+	long := strings.Repeat("\tat some place\n", 1000)
+	for _, tt := range []struct{ name, written, word, begins, ends string }{
+		{"nothing", "", "", "", ""},
+		{"lines", "one\ntwo\n\n", "two", "one", "two"},
+		{"long", long + "the \xff end", "the \uFFFD end", "", "the \uFFFD end"},
+		{"Go", "a line\npanic: out of ink\n\ngoroutine 1 [running]:\n" + long, "panic: out of ink", "panic: out of ink\n\ngoroutine 1", ""},
+		{"Go, again", "panic: first\n" + long + "panic: second [recovered]\n\tpanic: third\n" + long, "panic: second [recovered]", "panic: second", ""},
+		{"Go, its run time", "runtime: of memory\nfatal error: out of memory\n" + long, "fatal error: out of memory", "fatal error", ""},
+		{"Rust", "thread '<unnamed>' panicked at src/lib.rs:7:5:\nout of ink\nnote: run with", "thread '<unnamed>' panicked at src/lib.rs:7:5: out of ink", "thread", "run with"},
+		{"Rust, older", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5\n", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5", "thread", ""},
+		{"not at the start of a line", "no panic: none", "no panic: none", "no", "none"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var kept stderr
+			for written := []byte(tt.written); len(written) > 0; { // in pieces, as guests write
+				n := min(len(written), 7)
+				_, _ = kept.Write(written[:n])
+				written = written[n:]
+			}
+			text, word := kept.end()
+			if word != tt.word || !strings.HasPrefix(text, tt.begins) || !strings.HasSuffix(text, tt.ends) || len(text) > stderrShown {
+				t.Errorf("got %q; %d bytes, %.40q ... %q", word, len(text), text, text[max(0, len(text)-20):])
+			}
+		})
+	}
+	var kept stderr
+	for range 100 {
+		_, _ = kept.Write(make([]byte, stderrKept))
+		_, _ = kept.Write([]byte("x"))
+	}
+	if len(kept.kept) > 2*stderrKept {
+		t.Errorf("%d bytes are kept", len(kept.kept))
 	}
 }
 

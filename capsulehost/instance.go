@@ -22,7 +22,7 @@ type Instance struct {
 	kernel *kernel.Kernel
 	world  Surroundings
 	ctx    context.Context // of the call that runs; never nil
-	stderr tail
+	stderr stderr
 	vars   variables
 	export map[string]api.Function
 	start  bool     // _start is running

@@ -121,7 +121,7 @@ func TestKinds(t *testing.T) {
 		kind         Kind
 		message      string
 	}{
-		{"gave up, out of memory", ExportUpgrade, misleading, KindMemoryLimit, "near its limit of 524288 bytes"},
+		{"gave up, out of memory", ExportUpgrade, misleading, KindMemoryLimit, "limit of 524288 bytes"},
 		{"divided, out of memory", ExportInstall, misleading, KindTrap, "divide by zero"},
 		{"gave up", ExportRun, misleading, KindTrap, "unreachable"},
 		{"error text", ExportInterceptor, read(t, "testdata/last-word.wasm"), KindTrap, "; its last word: off ink"},

@@ -79,22 +79,3 @@ func (r random) Read(p []byte) (int, error) {
 	r.i.stopIfEnded(time.Now())
 	return rand.Read(p)
 }
-
-// stderrKept is how much of a guest's standard error is kept, in bytes.
-const stderrKept = 4096
-
-// tail keeps the end of what is written to it.
-type tail struct{ kept []byte }
-
-// Write never fails.
-func (t *tail) Write(p []byte) (int, error) {
-	n := len(p)
-	if n > stderrKept {
-		p = p[n-stderrKept:]
-	}
-	if over := len(t.kept) + len(p) - stderrKept; over > 0 {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
-	}
-	t.kept = append(t.kept, p...)
-	return n, nil
-}
