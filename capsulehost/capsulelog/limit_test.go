@@ -41,7 +41,7 @@ func TestFlood(t *testing.T) {
 			t.Errorf("during the flood: %d written, and %d told of", n, s)
 		}
 		// The log says it though nobody writes any more.
-		time.Sleep(reportAfter)
+		pass(reportAfter)
 		synctest.Wait()
 		if s, n := w.suppressedAndWritten(); s != 500 || n != DefaultBurst {
 			t.Errorf("after the flood: %d written, and %d told of", n, s)
@@ -71,7 +71,7 @@ func TestLongFlood(t *testing.T) {
 		w := newWorld(t, Config{Rate: 10, Burst: 10}, nil)
 		for range 10_000 { // ten seconds
 			w.Write(capsulehost.LevelInfo, "", "x")
-			time.Sleep(time.Millisecond)
+			pass(time.Millisecond)
 		}
 		synctest.Wait()
 		reports := strings.Count(w.files()[own+firstDay], "suppressed")
@@ -98,7 +98,7 @@ func TestLargeLines(t *testing.T) {
 		w := newWorld(t, Config{Rate: 1, Burst: 3}, nil)
 		w.Write(capsulehost.LevelInfo, "", strings.Repeat("x", 64<<10))
 		w.Write(capsulehost.LevelInfo, "", "x")
-		time.Sleep(3 * time.Second)
+		pass(3 * time.Second)
 		w.Write(capsulehost.LevelInfo, "", strings.Repeat("x", 64<<10))
 		if _, n := w.suppressedAndWritten(); n != 2 {
 			t.Errorf("%d lines", n)
@@ -110,7 +110,7 @@ func TestLargeLines(t *testing.T) {
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Rate: 10, Burst: 5}, nil)
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		for range 20 {
 			w.Write(capsulehost.LevelInfo, "", "x")
 		}
@@ -148,7 +148,7 @@ func TestEveryLineIsAccountedFor(t *testing.T) {
 					w.Write(capsulehost.LevelInfo, []string{"", "alice"}[total%2], "x")
 					total++
 				}
-				time.Sleep(time.Duration(step[1]) * time.Millisecond)
+				pass(time.Duration(step[1]) * time.Millisecond)
 			}
 			passed := time.Since(began)
 			if err := w.Close(); err != nil {

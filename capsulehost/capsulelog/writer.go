@@ -114,11 +114,19 @@ func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
 		}
 		return
 	}
-	p, err := home.ParsePrincipal(principal)
-	if err == nil && p != w.cfg.Principal && !w.closed && w.hasFiles() && w.writeFor(p, now, level, message) {
+	if p, ok := w.other(principal); ok && w.writeFor(p, now, level, message) {
 		return
 	}
 	w.writeOwn(now, level, message)
+}
+
+// other says whether a line is for another principal than the capsule's own.
+func (w *Writer) other(principal string) (home.Principal, bool) {
+	if principal == "" || principal == string(w.cfg.Principal) || w.closed || !w.hasFiles() {
+		return "", false
+	}
+	p, err := home.ParsePrincipal(principal)
+	return p, err == nil
 }
 
 // writeFor writes to another principal's log, and says false where that has none

@@ -103,7 +103,7 @@ func TestConfigurationFiles(t *testing.T) {
 	write(t, path, `{"a": "b"}`)
 	check("private", "b")
 	for mode, want := range map[os.FileMode]string{0o640: "mode 0640", 0o604: "mode 0604", 0o601: "mode 0601"} {
-		if err := os.Chmod(path, mode); err != nil { //nolint:gosec // the point of it
+		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
 		check(want, "b", path+": may hold secrets, and others than its owner may open it ("+want+"): chmod 600 it")

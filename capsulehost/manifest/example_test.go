@@ -34,8 +34,7 @@ action = "greet"
 	}
 
 	m, err := manifest.Load(dir)
-	var problems manifest.Problems
-	if errors.As(err, &problems) {
+	if problems, ok := errors.AsType[manifest.Problems](err); ok {
 		for _, p := range problems {
 			fmt.Printf("line %d, %s: %s\n", p.Line, p.Key, p.Message)
 		}

@@ -35,8 +35,8 @@ func FuzzParse(f *testing.F) {
 		if !slices.IsSortedFunc(problems, func(a, b Problem) int { return a.Line - b.Line }) {
 			t.Errorf("problems out of order: %v", problems)
 		}
-		var any map[string]any
-		if toml.Unmarshal([]byte(strings.TrimPrefix(string(text), "\xef\xbb\xbf")), &any) != nil && len(problems) == 0 {
+		var all map[string]any
+		if toml.Unmarshal([]byte(strings.TrimPrefix(string(text), "\xef\xbb\xbf")), &all) != nil && len(problems) == 0 {
 			t.Error("no TOML, and no problem")
 		}
 		if m != nil && !home.ValidCapsule(m.ID()) {

@@ -139,7 +139,7 @@ func Seal(dir string) (hash string, err error) {
 	if err := to.Encode(meta); err != nil {
 		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), err)
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, MetaName), text.Bytes(), 0o644); err != nil { //nolint:gosec // not secret
+	if err := renameio.WriteFile(filepath.Join(dir, MetaName), text.Bytes(), 0o644); err != nil {
 		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), plain(err))
 	}
 	return hash, nil

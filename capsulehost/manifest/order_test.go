@@ -182,8 +182,8 @@ func checkCycles(t *rapid.T, o StartOrder, ms []*Manifest, imports [][]int) {
 	if o.Cycle == nil {
 		return
 	}
-	var cycle *CycleError
-	if !errors.As(o.Cycle, &cycle) || len(cycle.Cycles) == 0 {
+	cycle, ok := errors.AsType[*CycleError](o.Cycle)
+	if !ok || len(cycle.Cycles) == 0 {
 		t.Fatalf("no cycles in %v", o.Cycle)
 	}
 	byID := func(id string) int {

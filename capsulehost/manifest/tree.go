@@ -76,8 +76,7 @@ func readTree(text []byte) (*node, *syntaxError) {
 		return b.root, nil
 	}
 	failure := &syntaxError{line: 1, message: strings.TrimPrefix(err.Error(), "toml: ")}
-	var at *toml.DecodeError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 		failure.line, _ = at.Position()
 		failure.key = b.keyOn(text, failure.line, at.Key())
 	}

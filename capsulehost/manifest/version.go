@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
@@ -66,13 +67,7 @@ func (r requirement) allows(v *semver.Version) bool {
 	if v.Prerelease() == "" {
 		return true
 	}
-	core := fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch())
-	for _, release := range r.releases {
-		if release == core {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.releases, fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch()))
 }
 
 // parseVersion reads a full semantic version, major.minor.patch.

@@ -26,7 +26,7 @@ func TestRequirement(t *testing.T) {
 		case !ok:
 			continue
 		case left == "versions":
-			for _, v := range strings.Fields(right) {
+			for v := range strings.FieldsSeq(right) {
 				versions = append(versions, semver.MustParse(v))
 			}
 			continue
