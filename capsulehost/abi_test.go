@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -269,23 +271,29 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// Each call takes an argument up to its limit, and traps at one byte more, at an
-// offset that is no block's, and at one inside a block.
+// filled makes a text of n bytes out of a request by filling it up.
+func filled(n int, before, after string) string {
+	return before + strings.Repeat("x", n-len(before)-len(after)) + after
+}
+
+// Each call takes an argument under its limit and at it, traps at one byte more
+// without making a copy of it, at an offset that is no block's, and at one inside a
+// block. Offset 0 is an empty text.
 func TestLimits(t *testing.T) {
-	ask := `{"hook":"t","payload":"` + strings.Repeat("x", maxTriggerRequest-len(`{"hook":"t","payload":""}`)) + `"}`
-	capability := `{"source_uuid":"u","capability":"` + strings.Repeat("x", maxCapabilityRequest-len(`{"source_uuid":"u","capability":""}`)) + `"}`
 	for _, tt := range []struct {
 		name, call string
 		place      int // of the argument
 		of         int // how many
 		limit      int
-		most       string // an argument at the limit
+		before     string // what an argument begins and ends with
+		after      string
+		empty      string // what is said to an empty one
 	}{
-		{"level", "astrid_log", 0, 2, 64, strings.Repeat("l", 64)},
-		{"message", "astrid_log", 1, 2, 64 << 10, strings.Repeat("m", 64<<10)},
-		{"key", "astrid_get_config", 0, 1, 4 << 10, strings.Repeat("k", 4<<10)},
-		{"trigger", "astrid_trigger_hook", 0, 1, 1 << 20, ask},
-		{"capability", "astrid_check_capsule_capability", 0, 1, 1024, capability},
+		{"level", "astrid_log", 0, 2, 64, "", "", ""},
+		{"message", "astrid_log", 1, 2, 64 << 10, "", "", ""},
+		{"key", "astrid_get_config", 0, 1, 4 << 10, "", "", ""},
+		{"trigger", "astrid_trigger_hook", 0, 1, 1 << 20, `{"hook":"t","payload":"`, `"}`, "invalid trigger request: "},
+		{"capability", "astrid_check_capsule_capability", 0, 1, 1024, `{"source_uuid":"u","capability":"`, `"}`, "invalid capability check request: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			d := drive(t, &world{peers: &asked{}})
@@ -302,29 +310,38 @@ func TestLimits(t *testing.T) {
 				_, err := d.try(tt.call, arguments...)
 				return err
 			}
-			if err := try(block(tt.most)); err != nil {
-				t.Errorf("at the limit: %v", err)
-			}
-			if err := try(block(tt.most[:len(tt.most)-1])); err != nil && !strings.Contains(err.Error(), "request") {
-				t.Errorf("under the limit: %v", err)
-			}
-			var failure *Failure
-			over := try(block(tt.most + " "))
-			if !errors.As(over, &failure) || failure.Kind != KindHostCall ||
-				!strings.Contains(over.Error(), tt.call) || !strings.Contains(over.Error(), "over the limit of") {
-				t.Errorf("over the limit: %v", over)
-			}
-			p := block("in good order")
-			for _, offset := range []uint64{1, p + 1, p - 1, 1 << 40, ^uint64(0)} {
-				if err := try(offset); !errors.As(err, &failure) || failure.Kind != KindHostCall {
-					t.Errorf("offset %d: %v", offset, err)
+			for _, n := range []int{tt.limit - 1, tt.limit} {
+				if err := try(block(filled(n, tt.before, tt.after))); err != nil {
+					t.Errorf("%d bytes: %v", n, err)
 				}
 			}
-			if _, err := d.try("free", p); err != nil {
-				t.Error(err)
+			refuse := func(what string, p uint64, want string) {
+				t.Helper()
+				var failure *Failure
+				if err := try(p); !errors.As(err, &failure) || failure.Kind != KindHostCall || !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: got %v, want %q", what, err, want)
+				}
 			}
-			if err := try(p); err == nil {
-				t.Error("a freed block was taken")
+			tooMuch := tt.call + ": " + map[bool]string{true: "request", false: tt.name}[tt.empty != ""] + " of %d bytes is over the limit of %d"
+			refuse("a byte too many", block(filled(tt.limit+1, tt.before, tt.after)), fmt.Sprintf(tooMuch, tt.limit+1, tt.limit))
+			huge := d.call("alloc", 32<<20)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			refuse("far too much", huge, fmt.Sprintf(tooMuch, 32<<20, tt.limit))
+			if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1<<20 {
+				t.Errorf("a block that is refused was copied: %d bytes", after.TotalAlloc-before.TotalAlloc)
+			}
+
+			p := block("in good order")
+			for _, offset := range []uint64{1, p + 1, p - 1, 1 << 40, p | 1<<32, ^uint64(0)} {
+				refuse(fmt.Sprintf("offset %d", offset), offset, fmt.Sprintf("offset %d is not the start of a block", offset))
+			}
+			d.call("free", p)
+			refuse("a freed block", p, "is not the start of a block")
+			if tt.empty != "" {
+				refuse("no block", 0, tt.empty)
+			} else if err := try(0); err != nil {
+				t.Errorf("no block: %v", err)
 			}
 		})
 	}
