@@ -76,7 +76,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		WithCoreFeatures(features).
 		WithDebugInfoEnabled(false) // its offsets are not those of the rewritten module
 	h := &Host{
-		turns: turns{processors: cfg.Processors},
+		turns:       turns{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
 		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
 	}

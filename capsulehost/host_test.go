@@ -434,8 +434,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(size.name, func(b *testing.B) {
 			i := mustInstantiate(b, h, fixture(b, "echo"), &world{})
 			payload := make([]byte, size.bytes)
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
+			ctx := b.Context() // one that can end
 			b.ReportAllocs()
 			b.SetBytes(int64(size.bytes))
 			for b.Loop() {

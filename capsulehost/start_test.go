@@ -87,8 +87,8 @@ func TestLostInstanceStaysLost(t *testing.T) {
 	for _, capsule := range []string{"trap", "spin", "exit0"} {
 		i := mustInstantiate(t, h, fixture(t, capsule), &world{})
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		defer cancel()
 		_, first := i.Invoke(ctx, "ask", nil)
+		cancel()
 		_, second := i.Invoke(context.Background(), "ask", nil)
 		if first == nil || second != first { //nolint:errorlint // the very same
 			t.Errorf("%s: first %v, then %v", capsule, first, second)
