@@ -12,7 +12,9 @@ import (
 
 // What the host takes at most, in bytes; one more would kill the capsule.
 const (
+	maxLogLevel   = 64
 	maxLogMessage = 64 << 10
+	maxConfigKey  = 4 << 10
 	maxTrigger    = 1 << 20
 	maxCapability = 1 << 10
 )
@@ -31,7 +33,9 @@ const (
 
 // Log writes a line to the capsule's log. It never fails; what is longer than
 // 64 KiB is cut.
-func Log(level Level, message string) { abi.Log(string(level), cut(message, maxLogMessage)) }
+func Log(level Level, message string) {
+	abi.Log(cut(string(level), maxLogLevel), cut(message, maxLogMessage))
+}
 
 // Tracef logs at level trace, formatted as fmt.Sprintf does.
 func Tracef(format string, args ...any) { Log(LevelTrace, fmt.Sprintf(format, args...)) }
@@ -64,7 +68,12 @@ func cut(s string, n int) string {
 // Config returns a configuration value: the text of a string, the JSON of
 // anything else, and "" where there is none. The values come from [env] in
 // Capsule.toml and from what the operator set over it.
-func Config(key string) string { return abi.Config(key) }
+func Config(key string) string {
+	if len(key) > maxConfigKey {
+		return "" // no key is as long
+	}
+	return abi.Config(key)
+}
 
 // Caller is on whose behalf the capsule is being called.
 type Caller struct {
@@ -104,7 +113,9 @@ func Clock() time.Time {
 // or through others, for the answer of this one is not asked.
 //
 // The error is about the request: a payload that has no JSON, or a request of
-// more than 1 MiB. To have nobody answer is none.
+// more than 1 MiB. To have nobody answer is none. JSON that the host does not take,
+// nested deeper than 127 levels or with half a surrogate pair in a json.RawMessage,
+// kills the capsule.
 func Trigger(topic string, payload any) ([]json.RawMessage, error) {
 	request, err := json.Marshal(struct {
 		Hook    string `json:"hook"`

@@ -46,6 +46,18 @@ func TestCalls(t *testing.T) {
 	if n := len(host.Lines[0].Message); n != 64<<10 {
 		t.Errorf("a long message was cut to %d bytes", n)
 	}
+	guest.Log(guest.Level(strings.Repeat("x", 65)), "m")
+	if n := len(host.Lines[1].Level); n != 64 {
+		t.Errorf("a long level was cut to %d bytes", n)
+	}
+
+	for n, want := range map[int]string{4 << 10: "asked", 4<<10 + 1: ""} {
+		key := strings.Repeat("k", n)
+		host.Config[key] = "asked"
+		if got := guest.Config(key); got != want {
+			t.Errorf("a key of %d bytes: %q, want %q", n, got, want)
+		}
+	}
 }
 
 func TestTrigger(t *testing.T) {
