@@ -44,13 +44,16 @@ func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error)
 	var problems []string
 	for _, dir := range dirs {
 		found := manifest.Discover([]string{dir}, true)
+		warnings := found.Warnings
 		if len(found.Manifests)+len(found.Rejected) == 0 {
-			problems = append(problems, fmt.Sprintf("%s: there is no %s in it, nor in a directory in it", dir, manifest.FileName))
+			problems, warnings = append(problems, strings.Split(warnings.Error(), "\n")...), nil
 		}
 		for _, r := range found.Rejected {
 			problems = append(problems, strings.Split(r.Err.Error(), "\n")...)
 		}
-		warnings := found.Warnings
+		if cycle := manifest.Order(found.Manifests).Cycle; cycle != nil {
+			problems = append(problems, cycle.Error())
+		}
 		for _, m := range found.Manifests {
 			warnings = append(warnings, m.Warnings...)
 			if err := checkModule(ctx, h, host, m); err != nil {
@@ -85,6 +88,9 @@ func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *ma
 	}
 	module, err := host.Compile(ctx, wasm)
 	if err != nil {
+		if f, ok := errors.AsType[*capsulehost.Failure](err); ok {
+			return fmt.Errorf("%s: %s", file, f.Message)
+		}
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	defer module.Close(ctx)

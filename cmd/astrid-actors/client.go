@@ -20,7 +20,7 @@ func (a *app) ask(do func(messagesconnect.ControlClient) error) error {
 		return err
 	}
 	err = do(control.Dial(path))
-	var answered *connect.Error
+	answered, isAnswer := errors.AsType[*connect.Error](err)
 	switch {
 	case err == nil:
 		return nil
@@ -29,7 +29,7 @@ func (a *app) ask(do func(messagesconnect.ControlClient) error) error {
 			status: exitNoDaemon, err: fmt.Errorf("%w: %s", control.ErrNoDaemon, path),
 			hint: "`astrid-actors run` starts one; --socket, --home or $ASTRID_HOME say where another one is",
 		}
-	case !errors.As(err, &answered):
+	case !isAnswer:
 		return err
 	case !connect.IsWireError(err):
 		return fmt.Errorf("ask the daemon at %s: %w", path, answered.Unwrap())

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -60,18 +61,20 @@ func (a *app) demo() (err error) {
 	ctx, cancel := context.WithTimeoutCause(signalled, demoLimit, fmt.Errorf("the demo did not end within %v", demoLimit))
 	defer cancel()
 
-	socket := filepath.Join(home, "run", "actors.sock")
+	socket, log := filepath.Join(home, "run", "actors.sock"), &logLines{}
 	ready, served := make(chan struct{}), make(chan error, 1)
 	go func() {
-		served <- serve(ctx, supervisor.Config{Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket},
-			func(*supervisor.Supervisor) { close(ready) })
+		served <- serve(ctx, supervisor.Config{
+			Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket,
+			Log: zerolog.New(zerolog.ConsoleWriter{Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}),
+		}, func(*supervisor.Supervisor) { close(ready) })
 	}()
 	select {
 	case err := <-served:
 		return errors.Join(errors.New("the demo's daemon did not start"), err)
 	case <-ready:
 	}
-	s := &story{app: a, ctx: ctx, home: home, client: control.Dial(socket)}
+	s := &story{app: a, ctx: ctx, home: home, client: control.Dial(socket), log: log}
 	s.tell()
 	if s.err != nil && ctx.Err() != nil {
 		s.err = context.Cause(ctx)
@@ -86,6 +89,7 @@ type story struct {
 	ctx    context.Context //nolint:containedctx // it lives as long as the story
 	home   string
 	client messagesconnect.ControlClient
+	log    *logLines // the daemon's
 	err    error
 }
 
@@ -112,6 +116,8 @@ what the old one had in its memory is gone: it counts from 1 again.`)
 	s.say(`Ping asks pong in the middle of a call, and pong asks ping, which waits. That
 would take for ever, so that last question is answered "deadlock", at once.`)
 	s.do("trigger", "rally.ping", "--json")
+	s.say(`In the daemon's log:`)
+	s.logged("outcome=deadlock")
 
 	s.say(`A capsule that crashes again and again gets three restarts a minute, each after
 a longer pause; then its supervisor gives it up.`)
@@ -164,6 +170,44 @@ func (s *story) do(args ...string) {
 	if status != exitDone {
 		s.err = errors.Join(s.err, fmt.Errorf("the demo's `%s` ended with exit status %d", line, status))
 	}
+}
+
+// logged shows what the daemon has logged that holds this text.
+func (s *story) logged(text string) {
+	lines := s.log.with(text)
+	if s.err == nil && lines == "" {
+		s.err = fmt.Errorf("the demo's daemon logged nothing with %q", text)
+	}
+	if s.err == nil {
+		s.err = s.app.print("\n" + lines)
+	}
+}
+
+// logLines keeps what is written to it. It may be used from any goroutine.
+type logLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Write takes one line, as zerolog writes them.
+func (l *logLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(line))
+	return len(line), nil
+}
+
+// with returns the lines that hold a text, indented.
+func (l *logLines) with(text string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	for _, line := range l.lines {
+		if strings.Contains(line, text) {
+			b.WriteString("  " + line)
+		}
+	}
+	return b.String()
 }
 
 // sequence is the number of the last event.

@@ -82,7 +82,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("astrid-actors {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.SortFlags = false
 	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
@@ -174,8 +174,7 @@ func (a *app) print(text string) error {
 
 // asFailure returns what an error leads to: exit status 1, where it does not say.
 func asFailure(err error) *failure {
-	var f *failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*failure](err); ok {
 		return f
 	}
 	return &failure{status: exitFailed, err: err}

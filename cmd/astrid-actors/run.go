@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -40,13 +41,13 @@ running ones are given up to 10 s; a second signal ends the daemon at once.` +
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&o.capsules, "capsules", nil, "a capsule's `directory`, or a directory of them; may be repeated")
-	flags.StringVar(&o.principal, "principal", "default", "whose capsules these are: a `name`")
+	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "whose capsules these are: a `name`")
 	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, beside those of --capsules")
 	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
 	flags.StringVar(&o.logFormat, "log-format", "", "json or console (default console at a terminal, else json)")
-	flags.StringVar(&o.logLevel, "log-level", "info", strings.Join(logLevels, ", "))
+	flags.StringVar(&o.logLevel, "log-level", "info", strings.ReplaceAll(logLevels, " ", ", "))
 	return cmd
 }
 
@@ -64,7 +65,7 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := o.config(cmd, a)
+	cfg, err := o.config(a)
 	if err != nil {
 		return err
 	}
@@ -88,14 +89,14 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 }
 
 // config turns the flags into the supervisor's configuration.
-func (o *runOptions) config(cmd *cobra.Command, a *app) (supervisor.Config, error) {
+func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	for name, d := range map[string]time.Duration{"call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout} {
 		if d <= 0 {
 			return supervisor.Config{}, usage("--%s is %v: it must be positive", name, d)
 		}
 	}
-	if o.principal == "" {
-		return supervisor.Config{}, usage("--principal is empty: leave it out for %q", "default")
+	if _, err := home.ParsePrincipal(o.principal); err != nil {
+		return supervisor.Config{}, usage("--principal: %w", err)
 	}
 	if slices.Contains(o.capsules, "") {
 		return supervisor.Config{}, usage("--capsules is empty: it must be a directory")
@@ -114,15 +115,12 @@ func (o *runOptions) config(cmd *cobra.Command, a *app) (supervisor.Config, erro
 	}, nil
 }
 
-var (
-	logFormats = []string{"json", "console"}
-	logLevels  = []string{"trace", "debug", "info", "warn", "error"}
-)
+const logLevels = "trace debug info warn error"
 
 // log returns the daemon's logger.
 func (o *runOptions) log(cmd *cobra.Command, a *app) (zerolog.Logger, error) {
-	if !slices.Contains(logLevels, o.logLevel) {
-		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, strings.Join(logLevels, ", "))
+	if !slices.Contains(strings.Fields(logLevels), o.logLevel) {
+		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
 	}
 	terminal := isTerminal(a.stderr)
 	format := o.logFormat
@@ -132,7 +130,7 @@ func (o *runOptions) log(cmd *cobra.Command, a *app) (zerolog.Logger, error) {
 			format = "console"
 		}
 	}
-	if !slices.Contains(logFormats, format) {
+	if format != "json" && format != "console" {
 		return zerolog.Nop(), usage("--log-format is %q: it must be json or console", o.logFormat)
 	}
 	level, err := zerolog.ParseLevel(o.logLevel)

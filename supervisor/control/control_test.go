@@ -353,12 +353,13 @@ func TestServeEndsStreams(t *testing.T) {
 	d := start(t, "echo")
 	streams := make([]*connect.ServerStreamForClient[messages.Event], 3)
 	for i := range streams {
-		var err error
-		if streams[i], err = d.client.Events(patiently(t), connect.NewRequest(&messages.EventsRequest{Follow: true})); err != nil {
+		stream, err := d.client.Events(patiently(t), connect.NewRequest(&messages.EventsRequest{Follow: true}))
+		if err != nil {
 			t.Fatal(err)
 		}
-		defer streams[i].Close()
-		streams[i].Receive()
+		t.Cleanup(func() { stream.Close() })
+		stream.Receive()
+		streams[i] = stream
 	}
 	d.endService()
 	select {

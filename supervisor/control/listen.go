@@ -88,7 +88,7 @@ func removeStale(path string) error {
 	case file.Mode().Type() != fs.ModeSocket:
 		return errors.New("there is a file of that name which is not a socket")
 	}
-	probe, err := net.Dial("unix", path)
+	probe, err := new(net.Dialer).DialContext(context.Background(), "unix", path)
 	switch {
 	case err == nil:
 		_ = probe.Close()

@@ -16,11 +16,7 @@ import (
 // TestStrangersAreRefused connects as another user than the socket's, past its
 // mode.
 func TestStrangersAreRefused(t *testing.T) {
-	dir, err := os.MkdirTemp("", "control-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	dir := t.TempDir()
 	path := filepath.Join(dir, "s")
 	l, err := listen(path)
 	if err != nil {
@@ -63,7 +59,7 @@ func stranger(t *testing.T, l *listener, dir string) func(path string) (net.Conn
 		l.uid++
 		return func(path string) (net.Conn, error) { return net.Dial("unix", path) }
 	}
-	for file, mode := range map[string]os.FileMode{dir: 0o755, filepath.Join(dir, "s"): 0o666} {
+	for file, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o755, filepath.Join(dir, "s"): 0o666} {
 		if err := os.Chmod(file, mode); err != nil {
 			t.Fatal(err)
 		}

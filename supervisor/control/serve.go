@@ -44,21 +44,17 @@ func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log ze
 
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
+	var err error
 	select {
-	case err := <-failed:
-		_ = server.Close()
-		cut()
-		open.Wait()
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case err = <-failed:
+		err = fmt.Errorf("serve %s: %w", l.Addr(), err)
 	case <-ctx.Done():
+		grace, cancel := context.WithTimeout(requests, shutdownGrace)
+		defer cancel()
+		_ = server.Shutdown(grace) // where it comes too early, the rest is cut off
 	}
-	grace, cancel := context.WithTimeout(requests, shutdownGrace)
-	defer cancel()
-	if server.Shutdown(grace) != nil {
-		cut()
-		_ = server.Close()
-	}
-	<-failed
+	cut()
+	_ = server.Close()
 	open.Wait()
-	return nil
+	return err
 }
