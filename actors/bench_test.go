@@ -3,54 +3,52 @@ package actors
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 func BenchmarkTrigger(b *testing.B) {
 	for _, n := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := newTree(b)
-			defer w.stop()
 			for i := range n {
-				w.start(fmt.Sprintf("c%d", i), "t", yes)
+				w.start(fmt.Sprintf("c%d", i), says("true"), func(c *CapsuleConfig) { c.Interceptors = wants("t") })
+			}
+			for len(w.trigger("t")) < n { // until all are Ready
+				runtime.Gosched()
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-				if r := w.trigger(ctx, "t"); len(r.Legs) != n || string(r.Legs[n-1].Value) != "true" {
-					b.Fatal("wrong", r)
+				if legs := w.trigger("t"); len(legs) != n || string(legs[n-1].GetValue()) != "true" {
+					b.Fatal("not answered", show(legs))
 				}
-				cancel()
 			}
+			w.stop()
 		})
 	}
 }
 
 func BenchmarkNestedTrigger(b *testing.B) {
 	w := newTree(b)
-	defer w.stop()
-	w.start("b", "inner", yes)
-	w.start("a", "outer", func(ctx context.Context, s *script, _ string, _ []byte) (capsulehost.Result, error) {
+	w.start("inner", says("true"))
+	w.start("outer", func(ctx context.Context, s *script, _ string) (capsulehost.Result, error) {
+		b.ReportAllocs()
 		for b.Loop() {
-			v, err := s.world.Peers().TriggerHook(ctx, "inner", []byte("null"))
-			if err != nil || len(v) != 1 {
-				b.Error(v, err)
+			if values, err := s.Peers().TriggerHook(ctx, "inner", []byte("null")); err != nil || len(values) != 1 {
+				b.Error("not answered", values, err)
 			}
 		}
 		return capsulehost.Result{Data: []byte("true")}, nil
 	})
-	b.ReportAllocs()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Second)
-	defer cancel()
-	w.trigger(ctx, "outer")
-}
-
-func BenchmarkNew(b *testing.B) {
-	for b.Loop() {
-		w := newTree(b)
-		w.stop()
+	for len(w.trigger("inner")) == 0 {
+		runtime.Gosched()
 	}
+	if _, err := w.triggerWithin(time.Hour, &messages.RouteTrigger{Topic: "outer"}); err != nil {
+		b.Error(err)
+	}
+	w.stop()
 }

@@ -19,8 +19,9 @@ import (
 const ActionAfterRestart = "handle_lifecycle_restart"
 
 // Guest is what a capsule actor needs of a loaded capsule. One goroutine at a
-// time calls it; ending ctx interrupts it. A *capsulehost.Failure, or a panic,
-// means that it is lost, any other error that it reported one itself.
+// time calls it; ending ctx interrupts it, with a *capsulehost.Failure of kind
+// timeout or cancelled. Any *capsulehost.Failure, and a panic, means that it is
+// lost; any other error that it reported one itself.
 type Guest interface {
 	Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error)
 	Run(ctx context.Context) error
@@ -218,6 +219,7 @@ func (c *capsule) call(began, deadline time.Time, caller *messages.Caller, actio
 	c.world.caller = fromCaller(caller)
 	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
 	c.world.caller = nil
+	err = limit.explain(err)
 	limit.release()
 	c.calls.Add(1)
 	c.memory.Store(c.guest.MemoryBytes())

@@ -126,7 +126,7 @@ func failureOf(during string, err error) *messages.CapsuleFailure {
 	var failure *capsulehost.Failure
 	switch {
 	case errors.As(err, &failure):
-		out.Kind, out.WasmStack = string(failure.Kind), failure.Stack
+		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), failure.Stack
 	case during == "load":
 		out.Kind = string(capsulehost.KindBadModule)
 	}

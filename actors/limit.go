@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
 // errDeadline: the deadline of the trigger, not the capsule's own limit, ended a call.
@@ -66,6 +68,16 @@ func (l *limited) context(withDeadline bool) context.Context {
 		return l.life
 	}
 	return l.timed
+}
+
+// explain adds to a guest's failure why it was interrupted.
+func (l *limited) explain(err error) error {
+	var failure *capsulehost.Failure
+	if !errors.As(err, &failure) || l.Err() == nil ||
+		(failure.Kind != capsulehost.KindTimeout && failure.Kind != capsulehost.KindCancelled) {
+		return err
+	}
+	return errors.Join(failure, context.Cause(l))
 }
 
 // release ends l, and frees its timer.

@@ -2,12 +2,16 @@ package actors
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
@@ -18,22 +22,78 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// script is a Guest in Go: what a capsule does is said by its test.
+// action is what a scripted guest does when its interceptor is invoked.
+type action func(ctx context.Context, s *script, payload string) (capsulehost.Result, error)
+
+// script is a Guest in Go: what it does is said by its test.
 type script struct {
-	world capsulehost.Surroundings
-	act   func(ctx context.Context, s *script, action string, payload []byte) (capsulehost.Result, error)
-	loop  func(ctx context.Context, s *script) error
+	capsulehost.Surroundings
+	generation int
+	act        action
+	loop       func(ctx context.Context, s *script) error
+	closed     func()
 }
 
-func (s *script) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
-	return s.act(ctx, s, action, payload)
+func (s *script) Invoke(ctx context.Context, _ string, payload []byte) (capsulehost.Result, error) {
+	return s.act(ctx, s, string(payload))
 }
 func (s *script) Run(ctx context.Context) error { return s.loop(ctx, s) }
 func (s *script) RunLoop() bool                 { return s.loop != nil }
 func (s *script) MemoryBytes() uint64           { return 1 << 16 }
-func (s *script) Close(context.Context) error   { return nil }
+func (s *script) Close(context.Context) error   { s.closed(); return nil }
 
-// tree is a system of scripted capsules below a supervisor that restarts them at once.
+// trigger is astrid_trigger_hook: the array of answers.
+func (s *script) trigger(ctx context.Context, topic string) (string, error) {
+	values, err := s.Peers().TriggerHook(ctx, topic, []byte("null"))
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = string(v)
+	}
+	return "[" + strings.Join(texts, ",") + "]", err
+}
+
+// says is an action that answers Continue with the same JSON each time.
+func says(json string) action {
+	return func(context.Context, *script, string) (capsulehost.Result, error) {
+		return capsulehost.Result{Data: []byte(json)}, nil
+	}
+}
+
+// traps is an action that kills the guest.
+func traps(context.Context, *script, string) (capsulehost.Result, error) {
+	return capsulehost.Result{}, trap
+}
+
+var trap = &capsulehost.Failure{Kind: capsulehost.KindTrap, Export: capsulehost.ExportInterceptor, Message: "unreachable"}
+
+// hangs is an action that goes on until it is interrupted, as a guest does.
+func hangs(ctx context.Context, _ *script, _ string) (capsulehost.Result, error) {
+	<-ctx.Done()
+	return capsulehost.Result{}, interruption(ctx)
+}
+
+// interruption is how a guest ends that is interrupted.
+func interruption(ctx context.Context) error {
+	kind := capsulehost.KindCancelled
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		kind = capsulehost.KindTimeout
+	}
+	return &capsulehost.Failure{Kind: kind, Export: capsulehost.ExportInterceptor, Message: context.Cause(ctx).Error()}
+}
+
+// asks is an action that answers with what a nested trigger brings.
+func asks(topic string) action {
+	return func(ctx context.Context, s *script, _ string) (capsulehost.Result, error) {
+		answers, err := s.trigger(ctx, topic)
+		if err != nil {
+			return capsulehost.Result{}, interruption(ctx)
+		}
+		return capsulehost.Result{Data: []byte(answers)}, nil
+	}
+}
+
+// tree is a registry, a router and scripted capsules, below a supervisor that
+// restarts them at once, unless the test holds it back.
 type tree struct {
 	tb       testing.TB
 	sys      *system.System
@@ -41,91 +101,356 @@ type tree struct {
 	root     *actor.PID
 
 	mu      sync.Mutex
-	events  []*messages.Event
+	events  []string
+	reasons []any // of failures, of capsules and others
+	held    map[string]bool
 	handles map[string]*Handle
+	open    map[string]int // instances that live, by capsule
+	logged  []string
+	observe func(*messages.Event)
 }
 
 func newTree(tb testing.TB) *tree {
-	w := &tree{tb: tb, sys: system.New(zerolog.Nop()), handles: map[string]*Handle{}}
+	tb.Helper()
+	w := &tree{
+		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*Handle{},
+		open: map[string]int{}, observe: func(*messages.Event) {},
+	}
 	w.triggers = NewTriggers(w.sys, w.sys.PID("root/hook-router"))
-	started := make(chan struct{})
-	props := w.sys.Props(func() actor.Actor { return &rootActor{tree: w, started: started} }, system.NewMailbox(0, nil))
+	ready := make(chan struct{})
+	root := &keeper{tree: w, start: func(ctx actor.Context) {
+		spawn := func(name string, props *actor.Props) {
+			if _, err := ctx.SpawnNamed(props, name); err != nil {
+				tb.Error(err)
+			}
+		}
+		spawn("registry", RegistryProps(RegistryConfig{System: w.sys, Log: zerolog.New(w)}))
+		spawn("hook-router", RouterProps(RouterConfig{System: w.sys, Triggers: w.triggers}))
+		spawn("capsules", w.sys.Props(func() actor.Actor { return &keeper{tree: w} }, system.NewMailbox(0, nil)))
+		close(ready)
+	}}
 	var err error
-	if w.root, err = w.sys.Spawn("root", props); err != nil {
+	if w.root, err = w.sys.Spawn("root", w.sys.Props(func() actor.Actor { return root }, system.NewMailbox(0, nil))); err != nil {
 		tb.Fatal(err)
 	}
-	<-started
+	<-ready
 	return w
 }
 
-type rootActor struct {
-	tree    *tree
-	started chan struct{}
+// keeper supervises: it runs what the test sends it, and restarts what fails.
+type keeper struct {
+	tree  *tree
+	start func(actor.Context)
 }
-
-func (r *rootActor) Receive(ctx actor.Context) {
-	if _, ok := ctx.Message().(*actor.Started); ok {
-		ctx.SpawnNamed(RegistryProps(RegistryConfig{System: r.tree.sys}), "registry")
-		ctx.SpawnNamed(RouterProps(RouterConfig{System: r.tree.sys, Triggers: r.tree.triggers}), "hook-router")
-		ctx.SpawnNamed(r.tree.sys.Props(func() actor.Actor { return &keeper{tree: r.tree} }, system.NewMailbox(0, nil)), "capsules")
-		close(r.started)
-	}
-}
-
-type keeper struct{ tree *tree }
 
 func (k *keeper) Receive(ctx actor.Context) {
-	if f, ok := ctx.Message().(func(actor.Context)); ok {
-		f(ctx)
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		if k.start != nil {
+			k.start(ctx)
+		}
+	case func(actor.Context):
+		m(ctx)
 	}
 }
+
 func (k *keeper) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
-	s.RestartChildren(pid)
+	k.tree.mu.Lock()
+	defer k.tree.mu.Unlock()
+	k.tree.reasons = append(k.tree.reasons, reason)
+	if !k.tree.held[pid.Id[strings.LastIndexByte(pid.Id, '/')+1:]] {
+		s.RestartChildren(pid)
+	}
 }
 
+// do runs f on the goroutine of the capsules' supervisor.
 func (w *tree) do(f func(actor.Context)) {
 	done := make(chan struct{})
 	w.sys.Send(w.sys.PID("root/capsules"), func(ctx actor.Context) { f(ctx); close(done) })
 	<-done
 }
 
-func (w *tree) start(id, topic string, act func(ctx context.Context, s *script, action string, payload []byte) (capsulehost.Result, error)) {
-	h := NewHandle(CapsuleConfig{
-		ID: id, Interceptors: []*messages.Interceptor{{Event: topic, Action: "act", Priority: 100}},
-		Load: func(_ context.Context, s capsulehost.Surroundings) (Guest, error) {
-			return &script{world: s, act: act}, nil
-		},
+// handle makes a capsule that wants the topic of its name, not started yet.
+func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *Handle {
+	loads := 0
+	cfg := CapsuleConfig{
+		ID: id, Version: "1.0.0", Interceptors: wants(id),
 		CallTimeout: time.Minute, TriggerTimeout: 30 * time.Second, Queue: 256,
 		System: w.sys, Registry: w.sys.PID("root/registry"), Triggers: w.triggers,
-		Observe: func(*messages.Event) {},
-	})
+		Observe: func(e *messages.Event) {
+			w.note(e)
+			w.observe(e)
+		},
+		Lines: lines{w}, Config: func(key string) string { return "value of " + key },
+	}
+	cfg.Load = func(_ context.Context, s capsulehost.Surroundings) (Guest, error) {
+		loads++
+		w.count(id, 1)
+		return &script{Surroundings: s, generation: loads, act: act, closed: func() { w.count(id, -1) }}, nil
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	h := NewHandle(cfg)
+	w.mu.Lock()
 	w.handles[id] = h
+	w.mu.Unlock()
+	return h
+}
+
+// wants are interceptors for topics, of equal priority.
+func wants(topics ...string) []*messages.Interceptor {
+	out := make([]*messages.Interceptor, len(topics))
+	for i, topic := range topics {
+		out[i] = &messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
+	}
+	return out
+}
+
+// loads makes a capsule's Load call f first, with the number of the load.
+func loads(f func(ctx context.Context, s capsulehost.Surroundings, n int) error) func(*CapsuleConfig) {
+	return func(c *CapsuleConfig) {
+		load, n := c.Load, 0
+		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+			n++
+			if err := f(ctx, s, n); err != nil {
+				return nil, err
+			}
+			return load(ctx, s)
+		}
+	}
+}
+
+// runs makes a capsule a run loop.
+func runs(loop func(ctx context.Context, s *script) error) func(*CapsuleConfig) {
+	return func(c *CapsuleConfig) {
+		load := c.Load
+		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+			guest, err := load(ctx, s)
+			guest.(*script).loop = loop
+			return guest, err
+		}
+	}
+}
+
+func (w *tree) spawn(h *Handle) {
 	w.do(func(ctx actor.Context) {
-		if _, err := ctx.SpawnNamed(h.Props(), id); err != nil {
+		if _, err := ctx.SpawnNamed(h.Props(), h.cfg.ID); err != nil {
 			w.tb.Error(err)
 		}
 	})
-	for h.MemoryBytes() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	time.Sleep(time.Millisecond)
 }
 
-func (w *tree) trigger(ctx context.Context, topic string) *messages.TriggerReply {
-	r, err := w.triggers.Route(ctx, &messages.RouteTrigger{Topic: topic, Payload: []byte("null")})
+// start makes and starts a capsule.
+func (w *tree) start(id string, act action, edit ...func(*CapsuleConfig)) *Handle {
+	h := w.handle(id, act, edit...)
+	w.spawn(h)
+	return h
+}
+
+// hold keeps what fails from being restarted; release restarts it.
+func (w *tree) hold(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.held[id] = true
+}
+
+func (w *tree) release(id string) {
+	w.mu.Lock()
+	delete(w.held, id)
+	w.mu.Unlock()
+	w.restart(id)
+}
+
+func (w *tree) restart(id string) {
+	w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(capsulePID(w.sys, id)) })
+}
+
+// close begins a capsule's end, as its supervisor does.
+func (w *tree) close(h *Handle) {
+	h.Close()
+	w.do(func(ctx actor.Context) { ctx.Stop(capsulePID(w.sys, h.cfg.ID)) })
+}
+
+// trigger asks for a topic, for no caller, within 10 s.
+func (w *tree) trigger(topic string) []*messages.Leg {
+	w.tb.Helper()
+	legs, err := w.triggerWithin(10*time.Second, &messages.RouteTrigger{Topic: topic, Payload: []byte("null")})
 	if err != nil {
-		w.tb.Fatal(err)
+		w.tb.Errorf("trigger %s: %v", topic, err)
 	}
-	return r
+	return legs
 }
 
+func (w *tree) triggerWithin(limit time.Duration, m *messages.RouteTrigger) ([]*messages.Leg, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	reply, err := w.triggers.Route(ctx, m)
+	return reply.GetLegs(), err
+}
+
+// later triggers on a goroutine of its own, and hands over the legs.
+func (w *tree) later(topic string) <-chan []*messages.Leg {
+	out := make(chan []*messages.Leg, 1)
+	go func() { out <- w.trigger(topic) }()
+	return out
+}
+
+// allowed asks the registry about a session.
+func (w *tree) allowed(session string) bool {
+	w.tb.Helper()
+	answer, err := w.sys.Ask(context.Background(), w.sys.PID("root/registry"), &messages.CheckCapability{
+		SourceUuid: session, Capability: CapabilityPromptInjection,
+	})
+	if err != nil {
+		w.tb.Error(err)
+		return false
+	}
+	return answer.(*messages.CapabilityChecked).GetAllowed()
+}
+
+// find asks the registry for a capsule.
+func (w *tree) find(id string) *messages.CapsuleFound {
+	w.tb.Helper()
+	answer, err := w.sys.Ask(context.Background(), w.sys.PID("root/registry"), &messages.FindCapsule{
+		Key: &messages.FindCapsule_Id{Id: id},
+	})
+	if err != nil {
+		w.tb.Error(err)
+		return nil
+	}
+	return answer.(*messages.CapsuleFound)
+}
+
+// stop ends all, and checks that nothing is left behind.
 func (w *tree) stop() {
-	w.sys.AwaitStopped(context.Background(), w.root)
+	w.tb.Helper()
+	if err := w.sys.AwaitStopped(context.Background(), w.root); err != nil {
+		w.tb.Error(err)
+	}
 	w.sys.Close()
+	if n := w.triggers.Open(); n != 0 {
+		w.tb.Errorf("%d triggers are open at the end", n)
+	}
+	if n := w.triggers.Awaited(); n != 0 {
+		w.tb.Errorf("%d legs are awaited by capsules at the end", n)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, n := range w.open {
+		if n != 0 {
+			w.tb.Errorf("%d instances of %s live at the end", n, id)
+		}
+	}
 }
 
-func yes(context.Context, *script, string, []byte) (capsulehost.Result, error) {
-	return capsulehost.Result{Data: []byte("true")}, nil
+func (w *tree) count(id string, by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.open[id] += by; w.open[id] > 1 {
+		w.tb.Errorf("%d instances of %s live at once", w.open[id], id)
+	}
 }
 
-var _ = json.Marshal
+// note keeps an event as one line: "c/2 crashed call".
+func (w *tree) note(e *messages.Event) {
+	line := fmt.Sprintf("%s/%d ", strings.TrimPrefix(e.GetPath(), "capsules/"), e.GetGeneration())
+	switch what := e.GetWhat().(type) {
+	case *messages.Event_CapsuleLoading:
+		line += "loading"
+	case *messages.Event_CapsuleStarting:
+		line += "starting"
+	case *messages.Event_CapsuleReady:
+		line += "ready"
+	case *messages.Event_CapsuleCrashed:
+		line += "crashed " + what.CapsuleCrashed.GetDuring() + " " + what.CapsuleCrashed.GetFailure().GetKind()
+	default:
+		line += fmt.Sprintf("%T", what)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, line)
+}
+
+// seen returns the events so far, and forgets them.
+func (w *tree) seen() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := w.events
+	w.events = nil
+	return out
+}
+
+// failures are why actors have failed so far.
+func (w *tree) failures() []any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.reasons)
+}
+
+// crash returns the only failure, which is a capsule's.
+func (w *tree) crash() *Crash {
+	w.tb.Helper()
+	failures := w.failures()
+	if len(failures) != 1 {
+		w.tb.Fatalf("these have failed: %v", failures)
+	}
+	crash, ok := failures[0].(*Crash)
+	if !ok {
+		w.tb.Fatalf("the failure is no crash: %v", failures[0])
+	}
+	return crash
+}
+
+// living is how many instances of a capsule live.
+func (w *tree) living(id string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.open[id]
+}
+
+// log is what was logged so far.
+func (w *tree) log() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.logged)
+}
+
+// Write is where guests and the registry log.
+func (w *tree) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logged = append(w.logged, string(line))
+	return len(line), nil
+}
+
+// lines is where guests log: "principal: message".
+type lines struct{ *tree }
+
+func (l lines) Write(_ capsulehost.LogLevel, principal, message string) {
+	_, _ = l.tree.Write([]byte(principal + ": " + message))
+}
+
+// show writes legs as lines: "c/1 on-c continue 1", or with the reason in brackets.
+func show(legs []*messages.Leg) []string {
+	var out []string
+	for _, l := range legs {
+		line := fmt.Sprintf("%s/%d %s %s", l.GetCapsule(), l.GetGeneration(), l.GetAction(), l.GetOutcome().Word())
+		if l.GetReason() != "" {
+			line += " (" + l.GetReason() + ")"
+		}
+		if len(l.GetValue()) > 0 {
+			line += " " + string(l.GetValue())
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// expect compares lines.
+func expect(tb testing.TB, what string, got []string, want ...string) {
+	tb.Helper()
+	if !slices.Equal(got, want) {
+		tb.Errorf("%s: -want +got\n%s", what, cmp.Diff(want, got))
+	}
+}

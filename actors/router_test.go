@@ -1,0 +1,272 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+func wanting(interceptors ...*messages.Interceptor) func(*CapsuleConfig) {
+	return func(c *CapsuleConfig) { c.Interceptors = interceptors }
+}
+
+// Promise 5: the order of the answers is that of priority, capsule and manifest,
+// whoever finished first.
+func TestAnswersAreInOrderNotInTime(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		after := func(d time.Duration, json string) action {
+			return func(context.Context, *script, string) (capsulehost.Result, error) {
+				time.Sleep(d)
+				return capsulehost.Result{Data: []byte(json)}, nil
+			}
+		}
+		i := func(event, action string, priority uint32) *messages.Interceptor {
+			return &messages.Interceptor{Event: event, Action: action, Priority: priority}
+		}
+		w.start("b", after(time.Second, "1"), wanting(i("t.x", "late", 200), i("t.*", "second", 100), i("t.x", "first", 1)))
+		w.start("a", after(3*time.Second, "2"), wanting(i("*.x", "one", 100), i("t.y", "no", 0)))
+		w.start("c", after(0, "3"), wanting(i("t.x", "quick", 100)))
+		synctest.Wait()
+		reply, err := w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "t.x"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, "legs", show(reply.GetLegs()),
+			"b/1 first continue 1", "a/1 one continue 2", "b/1 second continue 1", "c/1 quick continue 3", "b/1 late continue 1")
+		if got := string(reply.GetResponses()); got != "[1,2,1,3,1]" || reply.GetTopic() != "t.x" {
+			t.Errorf("responses %s to %s", got, reply.GetTopic())
+		}
+		reply, err = w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "nobody.wants.this"})
+		if err != nil || string(reply.GetResponses()) != "[]" || len(reply.GetLegs()) != 0 {
+			t.Errorf("nobody: %v, %v", reply, err)
+		}
+	})
+}
+
+// Promise 4: capsules that trigger each other are answered at once.
+func TestCyclesAreAnsweredAtOnce(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		w.start("ping", asks("pong"))
+		w.start("pong", asks("ping"))
+		w.start("self", asks("self"))
+		w.start("a", asks("ring.b"), wanting(wants("ring.a", "ring.*")...))
+		w.start("b", asks("ring.c"), wanting(wants("ring.b")...))
+		w.start("c", asks("ring.a"), wanting(wants("start", "ring.c")...))
+		synctest.Wait()
+		began := time.Now()
+		expect(t, "ping", show(w.trigger("ping")), "ping/1 on-ping continue [[]]")
+		both := w.later("ping")
+		expect(t, "pong at the same time", show(w.trigger("pong")), "pong/1 on-pong continue [[]]")
+		<-both
+		expect(t, "a capsule does not ask itself", show(w.trigger("self")), "self/1 on-self continue []")
+		// c asks a, twice, which asks b, which can ask neither a nor c.
+		expect(t, "a ring of three", show(w.trigger("start")), "c/1 on-start continue [[[]],[[]]]")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// No false alarm: who waits for a busy capsule that does not wait for it waits.
+func TestWaitingIsNoDeadlock(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		busy := make(chan struct{})
+		w.start("slow", func(context.Context, *script, string) (capsulehost.Result, error) {
+			<-busy
+			return capsulehost.Result{Data: []byte("1")}, nil
+		})
+		w.start("a", asks("slow"))
+		w.start("b", asks("slow"))
+		synctest.Wait()
+		legs := []<-chan []*messages.Leg{w.later("slow"), w.later("a"), w.later("b"), w.later("a")}
+		synctest.Wait()
+		if n := w.triggers.Awaited(); n != 2 {
+			t.Errorf("%d legs are awaited, want those of a and b", n)
+		}
+		close(busy)
+		for i, want := range []string{"slow/1 on-slow continue 1", "a/1 on-a continue [1]", "b/1 on-b continue [1]", "a/1 on-a continue [1]"} {
+			expect(t, "legs", show(<-legs[i]), want)
+		}
+	})
+}
+
+// Capsules that all ask each other, each whenever it is asked, come to an end.
+func TestAsManyAsThereAreAskEachOther(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+			w.start(id, asks("all"), wanting(wants("all")...))
+		}
+		synctest.Wait()
+		began := time.Now()
+		for _, leg := range w.trigger("all") {
+			if leg.GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
+				t.Errorf("%v", show([]*messages.Leg{leg}))
+			}
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What the router has heard decides who is asked; old news change nothing.
+func TestRouterNews(t *testing.T) {
+	const unasked = "c/0 on-c unavailable "
+	news := func(m any) any {
+		switch m := m.(type) {
+		case *messages.CapsuleUp:
+			m.Interceptors = wants("c")
+		case *messages.CapsuleDown:
+			m.Interceptors = wants("c")
+		}
+		return m
+	}
+	loop := up(1, starting)
+	loop.RunLoop = true
+	silent := down(1, crashed)
+	silent.Reason = ""
+	for name, test := range map[string]struct {
+		news []any
+		want []string
+	}{
+		"nothing":               {nil, nil},
+		"up":                    {[]any{up(1, ready)}, []string{unasked + "(the capsule has stopped)"}}, // asked: there is no such actor
+		"a run loop":            {[]any{loop}, []string{unasked + "(it is a run loop, which triggers do not reach)"}},
+		"down":                  {[]any{up(1, ready), down(1, crashed)}, []string{unasked + "(down)"}},
+		"down without a reason": {[]any{silent}, []string{unasked + "(it does not serve)"}},
+		"down, up told late":    {[]any{down(1, crashed), up(1, ready)}, []string{unasked + "(down)"}},
+		"back":                  {[]any{down(1, crashed), up(2, ready)}, []string{unasked + "(the capsule has stopped)"}},
+		"back, down told late":  {[]any{up(2, ready), down(1, crashed)}, []string{unasked + "(the capsule has stopped)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inTree(t, func(t *testing.T, w *tree) {
+				for _, m := range test.news {
+					w.sys.Send(w.sys.PID("root/hook-router"), news(m))
+				}
+				expect(t, "legs", show(w.trigger("c")), test.want...)
+			})
+		})
+	}
+}
+
+// A capsule that comes back with other interceptors is asked for those only.
+func TestOtherInterceptors(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		m := up(1, ready)
+		m.Interceptors = wants("old", "both")
+		w.sys.Send(w.sys.PID("root/hook-router"), m)
+		m = up(2, ready)
+		m.Interceptors = wants("both", "new")
+		w.sys.Send(w.sys.PID("root/hook-router"), m)
+		for topic, want := range map[string]int{"old": 0, "both": 1, "new": 1} {
+			if legs := w.trigger(topic); len(legs) != want {
+				t.Errorf("%s: %v", topic, show(legs))
+			}
+		}
+	})
+}
+
+// A restarted router holds triggers until it knows every capsule again: nothing
+// is answered from half an index.
+func TestARestartedRouterHoldsTriggers(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		a, b := w.start("a", says("1"), wanting(wants("t")...)), w.start("b", says("2"), wanting(wants("t")...))
+		synctest.Wait()
+		router := w.sys.PID("root/hook-router")
+		restart := func() { w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(router) }) }
+		restart()
+		legs := w.later("t")
+		synctest.Wait()
+		w.sys.Send(router, a.Announced())
+		synctest.Wait()
+		select {
+		case got := <-legs:
+			t.Fatal("answered from half an index:", show(got))
+		default:
+		}
+		w.sys.Send(router, b.Announced())
+		w.sys.Send(router, &Announced{})
+		expect(t, "legs", show(<-legs), "a/1 on-t continue 1", "b/1 on-t continue 2")
+
+		// One whose deadline passes meanwhile, and one that is held when the router
+		// fails again, are answered: nobody routed them.
+		restart()
+		_, err := w.triggerWithin(time.Second, &messages.RouteTrigger{Topic: "t"})
+		if !errors.Is(err, ErrNoRouter) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a trigger that was held past its deadline: %v", err)
+		}
+		failed := make(chan error, 1)
+		go func() {
+			_, err := w.triggerWithin(time.Second, &messages.RouteTrigger{Topic: "t"})
+			failed <- err
+		}()
+		synctest.Wait()
+		restart()
+		if err := <-failed; !errors.Is(err, ErrNoRouter) || errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a trigger that was held at the next restart: %v", err)
+		}
+	})
+}
+
+// A router that fails costs the trigger that it failed on, and no capsule: a
+// guest that asks then gets nothing.
+func TestARouterThatFails(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		var buggy *actor.PID
+		w.do(func(ctx actor.Context) {
+			var err error
+			// Without Triggers it fails on each.
+			if buggy, err = ctx.SpawnNamed(RouterProps(RouterConfig{System: w.sys}), "buggy"); err != nil {
+				t.Error(err)
+			}
+		})
+		announced := func() { w.sys.Send(buggy, &Announced{}); synctest.Wait() } // it may fail again
+		triggers := NewTriggers(w.sys, buggy)
+		began := time.Now()
+		if _, err := triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
+			t.Errorf("Route: %v", err)
+		}
+		announced()
+		w.start("c", asks("t"), func(c *CapsuleConfig) { c.Triggers = triggers })
+		synctest.Wait()
+		m := w.handles["c"].Announced()
+		w.sys.Send(w.sys.PID("root/hook-router"), m)
+		c := triggers.begin(&messages.RouteTrigger{})
+		c.plan([]*messages.Leg{{Capsule: "c"}})
+		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{Trigger: triggers.last}, triggers.self)
+		<-c.answered
+		expect(t, "leg", show(triggers.end(triggers.last, c)), "c/1  continue []")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		// No router at all.
+		nowhere := NewTriggers(w.sys, w.sys.PID("nowhere"))
+		if _, err := nowhere.Route(t.Context(), &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
+			t.Errorf("Route without a router: %v", err)
+		}
+	})
+}
+
+// A trigger that is given up while it is routed leaves no edge behind.
+func TestATriggerGivenUpWhileRouted(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		r := &router{RouterConfig: RouterConfig{System: w.sys, Triggers: w.triggers}, targets: map[string]*target{}}
+		r.up(&messages.CapsuleUp{Capsule: "b", Generation: 1, Interceptors: wants("t")})
+		m := &messages.RouteTrigger{Topic: "t", FromCapsule: "a"}
+		c := w.triggers.begin(m)
+		c.close() // while the router plans, as it may
+		r.route(nil, m)
+		if n := w.triggers.Awaited(); n != 0 {
+			t.Errorf("%d edges are left", n)
+		}
+		w.triggers.end(m.GetTrigger(), c)
+		r.route(nil, m) // and later: not even planned
+	})
+}
