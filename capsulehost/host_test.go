@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,6 +295,7 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 		{"export type", read(t, "testdata/export-type.wasm"), KindLink, `"astrid_hook_trigger" is (i32) -> (), and must be () -> i32`},
 		{"kernel's own", read(t, "testdata/import-reset.wasm"), KindLink, `imports "kernel.reset"`},
 		{"memory", read(t, "testdata/import-memory.wasm"), KindLink, `imports the memory "memory" from "env"`},
+		{"global", read(t, "testdata/import-global.wasm"), KindLink, `imports the global "kernel.output_length" from "extism:host/env"`},
 		{"minimum", read(t, "testdata/memory-minimum.wasm"), KindBadModule, "memory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -334,6 +337,45 @@ func TestUnknownImportsAreFreed(t *testing.T) {
 	if after := heap(); after > before+200<<10 {
 		t.Errorf("200 modules that are closed keep %d bytes", after-before)
 	}
+}
+
+// A host and a module are anybody's: the same bytes are compiled, used and closed by
+// many at once, and each instance answers its own caller.
+func TestMany(t *testing.T) {
+	h := newHost(t, Config{})
+	shared, err := h.Compile(context.Background(), fixture(t, "echo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shared.Close(context.Background()) })
+	unknown, echo := fixture(t, "unknown-import"), fixture(t, "echo")
+	once := func(m *Module, payload string) error {
+		i, err := m.Instantiate(context.Background(), &world{})
+		if err != nil {
+			return err
+		}
+		got, err := i.Invoke(context.Background(), "ask", []byte(payload))
+		if err == nil && m == shared && string(got.Data) != payload {
+			err = fmt.Errorf("%q was answered with %q", payload, got.Data)
+		}
+		return errors.Join(err, i.Close(context.Background()))
+	}
+	var group sync.WaitGroup
+	for n := range 8 {
+		group.Go(func() {
+			for k := range 10 {
+				own, err := h.Compile(context.Background(), [][]byte{unknown, echo}[n%2])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := errors.Join(once(own, "null"), once(shared, fmt.Sprint(n, k)), own.Close(context.Background())); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestCallingWhatIsNotThere(t *testing.T) {

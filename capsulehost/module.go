@@ -62,7 +62,11 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		return nil, badModule("the module does not compile: "+firstLine(err), err)
 	}
 	m := &Module{host: h, compiled: compiled, user: h.user}
-	if failure := m.link(ctx); failure != nil {
+	failure := m.link(ctx)
+	if kind, module, name, found := otherImport(wasm); failure == nil && found {
+		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)
+	}
+	if failure != nil {
 		_ = m.Close(ctx) // the failure is what counts
 		return nil, failure
 	}
@@ -119,16 +123,17 @@ func (m *Module) link(ctx context.Context) *Failure {
 			return linkFailure("it imports %q from %q as %s, which is %s", name, module, got, want)
 		}
 	}
-	if memories := m.compiled.ImportedMemories(); len(memories) > 0 {
-		module, name, _ := memories[0].Import()
-		return linkFailure("it imports the memory %q from %q: a capsule brings its own memory", name, module)
-	}
-	for name, want := range map[string]string{
-		ExportInterceptor: "() -> i32", ExportRun: "() -> i32", ExportInstall: "() -> i32", ExportUpgrade: "() -> i32",
-		exportInitialize: "() -> ()", exportStart: "() -> ()", exportConstructors: "() -> ()",
+	for _, export := range []struct{ name, signature string }{
+		{ExportInterceptor, "() -> i32"},
+		{ExportRun, "() -> i32"},
+		{ExportInstall, "() -> i32"},
+		{ExportUpgrade, "() -> i32"},
+		{exportInitialize, "() -> ()"},
+		{exportStart, "() -> ()"},
+		{exportConstructors, "() -> ()"},
 	} {
-		if d := m.compiled.ExportedFunctions()[name]; d != nil && signature(d) != want {
-			return linkFailure("its export %q is %s, and must be %s", name, signature(d), want)
+		if d := m.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
+			return linkFailure("its export %q is %s, and must be %s", export.name, signature(d), export.signature)
 		}
 	}
 	if len(unknown) > 0 {
