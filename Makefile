@@ -8,8 +8,8 @@
 
 # Each directory that is a Go module.
 MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))))
-# Where there is WebAssembly text.
-WAT     := capsulehost cmd supervisor test
+# Where there is WebAssembly text. The modules in test/guests have other compilers.
+WAT     := capsulehost cmd supervisor $(filter-out test/guests,$(wildcard test/*))
 KERNEL  := capsulehost/internal/kernel
 # What the command is built for in check.
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
