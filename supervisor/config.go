@@ -135,6 +135,9 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	if own.Restart != "" {
 		s.restart.Mode = RestartMode(own.Restart)
 	}
+	if own.BackoffInitial == nil { // a maximum alone is meant for the first delay too
+		s.restart.InitialBackoff = min(s.restart.InitialBackoff, s.restart.MaxBackoff)
+	}
 	s.restart.MaxBackoff = max(s.restart.MaxBackoff, s.restart.InitialBackoff)
 	return s
 }
