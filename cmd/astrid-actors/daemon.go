@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 
@@ -51,10 +50,10 @@ func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Su
 // narrowDir makes a directory of our own, which nobody else may enter.
 func narrowDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the directory %s: %w", filepath.Dir(dir), err)
+		return fmt.Errorf("make the socket's directory: %w", err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
-		return fmt.Errorf("close the directory %s to others: %w", dir, err)
+		return fmt.Errorf("close the socket's directory to others: %w", err)
 	}
 	return nil
 }

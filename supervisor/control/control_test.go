@@ -46,7 +46,7 @@ type daemon struct {
 // start serves the named capsules of test/capsules until the test ends.
 func start(t *testing.T, capsules ...string) *daemon {
 	t.Helper()
-	cfg := supervisor.Config{Home: t.TempDir()}
+	cfg := supervisor.Config{Home: t.TempDir(), StopTimeout: time.Second}
 	cfg.CapsuleDirs = []string{t.TempDir()} // none
 	for i, name := range capsules {
 		if i == 0 {

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0:                              "0s",
+		1500:                           "2µs",
+		999 * time.Microsecond:         "999µs",
+		1234 * time.Microsecond:        "1.2ms",
+		350400 * time.Microsecond:      "350ms",
+		2340 * time.Millisecond:        "2.3s",
+		10 * time.Second:               "10s",
+		60 * time.Second:               "60s",
+		119 * time.Second:              "119s",
+		2 * time.Minute:                "2m",
+		5*time.Minute + 12*time.Second: "5m12s",
+		time.Hour:                      "1h",
+		3*time.Hour + 2*time.Minute:    "3h2m",
+		47*time.Hour + 59*time.Minute:  "47h59m",
+		103*time.Hour + 20*time.Minute: "4d7h",
+		48 * time.Hour:                 "2d",
+		-5 * time.Millisecond:          "-5ms",
+	} {
+		if got := duration(d); got != want {
+			t.Errorf("duration(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain, é":           "plain, é",
+		"two\nlines\tof it":  "two lines of it",
+		"\x1b[31mred\x07":    "�[31mred�",
+		"\u009b31m":          "�31m",
+		"\u202eevil":         "�evil",
+		string([]byte{0xff}): "�",
+	} {
+		if got := printable(text); got != want {
+			t.Errorf("printable(%q) = %q, want %q", text, got, want)
+		}
+	}
+	if got, want := shortened("ééééé", 4), "ééé…"; got != want {
+		t.Errorf("shortened to %q, want %q", got, want)
+	}
+}
+
+func TestShellQuoted(t *testing.T) {
+	for arg, want := range map[string]string{
+		"plain-1.2": "plain-1.2", "": "''", `{"a": 1}`: `'{"a": 1}'`, "it's": `'it'\''s'`, "$x": "'$x'",
+	} {
+		if got := shellQuoted(arg); got != want {
+			t.Errorf("shellQuoted(%q) = %s, want %s", arg, got, want)
+		}
+	}
+}
+
+// eachKindOfEvent yields an event of every kind, with every field filled.
+func eachKindOfEvent(t *testing.T, check func(name string, e *messages.Event)) {
+	t.Helper()
+	kinds := (&messages.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("what").Fields()
+	for i := range kinds.Len() {
+		e := &messages.Event{
+			Sequence: 7, At: timestamppb.New(time.Unix(1, 0)), Path: "capsules/x", Generation: 3,
+		}
+		m := e.ProtoReflect()
+		fill(m.Mutable(kinds.Get(i)).Message())
+		check(string(kinds.Get(i).Name()), e)
+	}
+}
+
+func fill(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		switch {
+		case field.IsList():
+			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
+		case field.Kind() == protoreflect.StringKind:
+			m.Set(field, protoreflect.ValueOfString("<text>"))
+		case field.Kind() == protoreflect.Uint32Kind:
+			m.Set(field, protoreflect.ValueOfUint32(4))
+		case field.Kind() == protoreflect.Uint64Kind:
+			m.Set(field, protoreflect.ValueOfUint64(5))
+		case field.Message().FullName() == "google.protobuf.Duration":
+			m.Set(field, protoreflect.ValueOfMessage(durationpb.New(1500*time.Microsecond).ProtoReflect()))
+		case field.Message().FullName() == "google.protobuf.Timestamp":
+			m.Set(field, protoreflect.ValueOfMessage(timestamppb.New(time.Unix(2, 0)).ProtoReflect()))
+		default:
+			fill(m.Mutable(field).Message())
+		}
+	}
+}
+
+func TestEventJSON(t *testing.T) {
+	got := map[string]string{}
+	eachKindOfEvent(t, func(name string, e *messages.Event) {
+		line, err := eventJSON(e)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
+		}
+		const head = `{"sequence":7,"at":"1970-01-01T00:00:01Z","path":"capsules/x","generation":3,"event":"`
+		rest, ok := strings.CutPrefix(line, head+name+`"`)
+		if !ok || !json.Valid([]byte(line)) {
+			t.Errorf("%s: %s", name, line)
+		}
+		got[name] = rest
+	})
+	failure := `"failure":{"kind":"<text>","message":"<text>","wasm_stack":["<one>"],"at":"1970-01-01T00:00:02Z"}`
+	want := map[string]string{
+		"system_started":      `,"capsules":4}`,
+		"system_stopping":     `,"cause":"<text>"}`,
+		"system_stopped":      `,"left_running":["<one>"]}`,
+		"actor_restarted":     `,"cause":"<text>"}`,
+		"capsule_rejected":    `,"id":"<text>","directory":"<text>","problem":"<text>"}`,
+		"capsule_loading":     `,"version":"<text>"}`,
+		"capsule_starting":    `,"session":"<text>"}`,
+		"capsule_ready":       `,"session":"<text>","took_ms":1.5}`,
+		"readiness_timed_out": `,"waited_ms":1.5}`,
+		"capsule_crashed":     `,` + failure + `,"during":"<text>"}`,
+		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>"}`,
+		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
+		"capsule_stopping":    `,"cause":"<text>"}`,
+		"capsule_stopped":     `,"cause":"<text>"}`,
+		"events_lost":         `,"count":5}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestEventJSONEmpty: a field that is not set is there all the same.
+func TestEventJSONEmpty(t *testing.T) {
+	got, err := eventJSON(&messages.Event{
+		Sequence: 1, At: timestamppb.New(time.Unix(1, 0)),
+		What: &messages.Event_CapsuleCrashed{CapsuleCrashed: &messages.CapsuleCrashed{}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"sequence":1,"at":"1970-01-01T00:00:01Z","path":"","generation":0,"event":"capsule_crashed","failure":null,"during":""}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// TestEventsAreTold: help and text know every kind of event.
+func TestEventsAreTold(t *testing.T) {
+	help := newEvents(&app{}).Long
+	eachKindOfEvent(t, func(name string, e *messages.Event) {
+		if !strings.Contains(help, name) {
+			t.Errorf("the help does not know %s", name)
+		}
+		text := eventText(e)
+		if strings.Contains(text, "does not know") || strings.ContainsAny(text, "\n") || !strings.Contains(text, "capsules/x #3") {
+			t.Errorf("%s: %q", name, text)
+		}
+	})
+	if text := eventText(&messages.Event{Sequence: 1}); !strings.Contains(text, "does not know") {
+		t.Errorf("an event of another kind: %q", text)
+	}
+}
+
+func TestPsText(t *testing.T) {
+	at := time.Unix(100, 0)
+	got := psText(&messages.Tree{At: timestamppb.New(at), Capsules: []*messages.Capsule{
+		{Id: "a", Version: "1.2.3", State: messages.CapsuleState_CAPSULE_STATE_READY, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
+			Uptime:      durationpb.New(5 * time.Second),
+			LastFailure: &messages.CapsuleFailure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: timestamppb.New(at.Add(-time.Minute))}},
+		{Id: "b", State: messages.CapsuleState_CAPSULE_STATE_FAILED},
+	}})
+	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
+a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
+b    -         failed   0            0          0       0       -        -
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTreeText(t *testing.T) {
+	at := time.Unix(100, 0)
+	capsule := func(id string, state messages.CapsuleState) *messages.Capsule {
+		return &messages.Capsule{
+			Id: id, State: state, Generation: 2, Restart: "permanent", Budget: 5, BudgetSpent: 3, Window: durationpb.New(time.Minute),
+		}
+	}
+	crashed := capsule("crashed", messages.CapsuleState_CAPSULE_STATE_CRASHED)
+	crashed.RestartAt = timestamppb.New(at.Add(200 * time.Millisecond))
+	crashed.Reason = "not shown"
+	failed := capsule("failed", messages.CapsuleState_CAPSULE_STATE_FAILED)
+	failed.Reason, failed.LastFailure = "budget spent", &messages.CapsuleFailure{Message: "trap"}
+	stopped := capsule("stopped", messages.CapsuleState_CAPSULE_STATE_STOPPED)
+	stopped.Reason = "by an operator"
+	got := treeText(&messages.Tree{
+		At: timestamppb.New(at), Started: timestamppb.New(at.Add(-3 * time.Second)), Triggers: 7, OpenTriggers: 1,
+		SystemRestarts: map[string]uint64{"registry": 1, "hook-router": 2, "capsules": 1},
+		Capsules: []*messages.Capsule{
+			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), crashed, failed, stopped,
+			{Id: "rejected", State: messages.CapsuleState_CAPSULE_STATE_FAILED, LastFailure: &messages.CapsuleFailure{Message: "no version"}},
+		},
+	})
+	want := `supervisor          up 3s, triggers: 7, open: 1
+└─ root             one for one
+   ├─ registry      restarted once
+   ├─ hook-router   restarted 2 times
+   └─ capsules      one for one, restarted once
+      ├─ ready      ready, generation 2, permanent, restarts 3/5 in 60s
+      ├─ crashed    crashed, generation 2, permanent, restarts 3/5 in 60s, next in 200ms
+      ├─ failed     failed, generation 2, permanent, restarts 3/5 in 60s: budget spent: trap
+      ├─ stopped    stopped, generation 2, permanent, restarts 3/5 in 60s: by an operator
+      └─ rejected   failed: no version
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestTriggerRemarks(t *testing.T) {
+	if got, want := triggerRemarks(&messages.TriggerReply{Topic: "a.b"}), "hint: no capsule has an interceptor for \"a.b\"\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got := triggerRemarks(&messages.TriggerReply{Legs: []*messages.Leg{
+		{Capsule: "a", Action: "x", Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: []byte("1")},
+		{Capsule: "b", Action: "y", Outcome: messages.Outcome_OUTCOME_DENIED, Reason: "no\x1b"},
+		{Capsule: "c", Action: "z", Outcome: messages.Outcome_OUTCOME_EMPTY},
+	}})
+	if want := "b (y): denied: no�\nc (z): empty\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
