@@ -52,3 +52,36 @@ func BenchmarkNestedTrigger(b *testing.B) {
 	}
 	w.stop()
 }
+
+// What a trigger costs over the guest's own time: the second is the first's guest alone.
+func BenchmarkTriggerInWebAssembly(b *testing.B) {
+	host := newHost(b)
+	b.Run("trigger", func(b *testing.B) {
+		w := newTree(b)
+		announced(w.start("fixed", nil, wasm(b, host, "fixed")), 1)
+		b.ReportAllocs()
+		for b.Loop() {
+			if legs := w.trigger("fixed"); len(legs) != 1 || len(legs[0].GetValue()) == 0 {
+				b.Fatal("not answered", show(legs))
+			}
+		}
+		w.stop()
+	})
+	b.Run("guest", func(b *testing.B) {
+		var edited CapsuleConfig
+		wasm(b, host, "fixed")(&edited)
+		g, err := edited.Load(b.Context(), &surroundings{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := g.Invoke(b.Context(), "on-fixed", []byte("null")); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := g.Close(context.Background()); err != nil {
+			b.Error(err)
+		}
+	})
+}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +20,11 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// answered is a reason to fail that needs no answer.
+type answered struct{}
+
+func (answered) Answered() {}
 
 type urgent string
 
@@ -56,6 +63,11 @@ func (j *journal) Receive(ctx actor.Context) {
 			<-j.hold
 		case "fail":
 			panic("as told")
+		case "fail answered":
+			ctx.Respond("answered")
+			panic(answered{})
+		case "exit":
+			runtime.Goexit()
 		case "echo":
 			ctx.Respond("echoed")
 		default:
@@ -203,6 +215,165 @@ func TestQueuedMessagesSurviveARestart(t *testing.T) {
 		synctest.Wait()
 		want(t, j, "started", "a", "refused fail: 2", "started", "b", "c")
 		stop(t, sys, parentPID)
+	})
+}
+
+// Whoever asks an actor that fails over the question, or stops before it gets to
+// it, is told so.
+func TestQuestionsToActorsThatFailOrStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := system.New(zerolog.Nop())
+		// The mailbox knows no answer to these; the parent restarts nothing by itself.
+		box := system.NewMailbox(0, nil)
+		j := &journal{hold: make(chan struct{})}
+		p := &parent{child: sys.Props(func() actor.Actor { return j }, box), spawned: make(chan *actor.PID, 1), failed: make(chan any, 3)}
+		parentPID, err := sys.Spawn("parent", sys.Props(func() actor.Actor { return p }, system.NewMailbox(0, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid := <-p.spawned
+		for _, test := range []struct {
+			question string
+			want     error
+			reason   string
+		}{
+			{"fail", system.ErrFailed, "as told"},
+			{"exit", system.ErrFailed, "its goroutine was ended by runtime.Goexit"},
+			{"fail answered", nil, "{}"},
+		} {
+			answer, err := sys.Ask(t.Context(), pid, test.question)
+			if !errors.Is(err, test.want) || (err == nil && answer != "answered") {
+				t.Errorf("%s: %v, %v", test.question, answer, err)
+			}
+			if reason := fmt.Sprint(<-p.failed); reason != test.reason {
+				t.Errorf("%s: the supervisor heard of %s", test.question, reason)
+			}
+			sys.Send(parentPID, pid)
+			if answer, err := sys.Ask(t.Context(), pid, "echo"); answer != "echoed" || err != nil {
+				t.Errorf("after %q: %v, %v", test.question, answer, err)
+			}
+		}
+		sys.Send(pid, "hold")
+		synctest.Wait()
+		errs := make(chan error, 1)
+		go func() {
+			_, err := sys.Ask(context.Background(), pid, "echo")
+			errs <- err
+		}()
+		synctest.Wait()
+		sys.Stop(pid)
+		close(j.hold)
+		if err := <-errs; !errors.Is(err, system.ErrNoActor) {
+			t.Errorf("a question that waited when its actor stopped: %v", err)
+		}
+		stop(t, sys, parentPID)
+	})
+}
+
+// A restart that comes behind a stop does not bring an actor back to life.
+func TestNoRestartAfterAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := system.New(zerolog.Nop())
+		j, _, _, parentPID, pid := start(t, sys, 0)
+		sys.Send(pid, "hold")
+		synctest.Wait()
+		sys.Stop(pid)
+		sys.Send(parentPID, pid) // restart
+		synctest.Wait()
+		close(j.hold)
+		synctest.Wait()
+		want(t, j, "started", "stopped")
+		stop(t, sys, parentPID)
+	})
+}
+
+// A direct actor runs on its senders' goroutines, one message at a time, in each
+// sender's order; who sends for long is relieved.
+func TestDirectActors(t *testing.T) {
+	sys := system.New(zerolog.Nop())
+	const senders, each = 8, 500
+	last := make([]int, senders)
+	var inside atomic.Int32
+	pid, err := sys.Spawn("direct", sys.DirectProps(func() actor.Actor {
+		return actor.ReceiveFunc(func(ctx actor.Context) {
+			switch m := ctx.Message().(type) {
+			case [2]int:
+				if inside.Add(1) != 1 {
+					t.Error("two messages at once")
+				}
+				if m[1] != last[m[0]]+1 {
+					t.Errorf("sender %d: %d after %d", m[0], m[1], last[m[0]])
+				}
+				last[m[0]] = m[1]
+				inside.Add(-1)
+			case string:
+				ctx.Respond(m)
+			}
+		})
+	}, system.NewMailbox(0, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	for s := range senders {
+		done.Go(func() {
+			for i := range each {
+				sys.Send(pid, [2]int{s, i + 1})
+			}
+			if answer, err := sys.Ask(context.Background(), pid, "x"); answer != "x" || err != nil {
+				t.Errorf("Ask = %v, %v", answer, err)
+			}
+		})
+	}
+	done.Wait()
+	for s, n := range last {
+		if n != each {
+			t.Errorf("sender %d: %d of %d arrived", s, n, each)
+		}
+	}
+	stop(t, sys, pid)
+}
+
+// An actor that blocks holds up no other, however many do.
+func TestBlockedActorsHoldUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := system.New(zerolog.Nop())
+		hold := make(chan struct{})
+		var arrived atomic.Int32
+		var pids []*actor.PID
+		const many = 600 // more than are parked
+		for i := range many {
+			pid, err := sys.Spawn(fmt.Sprint(i), sys.Props(func() actor.Actor {
+				return actor.ReceiveFunc(func(ctx actor.Context) {
+					if ctx.Message() == "block" {
+						arrived.Add(1)
+						<-hold
+					}
+				})
+			}, system.NewMailbox(0, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+		for range 2 { // the second time with parked workers
+			for _, pid := range pids {
+				sys.Send(pid, "block")
+			}
+			synctest.Wait()
+			if n := arrived.Swap(0); n != many {
+				t.Errorf("%d of %d actors got their message", n, many)
+			}
+			close(hold)
+			synctest.Wait()
+			hold = make(chan struct{})
+		}
+		for _, pid := range pids {
+			if err := sys.AwaitStopped(t.Context(), pid); err != nil {
+				t.Error(err)
+			}
+		}
+		sys.Close()
 	})
 }
 

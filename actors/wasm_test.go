@@ -1,0 +1,130 @@
+package actors
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// wasm makes a capsule's Load instantiate the module of that name in test/capsules.
+func wasm(tb testing.TB, host *capsulehost.Host, name string) func(*CapsuleConfig) {
+	tb.Helper()
+	bytes, err := os.ReadFile(filepath.Join("..", "test", "capsules", name, name+".wasm"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	module, err := host.Compile(tb.Context(), bytes)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return func(c *CapsuleConfig) {
+		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+			instance, err := module.Instantiate(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			return &guest{instance, module.RunLoop()}, nil
+		}
+	}
+}
+
+type guest struct {
+	*capsulehost.Instance
+	runLoop bool
+}
+
+func (g *guest) RunLoop() bool { return g.runLoop }
+
+func newHost(tb testing.TB) *capsulehost.Host {
+	tb.Helper()
+	host, err := capsulehost.New(tb.Context(), capsulehost.Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := host.Close(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	return host
+}
+
+// announced waits until a generation of a capsule, or a later one, serves.
+func announced(h *Handle, generation uint64) {
+	for h.Announced().GetGeneration() < generation {
+		runtime.Gosched()
+	}
+}
+
+// The same promises, with capsules in WebAssembly: a cycle is answered, a trap
+// costs one call and one instance, and the session with it.
+func TestCapsulesInWebAssembly(t *testing.T) {
+	host, w := newHost(t), newTree(t)
+	ping, pong := w.start("ping", nil, wasm(t, host, "ping")), w.start("pong", nil, wasm(t, host, "pong"))
+	crash := w.start("crash-on-x", nil, wasm(t, host, "crash-on-x"))
+	for _, h := range []*Handle{ping, pong, crash} {
+		announced(h, 1)
+	}
+	ask := func(topic, payload string) *messages.Leg {
+		t.Helper()
+		legs, err := w.triggerWithin(20*time.Second, &messages.RouteTrigger{Topic: topic, Payload: []byte(payload)})
+		if err != nil || len(legs) != 1 {
+			t.Fatal(show(legs), err)
+		}
+		return legs[0]
+	}
+	began := time.Now()
+	if got := string(ask("ping", "1").GetValue()); got != `{"ping":[{"pong":[]}]}` {
+		t.Errorf("ping: %s", got)
+	}
+	if got := string(ask("pong", "1").GetValue()); got != `{"pong":[{"ping":[]}]}` {
+		t.Errorf("pong: %s", got)
+	}
+	for generation := range uint64(3) {
+		announced(crash, generation+1)
+		session := crash.Announced().GetSession()
+		if leg := ask("crash-on-x", `"x"`); leg.GetOutcome() != messages.Outcome_OUTCOME_CRASHED || leg.GetGeneration() != generation+1 {
+			t.Errorf("leg %v", leg)
+		}
+		if w.allowed(session) {
+			t.Error("the session outlived its instance")
+		}
+		if leg := ask("crash-on-x", "1"); string(leg.GetValue()) != `{"alive":true}` || leg.GetGeneration() != generation+2 {
+			t.Errorf("the next call: %v", leg)
+		}
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("it took %v: something waited for its time-out", took)
+	}
+	if ping.MemoryBytes() == 0 || ping.Calls() != 2 || pong.Generation() != 1 {
+		t.Errorf("ping: %d bytes, %d calls; pong: generation %d", ping.MemoryBytes(), ping.Calls(), pong.Generation())
+	}
+	w.stop()
+}
+
+// A guest that runs without end stops at the trigger's deadline, one that sleeps
+// in the run loop when it is stopped.
+func TestInterruptionsInWebAssembly(t *testing.T) {
+	host, w := newHost(t), newTree(t)
+	spin := w.start("spin", nil, wasm(t, host, "spin"))
+	loop := w.start("loop", nil, wasm(t, host, "run-loop-ready"))
+	announced(spin, 1)
+	legs, err := w.triggerWithin(50*time.Millisecond, &messages.RouteTrigger{Topic: "spin", Payload: []byte("1")})
+	if err != nil || len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_TIMEOUT {
+		t.Errorf("spin: %v, %v", show(legs), err)
+	}
+	announced(spin, 2)
+	if crash := w.crash(); !crash.Blameless || crash.Failure.GetKind() != "timeout" {
+		t.Errorf("crash %+v", crash)
+	}
+	for loop.Announced().GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+		runtime.Gosched()
+	}
+	w.stop()
+}
