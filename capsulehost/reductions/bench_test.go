@@ -40,7 +40,7 @@ func BenchmarkCounting(b *testing.B) {
 				r := wazero.NewRuntimeWithConfig(ctx, how.cfg)
 				defer r.Close(ctx)
 				var ticks int
-				link(b, r, &ticks)
+				link(b, r, 4000, &ticks)
 				m, err := r.Instantiate(ctx, how.wasm)
 				if err != nil {
 					b.Fatal(err)
@@ -93,7 +93,7 @@ func BenchmarkGoGuest(b *testing.B) {
 			r := wazero.NewRuntimeWithConfig(ctx, how.cfg)
 			defer r.Close(ctx)
 			var ticks int
-			link(b, r, &ticks)
+			link(b, r, 4000, &ticks)
 			work := startGoGuest(b, r, how.wasm)
 			b.ReportAllocs()
 			for b.Loop() {

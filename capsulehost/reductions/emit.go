@@ -1,6 +1,8 @@
 package reductions
 
-import "math"
+// MaxLocals is the most locals that a function may have: what browsers allow. A
+// few bytes of a module can ask for billions, which compilers make room for.
+const MaxLocals = 50_000
 
 // rewriteCode makes every function count, and adds our own.
 func (m *module) rewriteCode(r *reader, out []byte) []byte {
@@ -39,14 +41,16 @@ type emitter struct {
 	out []byte // the last function's
 
 	// What is put in.
-	count []byte // count one
-	below []byte // is the counter below zero?
-	check []byte // if so, call the tick
+	count     []byte // count one
+	countBack []byte // undo that
+	below     []byte // is the counter below zero?
+	check     []byte // if so, call the tick
 }
 
 func newEmitter(m *module) *emitter {
 	e := &emitter{scanner: scanner{m: m}}
-	e.count = e.countBy(appendS64([]byte{opI64Const}, 1))
+	e.count = e.countBy([]byte{opI64Const, 1})
+	e.countBack = e.countBy(appendS64([]byte{opI64Const}, -1))
 	e.below = append(appendU32([]byte{opGlobalGet}, m.counter()), opI64Const, 0, opI64LtS)
 	e.check = append(e.check, e.below...)
 	e.check = append(e.check, opIf, emptyBlock, opCall)
@@ -73,8 +77,8 @@ func (e *emitter) function(parameters uint32) []byte {
 		e.locals += uint64(r.u32())
 		e.m.checkedType(r)
 	}
-	if r.err == nil && e.locals >= math.MaxUint32 {
-		r.fail("%d locals", e.locals)
+	if r.err == nil && e.locals-uint64(parameters) > MaxLocals {
+		r.fail("%d locals, over the limit of %d", e.locals-uint64(parameters), MaxLocals)
 	}
 	if r.err != nil {
 		return nil
@@ -100,7 +104,7 @@ func (e *emitter) function(parameters uint32) []byte {
 	for _, v := range e.events {
 		switch v.kind {
 		case loopStart:
-			out = append(out, r.b[done:v.end]...)
+			out = append(out, r.b[done:v.at]...)
 			out = e.loop(out, r.b[v.at:v.end], v.arg == 1)
 			done = v.end
 			continue
@@ -141,26 +145,28 @@ func (e *emitter) function(parameters uint32) []byte {
 	return e.out
 }
 
-// loop begins a loop, whose first instruction has been copied.
+// loop begins a loop, whose first instruction is given.
 //
 // A call in a loop costs more than it seems, even where it is never made: the
 // compiler keeps nothing in registers across it. So a loop that makes no calls
 // of its own gets another one around it, and the tick is called out there:
 //
-//	loop              ;; looks, and calls the tick
-//	  loop            ;; counts, and branches to the outer one where the count is spent
+//	count one
+//	loop              ;; look, and call the tick; count one back
+//	  loop            ;; count one, and branch to the outer loop where the count is spent
 //
-// Both take the same parameters, so that the branch may carry them, and all else
-// is in locals. Branches that leave the loop have one label more to cross.
+// Whichever way an iteration begins, it counts one. Both loops take the same
+// parameters, so that the branch may carry them, and all else is in locals.
+// Branches that leave the loop have one label more to cross.
 func (e *emitter) loop(out, first []byte, doubled bool) []byte {
 	if !doubled {
+		out = append(out, first...)
 		return append(append(out, e.count...), e.check...)
 	}
-	out = append(out, e.check...)
-	out = append(out, first...)
-	out = append(out, e.count...)
-	out = append(out, e.below...)
-	return append(out, opBrIf, 1)
+	out = append(append(out, e.count...), first...)
+	out = append(append(out, e.check...), e.countBack...)
+	out = append(append(out, first...), e.count...)
+	return append(append(out, e.below...), opBrIf, 1)
 }
 
 // branchTable copies a br_table out of a doubled loop; labels that stay inside

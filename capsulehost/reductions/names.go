@@ -9,14 +9,16 @@ const (
 	labelNames    = 3
 )
 
-// rewriteNames shifts the functions in a name section, and names ours. What is
-// no name section, or none that can be understood, comes back as it is: the
-// compiler judges it as it would have done.
+// rewriteNames shifts the functions in a name section, and names ours; any other
+// custom section comes back as it is. A name section that can't be understood
+// loses its names: WebAssembly does not want a module to fail for them, and
+// compilers trust what it says of its size.
 func (m *module) rewriteNames(content []byte) []byte {
 	r := reader{b: content}
 	if string(r.name()) != "name" || r.err != nil {
 		return content
 	}
+	head := content[:r.pos:r.pos]
 	out := append(make([]byte, 0, len(content)+256), content[:r.pos]...)
 	for r.more() {
 		part := r.byte()
@@ -34,14 +36,14 @@ func (m *module) rewriteNames(content []byte) []byte {
 			shifted = p.b
 		}
 		if r.err != nil || p.err != nil || p.pos != len(p.b) {
-			return content
+			return head
 		}
 		out = append(out, part)
 		out = appendU32(out, uint32(len(shifted))) //nolint:gosec // little more than the input's
 		out = append(out, shifted...)
 	}
 	if r.err != nil {
-		return content
+		return head
 	}
 	return out
 }

@@ -112,7 +112,7 @@ func newSide(t *testing.T, features api.CoreFeatures, rewrite bool, spectest []b
 	ctx := context.Background()
 	s := &side{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCoreFeatures(features)), rewrite: rewrite, named: map[string]api.Module{}}
 	if rewrite {
-		link(t, s.runtime, &s.ticks)
+		link(t, s.runtime, 7, &s.ticks)
 	}
 	if _, err := s.instantiate(spectest, "spectest"); err != nil {
 		t.Fatal(err)
@@ -121,11 +121,11 @@ func newSide(t *testing.T, features api.CoreFeatures, rewrite bool, spectest []b
 }
 
 // link makes a tick that lets everything go on.
-func link(t testing.TB, r wazero.Runtime, ticks *int) {
+func link(t testing.TB, r wazero.Runtime, quantum uint64, ticks *int) {
 	t.Helper()
 	tick := func(_ context.Context, m api.Module, _ []uint64) {
 		*ticks++
-		m.ExportedGlobal(reductions.Counter).(api.MutableGlobal).Set(4000)
+		m.ExportedGlobal(reductions.Counter).(api.MutableGlobal).Set(quantum)
 	}
 	if _, err := r.NewHostModuleBuilder(reductions.ImportModule).NewFunctionBuilder().
 		WithGoModuleFunction(api.GoModuleFunc(tick), nil, nil).Export(reductions.Tick).
