@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // decodeTriggerRequest reads {"hook": TOPIC, "payload": ANY}; payload comes out
@@ -29,11 +30,12 @@ type field struct {
 }
 
 func textField(name string, into *string) field {
-	return field{name, func(r *jsonReader) (err error) {
+	return field{name, func(r *jsonReader) error {
 		if r.peek() != '"' {
 			return r.problem("field `%s` is not a string", name)
 		}
-		*into, err = r.text()
+		text, err := r.text()
+		*into = string(text)
 		return err
 	}}
 }
@@ -59,41 +61,60 @@ func decodeStruct(b []byte, fields ...field) error {
 }
 
 func (r *jsonReader) namedFields(fields []field) error {
-	found := make([]bool, len(fields))
-	err := r.members(func(_ int, key string) error {
-		for n, f := range fields {
-			switch {
-			case f.name != key:
-			case found[n]:
-				return fmt.Errorf("duplicate field `%s`", key)
-			default:
-				found[n] = true
-				return f.read(r)
-			}
-		}
-		return r.skip()
-	})
-	if err != nil {
+	if err := r.enter(); err != nil {
 		return err
 	}
-	for n, f := range fields {
-		if !found[n] {
-			return fmt.Errorf("missing field `%s`", f.name)
+	found := make([]bool, len(fields))
+	for n := 0; ; n++ {
+		more, err := r.next(n, '}')
+		if err != nil {
+			return err
 		}
+		if !more {
+			break
+		}
+		key, err := r.key()
+		if err != nil {
+			return err
+		}
+		f := slices.IndexFunc(fields, func(f field) bool { return f.name == string(key) })
+		switch {
+		case f < 0:
+			err = r.skip()
+		case found[f]:
+			err = fmt.Errorf("duplicate field `%s`", key)
+		default:
+			found[f] = true
+			err = fields[f].read(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f := slices.Index(found, false); f >= 0 {
+		return fmt.Errorf("missing field `%s`", fields[f].name)
 	}
 	return nil
 }
 
 func (r *jsonReader) orderedFields(fields []field) error {
-	count := 0
-	err := r.list('[', ']', func(n int) error {
-		if count = n + 1; n >= len(fields) {
-			return fmt.Errorf("an array of more than the %d fields", len(fields))
-		}
-		return fields[n].read(r)
-	})
-	if err == nil && count < len(fields) {
-		err = fmt.Errorf("an array of %d elements in place of the %d fields", count, len(fields))
+	if err := r.enter(); err != nil {
+		return err
 	}
-	return err
+	for n := 0; ; n++ {
+		more, err := r.next(n, ']')
+		switch {
+		case err != nil:
+			return err
+		case !more && n < len(fields):
+			return fmt.Errorf("an array of %d elements in place of the %d fields", n, len(fields))
+		case !more:
+			return nil
+		case n == len(fields):
+			return fmt.Errorf("an array of more than the %d fields", n)
+		}
+		if err := fields[n].read(r); err != nil {
+			return err
+		}
+	}
 }

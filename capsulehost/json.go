@@ -39,6 +39,13 @@ type jsonReader struct {
 	in    []byte
 	at    int
 	depth int
+	open  []printed // the members of the objects that are being read
+}
+
+// printed is where a member of an object stands in the output.
+type printed struct {
+	key      []byte
+	from, to int
 }
 
 // value appends the value that comes next, as CompactJSON prints it.
@@ -47,15 +54,7 @@ func (r *jsonReader) value(out []byte) ([]byte, error) {
 	case c == '{':
 		return r.object(out)
 	case c == '[':
-		out = append(out, '[')
-		err := r.list('[', ']', func(n int) (err error) {
-			if n > 0 {
-				out = append(out, ',')
-			}
-			out, err = r.value(out)
-			return err
-		})
-		return append(out, ']'), err
+		return r.array(out)
 	case c == '"':
 		text, err := r.text()
 		return appendJSONString(out, text), err
@@ -67,90 +66,68 @@ func (r *jsonReader) value(out []byte) ([]byte, error) {
 	}
 }
 
-// list reads what stands between two brackets, separated by commas: item reads
-// the nth.
-func (r *jsonReader) list(open, end byte, item func(n int) error) error {
-	if r.peek() != open {
-		return r.unexpected(strconv.QuoteRune(rune(open)))
+func (r *jsonReader) array(out []byte) ([]byte, error) {
+	out = append(out, '[')
+	if err := r.enter(); err != nil {
+		return out, err
 	}
-	if r.depth++; r.depth > maxJSONDepth {
-		return r.problem("nested deeper than %d levels", maxJSONDepth)
-	}
-	r.at++
 	for n := 0; ; n++ {
-		c := r.peek()
-		if c == end && n == 0 {
-			break
+		more, err := r.next(n, ']')
+		if err != nil || !more {
+			return append(out, ']'), err
 		}
-		if err := item(n); err != nil {
-			return err
+		if n > 0 {
+			out = append(out, ',')
 		}
-		if c = r.peek(); c == end {
-			break
+		if out, err = r.value(out); err != nil {
+			return out, err
 		}
-		if c != ',' {
-			return r.unexpected("a comma or " + strconv.QuoteRune(rune(end)))
-		}
-		r.at++
 	}
-	r.at++
-	r.depth--
-	return nil
-}
-
-// members reads an object: member is called with each key, and reads its value.
-func (r *jsonReader) members(member func(n int, key string) error) error {
-	return r.list('{', '}', func(n int) error {
-		if r.peek() != '"' {
-			return r.unexpected("a key")
-		}
-		key, err := r.text()
-		if err != nil {
-			return err
-		}
-		if r.peek() != ':' {
-			return r.unexpected("a colon")
-		}
-		r.at++
-		return member(n, key)
-	})
-}
-
-// printed is where a member of an object stands in the output.
-type printed struct {
-	key      string
-	from, to int
 }
 
 func (r *jsonReader) object(out []byte) ([]byte, error) {
-	var all []printed
-	inOrder := true
 	out = append(out, '{')
-	begin := len(out)
-	err := r.members(func(n int, key string) (err error) {
+	if err := r.enter(); err != nil {
+		return out, err
+	}
+	begin, mine, inOrder := len(out), len(r.open), true
+	for n := 0; ; n++ {
+		more, err := r.next(n, '}')
+		if err != nil {
+			return out, err
+		}
+		if !more {
+			break
+		}
 		if n > 0 {
 			out = append(out, ',')
-			inOrder = inOrder && all[n-1].key < key
 		}
+		key, err := r.key()
+		if err != nil {
+			return out, err
+		}
+		inOrder = inOrder && (n == 0 || bytes.Compare(r.open[len(r.open)-1].key, key) < 0)
 		from := len(out)
 		out = append(appendJSONString(out, key), ':')
-		out, err = r.value(out)
-		all = append(all, printed{key, from - begin, len(out) - begin})
-		return err
-	})
-	if err == nil && !inOrder {
-		out = sortMembers(out[:begin], bytes.Clone(out[begin:]), all)
+		if out, err = r.value(out); err != nil {
+			return out, err
+		}
+		r.open = append(r.open, printed{key, from - begin, len(out) - begin})
 	}
-	return append(out, '}'), err
+	if !inOrder {
+		out = sortMembers(out[:begin], bytes.Clone(out[begin:]), r.open[mine:])
+	}
+	r.open = r.open[:mine]
+	return append(out, '}'), nil
 }
 
 // sortMembers appends the members that stand in text, sorted by key; the last of
 // each key.
 func sortMembers(out, text []byte, all []printed) []byte {
-	slices.SortStableFunc(all, func(a, b printed) int { return strings.Compare(a.key, b.key) })
+	slices.SortStableFunc(all, func(a, b printed) int { return bytes.Compare(a.key, b.key) })
 	first := true
 	for n, m := range all {
-		if n+1 < len(all) && all[n+1].key == m.key {
+		if n+1 < len(all) && bytes.Equal(all[n+1].key, m.key) {
 			continue
 		}
 		if !first {
@@ -168,14 +145,10 @@ func (r *jsonReader) number(out []byte) ([]byte, error) {
 	if err != nil {
 		return out, err
 	}
-	if whole && text != "-0" { // which only a float can be
-		_, signed := strconv.ParseInt(text, 10, 64)
-		_, unsigned := strconv.ParseUint(text, 10, 64)
-		if signed == nil || unsigned == nil {
-			return append(out, text...), nil
-		}
+	if whole && isInteger(text) {
+		return append(out, text...), nil
 	}
-	f, _ := strconv.ParseFloat(text, 64) // its one error is an infinity
+	f, _ := strconv.ParseFloat(string(text), 64) // its one error is an infinity
 	if math.IsInf(f, 0) {
 		r.at -= len(text)
 		return out, r.problem("number out of range")
@@ -183,9 +156,19 @@ func (r *jsonReader) number(out []byte) ([]byte, error) {
 	return appendFloat(out, f), nil
 }
 
+// isInteger says whether a number without a fraction or an exponent has 64 bits.
+func isInteger(text []byte) bool {
+	if len(text) < 19 {
+		return string(text) != "-0" // which only a float can be
+	}
+	_, signed := strconv.ParseInt(string(text), 10, 64)
+	_, unsigned := strconv.ParseUint(string(text), 10, 64)
+	return signed == nil || unsigned == nil
+}
+
 // appendJSONString appends s, which is UTF-8, as JSON text with no more escapes
 // than JSON asks for.
-func appendJSONString(out []byte, s string) []byte {
+func appendJSONString[T string | []byte](out []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	out = append(out, '"')
 	from := 0

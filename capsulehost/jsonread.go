@@ -3,6 +3,7 @@ package capsulehost
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -41,6 +42,51 @@ func (r *jsonReader) end() error {
 	return nil
 }
 
+// enter reads the bracket that comes next, which opens a list.
+func (r *jsonReader) enter() error {
+	if r.depth++; r.depth > maxJSONDepth {
+		return r.problem("nested deeper than %d levels", maxJSONDepth)
+	}
+	r.at++
+	return nil
+}
+
+// next reads what stands before the nth element of a list: nothing or a comma. It
+// says no at its end, which it reads.
+func (r *jsonReader) next(n int, end byte) (more bool, err error) {
+	switch c := r.peek(); {
+	case c == end:
+		r.at++
+		r.depth--
+		return false, nil
+	case n == 0:
+		return true, nil
+	case c != ',':
+		return false, r.unexpected("a comma or " + strconv.QuoteRune(rune(end)))
+	}
+	r.at++
+	if r.peek() == end {
+		return false, r.unexpected("something")
+	}
+	return true, nil
+}
+
+// key reads a member's key and colon.
+func (r *jsonReader) key() ([]byte, error) {
+	if r.peek() != '"' {
+		return nil, r.unexpected("a key")
+	}
+	key, err := r.text()
+	if err != nil {
+		return nil, err
+	}
+	if r.peek() != ':' {
+		return nil, r.unexpected("a colon")
+	}
+	r.at++
+	return key, nil
+}
+
 // word reads null, true or false.
 func (r *jsonReader) word() (string, error) {
 	for _, word := range []string{"null", "true", "false"} {
@@ -54,43 +100,44 @@ func (r *jsonReader) word() (string, error) {
 
 // digits reads a number's text, and says whether it has neither a fraction nor
 // an exponent.
-func (r *jsonReader) digits() (text string, whole bool, err error) {
+func (r *jsonReader) digits() (text []byte, whole bool, err error) {
 	from := r.at
-	some := func() error {
-		if !isDigit(r.here()) {
-			return r.unexpected("a digit")
-		}
-		for isDigit(r.here()) {
-			r.at++
-		}
-		return nil
-	}
 	if r.here() == '-' {
 		r.at++
 	}
 	if r.here() == '0' {
 		if r.at++; isDigit(r.here()) {
-			return "", false, r.problem("a number with a leading zero")
+			return nil, false, r.problem("a number with a leading zero")
 		}
-	} else if err := some(); err != nil {
-		return "", false, err
+	} else if err := r.someDigits(); err != nil {
+		return nil, false, err
 	}
 	whole = true
 	if r.here() == '.' {
 		r.at++
-		if whole, err = false, some(); err != nil {
-			return "", false, err
+		if whole, err = false, r.someDigits(); err != nil {
+			return nil, false, err
 		}
 	}
 	if c := r.here(); c == 'e' || c == 'E' {
 		if r.at++; r.here() == '+' || r.here() == '-' {
 			r.at++
 		}
-		if whole, err = false, some(); err != nil {
-			return "", false, err
+		if whole, err = false, r.someDigits(); err != nil {
+			return nil, false, err
 		}
 	}
-	return string(r.in[from:r.at]), whole, nil
+	return r.in[from:r.at], whole, nil
+}
+
+func (r *jsonReader) someDigits() error {
+	if !isDigit(r.here()) {
+		return r.unexpected("a digit")
+	}
+	for isDigit(r.here()) {
+		r.at++
+	}
+	return nil
 }
 
 // here is the next byte, a space too; 0 at the end.
@@ -101,36 +148,39 @@ func (r *jsonReader) here() byte {
 	return 0
 }
 
-// text reads a string.
-func (r *jsonReader) text() (string, error) {
+// text reads a string. Where that has no escapes it is a part of the input.
+func (r *jsonReader) text() ([]byte, error) {
 	r.at++ // the quote
 	from := r.at
 	var unescaped []byte // what came before the last escape
 	for ; r.at < len(r.in); r.at++ {
-		switch c := r.in[r.at]; {
-		case c == '"':
-			plain := r.in[from:r.at]
-			if !utf8.Valid(plain) {
-				return "", r.problem("invalid UTF-8 in the string that ends")
-			}
+		c := r.in[r.at]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		plain := r.in[from:r.at]
+		if !utf8.Valid(plain) {
+			return nil, r.problem("invalid UTF-8 in the string")
+		}
+		switch c {
+		case '"':
 			r.at++
-			return string(append(unescaped, plain...)), nil
-		case c < ' ':
-			return "", r.problem("control character %q in a string", rune(c))
-		case c == '\\':
-			if !utf8.Valid(r.in[from:r.at]) {
-				return "", r.problem("invalid UTF-8 in the string that goes on")
+			if unescaped == nil {
+				return plain, nil
 			}
-			unescaped = append(unescaped, r.in[from:r.at]...)
+			return append(unescaped, plain...), nil
+		case '\\':
 			c, err := r.escape()
 			if err != nil {
-				return "", err
+				return nil, err
 			}
-			unescaped = utf8.AppendRune(unescaped, c)
+			unescaped = utf8.AppendRune(append(unescaped, plain...), c)
 			from = r.at + 1
+		default:
+			return nil, r.problem("control character %q in a string", rune(c))
 		}
 	}
-	return "", r.problem("a string has no end:")
+	return nil, r.problem("a string has no end:")
 }
 
 // escape reads an escape sequence, up to its last byte.
