@@ -1,0 +1,203 @@
+package supervisortest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// watched is what is kept of one capsule, all its instances together: the faults
+// that it is to suffer, and what must come out even at the end.
+type watched struct {
+	plan
+	broken func(format string, args ...any) // reports a broken promise
+
+	loads  atomic.Int64
+	alive  atomic.Int64 // instances
+	inside atomic.Int64 // calls, and runs of a loop
+	asking atomic.Int64 // triggers that it waits for
+}
+
+// wrap puts w between the guests that load makes and everybody else.
+func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
+	return func(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+		i := &instance{watched: w, number: int(w.loads.Add(1)), ctx: ctx}
+		if n := w.alive.Add(1); n != 1 {
+			w.broken("capsule %q: load %d began while an instance was alive", w.capsule, i.number)
+		}
+		err := w.visit(ctx, i.visit(AtLoad))
+		if err == nil {
+			i.Guest, err = load(ctx, surroundings{s, i})
+			err = i.verdict(err)
+		}
+		if err != nil {
+			if i.Guest != nil {
+				err = errors.Join(err, i.Guest.Close(ctx))
+			}
+			w.alive.Add(-1)
+			return nil, err
+		}
+		return i, nil
+	}
+}
+
+// instance is one instance of a capsule. It belongs to the goroutine that runs
+// its guest.
+type instance struct {
+	supervisor.Guest
+	*watched
+	number  int
+	ctx     context.Context // of what runs now
+	action  string          // of the call that runs now
+	payload []byte
+	struck  error // what a fault inside the guest has made of the call
+	closed  bool
+}
+
+func (i *instance) visit(at Point) Visit {
+	return Visit{Capsule: i.capsule, Point: at, Load: i.number, Action: i.action, Payload: i.payload}
+}
+
+// Invoke runs one interceptor, with what was injected before and after it.
+func (i *instance) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
+	i.enter(ctx, action, payload)
+	defer i.leave()
+	if err := i.plan.visit(ctx, i.visit(BeforeCall)); err != nil {
+		return capsulehost.Result{}, asReport(err)
+	}
+	result, err := i.Guest.Invoke(ctx, action, payload)
+	if err := i.verdict(err); err != nil {
+		return result, err
+	}
+	if err := i.plan.visit(ctx, i.visit(AfterCall)); err != nil {
+		return capsulehost.Result{}, asReport(err)
+	}
+	return result, nil
+}
+
+// Run runs the loop.
+func (i *instance) Run(ctx context.Context) error {
+	i.enter(ctx, "", nil)
+	defer i.leave()
+	if err := i.plan.visit(ctx, i.visit(BeforeRun)); err != nil {
+		return asReport(err)
+	}
+	return i.verdict(i.Guest.Run(ctx))
+}
+
+// Close frees the instance.
+func (i *instance) Close(ctx context.Context) error {
+	if i.inside.Load() != 0 {
+		i.broken("capsule %q: instance %d was closed while it ran", i.capsule, i.number)
+	}
+	if !i.closed {
+		i.closed = true
+		i.alive.Add(-1)
+	}
+	return i.Guest.Close(ctx)
+}
+
+func (i *instance) enter(ctx context.Context, action string, payload []byte) {
+	if n := i.inside.Add(1); n != 1 {
+		i.broken("capsule %q: %d calls at once", i.capsule, n)
+	}
+	i.ctx, i.action, i.payload = ctx, action, payload
+}
+
+func (i *instance) leave() {
+	i.ctx, i.action, i.payload = nil, "", nil
+	i.inside.Add(-1)
+}
+
+// verdict is the fault that struck inside the guest, else what the guest said.
+func (i *instance) verdict(err error) error {
+	if struck := i.struck; struck != nil {
+		i.struck = nil
+		return struck
+	}
+	return err
+}
+
+// asReport makes a fault that is no death the guest's own report.
+func asReport(err error) error {
+	if isFailure(err) {
+		return err
+	}
+	return &capsulehost.GuestError{Export: capsulehost.ExportInterceptor, Code: 1, Text: err.Error()}
+}
+
+// surroundings are what a guest sees, with what was injected there.
+type surroundings struct {
+	capsulehost.Surroundings
+	guest *instance
+}
+
+// at is a visit inside the guest. What strikes ends it.
+func (s surroundings) at(p Point) { s.strike(s.guest.visit(p)) }
+
+func (s surroundings) strike(v Visit) {
+	i := s.guest
+	if err := i.plan.visit(i.ctx, v); err != nil {
+		i.struck = failure(i.ctx, capsulehost.KindHostCall, "", fmt.Errorf("%s: %w", v.Point, err))
+		panic(trapped{i.struck})
+	}
+}
+
+func (s surroundings) Log(level capsulehost.LogLevel, message string) {
+	s.at(AtLog)
+	s.Surroundings.Log(level, message)
+}
+
+func (s surroundings) Config(key string) string {
+	s.at(AtConfig)
+	return s.Surroundings.Config(key)
+}
+
+func (s surroundings) Caller() *capsulehost.Caller {
+	s.at(AtCaller)
+	return s.Surroundings.Caller()
+}
+
+func (s surroundings) SignalReady() {
+	s.at(AtReady)
+	s.Surroundings.SignalReady()
+}
+
+func (s surroundings) Now() time.Time {
+	s.at(AtClock)
+	return s.Surroundings.Now()
+}
+
+func (s surroundings) Peers() capsulehost.Peers {
+	if p := s.Surroundings.Peers(); p != nil {
+		return peers{p, s}
+	}
+	return nil
+}
+
+// peers are the other capsules as a guest sees them.
+type peers struct {
+	capsulehost.Peers
+	surroundings surroundings
+}
+
+func (p peers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
+	v := p.surroundings.guest.visit(AtTrigger)
+	v.Topic = topic
+	p.surroundings.strike(v)
+	asking := &p.surroundings.guest.asking
+	asking.Add(1)
+	defer asking.Add(-1)
+	return p.Peers.TriggerHook(ctx, topic, payload)
+}
+
+func (p peers) CheckCapability(ctx context.Context, sourceUUID, capability string) bool {
+	p.surroundings.at(AtCapability)
+	return p.Peers.CheckCapability(ctx, sourceUUID, capability)
+}

@@ -1,0 +1,206 @@
+package supervisortest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	diff "github.com/google/go-cmp/cmp"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// noise is how late an answer may be on a busy machine.
+const noise = 5 * time.Second
+
+// Trigger is the Supervisor's, and checks the answer: every leg has an outcome,
+// the order is the specified one, and the deadline was met.
+func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*messages.TriggerReply, error) {
+	s.tb.Helper()
+	s.mu.Lock()
+	counted := !s.stopped
+	if counted {
+		s.pending.Add(1)
+	}
+	s.mu.Unlock()
+	reply, err := s.Supervisor.Trigger(ctx, r)
+	if deadline, ok := ctx.Deadline(); ok && time.Since(deadline) > noise {
+		s.tb.Errorf("trigger %q: answered %v after its deadline", r.Topic, time.Since(deadline))
+	}
+	if err == nil {
+		for _, problem := range Problems(reply) {
+			s.tb.Errorf("trigger %q: %s", r.Topic, problem)
+		}
+	}
+	s.mu.Lock()
+	if !refused(err) {
+		s.answered++
+	}
+	s.mu.Unlock()
+	if counted {
+		s.pending.Done()
+	}
+	return reply, err
+}
+
+// refused says whether a trigger was never accepted.
+func refused(err error) bool {
+	for _, why := range []error{supervisor.ErrInvalid, supervisor.ErrOverloaded, supervisor.ErrNotServing, supervisor.ErrStopping} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
+}
+
+// Ask triggers a topic with a payload of JSON, "" for null, and returns the
+// answer. An error fails the test.
+func (s *System) Ask(topic, payload string) *messages.TriggerReply {
+	s.tb.Helper()
+	return s.Begin(topic, payload)()
+}
+
+// Begin is Ask on a goroutine of its own: what it returns waits for the answer.
+func (s *System) Begin(topic, payload string) (answer func() *messages.TriggerReply) {
+	var reply *messages.TriggerReply
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		reply, err = s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: topic, Payload: json.RawMessage(payload)})
+	}()
+	return func() *messages.TriggerReply {
+		s.tb.Helper()
+		patience := s.patience() + s.triggerTimeout
+		select {
+		case <-done:
+		case <-time.After(patience):
+			s.tb.Fatalf("trigger %q is not answered after %v; the capsules are%s", topic, patience, s.states())
+		}
+		if err != nil {
+			s.tb.Fatalf("%v", err)
+		}
+		return reply
+	}
+}
+
+// Expect asks, and compares the answer's legs with a table of lines as Legs shows them.
+func (s *System) Expect(topic, payload string, legs ...string) {
+	s.tb.Helper()
+	if d := diff.Diff(append([]string{}, legs...), Legs(s.Ask(topic, payload))); d != "" {
+		s.tb.Errorf("the legs of trigger %q differ (-want +got):\n%s", topic, d)
+	}
+}
+
+// Legs shows an answer's legs, a line each: the capsule, the outcome, and the value
+// where there is one, as in `greeter continue "hi"`.
+func Legs(reply *messages.TriggerReply) []string {
+	lines := []string{}
+	for _, leg := range reply.GetLegs() {
+		line := leg.GetCapsule() + " " + leg.GetOutcome().Word()
+		if len(leg.GetValue()) > 0 {
+			line += " " + string(leg.GetValue())
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// Problems says what is wrong with an answer that the system should not have
+// given; nil is nothing.
+func Problems(reply *messages.TriggerReply) []string {
+	var problems []string
+	values := []string{}
+	for n, leg := range reply.GetLegs() {
+		who := fmt.Sprintf("leg %d (%s %s)", n, leg.GetCapsule(), leg.GetAction())
+		gives := leg.GetOutcome() == messages.Outcome_OUTCOME_CONTINUE || leg.GetOutcome() == messages.Outcome_OUTCOME_FINAL
+		switch {
+		case leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED:
+			problems = append(problems, who+" has no outcome")
+		case gives != (len(leg.GetValue()) > 0):
+			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.GetOutcome().Word(), leg.GetValue()))
+		}
+		if len(leg.GetValue()) > 0 {
+			values = append(values, string(leg.GetValue()))
+		}
+		if n == 0 {
+			continue
+		}
+		before := reply.GetLegs()[n-1]
+		if cmp.Or(cmp.Compare(before.GetPriority(), leg.GetPriority()), cmp.Compare(before.GetCapsule(), leg.GetCapsule())) > 0 {
+			problems = append(problems, fmt.Sprintf("%s comes after %s: the order is priority, capsule", who, before.GetCapsule()))
+		}
+	}
+	if want := "[" + strings.Join(values, ",") + "]"; string(reply.GetResponses()) != want {
+		problems = append(problems, fmt.Sprintf("the responses are %s, the legs have %s", reply.GetResponses(), want))
+	}
+	return problems
+}
+
+// NoTriggerLost waits until every trigger that was accepted is answered, those
+// that the capsules made included, and fails the test where one is not. It is
+// for a time at which nobody makes new ones.
+func (s *System) NoTriggerLost() {
+	s.tb.Helper()
+	patience := time.After(s.patience() + s.triggerTimeout)
+	idle := make(chan struct{})
+	go func() {
+		s.pending.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-patience:
+		s.lost()
+		return
+	}
+	for s.openTriggers() > 0 { // those that did not come through this System
+		select {
+		case <-time.After(time.Millisecond):
+		case <-patience:
+			s.lost()
+			return
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if accepted := s.Snapshot().GetTriggers(); accepted < s.answered {
+		s.tb.Errorf("%d triggers were accepted, and %d answered", accepted, s.answered)
+	}
+}
+
+func (s *System) openTriggers() int64 {
+	open := int64(s.Snapshot().GetOpenTriggers()) //nolint:gosec // a count
+	for _, w := range s.capsules {
+		open += w.asking.Load()
+	}
+	return open
+}
+
+func (s *System) lost() {
+	s.tb.Helper()
+	s.tb.Errorf("%d triggers are open after %v; the capsules are%s", s.openTriggers(), s.patience()+s.triggerTimeout, s.states())
+}
+
+// checkEnd says what is left after Serve has returned.
+func (s *System) checkEnd() {
+	s.tb.Helper()
+	s.NoTriggerLost()
+	if s.result != nil {
+		return // it says itself what would not stop
+	}
+	for id, w := range s.capsules {
+		for what, n := range map[string]int64{
+			"instances that were not closed": w.alive.Load(), "calls that have not returned": w.inside.Load(),
+		} {
+			if n != 0 {
+				s.tb.Errorf("capsule %q has left behind %d %s", id, n, what)
+			}
+		}
+	}
+}
