@@ -118,11 +118,11 @@ func (c *code) fillOrCopy(operation []byte, local, large uint32) {
 		return c
 	}
 	c.out = appendU32(append(c.out, opLocalTee), local)
-	c.put(c.e.countBy(get(&code{}).put(opI64Ext).i64(bytesShift).put(opI64ShrU).out)...)
 	get(c).i32(smallSize).put(opI32GtU, opIf)
 	c.out = appendS64(c.out, int64(c.e.m.types+rangeType)) // takes the operands along
 	c.out = appendU32(append(c.out, opCall), large)
-	c.put(opElse).put(operation...).put(opEnd)
+	c.put(opElse).put(c.e.countBy(get(&code{}).put(opI64Ext).i64(bytesShift).put(opI64ShrU).out)...)
+	c.put(operation...).put(opEnd)
 }
 
 // countSize counts one for each 1<<shift that the local holds, and looks.
