@@ -54,6 +54,7 @@ func TestCompactJSON(t *testing.T) {
 		{`"<&>\u2028"`, "\"<&>\u2028\""},
 		{`"\uFFFF\ufffd"`, "\"\uffff\ufffd\""},
 		{deep, deep},
+		{"[" + strings.Repeat(`[],{},`, 200) + "1]", "[" + strings.Repeat(`[],{},`, 200) + "1]"}, // many, not deep
 		{"[" + deep + "]", ""},
 		{strings.Repeat("[[],", 200) + "1" + strings.Repeat("]", 200), ""},
 		{``, ""},
