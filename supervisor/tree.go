@@ -14,6 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
 
 // stopMargin is how much longer than the stop time-out a shutdown may take: an
@@ -92,6 +93,9 @@ func (t *tree) add(s *Supervisor, f *found) {
 func (t *tree) run(ctx context.Context) error {
 	t.record.begin(t.live)
 	defer t.discard()
+	faults.From(ctx).Open(func(path, cause string, next bool) {
+		t.sys.Send(t.sys.PID(rootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
+	})
 	supervisor := &capsules{
 		sys: t.sys, log: t.cfg.Log, observe: t.record.observe,
 		children: t.children, byID: t.byID, places: 2 * runtime.GOMAXPROCS(0),

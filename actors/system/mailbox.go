@@ -49,7 +49,9 @@ type Mailbox struct {
 	dispatcher  actor.Dispatcher
 	activate    func() // run, made only once
 
-	stopped bool // it was told to; the activation's
+	// The activation's.
+	stopped bool   // it was told to
+	fault   *Fault // strikes at the next message; nil in production
 
 	mu        sync.Mutex
 	system    fifo[any]
@@ -214,7 +216,7 @@ func (m *Mailbox) handle(message any, isSystem bool) {
 		}
 	}()
 	if !isSystem {
-		m.invoker.InvokeUserMessage(message)
+		m.handleUser(message)
 		returned = true
 		return
 	}
@@ -226,6 +228,22 @@ func (m *Mailbox) handle(message any, isSystem bool) {
 		m.invoker.InvokeSystemMessage(message)
 	}
 	returned = true
+}
+
+// handleUser runs the actor on a message of ours, unless a test has it fail.
+func (m *Mailbox) handleUser(message any) {
+	fault, isFault := message.(*Fault)
+	switch {
+	case isFault && fault.Next:
+		m.fault = fault
+	case isFault:
+		panic(fault.Cause)
+	case m.fault != nil:
+		fault, m.fault = m.fault, nil
+		panic(fault.Cause)
+	default:
+		m.invoker.InvokeUserMessage(message)
+	}
 }
 
 // failed answers the message that the actor failed on, and tells its supervisor.

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
 
 // TB is what this package needs of a test: *testing.T and *testing.B have it.
@@ -34,6 +36,7 @@ type System struct {
 	triggerTimeout time.Duration
 	stopTimeout    time.Duration
 
+	way    faults.Way         // to the system's own actors
 	stop   context.CancelFunc // nil before Launch
 	served chan error         // what Serve returned
 	result error              // the same, once stopped
@@ -109,7 +112,7 @@ func (s *System) Launch() {
 	begun, ended := context.WithCancel(context.Background())
 	go func() {
 		defer ended()
-		s.served <- s.Serve(ctx)
+		s.served <- s.Serve(s.way.With(ctx))
 	}()
 	for range s.Events(begun, before) {
 		break // it serves: something happens even where there are no capsules
@@ -164,6 +167,33 @@ func (s *System) Inject(capsule string, f Fault) *Injection {
 		f.Do = Crash
 	}
 	return w.add(s, f)
+}
+
+// FailActor has an actor of the system itself fail, as a bug of its own would:
+// "registry", "hook-router" or "capsules"; or "capsules/<id>", which is a
+// capsule's, apart from its guest. It works while Serve runs.
+func (s *System) FailActor(path string) {
+	s.tb.Helper()
+	s.failActor(path, false)
+}
+
+// FailActorNext is FailActor over the next message that the actor handles, which
+// is lost with it.
+func (s *System) FailActorNext(path string) {
+	s.tb.Helper()
+	s.failActor(path, true)
+}
+
+func (s *System) failActor(path string, next bool) {
+	s.tb.Helper()
+	if id, ok := strings.CutPrefix(path, "capsules/"); ok {
+		s.watched("FailActor", id)
+	} else if !slices.Contains([]string{"registry", "hook-router", "capsules"}, path) {
+		s.tb.Fatalf("FailActor: there is no actor %q", path)
+	}
+	if !s.way.Send(path, "injected", next) {
+		s.tb.Fatalf("FailActor: the System does not serve")
+	}
 }
 
 // watched finds a capsule that the caller names.
