@@ -95,6 +95,7 @@ func TestCompactJSON(t *testing.T) {
 		{`"\udc00"`, ""},
 		{`"\ud800\ud800"`, ""},
 		{`"\ud800x\udc00"`, ""},
+		{`"\ud800xudc00"`, ""},
 		{"\ufeff1", ""},
 		{"1\x00", ""},
 		{"\x0c1", ""},
