@@ -146,6 +146,11 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 				if !w.allowed(session) {
 					t.Fatal("a living session is denied")
 				}
+				w.observe = func(e *messages.Event) {
+					if e.GetCapsuleCrashed() != nil && (w.allowed(session) || (name == "crash" && w.triggers.Open() != 1)) {
+						t.Error("the crash was heard of before the session was invalid")
+					}
+				}
 				die(w, h)
 				crashes := strings.Count(strings.Join(w.seen(), "\n"), "crashed")
 				if name == "restart" {
@@ -189,7 +194,9 @@ func TestTheCallerNeverLeaks(t *testing.T) {
 		w.start("inner", func(_ context.Context, s *script, _ string) (capsulehost.Result, error) {
 			return capsulehost.Result{Data: fmt.Appendf(nil, "%q", who(s))}, nil
 		})
+		var last *script
 		w.start("c", func(ctx context.Context, s *script, payload string) (capsulehost.Result, error) {
+			last = s
 			s.Log(capsulehost.LevelInfo, payload)
 			switch payload {
 			case `"trap"`:
@@ -226,6 +233,10 @@ func TestTheCallerNeverLeaks(t *testing.T) {
 		} {
 			if got := ask(step.principal, step.payload); got != step.want {
 				t.Errorf("%s asked by %q saw %s, want %s", step.payload, step.principal, got, step.want)
+			}
+			synctest.Wait()
+			if got := who(last); got != "nobody" {
+				t.Errorf("after %s asked by %q there is a caller: %s", step.payload, step.principal, got)
 			}
 		}
 		expect(t, "log", w.log(), `ann: "x"`, `: "x"`, `bob: "trap"`, `: "x"`, `bob: "panic"`, `: "x"`, `ann: "nested"`)
