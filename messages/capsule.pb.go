@@ -1014,7 +1014,37 @@ type Capsule struct {
 	// Whether the first start has been decided: Ready, Failed, or its readiness timed out.
 	Decided bool `protobuf:"varint,20,opt,name=decided,proto3" json:"decided,omitempty"`
 	// Why it is in this state, for a person: "stopped by an operator".
-	Reason        string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long the guest call that runs now has run; absent where none does. A run
+	// loop is no call.
+	Busy *durationpb.Duration `protobuf:"bytes,22,opt,name=busy,proto3" json:"busy,omitempty"`
+	// What the living instance's memory takes, in bytes; 0 without one.
+	MemoryBytes uint64 `protobuf:"varint,23,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// The most that any of its instances took.
+	MemoryPeakBytes uint64 `protobuf:"varint,24,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
+	// The most that the guest's memory may take. The memory that it shares with its
+	// host has the same limit once more.
+	MemoryLimitBytes uint64 `protobuf:"varint,25,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	// What its guests have spent since the daemon started, all generations together.
+	Reductions uint64 `protobuf:"varint,26,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	// Bytes that the host has copied to and from its guests' shared memory.
+	KernelBytes uint64 `protobuf:"varint,27,opt,name=kernel_bytes,json=kernelBytes,proto3" json:"kernel_bytes,omitempty"`
+	// How long its guest calls took. Their number is `calls`, but for a run loop,
+	// which is a call when it has ended, and is not timed.
+	CallDuration *Histogram `protobuf:"bytes,28,opt,name=call_duration,json=callDuration,proto3" json:"call_duration,omitempty"`
+	// How long calls have waited between their trigger and their turn, those
+	// included whose deadline had passed by then.
+	QueueWait *Histogram `protobuf:"bytes,29,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
+	// How often it crashed, by the kind of its failure.
+	Crashes map[string]uint64 `protobuf:"bytes,30,rep,name=crashes,proto3" json:"crashes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Restarts by the kind of the failure before them; an operator's under "operator".
+	RestartsByKind map[string]uint64 `protobuf:"bytes,31,rep,name=restarts_by_kind,json=restartsByKind,proto3" json:"restarts_by_kind,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Log lines that were kept out because it logs too fast.
+	LogSuppressed uint64 `protobuf:"varint,32,opt,name=log_suppressed,json=logSuppressed,proto3" json:"log_suppressed,omitempty"`
+	// The BLAKE3 hash of its module in hex, empty until that has been read.
+	ModuleHash string `protobuf:"bytes,33,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
+	// Where it comes from; empty for one that the program brought along.
+	Directory     string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1196,6 +1226,730 @@ func (x *Capsule) GetReason() string {
 	return ""
 }
 
+func (x *Capsule) GetBusy() *durationpb.Duration {
+	if x != nil {
+		return x.Busy
+	}
+	return nil
+}
+
+func (x *Capsule) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetMemoryPeakBytes() uint64 {
+	if x != nil {
+		return x.MemoryPeakBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetMemoryLimitBytes() uint64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
+func (x *Capsule) GetKernelBytes() uint64 {
+	if x != nil {
+		return x.KernelBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetCallDuration() *Histogram {
+	if x != nil {
+		return x.CallDuration
+	}
+	return nil
+}
+
+func (x *Capsule) GetQueueWait() *Histogram {
+	if x != nil {
+		return x.QueueWait
+	}
+	return nil
+}
+
+func (x *Capsule) GetCrashes() map[string]uint64 {
+	if x != nil {
+		return x.Crashes
+	}
+	return nil
+}
+
+func (x *Capsule) GetRestartsByKind() map[string]uint64 {
+	if x != nil {
+		return x.RestartsByKind
+	}
+	return nil
+}
+
+func (x *Capsule) GetLogSuppressed() uint64 {
+	if x != nil {
+		return x.LogSuppressed
+	}
+	return 0
+}
+
+func (x *Capsule) GetModuleHash() string {
+	if x != nil {
+		return x.ModuleHash
+	}
+	return ""
+}
+
+func (x *Capsule) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+// Histogram counts durations. Its buckets' bounds are the same everywhere: see
+// HistogramBound in package messages.
+type Histogram struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were in each bucket alone; empty ones at the end are left out. The
+	// last of all is what is over every bound.
+	Buckets []uint64 `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	// All durations together.
+	Sum           *durationpb.Duration `protobuf:"bytes,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Histogram) Reset() {
+	*x = Histogram{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Histogram) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Histogram) ProtoMessage() {}
+
+func (x *Histogram) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
+func (*Histogram) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Histogram) GetBuckets() []uint64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
+func (x *Histogram) GetSum() *durationpb.Duration {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+// CapsuleDetail is one capsule as its own page shows it.
+type CapsuleDetail struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Capsule     *Capsule               `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
+	Description string                 `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// What its manifest wants to be granted, as "uplink" or "fs_read: /var/data".
+	Capabilities []string             `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	Imports      []*Interface         `protobuf:"bytes,4,rep,name=imports,proto3" json:"imports,omitempty"`
+	Exports      []*Interface         `protobuf:"bytes,5,rep,name=exports,proto3" json:"exports,omitempty"`
+	Env          []*EnvVariable       `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty"`
+	CallTimeout  *durationpb.Duration `protobuf:"bytes,7,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
+	StopTimeout  *durationpb.Duration `protobuf:"bytes,8,opt,name=stop_timeout,json=stopTimeout,proto3" json:"stop_timeout,omitempty"`
+	// How many calls may wait.
+	QueueLimit     uint32               `protobuf:"varint,9,opt,name=queue_limit,json=queueLimit,proto3" json:"queue_limit,omitempty"`
+	BackoffInitial *durationpb.Duration `protobuf:"bytes,10,opt,name=backoff_initial,json=backoffInitial,proto3" json:"backoff_initial,omitempty"`
+	BackoffMax     *durationpb.Duration `protobuf:"bytes,11,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
+	// The last ones, oldest first, and what was decided.
+	Failures []*FailureRecord `protobuf:"bytes,12,rep,name=failures,proto3" json:"failures,omitempty"`
+	// The last calls, oldest first.
+	RecentCalls []*RecentCall `protobuf:"bytes,13,rep,name=recent_calls,json=recentCalls,proto3" json:"recent_calls,omitempty"`
+	// The last lines, oldest first.
+	Log []*LogLine `protobuf:"bytes,14,rep,name=log,proto3" json:"log,omitempty"`
+	// The file of its module; empty for one that the program brought along.
+	Module        string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleDetail) Reset() {
+	*x = CapsuleDetail{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleDetail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleDetail) ProtoMessage() {}
+
+func (x *CapsuleDetail) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleDetail.ProtoReflect.Descriptor instead.
+func (*CapsuleDetail) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CapsuleDetail) GetCapsule() *Capsule {
+	if x != nil {
+		return x.Capsule
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *CapsuleDetail) GetCapabilities() []string {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetImports() []*Interface {
+	if x != nil {
+		return x.Imports
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetExports() []*Interface {
+	if x != nil {
+		return x.Exports
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetEnv() []*EnvVariable {
+	if x != nil {
+		return x.Env
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetCallTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.CallTimeout
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetStopTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.StopTimeout
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetQueueLimit() uint32 {
+	if x != nil {
+		return x.QueueLimit
+	}
+	return 0
+}
+
+func (x *CapsuleDetail) GetBackoffInitial() *durationpb.Duration {
+	if x != nil {
+		return x.BackoffInitial
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetBackoffMax() *durationpb.Duration {
+	if x != nil {
+		return x.BackoffMax
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetFailures() []*FailureRecord {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetRecentCalls() []*RecentCall {
+	if x != nil {
+		return x.RecentCalls
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetLog() []*LogLine {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetModule() string {
+	if x != nil {
+		return x.Module
+	}
+	return ""
+}
+
+// Interface is what a capsule imports or exports.
+type Interface struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// For an import: a requirement, as "^1.0"; for an export: a version.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	Optional      bool   `protobuf:"varint,4,opt,name=optional,proto3" json:"optional,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interface) Reset() {
+	*x = Interface{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interface) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interface) ProtoMessage() {}
+
+func (x *Interface) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interface.ProtoReflect.Descriptor instead.
+func (*Interface) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Interface) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Interface) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Interface) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Interface) GetOptional() bool {
+	if x != nil {
+		return x.Optional
+	}
+	return false
+}
+
+// EnvVariable is a variable that a manifest declares. Values are never shown.
+type EnvVariable struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Type        string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Description string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Whether it has a value now.
+	Set           bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EnvVariable) Reset() {
+	*x = EnvVariable{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EnvVariable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EnvVariable) ProtoMessage() {}
+
+func (x *EnvVariable) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EnvVariable.ProtoReflect.Descriptor instead.
+func (*EnvVariable) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EnvVariable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EnvVariable) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *EnvVariable) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *EnvVariable) GetSet() bool {
+	if x != nil {
+		return x.Set
+	}
+	return false
+}
+
+// FailureRecord is one death of a capsule.
+type FailureRecord struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Failure    *CapsuleFailure        `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
+	// What died: "load", "call", "run", "killed".
+	During string `protobuf:"bytes,3,opt,name=during,proto3" json:"during,omitempty"`
+	// What the supervisor decided, for a person; empty until it has.
+	Decision      string `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailureRecord) Reset() {
+	*x = FailureRecord{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailureRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailureRecord) ProtoMessage() {}
+
+func (x *FailureRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
+func (*FailureRecord) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *FailureRecord) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *FailureRecord) GetFailure() *CapsuleFailure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *FailureRecord) GetDuring() string {
+	if x != nil {
+		return x.During
+	}
+	return ""
+}
+
+func (x *FailureRecord) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+// RecentCall is one guest call that is over.
+type RecentCall struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it ended.
+	At         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	Topic      string                 `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Action     string                 `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Outcome    Outcome                `protobuf:"varint,4,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`
+	Duration   *durationpb.Duration   `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	QueueWait  *durationpb.Duration   `protobuf:"bytes,6,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
+	Generation uint64                 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// With the outcomes that are not an answer.
+	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The capsule that asked; empty for a trigger from outside.
+	FromCapsule   string `protobuf:"bytes,9,opt,name=from_capsule,json=fromCapsule,proto3" json:"from_capsule,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecentCall) Reset() {
+	*x = RecentCall{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecentCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecentCall) ProtoMessage() {}
+
+func (x *RecentCall) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecentCall.ProtoReflect.Descriptor instead.
+func (*RecentCall) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *RecentCall) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *RecentCall) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *RecentCall) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *RecentCall) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *RecentCall) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *RecentCall) GetQueueWait() *durationpb.Duration {
+	if x != nil {
+		return x.QueueWait
+	}
+	return nil
+}
+
+func (x *RecentCall) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RecentCall) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RecentCall) GetFromCapsule() string {
+	if x != nil {
+		return x.FromCapsule
+	}
+	return ""
+}
+
+// LogLine is a line that a capsule has logged.
+type LogLine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the capsule's lines up from 1, without those that were suppressed.
+	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// TRACE, DEBUG, INFO, WARN or ERROR.
+	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
+	// For whom the capsule ran; empty for nobody.
+	Principal string `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	// As the guest wrote it: escape it before it is shown.
+	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	// How many lines before this one the reader has missed: they are not kept any more.
+	Lost          uint64 `protobuf:"varint,6,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogLine) Reset() {
+	*x = LogLine{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogLine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogLine) ProtoMessage() {}
+
+func (x *LogLine) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
+func (*LogLine) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *LogLine) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *LogLine) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *LogLine) GetLevel() string {
+	if x != nil {
+		return x.Level
+	}
+	return ""
+}
+
+func (x *LogLine) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *LogLine) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *LogLine) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
 // Tree is a snapshot of the whole system at one moment.
 type Tree struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1210,13 +1964,34 @@ type Tree struct {
 	// Restarts of our own actors: "registry", "hook-router", "capsules".
 	SystemRestarts map[string]uint64 `protobuf:"bytes,7,rep,name=system_restarts,json=systemRestarts,proto3" json:"system_restarts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Stopping       bool              `protobuf:"varint,8,opt,name=stopping,proto3" json:"stopping,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Triggers that capsules have made, in their guests.
+	NestedTriggers uint64 `protobuf:"varint,9,opt,name=nested_triggers,json=nestedTriggers,proto3" json:"nested_triggers,omitempty"`
+	// Legs of answered triggers, nested ones included, by Outcome.
+	Legs []*OutcomeCount `protobuf:"bytes,10,rep,name=legs,proto3" json:"legs,omitempty"`
+	// From a trigger to its answer; from outside, and those of capsules.
+	TriggerDuration       *Histogram `protobuf:"bytes,11,opt,name=trigger_duration,json=triggerDuration,proto3" json:"trigger_duration,omitempty"`
+	NestedTriggerDuration *Histogram `protobuf:"bytes,12,opt,name=nested_trigger_duration,json=nestedTriggerDuration,proto3" json:"nested_trigger_duration,omitempty"`
+	// Events that were no longer kept when a reader came to them.
+	EventsLost uint64 `protobuf:"varint,13,opt,name=events_lost,json=eventsLost,proto3" json:"events_lost,omitempty"`
+	// Log lines kept out, of all capsules.
+	LogSuppressed uint64 `protobuf:"varint,14,opt,name=log_suppressed,json=logSuppressed,proto3" json:"log_suppressed,omitempty"`
+	// How many legs capsules wait for now, inside their guests.
+	WaitEdges uint64 `protobuf:"varint,15,opt,name=wait_edges,json=waitEdges,proto3" json:"wait_edges,omitempty"`
+	// What the process takes of the machine, in bytes, guests included.
+	ProcessMemoryBytes uint64    `protobuf:"varint,16,opt,name=process_memory_bytes,json=processMemoryBytes,proto3" json:"process_memory_bytes,omitempty"`
+	Goroutines         uint64    `protobuf:"varint,17,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
+	Settings           *Settings `protobuf:"bytes,18,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Events that could not be written to the events file.
+	EventsFileLost uint64 `protobuf:"varint,19,opt,name=events_file_lost,json=eventsFileLost,proto3" json:"events_file_lost,omitempty"`
+	// The principal whose capsules these are.
+	Principal     string `protobuf:"bytes,20,opt,name=principal,proto3" json:"principal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +2003,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +2016,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Tree) GetAt() *timestamppb.Timestamp {
@@ -1300,11 +2075,258 @@ func (x *Tree) GetStopping() bool {
 	return false
 }
 
+func (x *Tree) GetNestedTriggers() uint64 {
+	if x != nil {
+		return x.NestedTriggers
+	}
+	return 0
+}
+
+func (x *Tree) GetLegs() []*OutcomeCount {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+func (x *Tree) GetTriggerDuration() *Histogram {
+	if x != nil {
+		return x.TriggerDuration
+	}
+	return nil
+}
+
+func (x *Tree) GetNestedTriggerDuration() *Histogram {
+	if x != nil {
+		return x.NestedTriggerDuration
+	}
+	return nil
+}
+
+func (x *Tree) GetEventsLost() uint64 {
+	if x != nil {
+		return x.EventsLost
+	}
+	return 0
+}
+
+func (x *Tree) GetLogSuppressed() uint64 {
+	if x != nil {
+		return x.LogSuppressed
+	}
+	return 0
+}
+
+func (x *Tree) GetWaitEdges() uint64 {
+	if x != nil {
+		return x.WaitEdges
+	}
+	return 0
+}
+
+func (x *Tree) GetProcessMemoryBytes() uint64 {
+	if x != nil {
+		return x.ProcessMemoryBytes
+	}
+	return 0
+}
+
+func (x *Tree) GetGoroutines() uint64 {
+	if x != nil {
+		return x.Goroutines
+	}
+	return 0
+}
+
+func (x *Tree) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Tree) GetEventsFileLost() uint64 {
+	if x != nil {
+		return x.EventsFileLost
+	}
+	return 0
+}
+
+func (x *Tree) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+// OutcomeCount is how many legs had one outcome.
+type OutcomeCount struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcome       Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`
+	Count         uint64                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OutcomeCount) Reset() {
+	*x = OutcomeCount{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OutcomeCount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OutcomeCount) ProtoMessage() {}
+
+func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
+func (*OutcomeCount) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OutcomeCount) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *OutcomeCount) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// Settings are the system's limits; a capsule's manifest may override some for it.
+type Settings struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "one for one".
+	Strategy         string               `protobuf:"bytes,1,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	CallTimeout      *durationpb.Duration `protobuf:"bytes,2,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
+	TriggerTimeout   *durationpb.Duration `protobuf:"bytes,3,opt,name=trigger_timeout,json=triggerTimeout,proto3" json:"trigger_timeout,omitempty"`
+	ReadyTimeout     *durationpb.Duration `protobuf:"bytes,4,opt,name=ready_timeout,json=readyTimeout,proto3" json:"ready_timeout,omitempty"`
+	StopTimeout      *durationpb.Duration `protobuf:"bytes,5,opt,name=stop_timeout,json=stopTimeout,proto3" json:"stop_timeout,omitempty"`
+	Queue            uint32               `protobuf:"varint,6,opt,name=queue,proto3" json:"queue,omitempty"`
+	OpenTriggers     uint64               `protobuf:"varint,7,opt,name=open_triggers,json=openTriggers,proto3" json:"open_triggers,omitempty"`
+	MemoryLimitBytes uint64               `protobuf:"varint,8,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	EventsKept       uint32               `protobuf:"varint,9,opt,name=events_kept,json=eventsKept,proto3" json:"events_kept,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Settings) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *Settings) GetCallTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.CallTimeout
+	}
+	return nil
+}
+
+func (x *Settings) GetTriggerTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.TriggerTimeout
+	}
+	return nil
+}
+
+func (x *Settings) GetReadyTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.ReadyTimeout
+	}
+	return nil
+}
+
+func (x *Settings) GetStopTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.StopTimeout
+	}
+	return nil
+}
+
+func (x *Settings) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Settings) GetOpenTriggers() uint64 {
+	if x != nil {
+		return x.OpenTriggers
+	}
+	return 0
+}
+
+func (x *Settings) GetMemoryLimitBytes() uint64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *Settings) GetEventsKept() uint32 {
+	if x != nil {
+		return x.EventsKept
+	}
+	return 0
+}
+
 var File_astrid_actors_v1_capsule_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
+	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
 	"\vInterceptor\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
@@ -1372,7 +2394,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\vRESULT_DONE\x10\x01\x12\x14\n" +
 	"\x10RESULT_NOT_FOUND\x10\x02\x12\x12\n" +
 	"\x0eRESULT_REFUSED\x10\x03\x12\x11\n" +
-	"\rRESULT_FAILED\x10\x04\"\xfc\x05\n" +
+	"\rRESULT_FAILED\x10\x04\"\xe9\v\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -1398,7 +2420,90 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\n" +
 	"restart_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\trestartAt\x12\x18\n" +
 	"\adecided\x18\x14 \x01(\bR\adecided\x12\x16\n" +
-	"\x06reason\x18\x15 \x01(\tR\x06reason\"\xb0\x03\n" +
+	"\x06reason\x18\x15 \x01(\tR\x06reason\x12-\n" +
+	"\x04busy\x18\x16 \x01(\v2\x19.google.protobuf.DurationR\x04busy\x12!\n" +
+	"\fmemory_bytes\x18\x17 \x01(\x04R\vmemoryBytes\x12*\n" +
+	"\x11memory_peak_bytes\x18\x18 \x01(\x04R\x0fmemoryPeakBytes\x12,\n" +
+	"\x12memory_limit_bytes\x18\x19 \x01(\x04R\x10memoryLimitBytes\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\x1a \x01(\x04R\n" +
+	"reductions\x12!\n" +
+	"\fkernel_bytes\x18\x1b \x01(\x04R\vkernelBytes\x12@\n" +
+	"\rcall_duration\x18\x1c \x01(\v2\x1b.astrid.actors.v1.HistogramR\fcallDuration\x12:\n" +
+	"\n" +
+	"queue_wait\x18\x1d \x01(\v2\x1b.astrid.actors.v1.HistogramR\tqueueWait\x12@\n" +
+	"\acrashes\x18\x1e \x03(\v2&.astrid.actors.v1.Capsule.CrashesEntryR\acrashes\x12W\n" +
+	"\x10restarts_by_kind\x18\x1f \x03(\v2-.astrid.actors.v1.Capsule.RestartsByKindEntryR\x0erestartsByKind\x12%\n" +
+	"\x0elog_suppressed\x18  \x01(\x04R\rlogSuppressed\x12\x1f\n" +
+	"\vmodule_hash\x18! \x01(\tR\n" +
+	"moduleHash\x12\x1c\n" +
+	"\tdirectory\x18\" \x01(\tR\tdirectory\x1a:\n" +
+	"\fCrashesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
+	"\x13RestartsByKindEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"R\n" +
+	"\tHistogram\x12\x18\n" +
+	"\abuckets\x18\x01 \x03(\x04R\abuckets\x12+\n" +
+	"\x03sum\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\x89\x06\n" +
+	"\rCapsuleDetail\x123\n" +
+	"\acapsule\x18\x01 \x01(\v2\x19.astrid.actors.v1.CapsuleR\acapsule\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\"\n" +
+	"\fcapabilities\x18\x03 \x03(\tR\fcapabilities\x125\n" +
+	"\aimports\x18\x04 \x03(\v2\x1b.astrid.actors.v1.InterfaceR\aimports\x125\n" +
+	"\aexports\x18\x05 \x03(\v2\x1b.astrid.actors.v1.InterfaceR\aexports\x12/\n" +
+	"\x03env\x18\x06 \x03(\v2\x1d.astrid.actors.v1.EnvVariableR\x03env\x12<\n" +
+	"\fcall_timeout\x18\a \x01(\v2\x19.google.protobuf.DurationR\vcallTimeout\x12<\n" +
+	"\fstop_timeout\x18\b \x01(\v2\x19.google.protobuf.DurationR\vstopTimeout\x12\x1f\n" +
+	"\vqueue_limit\x18\t \x01(\rR\n" +
+	"queueLimit\x12B\n" +
+	"\x0fbackoff_initial\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x0ebackoffInitial\x12:\n" +
+	"\vbackoff_max\x18\v \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"backoffMax\x12;\n" +
+	"\bfailures\x18\f \x03(\v2\x1f.astrid.actors.v1.FailureRecordR\bfailures\x12?\n" +
+	"\frecent_calls\x18\r \x03(\v2\x1c.astrid.actors.v1.RecentCallR\vrecentCalls\x12+\n" +
+	"\x03log\x18\x0e \x03(\v2\x19.astrid.actors.v1.LogLineR\x03log\x12\x16\n" +
+	"\x06module\x18\x0f \x01(\tR\x06module\"s\n" +
+	"\tInterface\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
+	"\boptional\x18\x04 \x01(\bR\boptional\"i\n" +
+	"\vEnvVariable\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x10\n" +
+	"\x03set\x18\x04 \x01(\bR\x03set\"\x9f\x01\n" +
+	"\rFailureRecord\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12:\n" +
+	"\afailure\x18\x02 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x16\n" +
+	"\x06during\x18\x03 \x01(\tR\x06during\x12\x1a\n" +
+	"\bdecision\x18\x04 \x01(\tR\bdecision\"\xe7\x02\n" +
+	"\n" +
+	"RecentCall\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x123\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x125\n" +
+	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\x128\n" +
+	"\n" +
+	"queue_wait\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\tqueueWait\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x12!\n" +
+	"\ffrom_capsule\x18\t \x01(\tR\vfromCapsule\"\xb3\x01\n" +
+	"\aLogLine\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
+	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xe3\a\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -1407,10 +2512,41 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\btriggers\x18\x05 \x01(\x04R\btriggers\x12#\n" +
 	"\ropen_triggers\x18\x06 \x01(\x04R\fopenTriggers\x12S\n" +
 	"\x0fsystem_restarts\x18\a \x03(\v2*.astrid.actors.v1.Tree.SystemRestartsEntryR\x0esystemRestarts\x12\x1a\n" +
-	"\bstopping\x18\b \x01(\bR\bstopping\x1aA\n" +
+	"\bstopping\x18\b \x01(\bR\bstopping\x12'\n" +
+	"\x0fnested_triggers\x18\t \x01(\x04R\x0enestedTriggers\x122\n" +
+	"\x04legs\x18\n" +
+	" \x03(\v2\x1e.astrid.actors.v1.OutcomeCountR\x04legs\x12F\n" +
+	"\x10trigger_duration\x18\v \x01(\v2\x1b.astrid.actors.v1.HistogramR\x0ftriggerDuration\x12S\n" +
+	"\x17nested_trigger_duration\x18\f \x01(\v2\x1b.astrid.actors.v1.HistogramR\x15nestedTriggerDuration\x12\x1f\n" +
+	"\vevents_lost\x18\r \x01(\x04R\n" +
+	"eventsLost\x12%\n" +
+	"\x0elog_suppressed\x18\x0e \x01(\x04R\rlogSuppressed\x12\x1d\n" +
+	"\n" +
+	"wait_edges\x18\x0f \x01(\x04R\twaitEdges\x120\n" +
+	"\x14process_memory_bytes\x18\x10 \x01(\x04R\x12processMemoryBytes\x12\x1e\n" +
+	"\n" +
+	"goroutines\x18\x11 \x01(\x04R\n" +
+	"goroutines\x126\n" +
+	"\bsettings\x18\x12 \x01(\v2\x1a.astrid.actors.v1.SettingsR\bsettings\x12(\n" +
+	"\x10events_file_lost\x18\x13 \x01(\x04R\x0eeventsFileLost\x12\x1c\n" +
+	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01*\xe9\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"Y\n" +
+	"\fOutcomeCount\x123\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xb0\x03\n" +
+	"\bSettings\x12\x1a\n" +
+	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12<\n" +
+	"\fcall_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vcallTimeout\x12B\n" +
+	"\x0ftrigger_timeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x0etriggerTimeout\x12>\n" +
+	"\rready_timeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\freadyTimeout\x12<\n" +
+	"\fstop_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vstopTimeout\x12\x14\n" +
+	"\x05queue\x18\x06 \x01(\rR\x05queue\x12#\n" +
+	"\ropen_triggers\x18\a \x01(\x04R\fopenTriggers\x12,\n" +
+	"\x12memory_limit_bytes\x18\b \x01(\x04R\x10memoryLimitBytes\x12\x1f\n" +
+	"\vevents_kept\x18\t \x01(\rR\n" +
+	"eventsKept*\xe9\x01\n" +
 	"\fCapsuleState\x12\x1d\n" +
 	"\x19CAPSULE_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CAPSULE_STATE_LOADING\x10\x01\x12\x1a\n" +
@@ -1434,7 +2570,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(CommandDone_Result)(0),       // 1: astrid.actors.v1.CommandDone.Result
@@ -1452,13 +2588,25 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*KillCapsule)(nil),           // 13: astrid.actors.v1.KillCapsule
 	(*CommandDone)(nil),           // 14: astrid.actors.v1.CommandDone
 	(*Capsule)(nil),               // 15: astrid.actors.v1.Capsule
-	(*Tree)(nil),                  // 16: astrid.actors.v1.Tree
-	nil,                           // 17: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*Histogram)(nil),             // 16: astrid.actors.v1.Histogram
+	(*CapsuleDetail)(nil),         // 17: astrid.actors.v1.CapsuleDetail
+	(*Interface)(nil),             // 18: astrid.actors.v1.Interface
+	(*EnvVariable)(nil),           // 19: astrid.actors.v1.EnvVariable
+	(*FailureRecord)(nil),         // 20: astrid.actors.v1.FailureRecord
+	(*RecentCall)(nil),            // 21: astrid.actors.v1.RecentCall
+	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
+	(*Tree)(nil),                  // 23: astrid.actors.v1.Tree
+	(*OutcomeCount)(nil),          // 24: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 25: astrid.actors.v1.Settings
+	nil,                           // 26: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 27: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 28: astrid.actors.v1.Tree.SystemRestartsEntry
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(Outcome)(0),                  // 31: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	18, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	29, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	2,  // 1: astrid.actors.v1.CapsuleUp.interceptors:type_name -> astrid.actors.v1.Interceptor
 	0,  // 2: astrid.actors.v1.CapsuleUp.state:type_name -> astrid.actors.v1.CapsuleState
 	0,  // 3: astrid.actors.v1.CapsuleDown.state:type_name -> astrid.actors.v1.CapsuleState
@@ -1467,20 +2615,52 @@ var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
 	1,  // 6: astrid.actors.v1.CommandDone.result:type_name -> astrid.actors.v1.CommandDone.Result
 	0,  // 7: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	3,  // 8: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	18, // 9: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	19, // 10: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	29, // 9: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	30, // 10: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	2,  // 11: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	19, // 12: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	18, // 13: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	18, // 14: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	18, // 15: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	15, // 16: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	17, // 17: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	30, // 12: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	29, // 13: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	30, // 14: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	16, // 15: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
+	16, // 16: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
+	26, // 17: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	27, // 18: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	30, // 19: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	15, // 20: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
+	18, // 21: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
+	18, // 22: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
+	19, // 23: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
+	30, // 24: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	30, // 25: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	30, // 26: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	30, // 27: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	20, // 28: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
+	21, // 29: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
+	22, // 30: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
+	3,  // 31: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	29, // 32: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	31, // 33: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	30, // 34: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	30, // 35: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	29, // 36: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	29, // 37: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	29, // 38: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	15, // 39: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	28, // 40: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	24, // 41: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	16, // 42: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	16, // 43: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	25, // 44: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	31, // 45: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	30, // 46: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	30, // 47: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	30, // 48: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	30, // 49: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -1488,6 +2668,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 	if File_astrid_actors_v1_capsule_proto != nil {
 		return
 	}
+	file_astrid_actors_v1_trigger_proto_init()
 	file_astrid_actors_v1_capsule_proto_msgTypes[4].OneofWrappers = []any{
 		(*FindCapsule_Id)(nil),
 		(*FindCapsule_Session)(nil),
@@ -1498,7 +2679,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   16,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

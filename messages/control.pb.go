@@ -139,6 +139,112 @@ func (x *SnapshotRequest) GetWaitUntilStarted() bool {
 	return false
 }
 
+type CapsuleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleRequest) Reset() {
+	*x = CapsuleRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleRequest) ProtoMessage() {}
+
+func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleRequest.ProtoReflect.Descriptor instead.
+func (*CapsuleRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CapsuleRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type LogsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Lines after this sequence number; 0 is all that are kept.
+	Since uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	// Go on with lines as they are written.
+	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogsRequest) Reset() {
+	*x = LogsRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogsRequest) ProtoMessage() {}
+
+func (x *LogsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
+func (*LogsRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *LogsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *LogsRequest) GetSince() uint64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *LogsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Events after this sequence number; 0 is all that are kept.
@@ -151,7 +257,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -163,7 +269,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -176,7 +282,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EventsRequest) GetSince() uint64 {
@@ -201,7 +307,7 @@ type CommandReply struct {
 
 func (x *CommandReply) Reset() {
 	*x = CommandReply{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +319,7 @@ func (x *CommandReply) String() string {
 func (*CommandReply) ProtoMessage() {}
 
 func (x *CommandReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +332,7 @@ func (x *CommandReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandReply.ProtoReflect.Descriptor instead.
 func (*CommandReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 var File_astrid_actors_v1_control_proto protoreflect.FileDescriptor
@@ -240,14 +346,22 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x123\n" +
 	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
 	"\x0fSnapshotRequest\x12,\n" +
-	"\x12wait_until_started\x18\x01 \x01(\bR\x10waitUntilStarted\"=\n" +
+	"\x12wait_until_started\x18\x01 \x01(\bR\x10waitUntilStarted\" \n" +
+	"\x0eCapsuleRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"K\n" +
+	"\vLogsRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x04R\x05since\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"=\n" +
 	"\rEventsRequest\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x0e\n" +
-	"\fCommandReply2\x87\x04\n" +
+	"\fCommandReply2\x99\x05\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
-	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12D\n" +
+	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +
+	"\aCapsule\x12 .astrid.actors.v1.CapsuleRequest\x1a\x1f.astrid.actors.v1.CapsuleDetail\x12B\n" +
+	"\x04Logs\x12\x1d.astrid.actors.v1.LogsRequest\x1a\x19.astrid.actors.v1.LogLine0\x01\x12D\n" +
 	"\x06Events\x12\x1f.astrid.actors.v1.EventsRequest\x1a\x17.astrid.actors.v1.Event0\x01\x12G\n" +
 	"\x05Start\x12\x1e.astrid.actors.v1.StartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
 	"\x04Stop\x12\x1d.astrid.actors.v1.StopCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12K\n" +
@@ -266,39 +380,47 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*TriggerRequest)(nil),      // 0: astrid.actors.v1.TriggerRequest
 	(*SnapshotRequest)(nil),     // 1: astrid.actors.v1.SnapshotRequest
-	(*EventsRequest)(nil),       // 2: astrid.actors.v1.EventsRequest
-	(*CommandReply)(nil),        // 3: astrid.actors.v1.CommandReply
-	(*durationpb.Duration)(nil), // 4: google.protobuf.Duration
-	(*StartCapsule)(nil),        // 5: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),         // 6: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),      // 7: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),         // 8: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),        // 9: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                // 10: astrid.actors.v1.Tree
-	(*Event)(nil),               // 11: astrid.actors.v1.Event
+	(*CapsuleRequest)(nil),      // 2: astrid.actors.v1.CapsuleRequest
+	(*LogsRequest)(nil),         // 3: astrid.actors.v1.LogsRequest
+	(*EventsRequest)(nil),       // 4: astrid.actors.v1.EventsRequest
+	(*CommandReply)(nil),        // 5: astrid.actors.v1.CommandReply
+	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
+	(*StartCapsule)(nil),        // 7: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),         // 8: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),      // 9: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),         // 10: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),        // 11: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                // 12: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),       // 13: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),             // 14: astrid.actors.v1.LogLine
+	(*Event)(nil),               // 15: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	4,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	6,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
 	0,  // 1: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
 	1,  // 2: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	2,  // 3: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	5,  // 4: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	6,  // 5: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	7,  // 6: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	8,  // 7: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	9,  // 8: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	10, // 9: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	11, // 10: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	3,  // 11: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	3,  // 12: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	3,  // 13: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	3,  // 14: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	8,  // [8:15] is the sub-list for method output_type
-	1,  // [1:8] is the sub-list for method input_type
+	2,  // 3: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	3,  // 4: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	4,  // 5: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	7,  // 6: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	8,  // 7: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	9,  // 8: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	10, // 9: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	11, // 10: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	12, // 11: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	13, // 12: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	14, // 13: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	15, // 14: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	5,  // 15: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	5,  // 16: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	5,  // 17: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	5,  // 18: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	10, // [10:19] is the sub-list for method output_type
+	1,  // [1:10] is the sub-list for method input_type
 	1,  // [1:1] is the sub-list for extension type_name
 	1,  // [1:1] is the sub-list for extension extendee
 	0,  // [0:1] is the sub-list for field type_name
@@ -318,7 +440,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

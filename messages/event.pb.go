@@ -49,6 +49,8 @@ type Event struct {
 	//	*Event_CapsuleFailed
 	//	*Event_CapsuleStopping
 	//	*Event_CapsuleStopped
+	//	*Event_TriggerAnswered
+	//	*Event_LogSuppressed
 	//	*Event_EventsLost
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
@@ -246,6 +248,24 @@ func (x *Event) GetCapsuleStopped() *CapsuleStopped {
 	return nil
 }
 
+func (x *Event) GetTriggerAnswered() *TriggerAnswered {
+	if x != nil {
+		if x, ok := x.What.(*Event_TriggerAnswered); ok {
+			return x.TriggerAnswered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetLogSuppressed() *LogSuppressed {
+	if x != nil {
+		if x, ok := x.What.(*Event_LogSuppressed); ok {
+			return x.LogSuppressed
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetEventsLost() *EventsLost {
 	if x != nil {
 		if x, ok := x.What.(*Event_EventsLost); ok {
@@ -315,6 +335,14 @@ type Event_CapsuleStopped struct {
 	CapsuleStopped *CapsuleStopped `protobuf:"bytes,29,opt,name=capsule_stopped,json=capsuleStopped,proto3,oneof"`
 }
 
+type Event_TriggerAnswered struct {
+	TriggerAnswered *TriggerAnswered `protobuf:"bytes,30,opt,name=trigger_answered,json=triggerAnswered,proto3,oneof"`
+}
+
+type Event_LogSuppressed struct {
+	LogSuppressed *LogSuppressed `protobuf:"bytes,31,opt,name=log_suppressed,json=logSuppressed,proto3,oneof"`
+}
+
 type Event_EventsLost struct {
 	EventsLost *EventsLost `protobuf:"bytes,40,opt,name=events_lost,json=eventsLost,proto3,oneof"`
 }
@@ -346,6 +374,10 @@ func (*Event_CapsuleFailed) isEvent_What() {}
 func (*Event_CapsuleStopping) isEvent_What() {}
 
 func (*Event_CapsuleStopped) isEvent_What() {}
+
+func (*Event_TriggerAnswered) isEvent_What() {}
+
+func (*Event_LogSuppressed) isEvent_What() {}
 
 func (*Event_EventsLost) isEvent_What() {}
 
@@ -485,8 +517,10 @@ func (x *SystemStopped) GetLeftRunning() []string {
 
 // ActorRestarted: one of our own actors failed and was restarted.
 type ActorRestarted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cause string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// What was decided: "restarted", or "resumed with its state".
+	Decision      string `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,6 +558,13 @@ func (*ActorRestarted) Descriptor() ([]byte, []int) {
 func (x *ActorRestarted) GetCause() string {
 	if x != nil {
 		return x.Cause
+	}
+	return ""
+}
+
+func (x *ActorRestarted) GetDecision() string {
+	if x != nil {
+		return x.Decision
 	}
 	return ""
 }
@@ -1057,6 +1098,144 @@ func (x *CapsuleStopped) GetCause() string {
 	return ""
 }
 
+// TriggerAnswered: a trigger had its one answer. Its path is the capsule's that
+// asked, or the hook router's for a trigger from outside. It is a sample: there is
+// at most one a second, and a few more of those with a leg that was no answer.
+type TriggerAnswered struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Topic    string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Duration *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
+	// How many of this trigger's legs had which outcome, by its word: "continue".
+	Legs map[string]uint64 `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// How many triggers it stands for: itself, and those since the last event of
+	// this kind.
+	StandsFor uint64 `protobuf:"varint,4,opt,name=stands_for,json=standsFor,proto3" json:"stands_for,omitempty"`
+	// What went wrong in this one, for a person: "flaky/greet crashed: unreachable".
+	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TriggerAnswered) Reset() {
+	*x = TriggerAnswered{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TriggerAnswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TriggerAnswered) ProtoMessage() {}
+
+func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TriggerAnswered.ProtoReflect.Descriptor instead.
+func (*TriggerAnswered) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TriggerAnswered) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TriggerAnswered) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *TriggerAnswered) GetLegs() map[string]uint64 {
+	if x != nil {
+		return x.Legs
+	}
+	return nil
+}
+
+func (x *TriggerAnswered) GetStandsFor() uint64 {
+	if x != nil {
+		return x.StandsFor
+	}
+	return 0
+}
+
+func (x *TriggerAnswered) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+// LogSuppressed: a capsule logs too fast. At most one a minute for each capsule.
+type LogSuppressed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Since the last event of this kind.
+	Lines uint64 `protobuf:"varint,1,opt,name=lines,proto3" json:"lines,omitempty"`
+	// Since the daemon started.
+	Total         uint64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogSuppressed) Reset() {
+	*x = LogSuppressed{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogSuppressed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogSuppressed) ProtoMessage() {}
+
+func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogSuppressed.ProtoReflect.Descriptor instead.
+func (*LogSuppressed) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *LogSuppressed) GetLines() uint64 {
+	if x != nil {
+		return x.Lines
+	}
+	return 0
+}
+
+func (x *LogSuppressed) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
 // EventsLost: the reader was too slow, and these many events before the next
 // one are gone.
 type EventsLost struct {
@@ -1068,7 +1247,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1080,7 +1259,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1093,7 +1272,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1107,8 +1286,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\n" +
-	"\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\v\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1130,7 +1308,9 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x11restart_scheduled\x18\x1a \x01(\v2\".astrid.actors.v1.RestartScheduledH\x00R\x10restartScheduled\x12H\n" +
 	"\x0ecapsule_failed\x18\x1b \x01(\v2\x1f.astrid.actors.v1.CapsuleFailedH\x00R\rcapsuleFailed\x12N\n" +
 	"\x10capsule_stopping\x18\x1c \x01(\v2!.astrid.actors.v1.CapsuleStoppingH\x00R\x0fcapsuleStopping\x12K\n" +
-	"\x0fcapsule_stopped\x18\x1d \x01(\v2 .astrid.actors.v1.CapsuleStoppedH\x00R\x0ecapsuleStopped\x12?\n" +
+	"\x0fcapsule_stopped\x18\x1d \x01(\v2 .astrid.actors.v1.CapsuleStoppedH\x00R\x0ecapsuleStopped\x12N\n" +
+	"\x10trigger_answered\x18\x1e \x01(\v2!.astrid.actors.v1.TriggerAnsweredH\x00R\x0ftriggerAnswered\x12H\n" +
+	"\x0elog_suppressed\x18\x1f \x01(\v2\x1f.astrid.actors.v1.LogSuppressedH\x00R\rlogSuppressed\x12?\n" +
 	"\vevents_lost\x18( \x01(\v2\x1c.astrid.actors.v1.EventsLostH\x00R\n" +
 	"eventsLostB\x06\n" +
 	"\x04what\"+\n" +
@@ -1139,9 +1319,10 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x0eSystemStopping\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\"2\n" +
 	"\rSystemStopped\x12!\n" +
-	"\fleft_running\x18\x01 \x03(\tR\vleftRunning\"&\n" +
+	"\fleft_running\x18\x01 \x03(\tR\vleftRunning\"B\n" +
 	"\x0eActorRestarted\x12\x14\n" +
-	"\x05cause\x18\x01 \x01(\tR\x05cause\"Y\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1a\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\"Y\n" +
 	"\x0fCapsuleRejected\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
@@ -1171,7 +1352,20 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x0fCapsuleStopping\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\"&\n" +
 	"\x0eCapsuleStopped\x12\x14\n" +
-	"\x05cause\x18\x01 \x01(\tR\x05cause\"\"\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\"\x91\x02\n" +
+	"\x0fTriggerAnswered\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x125\n" +
+	"\bduration\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12?\n" +
+	"\x04legs\x18\x03 \x03(\v2+.astrid.actors.v1.TriggerAnswered.LegsEntryR\x04legs\x12\x1d\n" +
+	"\n" +
+	"stands_for\x18\x04 \x01(\x04R\tstandsFor\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\x1a7\n" +
+	"\tLegsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\";\n" +
+	"\rLogSuppressed\x12\x14\n" +
+	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"\"\n" +
 	"\n" +
 	"EventsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05countB:Z8github.com/astrid-actors/astrid-actors/messages;messagesb\x06proto3"
@@ -1188,7 +1382,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -1205,13 +1399,16 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*CapsuleFailed)(nil),         // 12: astrid.actors.v1.CapsuleFailed
 	(*CapsuleStopping)(nil),       // 13: astrid.actors.v1.CapsuleStopping
 	(*CapsuleStopped)(nil),        // 14: astrid.actors.v1.CapsuleStopped
-	(*EventsLost)(nil),            // 15: astrid.actors.v1.EventsLost
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 18: astrid.actors.v1.CapsuleFailure
+	(*TriggerAnswered)(nil),       // 15: astrid.actors.v1.TriggerAnswered
+	(*LogSuppressed)(nil),         // 16: astrid.actors.v1.LogSuppressed
+	(*EventsLost)(nil),            // 17: astrid.actors.v1.EventsLost
+	nil,                           // 18: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 21: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	16, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	19, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
@@ -1226,18 +1423,22 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	12, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
 	13, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
 	14, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
-	15, // 15: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	17, // 16: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	17, // 17: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	18, // 18: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	17, // 19: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	17, // 20: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	18, // 21: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
+	16, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
+	17, // 17: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	20, // 18: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	20, // 19: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	21, // 20: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	20, // 21: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	20, // 22: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	21, // 23: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	20, // 24: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	18, // 25: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -1261,6 +1462,8 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_CapsuleFailed)(nil),
 		(*Event_CapsuleStopping)(nil),
 		(*Event_CapsuleStopped)(nil),
+		(*Event_TriggerAnswered)(nil),
+		(*Event_LogSuppressed)(nil),
 		(*Event_EventsLost)(nil),
 	}
 	type x struct{}
@@ -1269,7 +1472,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

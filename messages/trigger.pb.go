@@ -184,7 +184,9 @@ type RouteTrigger struct {
 	// Absent where a capsule triggers.
 	Caller *Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Unix nanoseconds.
-	Deadline      int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Absent where nobody traces.
+	Trace         *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -261,6 +263,66 @@ func (x *RouteTrigger) GetDeadline() int64 {
 	return 0
 }
 
+func (x *RouteTrigger) GetTrace() *TraceContext {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
+// TraceContext is the span that made a message, as W3C Trace Context writes it.
+type TraceContext struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Traceparent   string                 `protobuf:"bytes,1,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	Tracestate    string                 `protobuf:"bytes,2,opt,name=tracestate,proto3" json:"tracestate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceContext) Reset() {
+	*x = TraceContext{}
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceContext) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceContext) ProtoMessage() {}
+
+func (x *TraceContext) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceContext.ProtoReflect.Descriptor instead.
+func (*TraceContext) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TraceContext) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+func (x *TraceContext) GetTracestate() string {
+	if x != nil {
+		return x.Tracestate
+	}
+	return ""
+}
+
 // InvokeInterceptor asks a capsule to run one interceptor.
 type InvokeInterceptor struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -271,14 +333,16 @@ type InvokeInterceptor struct {
 	Payload []byte  `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
 	Caller  *Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
 	// Unix nanoseconds. Past it, the call is answered `timeout` and not run.
-	Deadline      int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// Absent where nobody traces.
+	Trace         *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InvokeInterceptor) Reset() {
 	*x = InvokeInterceptor{}
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +354,7 @@ func (x *InvokeInterceptor) String() string {
 func (*InvokeInterceptor) ProtoMessage() {}
 
 func (x *InvokeInterceptor) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +367,7 @@ func (x *InvokeInterceptor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InvokeInterceptor.ProtoReflect.Descriptor instead.
 func (*InvokeInterceptor) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{2}
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InvokeInterceptor) GetTrigger() uint64 {
@@ -348,6 +412,13 @@ func (x *InvokeInterceptor) GetDeadline() int64 {
 	return 0
 }
 
+func (x *InvokeInterceptor) GetTrace() *TraceContext {
+	if x != nil {
+		return x.Trace
+	}
+	return nil
+}
+
 // InterceptorAnswered is the one answer to an InvokeInterceptor.
 type InterceptorAnswered struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -367,7 +438,7 @@ type InterceptorAnswered struct {
 
 func (x *InterceptorAnswered) Reset() {
 	*x = InterceptorAnswered{}
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -379,7 +450,7 @@ func (x *InterceptorAnswered) String() string {
 func (*InterceptorAnswered) ProtoMessage() {}
 
 func (x *InterceptorAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -392,7 +463,7 @@ func (x *InterceptorAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InterceptorAnswered.ProtoReflect.Descriptor instead.
 func (*InterceptorAnswered) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{3}
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *InterceptorAnswered) GetTrigger() uint64 {
@@ -462,7 +533,7 @@ type Leg struct {
 
 func (x *Leg) Reset() {
 	*x = Leg{}
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +545,7 @@ func (x *Leg) String() string {
 func (*Leg) ProtoMessage() {}
 
 func (x *Leg) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +558,7 @@ func (x *Leg) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leg.ProtoReflect.Descriptor instead.
 func (*Leg) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{4}
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Leg) GetCapsule() string {
@@ -560,7 +631,7 @@ type TriggerReply struct {
 
 func (x *TriggerReply) Reset() {
 	*x = TriggerReply{}
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +643,7 @@ func (x *TriggerReply) String() string {
 func (*TriggerReply) ProtoMessage() {}
 
 func (x *TriggerReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +656,7 @@ func (x *TriggerReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerReply.ProtoReflect.Descriptor instead.
 func (*TriggerReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{5}
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *TriggerReply) GetTopic() string {
@@ -619,21 +690,28 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\tsource_id\x18\x02 \x01(\tR\bsourceId\x128\n" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB\f\n" +
 	"\n" +
-	"_principal\"\xc9\x01\n" +
+	"_principal\"\xff\x01\n" +
 	"\fRouteTrigger\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\x12!\n" +
 	"\ffrom_capsule\x18\x04 \x01(\tR\vfromCapsule\x120\n" +
 	"\x06caller\x18\x05 \x01(\v2\x18.astrid.actors.v1.CallerR\x06caller\x12\x1a\n" +
-	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\"\xbf\x01\n" +
+	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\x124\n" +
+	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\"P\n" +
+	"\fTraceContext\x12 \n" +
+	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
+	"\n" +
+	"tracestate\x18\x02 \x01(\tR\n" +
+	"tracestate\"\xf5\x01\n" +
 	"\x11InvokeInterceptor\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x16\n" +
 	"\x06action\x18\x03 \x01(\tR\x06action\x12\x18\n" +
 	"\apayload\x18\x04 \x01(\fR\apayload\x120\n" +
 	"\x06caller\x18\x05 \x01(\v2\x18.astrid.actors.v1.CallerR\x06caller\x12\x1a\n" +
-	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\"\xfb\x01\n" +
+	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\x124\n" +
+	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\"\xfb\x01\n" +
 	"\x13InterceptorAnswered\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x1e\n" +
@@ -687,32 +765,35 @@ func file_astrid_actors_v1_trigger_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_trigger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_trigger_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_astrid_actors_v1_trigger_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_astrid_actors_v1_trigger_proto_goTypes = []any{
 	(Outcome)(0),                  // 0: astrid.actors.v1.Outcome
 	(*Caller)(nil),                // 1: astrid.actors.v1.Caller
 	(*RouteTrigger)(nil),          // 2: astrid.actors.v1.RouteTrigger
-	(*InvokeInterceptor)(nil),     // 3: astrid.actors.v1.InvokeInterceptor
-	(*InterceptorAnswered)(nil),   // 4: astrid.actors.v1.InterceptorAnswered
-	(*Leg)(nil),                   // 5: astrid.actors.v1.Leg
-	(*TriggerReply)(nil),          // 6: astrid.actors.v1.TriggerReply
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(*TraceContext)(nil),          // 3: astrid.actors.v1.TraceContext
+	(*InvokeInterceptor)(nil),     // 4: astrid.actors.v1.InvokeInterceptor
+	(*InterceptorAnswered)(nil),   // 5: astrid.actors.v1.InterceptorAnswered
+	(*Leg)(nil),                   // 6: astrid.actors.v1.Leg
+	(*TriggerReply)(nil),          // 7: astrid.actors.v1.TriggerReply
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_astrid_actors_v1_trigger_proto_depIdxs = []int32{
-	7, // 0: astrid.actors.v1.Caller.timestamp:type_name -> google.protobuf.Timestamp
-	1, // 1: astrid.actors.v1.RouteTrigger.caller:type_name -> astrid.actors.v1.Caller
-	1, // 2: astrid.actors.v1.InvokeInterceptor.caller:type_name -> astrid.actors.v1.Caller
-	0, // 3: astrid.actors.v1.InterceptorAnswered.outcome:type_name -> astrid.actors.v1.Outcome
-	8, // 4: astrid.actors.v1.InterceptorAnswered.duration:type_name -> google.protobuf.Duration
-	0, // 5: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
-	8, // 6: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
-	5, // 7: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8,  // 0: astrid.actors.v1.Caller.timestamp:type_name -> google.protobuf.Timestamp
+	1,  // 1: astrid.actors.v1.RouteTrigger.caller:type_name -> astrid.actors.v1.Caller
+	3,  // 2: astrid.actors.v1.RouteTrigger.trace:type_name -> astrid.actors.v1.TraceContext
+	1,  // 3: astrid.actors.v1.InvokeInterceptor.caller:type_name -> astrid.actors.v1.Caller
+	3,  // 4: astrid.actors.v1.InvokeInterceptor.trace:type_name -> astrid.actors.v1.TraceContext
+	0,  // 5: astrid.actors.v1.InterceptorAnswered.outcome:type_name -> astrid.actors.v1.Outcome
+	9,  // 6: astrid.actors.v1.InterceptorAnswered.duration:type_name -> google.protobuf.Duration
+	0,  // 7: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
+	9,  // 8: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
+	6,  // 9: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_trigger_proto_init() }
@@ -727,7 +808,7 @@ func file_astrid_actors_v1_trigger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_trigger_proto_rawDesc), len(file_astrid_actors_v1_trigger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

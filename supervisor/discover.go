@@ -63,8 +63,9 @@ func (s *Supervisor) discover(capsules map[string]*Capsule, manifests []*manifes
 		s.found = append(s.found, f)
 		policy := s.cfg.forCapsule(m).restart
 		s.record.enter(&messages.Capsule{
-			Path: actors.CapsulePath(m.ID()), Id: m.ID(), Version: m.Package.Version,
-			State: messages.CapsuleState_CAPSULE_STATE_LOADING, Interceptors: f.interceptors,
+			Path: actors.CapsulePath(m.ID()), Id: m.ID(), Version: m.Package.Version, Directory: m.Dir,
+			MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
+			State:            messages.CapsuleState_CAPSULE_STATE_LOADING, Interceptors: f.interceptors,
 			Restart: string(policy.Mode), Budget: uint32(policy.Budget), Window: durationpb.New(policy.Window), //nolint:gosec // not negative
 		})
 	}
@@ -72,7 +73,7 @@ func (s *Supervisor) discover(capsules map[string]*Capsule, manifests []*manifes
 		path := ""
 		if r.ID != "" && capsules[r.ID] == nil {
 			path = actors.CapsulePath(r.ID)
-			s.record.enter(&messages.Capsule{Path: path, Id: r.ID})
+			s.record.enter(&messages.Capsule{Path: path, Id: r.ID, Directory: r.Dir})
 		}
 		s.record.observe(&messages.Event{Path: path, What: &messages.Event_CapsuleRejected{
 			CapsuleRejected: &messages.CapsuleRejected{Id: r.ID, Directory: r.Dir, Problem: r.Err.Error()},

@@ -27,7 +27,8 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 	case *messages.Event_SystemStopped:
 		line(log.Info()).Strs("left_running", what.SystemStopped.GetLeftRunning()).Msg("stopped")
 	case *messages.Event_ActorRestarted:
-		line(log.Error()).Str("cause", what.ActorRestarted.GetCause()).Msg("an actor of the system failed and was restarted")
+		line(log.Error()).Str("cause", what.ActorRestarted.GetCause()).
+			Msg("an actor of the system failed and was " + what.ActorRestarted.GetDecision())
 	case *messages.Event_CapsuleRejected:
 		line(log.Error()).Str("directory", what.CapsuleRejected.GetDirectory()).
 			Str("problem", what.CapsuleRejected.GetProblem()).Msg("capsule rejected")
@@ -56,5 +57,16 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 		line(log.Debug()).Str("cause", what.CapsuleStopping.GetCause()).Msg("capsule stopping")
 	case *messages.Event_CapsuleStopped:
 		line(log.Info()).Str("cause", what.CapsuleStopped.GetCause()).Msg("capsule stopped")
+	case *messages.Event_LogSuppressed:
+		line(log.Warn()).Uint64("lines", what.LogSuppressed.GetLines()).Uint64("total", what.LogSuppressed.GetTotal()).
+			Msg("capsule logs too fast: lines suppressed")
+	case *messages.Event_TriggerAnswered:
+		a := what.TriggerAnswered
+		level := log.Debug()
+		if a.GetProblem() != "" {
+			level = log.Info() // each of its legs that went wrong has a warning of its own
+		}
+		line(level).Str("topic", a.GetTopic()).Dur("took", a.GetDuration().AsDuration()).Interface("legs", a.GetLegs()).
+			Str("problem", a.GetProblem()).Uint64("stands_for", a.GetStandsFor()).Msg("trigger answered")
 	}
 }

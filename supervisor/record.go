@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"iter"
+	"maps"
 	"sync"
 	"time"
 
@@ -42,9 +43,14 @@ type record struct {
 
 // capsuleRecord is what the events have told of one capsule.
 type capsuleRecord struct {
-	shown    *messages.Capsule // never handed out: snapshots copy it
-	ready    time.Time         // zero unless Ready
-	rejected bool              // it is only shown: there is nothing to start
+	shown    *messages.Capsule         // never handed out: snapshots copy it
+	ready    time.Time                 // zero unless Ready
+	rejected bool                      // it is only shown: there is nothing to start
+	failures []*messages.FailureRecord // the last ones, oldest first; entries are replaced, not changed
+	log      logTail
+
+	unreported uint64    // suppressed log lines that no event has told of yet
+	reported   time.Time // when one last did
 }
 
 func newRecord(kept int, log zerolog.Logger) *record {
@@ -127,15 +133,21 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		r.decideLocked(c)
 	case *messages.Event_CapsuleCrashed:
 		m.Session, m.LastFailure = "", what.CapsuleCrashed.GetFailure()
+		c.crashed(e.GetGeneration(), what.CapsuleCrashed)
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, what.CapsuleCrashed.GetFailure().GetMessage(), e, now)
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
 		m.BudgetSpent, m.RestartAt = s.GetBudgetSpent(), timestamppb.New(now.Add(s.GetDelay().AsDuration()))
+		kind := kindOperator
 		if s.GetCause() != causeOperator {
 			m.Restarts++
+			kind = m.GetLastFailure().GetKind()
+			c.decided(restartDecision(s))
 		}
+		count(&m.RestartsByKind, kind)
 	case *messages.Event_CapsuleFailed:
 		m.LastFailure = what.CapsuleFailed.GetFailure()
+		c.decided(what.CapsuleFailed.GetDecision())
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, what.CapsuleFailed.GetDecision(), e, now)
 	case *messages.Event_CapsuleStopping:
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_STOPPING, what.CapsuleStopping.GetCause(), e, now)
@@ -209,6 +221,7 @@ func (r *record) begin(live func(*messages.Capsule)) {
 	again := !r.started.IsZero()
 	r.live = live
 	r.started, r.stopping, r.ended = time.Now(), false, false
+	r.endLogsLocked()
 	if again && r.undecided == 0 {
 		r.allDecided = make(chan struct{})
 		for _, c := range r.capsules {
@@ -225,6 +238,7 @@ func (r *record) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = true
+	r.endLogsLocked()
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
@@ -260,6 +274,9 @@ func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
 		Restarts: m.Restarts, LastFailure: m.LastFailure, Since: m.Since, Interceptors: m.Interceptors,
 		RunLoop: m.RunLoop, Restart: m.Restart, Budget: m.Budget, BudgetSpent: m.BudgetSpent, Window: m.Window,
 		RestartAt: m.RestartAt, Decided: m.Decided, Reason: m.Reason,
+		Crashes: maps.Clone(m.Crashes), RestartsByKind: maps.Clone(m.RestartsByKind),
+		LogSuppressed: m.LogSuppressed, ModuleHash: m.ModuleHash, Directory: m.Directory,
+		MemoryLimitBytes: m.MemoryLimitBytes,
 	}
 	if !c.ready.IsZero() {
 		out.Uptime = durationpb.New(now.Sub(c.ready))

@@ -66,9 +66,15 @@ func (r *root) spawn(ctx actor.Context, name string, props *actor.Props) {
 
 // HandleFailure heals one of the three children.
 func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	decision := "restarted"
+	if child.GetId() == capsulesPath {
+		decision = "resumed with its state"
+	}
 	r.observe(&messages.Event{
 		Path: strings.TrimPrefix(child.GetId(), rootPath+"/"),
-		What: &messages.Event_ActorRestarted{ActorRestarted: &messages.ActorRestarted{Cause: fmt.Sprint(reason)}},
+		What: &messages.Event_ActorRestarted{ActorRestarted: &messages.ActorRestarted{
+			Cause: fmt.Sprint(reason), Decision: decision,
+		}},
 	})
 	if child.GetId() == capsulesPath {
 		supervisor.ResumeChildren(child)

@@ -2,10 +2,12 @@ package supervisor
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
+	"lukechampine.com/blake3"
 
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -28,6 +30,7 @@ type source struct {
 	modules         *modules
 	log             zerolog.Logger
 	lines           *capsulelog.Writer
+	hashed          func(hash string) // told the module's hash when it was read
 
 	// module belongs to load, which the capsule's actor calls once at a time.
 	module *sharedModule
@@ -41,7 +44,12 @@ func newSource(s *Supervisor, modules *modules, f *found) *source {
 	return &source{
 		manifest: m, brought: f.brought, home: s.home, principal: s.principal, socketPath: s.cfg.SocketPath,
 		allowUnverified: s.cfg.AllowUnverified, modules: modules, log: log,
-		lines: capsulelog.New(capsulelog.Config{Home: s.home, Principal: s.principal, Capsule: m.ID(), Log: s.cfg.Log}),
+		lines: capsulelog.New(capsulelog.Config{
+			Home: s.home, Principal: s.principal, Capsule: m.ID(), Log: s.cfg.Log,
+			Written:    s.record.logTail(m.ID()).add,
+			Suppressed: func(lines uint64) { s.record.suppressed(m.ID(), lines) },
+		}),
+		hashed: func(hash string) { s.record.hashed(m.ID(), hash) },
 	}
 }
 
@@ -90,14 +98,18 @@ func (s *source) configure() {
 // read reads and compiles the module. Where it fails, the next load tries again.
 func (s *source) read(ctx context.Context) error {
 	var wasm []byte
+	var hash string
 	if s.brought != nil {
 		wasm = s.brought.Module
+		sum := blake3.Sum256(wasm)
+		hash = hex.EncodeToString(sum[:])
 	} else {
 		var err error
-		if wasm, _, err = s.manifest.ReadModule(s.home, s.allowUnverified); err != nil {
+		if wasm, hash, err = s.manifest.ReadModule(s.home, s.allowUnverified); err != nil {
 			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
 		}
 	}
+	s.hashed(hash)
 	module, err := s.modules.acquire(ctx, wasm)
 	if err != nil {
 		return err

@@ -50,6 +50,9 @@ type Config struct {
 	// Suppressed, where it is set, is told how many lines the limit has kept out
 	// whenever the log is told, on any goroutine. It must not call the Writer.
 	Suppressed func(lines uint64)
+	// Written, where it is set, is told each line that the limit lets through, in
+	// order, whatever becomes of it. It must neither block nor call the Writer.
+	Written func(at time.Time, level capsulehost.LogLevel, principal, message string)
 }
 
 // Writer takes the astrid_log lines of one capsule, from any goroutine. It has
@@ -114,10 +117,17 @@ func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
 		}
 		return
 	}
+	w.written(now, level, principal, message)
 	if p, ok := w.other(principal); ok && w.writeFor(p, now, level, message) {
 		return
 	}
 	w.writeOwn(now, level, message)
+}
+
+func (w *Writer) written(at time.Time, level capsulehost.LogLevel, principal, message string) {
+	if w.cfg.Written != nil {
+		w.cfg.Written(at, level, principal, message)
+	}
 }
 
 // other says whether a line is for another principal than the capsule's own.
@@ -224,7 +234,9 @@ func (w *Writer) reportSuppressed() {
 	n := w.suppressed
 	w.suppressed, w.report = 0, nil
 	if n > 0 {
-		w.writeOwn(time.Now(), capsulehost.LevelWarn, fmt.Sprintf("%d lines suppressed: the capsule logs too fast", n))
+		now, message := time.Now(), fmt.Sprintf("%d lines suppressed: the capsule logs too fast", n)
+		w.written(now, capsulehost.LevelWarn, "", message)
+		w.writeOwn(now, capsulehost.LevelWarn, message)
 	}
 	w.mu.Unlock()
 	if n > 0 && w.cfg.Suppressed != nil {

@@ -29,7 +29,8 @@ With --json, each line is
 where the fields that follow depend on "event", one of: system_started
 system_stopping system_stopped actor_restarted capsule_rejected capsule_loading
 capsule_starting capsule_ready readiness_timed_out capsule_crashed
-restart_scheduled capsule_failed capsule_stopping capsule_stopped events_lost.` +
+restart_scheduled capsule_failed capsule_stopping capsule_stopped
+trigger_answered log_suppressed events_lost.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
-	"time"
-
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -17,7 +13,7 @@ import (
 // printEvent prints one event as one line.
 func (a *app) printEvent(e *messages.Event, asJSON bool) error {
 	if asJSON {
-		line, err := eventJSON(e)
+		line, err := messages.EventJSON(e)
 		if err != nil {
 			return fmt.Errorf("write event %d: %w", e.GetSequence(), err)
 		}
@@ -54,7 +50,8 @@ func eventWhat(e *messages.Event) string {
 	case *messages.Event_SystemStopped:
 		return because("stopped", strings.Join(what.SystemStopped.GetLeftRunning(), ", "))
 	case *messages.Event_ActorRestarted:
-		return because("an actor of the system failed and was restarted", what.ActorRestarted.GetCause())
+		a := what.ActorRestarted
+		return because("an actor of the system failed and was "+a.GetDecision(), a.GetCause())
 	case *messages.Event_CapsuleRejected:
 		r := what.CapsuleRejected
 		return fmt.Sprintf("rejected: %s: %s", r.GetDirectory(), r.GetProblem())
@@ -85,99 +82,29 @@ func eventWhat(e *messages.Event) string {
 		return because("stopping", what.CapsuleStopping.GetCause())
 	case *messages.Event_CapsuleStopped:
 		return because("stopped", what.CapsuleStopped.GetCause())
+	case *messages.Event_TriggerAnswered:
+		return triggerAnswered(what.TriggerAnswered)
+	case *messages.Event_LogSuppressed:
+		l := what.LogSuppressed
+		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", l.GetLines(), l.GetTotal())
 	case *messages.Event_EventsLost:
 		return fmt.Sprintf("events that are not kept any more: %d", what.EventsLost.GetCount())
 	}
 	return "an event that this version does not know"
 }
 
-// eventJSON is an event as one flat JSON object: who and when, the event's name,
-// and the fields of what happened under the names that event.proto gives them;
-// a duration's name ends in _ms.
-func eventJSON(e *messages.Event) (string, error) {
-	var o object
-	o.add("sequence", e.GetSequence())
-	o.add("at", e.GetAt().AsTime())
-	o.add("path", e.GetPath())
-	o.add("generation", e.GetGeneration())
-	m := e.ProtoReflect()
-	if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("what")); field != nil {
-		o.add("event", string(field.Name()))
-		o.addFields(m.Get(field).Message())
+func triggerAnswered(t *messages.TriggerAnswered) string {
+	var legs []string
+	for _, word := range slices.Sorted(maps.Keys(t.GetLegs())) {
+		legs = append(legs, fmt.Sprintf("%s %d", word, t.GetLegs()[word]))
 	}
-	return o.close()
-}
-
-// object is a JSON object in the making, whose fields keep their order.
-type object struct {
-	text bytes.Buffer
-	err  error
-}
-
-func (o *object) add(name string, value any) {
-	separator := byte(',')
-	if o.text.Len() == 0 {
-		separator = '{'
+	text := fmt.Sprintf("answered %s in %s: %s", t.GetTopic(), duration(t.GetDuration().AsDuration()),
+		cmp.Or(strings.Join(legs, ", "), "nobody was asked"))
+	if n := t.GetStandsFor(); n > 1 {
+		text += fmt.Sprintf(" (one of %d)", n)
 	}
-	o.text.WriteByte(separator)
-	fmt.Fprintf(&o.text, "%q:", name)
-	encoder := json.NewEncoder(&o.text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(value); err != nil && o.err == nil {
-		o.err = err
+	if t.GetProblem() != "" {
+		text += ": " + t.GetProblem()
 	}
-	o.text.Truncate(o.text.Len() - len("\n"))
-}
-
-func (o *object) close() (string, error) {
-	if o.text.Len() == 0 {
-		return "{}", o.err
-	}
-	return o.text.String() + "}", o.err
-}
-
-// addFields adds all fields of a message, also those that are empty.
-func (o *object) addFields(m protoreflect.Message) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		field := fields.Get(i)
-		name, value := string(field.Name()), m.Get(field)
-		switch {
-		case field.IsList():
-			list := make([]any, value.List().Len())
-			for j := range list {
-				list[j] = value.List().Get(j).Interface()
-			}
-			o.add(name, list)
-		case field.Message() == nil:
-			o.add(name, value.Interface())
-		default:
-			o.addMessage(name, value.Message())
-		}
-	}
-}
-
-func (o *object) addMessage(name string, m protoreflect.Message) {
-	switch inner := m.Interface().(type) {
-	case *durationpb.Duration:
-		o.add(name+"_ms", float64(inner.AsDuration())/float64(time.Millisecond))
-	case *timestamppb.Timestamp:
-		if !m.IsValid() {
-			o.add(name, nil)
-			return
-		}
-		o.add(name, inner.AsTime())
-	default:
-		if !m.IsValid() {
-			o.add(name, nil)
-			return
-		}
-		var nested object
-		nested.addFields(m)
-		text, err := nested.close()
-		if o.err == nil {
-			o.err = err
-		}
-		o.add(name, json.RawMessage(text))
-	}
+	return text
 }

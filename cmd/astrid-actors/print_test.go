@@ -87,6 +87,8 @@ func fill(m protoreflect.Message) {
 	for i := range fields.Len() {
 		field := fields.Get(i)
 		switch {
+		case field.IsMap():
+			m.Mutable(field).Map().Set(protoreflect.ValueOfString("<key>").MapKey(), protoreflect.ValueOfUint64(6))
 		case field.IsList():
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
@@ -108,7 +110,7 @@ func fill(m protoreflect.Message) {
 func TestEventJSON(t *testing.T) {
 	got := map[string]string{}
 	eachKindOfEvent(t, func(name string, e *messages.Event) {
-		line, err := eventJSON(e)
+		line, err := messages.EventJSON(e)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
@@ -125,7 +127,7 @@ func TestEventJSON(t *testing.T) {
 		"system_started":      `,"capsules":4}`,
 		"system_stopping":     `,"cause":"<text>"}`,
 		"system_stopped":      `,"left_running":["<one>"]}`,
-		"actor_restarted":     `,"cause":"<text>"}`,
+		"actor_restarted":     `,"cause":"<text>","decision":"<text>"}`,
 		"capsule_rejected":    `,"id":"<text>","directory":"<text>","problem":"<text>"}`,
 		"capsule_loading":     `,"version":"<text>"}`,
 		"capsule_starting":    `,"session":"<text>"}`,
@@ -136,6 +138,8 @@ func TestEventJSON(t *testing.T) {
 		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
 		"capsule_stopping":    `,"cause":"<text>"}`,
 		"capsule_stopped":     `,"cause":"<text>"}`,
+		"trigger_answered":    `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
+		"log_suppressed":      `,"lines":5,"total":5}`,
 		"events_lost":         `,"count":5}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -145,7 +149,7 @@ func TestEventJSON(t *testing.T) {
 
 // TestEventJSONEmpty: a field that is not set is there all the same.
 func TestEventJSONEmpty(t *testing.T) {
-	got, err := eventJSON(&messages.Event{
+	got, err := messages.EventJSON(&messages.Event{
 		Sequence: 1, At: timestamppb.New(time.Unix(1, 0)),
 		What: &messages.Event_CapsuleCrashed{CapsuleCrashed: &messages.CapsuleCrashed{}},
 	})

@@ -37,6 +37,10 @@ const (
 	ControlTriggerProcedure = "/astrid.actors.v1.Control/Trigger"
 	// ControlSnapshotProcedure is the fully-qualified name of the Control's Snapshot RPC.
 	ControlSnapshotProcedure = "/astrid.actors.v1.Control/Snapshot"
+	// ControlCapsuleProcedure is the fully-qualified name of the Control's Capsule RPC.
+	ControlCapsuleProcedure = "/astrid.actors.v1.Control/Capsule"
+	// ControlLogsProcedure is the fully-qualified name of the Control's Logs RPC.
+	ControlLogsProcedure = "/astrid.actors.v1.Control/Logs"
 	// ControlEventsProcedure is the fully-qualified name of the Control's Events RPC.
 	ControlEventsProcedure = "/astrid.actors.v1.Control/Events"
 	// ControlStartProcedure is the fully-qualified name of the Control's Start RPC.
@@ -53,6 +57,8 @@ const (
 type ControlClient interface {
 	Trigger(context.Context, *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error)
 	Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error)
+	Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error)
+	Logs(context.Context, *connect.Request[messages.LogsRequest]) (*connect.ServerStreamForClient[messages.LogLine], error)
 	Events(context.Context, *connect.Request[messages.EventsRequest]) (*connect.ServerStreamForClient[messages.Event], error)
 	Start(context.Context, *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error)
 	Stop(context.Context, *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error)
@@ -81,6 +87,18 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			httpClient,
 			baseURL+ControlSnapshotProcedure,
 			connect.WithSchema(controlMethods.ByName("Snapshot")),
+			connect.WithClientOptions(opts...),
+		),
+		capsule: connect.NewClient[messages.CapsuleRequest, messages.CapsuleDetail](
+			httpClient,
+			baseURL+ControlCapsuleProcedure,
+			connect.WithSchema(controlMethods.ByName("Capsule")),
+			connect.WithClientOptions(opts...),
+		),
+		logs: connect.NewClient[messages.LogsRequest, messages.LogLine](
+			httpClient,
+			baseURL+ControlLogsProcedure,
+			connect.WithSchema(controlMethods.ByName("Logs")),
 			connect.WithClientOptions(opts...),
 		),
 		events: connect.NewClient[messages.EventsRequest, messages.Event](
@@ -120,6 +138,8 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 type controlClient struct {
 	trigger  *connect.Client[messages.TriggerRequest, messages.TriggerReply]
 	snapshot *connect.Client[messages.SnapshotRequest, messages.Tree]
+	capsule  *connect.Client[messages.CapsuleRequest, messages.CapsuleDetail]
+	logs     *connect.Client[messages.LogsRequest, messages.LogLine]
 	events   *connect.Client[messages.EventsRequest, messages.Event]
 	start    *connect.Client[messages.StartCapsule, messages.CommandReply]
 	stop     *connect.Client[messages.StopCapsule, messages.CommandReply]
@@ -135,6 +155,16 @@ func (c *controlClient) Trigger(ctx context.Context, req *connect.Request[messag
 // Snapshot calls astrid.actors.v1.Control.Snapshot.
 func (c *controlClient) Snapshot(ctx context.Context, req *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error) {
 	return c.snapshot.CallUnary(ctx, req)
+}
+
+// Capsule calls astrid.actors.v1.Control.Capsule.
+func (c *controlClient) Capsule(ctx context.Context, req *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+	return c.capsule.CallUnary(ctx, req)
+}
+
+// Logs calls astrid.actors.v1.Control.Logs.
+func (c *controlClient) Logs(ctx context.Context, req *connect.Request[messages.LogsRequest]) (*connect.ServerStreamForClient[messages.LogLine], error) {
+	return c.logs.CallServerStream(ctx, req)
 }
 
 // Events calls astrid.actors.v1.Control.Events.
@@ -166,6 +196,8 @@ func (c *controlClient) Kill(ctx context.Context, req *connect.Request[messages.
 type ControlHandler interface {
 	Trigger(context.Context, *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error)
 	Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error)
+	Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error)
+	Logs(context.Context, *connect.Request[messages.LogsRequest], *connect.ServerStream[messages.LogLine]) error
 	Events(context.Context, *connect.Request[messages.EventsRequest], *connect.ServerStream[messages.Event]) error
 	Start(context.Context, *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error)
 	Stop(context.Context, *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error)
@@ -190,6 +222,18 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		ControlSnapshotProcedure,
 		svc.Snapshot,
 		connect.WithSchema(controlMethods.ByName("Snapshot")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlCapsuleHandler := connect.NewUnaryHandler(
+		ControlCapsuleProcedure,
+		svc.Capsule,
+		connect.WithSchema(controlMethods.ByName("Capsule")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlLogsHandler := connect.NewServerStreamHandler(
+		ControlLogsProcedure,
+		svc.Logs,
+		connect.WithSchema(controlMethods.ByName("Logs")),
 		connect.WithHandlerOptions(opts...),
 	)
 	controlEventsHandler := connect.NewServerStreamHandler(
@@ -228,6 +272,10 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlTriggerHandler.ServeHTTP(w, r)
 		case ControlSnapshotProcedure:
 			controlSnapshotHandler.ServeHTTP(w, r)
+		case ControlCapsuleProcedure:
+			controlCapsuleHandler.ServeHTTP(w, r)
+		case ControlLogsProcedure:
+			controlLogsHandler.ServeHTTP(w, r)
 		case ControlEventsProcedure:
 			controlEventsHandler.ServeHTTP(w, r)
 		case ControlStartProcedure:
@@ -253,6 +301,14 @@ func (UnimplementedControlHandler) Trigger(context.Context, *connect.Request[mes
 
 func (UnimplementedControlHandler) Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Snapshot is not implemented"))
+}
+
+func (UnimplementedControlHandler) Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Capsule is not implemented"))
+}
+
+func (UnimplementedControlHandler) Logs(context.Context, *connect.Request[messages.LogsRequest], *connect.ServerStream[messages.LogLine]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Logs is not implemented"))
 }
 
 func (UnimplementedControlHandler) Events(context.Context, *connect.Request[messages.EventsRequest], *connect.ServerStream[messages.Event]) error {

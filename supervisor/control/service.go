@@ -67,6 +67,33 @@ func (s *service) Snapshot(ctx context.Context, r *connect.Request[messages.Snap
 	return connect.NewResponse(s.supervisor.Snapshot()), nil
 }
 
+// Capsule shows one capsule closely.
+func (s *service) Capsule(_ context.Context, r *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+	detail, err := s.supervisor.Capsule(r.Msg.GetId())
+	if err != nil {
+		return nil, coded(err)
+	}
+	return connect.NewResponse(detail), nil
+}
+
+// Logs streams the end of a capsule's log and, where that is asked for, what it logs.
+func (s *service) Logs(ctx context.Context, r *connect.Request[messages.LogsRequest], stream *connect.ServerStream[messages.LogLine]) error {
+	lines, err := s.supervisor.Logs(ctx, r.Msg.GetId(), r.Msg.GetSince(), r.Msg.GetFollow())
+	if err != nil {
+		return coded(err)
+	}
+	// The headers, so that a client sees at once that it is connected.
+	if err := stream.Send(nil); err != nil {
+		return err
+	}
+	for line := range lines {
+		if err := stream.Send(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Events streams what has happened and, where that is asked for, what happens.
 func (s *service) Events(ctx context.Context, r *connect.Request[messages.EventsRequest], stream *connect.ServerStream[messages.Event]) error {
 	since := r.Msg.GetSince()

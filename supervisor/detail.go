@@ -1,0 +1,120 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// Capsule shows one capsule closely: its manifest, its last failures and calls,
+// and the end of its log. Values of its environment are not shown, since they may
+// be secret. Its error matches ErrNotFound. It waits for nobody.
+func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
+	detail := s.record.detail(id)
+	if detail == nil {
+		return nil, fmt.Errorf("show capsule %q: %w", id, ErrNotFound)
+	}
+	for _, f := range s.found {
+		if f.manifest.ID() == id {
+			s.describe(detail, f)
+		}
+	}
+	return detail, nil
+}
+
+// Logs yields the lines that a capsule has logged after the one numbered since,
+// as far back as they are kept (200 lines, 128 KiB), and with follow those that
+// come until ctx ends or Serve has returned. Neither the capsule nor anybody else
+// waits for the reader: one that falls behind misses lines, and is told how many.
+// Its error matches ErrNotFound.
+func (s *Supervisor) Logs(ctx context.Context, id string, since uint64, follow bool) (iter.Seq[*messages.LogLine], error) {
+	tail := s.record.logTail(id)
+	if tail == nil {
+		return nil, fmt.Errorf("show the log of capsule %q: %w", id, ErrNotFound)
+	}
+	return tail.lines(ctx, since, follow), nil
+}
+
+// describe adds what a capsule's manifest and settings say.
+func (s *Supervisor) describe(d *messages.CapsuleDetail, f *found) {
+	m := f.manifest
+	d.Description = m.Package.Description
+	d.Capabilities = capabilitiesOf(&m.Capabilities)
+	for _, i := range m.Imports {
+		d.Imports = append(d.Imports, &messages.Interface{
+			Namespace: i.Namespace, Name: i.Name, Version: i.Requirement, Optional: i.Optional,
+		})
+	}
+	for _, e := range m.Exports {
+		d.Exports = append(d.Exports, &messages.Interface{Namespace: e.Namespace, Name: e.Name, Version: e.Version})
+	}
+	values := s.configured(f)
+	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
+		_, set := values[name]
+		d.Env = append(d.Env, &messages.EnvVariable{
+			Name: name, Type: m.Env[name].Type, Description: m.Env[name].Description, Set: set,
+		})
+	}
+	settings := s.cfg.forCapsule(m)
+	d.CallTimeout, d.StopTimeout = durationpb.New(settings.callTimeout), durationpb.New(settings.stopTimeout)
+	d.QueueLimit = uint32(settings.queue) //nolint:gosec // not negative
+	d.BackoffInitial = durationpb.New(settings.restart.InitialBackoff)
+	d.BackoffMax = durationpb.New(settings.restart.MaxBackoff)
+	if f.brought == nil && len(m.Components) > 0 {
+		d.Module = filepath.Join(m.Dir, m.Components[0].File)
+	}
+}
+
+// configured returns the values that the capsule's environment has now: as they
+// were read at its last load.
+func (s *Supervisor) configured(f *found) map[string]string {
+	if t, err := s.serving(); err == nil {
+		for _, src := range t.sources {
+			if src.manifest == f.manifest && src.values.Load() != nil {
+				return *src.values.Load()
+			}
+		}
+	}
+	values, _ := f.manifest.Configuration(s.home, s.principal, s.cfg.SocketPath)
+	return values
+}
+
+// capabilitiesOf lists what a manifest wants to be granted.
+func capabilitiesOf(c *manifest.Capabilities) []string {
+	var out []string
+	for _, granted := range []struct {
+		name string
+		yes  bool
+	}{{"uplink", c.Uplink}, {"allow_prompt_injection", c.AllowPromptInjection}} {
+		if granted.yes {
+			out = append(out, granted.name)
+		}
+	}
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{
+		{"net", c.Net},
+		{"kv", c.KV},
+		{"fs_read", c.FSRead},
+		{"fs_write", c.FSWrite},
+		{"host_process", c.HostProcess},
+		{"net_bind", c.NetBind},
+		{"ipc_publish", c.IPCPublish},
+		{"ipc_subscribe", c.IPCSubscribe},
+		{"identity", c.Identity},
+	} {
+		for _, value := range list.values {
+			out = append(out, list.name+": "+value)
+		}
+	}
+	return out
+}
