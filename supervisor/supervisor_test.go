@@ -21,6 +21,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,143 +59,6 @@ func manifestOf(name, more string) string {
 	return fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nid = \"main\"\nfile = \"module.wasm\"\n%s", name, more)
 }
 
-// system is a Supervisor that serves until the test ends, or until stop.
-type system struct {
-	*supervisor.Supervisor
-	t    *testing.T
-	stop func() error // ends Serve, and returns what it returned; only the first time counts
-}
-
-func serve(t *testing.T, cfg supervisor.Config) *system {
-	t.Helper()
-	if cfg.Home == "" {
-		cfg.Home = t.TempDir()
-	}
-	sup, err := supervisor.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- sup.Serve(ctx) }()
-	s := &system{Supervisor: sup, t: t}
-	var result error
-	stopped := false
-	s.stop = func() error {
-		if !stopped {
-			stopped = true
-			cancel()
-			result = <-served
-		}
-		return result
-	}
-	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			t.Errorf("Serve: %v", err)
-		}
-	})
-	if err := sup.AwaitStarted(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-// ask triggers a topic and wants no error.
-func (s *system) ask(topic, payload string) *messages.TriggerReply {
-	s.t.Helper()
-	reply, err := s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: topic, Payload: json.RawMessage(payload)})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return reply
-}
-
-// legs shows a reply's legs: "capsule outcome", with the value where there is one.
-func legs(reply *messages.TriggerReply) []string {
-	out := []string{}
-	for _, leg := range reply.GetLegs() {
-		out = append(out, strings.TrimSpace(fmt.Sprintf("%s %s %s", leg.GetCapsule(), leg.GetOutcome().Word(), leg.GetValue())))
-	}
-	return out
-}
-
-func (s *system) capsule(id string) *messages.Capsule {
-	s.t.Helper()
-	for _, c := range s.Snapshot().GetCapsules() {
-		if c.GetId() == id {
-			return c
-		}
-	}
-	s.t.Fatalf("no capsule %q in the snapshot", id)
-	return nil
-}
-
-// await reads events from the first one on until match says yes, and returns that one.
-func (s *system) await(what string, match func(*messages.Event) bool) *messages.Event {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	for e := range s.Events(ctx, 0) {
-		if match(e) {
-			return e
-		}
-	}
-	s.t.Fatalf("no event: %s", what)
-	return nil
-}
-
-func (s *system) awaitReady(id string, generation uint64) {
-	s.t.Helper()
-	s.await(fmt.Sprintf("%s ready with generation %d", id, generation), func(e *messages.Event) bool {
-		return e.GetCapsuleReady() != nil && e.GetPath() == "capsules/"+id && e.GetGeneration() == generation
-	})
-}
-
-// story is what events tell of one capsule, a word each.
-func (s *system) story(id string) []string {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	last := s.Snapshot().GetSequence()
-	var out []string
-	for e := range s.Events(ctx, 0) {
-		if e.GetPath() == "capsules/"+id {
-			out = append(out, word(e))
-		}
-		if e.GetSequence() >= last {
-			break
-		}
-	}
-	return out
-}
-
-func word(e *messages.Event) string {
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_CapsuleLoading:
-		return fmt.Sprintf("loading %d", e.GetGeneration())
-	case *messages.Event_CapsuleStarting:
-		return fmt.Sprintf("starting %d", e.GetGeneration())
-	case *messages.Event_CapsuleReady:
-		return fmt.Sprintf("ready %d", e.GetGeneration())
-	case *messages.Event_ReadinessTimedOut:
-		return "readiness timed out"
-	case *messages.Event_CapsuleCrashed:
-		return fmt.Sprintf("crashed %d in %s: %s", e.GetGeneration(), what.CapsuleCrashed.GetDuring(), what.CapsuleCrashed.GetFailure().GetKind())
-	case *messages.Event_RestartScheduled:
-		r := what.RestartScheduled
-		return fmt.Sprintf("restart %d/%d after %s", r.GetBudgetSpent(), r.GetBudget(), r.GetCause())
-	case *messages.Event_CapsuleFailed:
-		return "failed: " + what.CapsuleFailed.GetDecision()
-	case *messages.Event_CapsuleStopping:
-		return "stopping: " + what.CapsuleStopping.GetCause()
-	case *messages.Event_CapsuleStopped:
-		return "stopped: " + what.CapsuleStopped.GetCause()
-	case *messages.Event_CapsuleRejected:
-		return "rejected"
-	default:
-		return fmt.Sprintf("%T", what)
-	}
-}
-
 // pass lets time go by, in a synctest bubble, and whatever is due in it happen.
 func pass(d time.Duration) {
 	<-time.After(d)
@@ -209,48 +73,48 @@ func diff(t *testing.T, want, got any) {
 }
 
 func TestATriggerAsksWhoeverWantsIt(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules(
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules(
 		"echo", "fixed", "counter", "empty", "deny", "final", "empty-final", "non-json", "unknown-tag", "guest-error", "trap", "bad-utf8-reason",
 	)})
-	reply := s.ask("all.things", `{"a" : 1}`)
-	diff(t, []string{`fixed continue {"ok":true}`, `counter continue {"calls":1}`, `echo continue {"a":1}`}, legs(reply))
+	reply := s.Ask("all.things", `{"a" : 1}`)
+	diff(t, []string{`fixed continue {"ok":true}`, `counter continue {"calls":1}`, `echo continue {"a":1}`}, supervisortest.Legs(reply))
 	diff(t, `[{"ok":true},{"calls":1},{"a":1}]`, string(reply.GetResponses()))
 
 	for topic, want := range map[string]string{
-		"test.empty": "empty empty", "test.deny": "deny denied", "test.final": `final final {"final":true}`,
+		"test.empty": "empty " + "empty", "test.deny": "deny denied", "test.final": `final final {"final":true}`,
 		"test.empty-final": "empty-final invalid", "test.non-json": "non-json invalid", "test.unknown-tag": `unknown-tag continue {"whole":true}`,
 		"test.guest-error": "guest-error failed", "test.trap": "trap crashed", "test.bad-utf8-reason": "bad-utf8-reason denied",
 	} {
-		diff(t, []string{want}, legs(s.ask(topic, "")))
+		s.Expect(topic, "", want)
 	}
-	diff(t, []string{}, legs(s.ask("nobody.wants.this", "")))
-	if got := s.ask("test.deny", "").GetLegs()[0].GetReason(); got != "not today" {
+	s.Expect("nobody.wants.this", "")
+	if got := s.Ask("test.deny", "").GetLegs()[0].GetReason(); got != "not today" {
 		t.Errorf("the reason is %q", got)
 	}
-	if got := string(s.ask("test.echo", "").GetResponses()); got != "[null]" {
+	if got := string(s.Ask("test.echo", "").GetResponses()); got != "[null]" {
 		t.Errorf("no payload is passed on as %s, want null", got)
 	}
 }
 
 // Promise 3: a crash costs one leg, and the next call is served by a new instance.
 func TestACrashedCapsuleComesBack(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("crash-on-x", "counter")})
-	before := s.capsule("crash-on-x")
-	diff(t, []string{"crash-on-x crashed"}, legs(s.ask("test.crash-on-x", `"x"`)))
-	diff(t, []string{`crash-on-x continue {"alive":true}`}, legs(s.ask("test.crash-on-x", `1`)))
-	after := s.capsule("crash-on-x")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("crash-on-x", "counter")})
+	before := s.Capsule("crash-on-x")
+	s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
+	s.Expect("test.crash-on-x", `1`, `crash-on-x continue {"alive":true}`)
+	after := s.Capsule("crash-on-x")
 	if after.GetGeneration() != 2 || after.GetSession() == before.GetSession() || after.GetRestarts() != 1 {
 		t.Errorf("generation %d, session %s, %d restarts; before: session %s", after.GetGeneration(), after.GetSession(), after.GetRestarts(), before.GetSession())
 	}
 	if f := after.GetLastFailure(); f.GetKind() != "trap" || len(f.GetWasmStack()) == 0 || f.GetAt() == nil {
 		t.Errorf("last failure %v", f)
 	}
-	diff(t, []string{"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash", "loading 2", "ready 2"}, s.story("crash-on-x"))
-	diff(t, []string{"loading 1", "ready 1"}, s.story("counter"))
+	diff(t, []string{"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash", "loading 2", "ready 2"}, s.Timeline("crash-on-x"))
+	diff(t, []string{"loading 1", "ready 1"}, s.Timeline("counter"))
 }
 
 func TestCallsThatWaitBehindACrashAreServed(t *testing.T) {
-	s := serve(t, supervisor.Config{
+	s := supervisortest.Start(t, supervisor.Config{
 		CapsuleDirs: capsules("crash-on-x"), Restart: supervisor.RestartPolicy{InitialBackoff: -1},
 	})
 	const calls = 50
@@ -279,67 +143,67 @@ func TestCallsThatWaitBehindACrashAreServed(t *testing.T) {
 
 // Promise 4: a cycle is answered at once, and costs nobody anything.
 func TestCapsulesThatTriggerEachOtherAreAnswered(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("ping", "pong")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("ping", "pong")})
 	began := time.Now()
-	reply := s.ask("test.ping", `1`)
+	reply := s.Ask("test.ping", `1`)
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	diff(t, []string{`ping continue {"ping":[{"pong":[]}]}`}, legs(reply))
+	diff(t, []string{`ping continue {"ping":[{"pong":[]}]}`}, supervisortest.Legs(reply))
 	for _, id := range []string{"ping", "pong"} {
-		diff(t, []string{"loading 1", "ready 1"}, s.story(id))
+		diff(t, []string{"loading 1", "ready 1"}, s.Timeline(id))
 	}
 }
 
 func TestABudgetThatIsSpent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, supervisor.Config{
+		s := supervisortest.Start(t, supervisor.Config{
 			CapsuleDirs: capsules("crash-on-x", "echo"),
 			Restart:     supervisor.RestartPolicy{Budget: 2},
 		})
 		for range 2 {
-			diff(t, []string{"crash-on-x crashed"}, legs(s.ask("test.crash-on-x", `"x"`)))
+			s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
 			synctest.Wait()
 			pass(time.Second)
 		}
-		diff(t, []string{"crash-on-x crashed"}, legs(s.ask("test.crash-on-x", `"x"`)))
+		s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
 		synctest.Wait()
-		c := s.capsule("crash-on-x")
+		c := s.Capsule("crash-on-x")
 		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_FAILED || c.GetSession() != "" {
 			t.Errorf("state %s, session %q", c.GetState().Word(), c.GetSession())
 		}
-		reply := s.ask("test.crash-on-x", `1`)
-		diff(t, []string{"crash-on-x unavailable"}, legs(reply))
+		reply := s.Ask("test.crash-on-x", `1`)
+		diff(t, []string{"crash-on-x unavailable"}, supervisortest.Legs(reply))
 		if got := reply.GetLegs()[0].GetReason(); got != "restart budget spent: 2 in 1m0s" {
 			t.Errorf("reason %q", got)
 		}
-		diff(t, []string{`echo continue 7`}, legs(s.ask("test.echo", `7`)))
+		s.Expect("test.echo", `7`, `echo continue 7`)
 
 		// An operator's start begins anew.
 		if err := s.Start(context.Background(), "crash-on-x"); err != nil {
 			t.Fatal(err)
 		}
-		diff(t, []string{`crash-on-x continue {"alive":true}`}, legs(s.ask("test.crash-on-x", `1`)))
+		s.Expect("test.crash-on-x", `1`, `crash-on-x continue {"alive":true}`)
 		diff(t, []string{
 			"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/2 after crash",
 			"loading 2", "ready 2", "crashed 2 in call: trap", "restart 2/2 after crash",
 			"loading 3", "ready 3", "crashed 3 in call: trap", "failed: restart budget spent: 2 in 1m0s",
 			"restart 0/2 after an operator's command", "loading 4", "ready 4",
-		}, s.story("crash-on-x"))
+		}, s.Timeline("crash-on-x"))
 	})
 }
 
 // During a backoff nobody is kept waiting, and the delay is the policy's.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, supervisor.Config{
+		s := supervisortest.Start(t, supervisor.Config{
 			CapsuleDirs: capsules("crash-on-x"),
 			Restart:     supervisor.RestartPolicy{InitialBackoff: time.Minute, MaxBackoff: time.Hour, Budget: 10},
 		})
-		s.ask("test.crash-on-x", `"x"`) // the first restart is immediate
-		s.ask("test.crash-on-x", `"x"`)
+		s.Ask("test.crash-on-x", `"x"`) // the first restart is immediate
+		s.Ask("test.crash-on-x", `"x"`)
 		synctest.Wait()
-		c := s.capsule("crash-on-x")
+		c := s.Capsule("crash-on-x")
 		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_CRASHED || c.GetRestartAt() == nil {
 			t.Fatalf("state %s, restart at %v", c.GetState().Word(), c.GetRestartAt())
 		}
@@ -347,17 +211,17 @@ func TestBackoff(t *testing.T) {
 		if delay < 48*time.Second || delay > time.Minute {
 			t.Errorf("delay %v, want 48 s to 1 min", delay)
 		}
-		reply := s.ask("test.crash-on-x", `1`)
-		diff(t, []string{"crash-on-x unavailable"}, legs(reply))
+		reply := s.Ask("test.crash-on-x", `1`)
+		diff(t, []string{"crash-on-x unavailable"}, supervisortest.Legs(reply))
 		if !strings.Contains(reply.GetLegs()[0].GetReason(), "restarts in") {
 			t.Errorf("reason %q", reply.GetLegs()[0].GetReason())
 		}
 		pass(delay - time.Millisecond)
-		if got := s.capsule("crash-on-x").GetGeneration(); got != 2 {
+		if got := s.Capsule("crash-on-x").GetGeneration(); got != 2 {
 			t.Errorf("generation %d too early", got)
 		}
 		pass(time.Millisecond)
-		diff(t, []string{`crash-on-x continue {"alive":true}`}, legs(s.ask("test.crash-on-x", `1`)))
+		s.Expect("test.crash-on-x", `1`, `crash-on-x continue {"alive":true}`)
 	})
 }
 
@@ -365,14 +229,14 @@ func TestBackoff(t *testing.T) {
 func TestALoadThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, manifestOf("late", "[[interceptor]]\nevent = \"late\"\naction = \"ask\"\n"), "")
-		s := serve(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
-		if got := s.capsule("late").GetState(); got != messages.CapsuleState_CAPSULE_STATE_FAILED {
+		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+		if got := s.Capsule("late").GetState(); got != messages.CapsuleState_CAPSULE_STATE_FAILED {
 			t.Errorf("state %s", got.Word())
 		}
-		if got := s.capsule("late").GetLastFailure().GetMessage(); !strings.Contains(got, "module.wasm") {
+		if got := s.Capsule("late").GetLastFailure().GetMessage(); !strings.Contains(got, "module.wasm") {
 			t.Errorf("last failure %q", got)
 		}
-		story := s.story("late")
+		story := s.Timeline("late")
 		if n := len(story); n != 18 || story[n-1] != "failed: restart budget spent: 5 in 1m0s" {
 			t.Errorf("%d events: %v", n, story)
 		}
@@ -388,27 +252,27 @@ func TestALoadThatFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		pass(time.Minute)
-		diff(t, []string{`late continue {"ok":true}`}, legs(s.ask("late", "")))
+		s.Expect("late", "", `late continue {"ok":true}`)
 	})
 }
 
 func TestCommands(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("counter", "echo")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("counter", "echo")})
 	ctx := context.Background()
-	s.ask("test.counter", "1")
+	s.Ask("test.counter", "1")
 	if err := s.Restart(ctx, "counter"); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, []string{`counter continue {"calls":1}`}, legs(s.ask("test.counter", "1")))
+	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
 	if err := s.Kill(ctx, "counter"); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitReady("counter", 3)
+	s.AwaitReady("counter", 3)
 	if err := s.Stop(ctx, "counter"); err != nil {
 		t.Fatal(err)
 	}
-	reply := s.ask("test.counter", "1")
-	diff(t, []string{"counter unavailable"}, legs(reply))
+	reply := s.Ask("test.counter", "1")
+	diff(t, []string{"counter unavailable"}, supervisortest.Legs(reply))
 	if got := reply.GetLegs()[0].GetReason(); got != "stopped by an operator" {
 		t.Errorf("reason %q", got)
 	}
@@ -423,7 +287,7 @@ func TestCommands(t *testing.T) {
 	if err := s.Start(ctx, "counter"); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, []string{`counter continue {"calls":1}`}, legs(s.ask("test.counter", "1")))
+	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
 	for verb, do := range map[string]func(context.Context, string) error{"start": s.Start, "stop": s.Stop, "restart": s.Restart, "kill": s.Kill} {
 		if err := do(ctx, "nobody"); !errors.Is(err, supervisor.ErrNotFound) {
 			t.Errorf("%s of nobody: %v", verb, err)
@@ -434,8 +298,8 @@ func TestCommands(t *testing.T) {
 		"crashed 2 in killed: cancelled", "restart 1/5 after crash", "loading 3", "ready 3",
 		"stopping: an operator's command", "stopped: stopped by an operator",
 		"restart 0/5 after an operator's command", "loading 4", "ready 4",
-	}, s.story("counter"))
-	if got := s.capsule("counter").GetRestarts(); got != 1 {
+	}, s.Timeline("counter"))
+	if got := s.Capsule("counter").GetRestarts(); got != 1 {
 		t.Errorf("%d restarts, want the one after the kill", got)
 	}
 }
@@ -444,11 +308,11 @@ func TestCommands(t *testing.T) {
 // capsule's limit, the trigger's deadline.
 func TestASpinningGuestIsStopped(t *testing.T) {
 	slow := write(t, manifestOf("limited", "[[interceptor]]\nevent = \"limited\"\naction = \"ask\"\n[supervision]\ncall_timeout = \"50ms\"\nstop_timeout = \"20ms\"\n"), "spin")
-	s := serve(t, supervisor.Config{CapsuleDirs: append(capsules("spin", "echo"), slow), AllowUnverified: true, StopTimeout: 20 * time.Millisecond})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("spin", "echo"), slow), AllowUnverified: true, StopTimeout: 20 * time.Millisecond})
 	ctx := context.Background()
 
-	reply := s.ask("limited", "")
-	diff(t, []string{"limited crashed"}, legs(reply))
+	reply := s.Ask("limited", "")
+	diff(t, []string{"limited crashed"}, supervisortest.Legs(reply))
 	if got := reply.GetLegs()[0].GetReason(); !strings.Contains(got, "the capsule's limit of 50ms passed") {
 		t.Errorf("reason %q", got)
 	}
@@ -459,43 +323,38 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, []string{"spin timeout"}, legs(reply))
-	s.awaitReady("spin", 2)
+	diff(t, []string{"spin timeout"}, supervisortest.Legs(reply))
+	s.AwaitReady("spin", 2)
 
 	// Of two calls one runs and one waits. A kill crashes the one, and the next
 	// instance serves the other.
-	answers := s.askTwice("spin")
+	answers := askTwice(s, "spin")
 	for generation := range uint64(2) {
 		if err := s.Kill(ctx, "spin"); err != nil {
 			t.Fatal(err)
 		}
 		diff(t, []string{"spin crashed"}, <-answers)
-		s.awaitReady("spin", generation+3)
+		s.AwaitReady("spin", generation+3)
 	}
 
-	answers = s.askTwice("spin")
+	answers = askTwice(s, "spin")
 	if err := s.Stop(ctx, "spin"); err != nil {
 		t.Fatal(err)
 	}
 	diff(t, []string{"spin unavailable"}, <-answers)
 	diff(t, []string{"spin crashed"}, <-answers)
-	diff(t, []string{"echo continue 1"}, legs(s.ask("test.echo", "1")))
+	s.Expect("test.echo", "1", "echo continue 1")
 }
 
-// askTwice asks a capsule twice, and returns when one call runs and the other waits.
-func (s *system) askTwice(id string) (answers <-chan []string) {
-	s.t.Helper()
+// askTwice asks a capsule twice, and returns when one call runs and the other
+// waits. What it returns are the answers as they come.
+func askTwice(s *supervisortest.System, id string) (answers <-chan []string) {
 	both := make(chan []string, 2)
 	for range 2 {
-		go func() {
-			reply, err := s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "test." + id})
-			if err != nil {
-				s.t.Error(err)
-			}
-			both <- legs(reply)
-		}()
+		answer := s.Begin("test."+id, "")
+		go func() { both <- supervisortest.Legs(answer()) }()
 	}
-	for s.capsule(id).GetQueue() != 1 || s.Snapshot().GetOpenTriggers() < 2 {
+	for s.Capsule(id).GetQueue() != 1 || s.Snapshot().GetOpenTriggers() < 2 {
 		runtime.Gosched()
 	}
 	return both
@@ -509,7 +368,7 @@ func TestRunLoops(t *testing.T) {
 				dirs = append(dirs, write(t, manifestOf(mode+"-"+module, fmt.Sprintf("[supervision]\nrestart = %q\nbudget = 1\n", mode)), module))
 			}
 		}
-		s := serve(t, supervisor.Config{CapsuleDirs: append(dirs, capsules("run-loop-ready", "run-silent")...), AllowUnverified: true})
+		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(dirs, capsules("run-loop-ready", "run-silent")...), AllowUnverified: true})
 		pass(time.Minute)
 		states := map[string]string{}
 		for _, c := range s.Snapshot().GetCapsules() {
@@ -521,8 +380,8 @@ func TestRunLoops(t *testing.T) {
 			"temporary-run-returns": "stopped, generation 1", "temporary-run-traps": "failed, generation 1",
 			"run-loop-ready": "ready, generation 1", "run-silent": "starting, generation 1",
 		}, states)
-		diff(t, []string{"run-loop-ready unavailable"}, legs(s.ask("test.run-loop-ready", "")))
-		diff(t, []string{"loading 1", "starting 1", "readiness timed out"}, s.story("run-silent"))
+		s.Expect("test.run-loop-ready", "", "run-loop-ready unavailable")
+		diff(t, []string{"loading 1", "starting 1", "not ready in time 1"}, s.Timeline("run-silent"))
 		if err := s.Stop(context.Background(), "run-loop-ready"); err != nil {
 			t.Error(err)
 		}
@@ -539,12 +398,12 @@ func TestStartOrder(t *testing.T) {
 	} {
 		dirs = append(dirs, write(t, manifestOf(name, more), "fixed"))
 	}
-	s := serve(t, supervisor.Config{CapsuleDirs: dirs, AllowUnverified: true})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: dirs, AllowUnverified: true})
 	var got []string
 	last := s.Snapshot().GetSequence()
 	for e := range s.Events(context.Background(), 0) {
 		if e.GetCapsuleLoading() != nil || e.GetCapsuleReady() != nil {
-			got = append(got, strings.TrimPrefix(e.GetPath(), "capsules/")+" "+word(e))
+			got = append(got, strings.TrimPrefix(e.GetPath(), "capsules/")+" "+supervisortest.Line(e))
 		}
 		if e.GetSequence() == last {
 			break
@@ -557,7 +416,7 @@ func TestStartOrder(t *testing.T) {
 }
 
 func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("caller", "fan-out")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("caller", "fan-out")})
 	ctx := context.Background()
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.caller", Caller: &supervisor.Caller{
@@ -568,7 +427,7 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 	}
 	const ada = `{"principal":"ada","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-01-02T03:04:05+00:00"}`
 	diff(t, "["+ada+"]", string(reply.GetResponses()))
-	diff(t, "[{}]", string(s.ask("test.caller", "").GetResponses()))
+	diff(t, "[{}]", string(s.Ask("test.caller", "").GetResponses()))
 	// A trigger that a capsule makes carries none, even when it was called with one.
 	reply, err = s.Trigger(ctx, supervisor.TriggerRequest{
 		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.caller","payload":1}`), Caller: &supervisor.Caller{Principal: "ada"},
@@ -580,7 +439,7 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 }
 
 func TestTriggersThatAreRefused(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("echo")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo")})
 	big, _ := json.Marshal(strings.Repeat("x", supervisor.MaxPayload))
 	for name, r := range map[string]supervisor.TriggerRequest{
 		"the topic is empty":            {},
@@ -597,7 +456,7 @@ func TestTriggersThatAreRefused(t *testing.T) {
 			t.Errorf("got %v, want %q", err, name)
 		}
 	}
-	if got := s.capsule("echo").GetCalls(); got != 0 {
+	if got := s.Capsule("echo").GetCalls(); got != 0 {
 		t.Errorf("%d calls were made", got)
 	}
 }
@@ -627,7 +486,7 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 		{Manifest: manifestOf("echo", interceptor), Module: wasm},
 	}
 	var wrapped atomic.Int64
-	s := serve(t, supervisor.Config{
+	s := supervisortest.Start(t, supervisor.Config{
 		CapsuleDirs: capsules("echo", "counter"), Capsules: brought,
 		WrapLoad: func(_ string, load supervisor.LoadFunc) supervisor.LoadFunc {
 			return func(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
@@ -636,9 +495,9 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 			}
 		},
 	})
-	diff(t, []string{`bytes continue {"ok":true}`, `echo continue {"ok":true}`, `go continue {"tell":1,"greeting":"hello"}`}, legs(s.ask("ask", "1")))
-	diff(t, []string{}, legs(s.ask("test.echo", "")))
-	diff(t, []string{`counter continue {"calls":1}`}, legs(s.ask("test.counter", "1")))
+	s.Expect("ask", "1", `bytes continue {"ok":true}`, `echo continue {"ok":true}`, `go continue {"greeting":"hello","tell":1}`)
+	s.Expect("test.echo", "")
+	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
 	if got := wrapped.Load(); got != 4 {
 		t.Errorf("%d loads went through WrapLoad, want 4", got)
 	}
@@ -655,15 +514,15 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 
 func TestRejectedCapsules(t *testing.T) {
 	bad := write(t, "[package]\nname = \"bad\"\nversion = \"1\"\n", "fixed")
-	s := serve(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), bad)})
-	c := s.capsule("bad")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), bad)})
+	c := s.Capsule("bad")
 	if c.GetState() != messages.CapsuleState_CAPSULE_STATE_FAILED || !strings.Contains(c.GetLastFailure().GetMessage(), "Capsule.toml:3: package.version") {
 		t.Errorf("state %s, last failure %q", c.GetState().Word(), c.GetLastFailure().GetMessage())
 	}
 	if err := s.Start(context.Background(), "bad"); !errors.Is(err, supervisor.ErrRefused) || !strings.Contains(err.Error(), "Capsule.toml:3") {
 		t.Errorf("start: %v", err)
 	}
-	diff(t, []string{"echo continue 1"}, legs(s.ask("test.echo", "1")))
+	s.Expect("test.echo", "1", "echo continue 1")
 }
 
 func TestConfigProblemsAreNamedAtOnce(t *testing.T) {
@@ -683,9 +542,9 @@ func TestConfigProblemsAreNamedAtOnce(t *testing.T) {
 
 // Shutdown: nothing new is taken, what waits is answered, what runs is given time.
 func TestShutdown(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("slow", "spin", "run-loop-ready"), StopTimeout: time.Second})
-	slow, spin := s.askTwice("slow"), s.askTwice("spin")
-	if err := s.stop(); err != nil {
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("slow", "spin", "run-loop-ready"), StopTimeout: time.Second})
+	slow, spin := askTwice(s, "slow"), askTwice(s, "spin")
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	got := slices.Concat(<-slow, <-slow, <-spin, <-spin)
@@ -702,21 +561,21 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestServeAgain(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("counter")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("counter")})
 	if err := s.Serve(context.Background()); err == nil || !strings.Contains(err.Error(), "serving already") {
 		t.Errorf("Serve while serving: %v", err)
 	}
-	s.ask("test.counter", "1")
-	if err := s.stop(); err != nil {
+	s.Ask("test.counter", "1")
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
 	go func() { served <- s.Serve(ctx) }()
-	for s.capsule("counter").GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+	for s.Capsule("counter").GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
 		runtime.Gosched()
 	}
-	diff(t, []string{`counter continue {"calls":1}`}, legs(s.ask("test.counter", "1")))
+	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
@@ -724,7 +583,7 @@ func TestServeAgain(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	s := serve(t, supervisor.Config{CapsuleDirs: capsules("counter"), EventsKept: 4})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("counter"), EventsKept: 4})
 	for range 4 {
 		if err := s.Restart(context.Background(), "counter"); err != nil {
 			t.Fatal(err)

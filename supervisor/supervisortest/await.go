@@ -145,9 +145,9 @@ func (s *System) timeline(capsule string) []string {
 	for e := range s.Events(context.Background(), 0) {
 		switch path := "capsules/" + capsule; {
 		case capsule == "":
-			lines = append(lines, strings.TrimSpace(e.GetPath()+" "+line(e)))
+			lines = append(lines, strings.TrimSpace(e.GetPath()+" "+Line(e)))
 		case e.GetPath() == path:
-			lines = append(lines, line(e))
+			lines = append(lines, Line(e))
 		}
 		if e.GetSequence() >= last {
 			break
@@ -156,8 +156,8 @@ func (s *System) timeline(capsule string) []string {
 	return lines
 }
 
-// line shows what an event says.
-func line(e *messages.Event) string {
+// Line shows an event as Timeline does.
+func Line(e *messages.Event) string {
 	switch what := e.GetWhat().(type) {
 	case *messages.Event_SystemStarted:
 		return "started"
