@@ -234,6 +234,6 @@ func (c *capsule) observe(e *messages.Event) {
 
 // lost says whether an error means that the guest is lost.
 func lost(err error) bool {
-	var failure *capsulehost.Failure
-	return errors.As(err, &failure)
+	_, ok := errors.AsType[*capsulehost.Failure](err)
+	return ok
 }

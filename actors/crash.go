@@ -123,11 +123,9 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 // failureOf turns what ended an instance into its record.
 func failureOf(during string, err error) *messages.CapsuleFailure {
 	out := &messages.CapsuleFailure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: timestamppb.Now()}
-	var failure *capsulehost.Failure
-	switch {
-	case errors.As(err, &failure):
+	if failure, ok := errors.AsType[*capsulehost.Failure](err); ok {
 		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), failure.Stack
-	case during == "load":
+	} else if during == "load" {
 		out.Kind = string(capsulehost.KindBadModule)
 	}
 	return out
@@ -135,8 +133,8 @@ func failureOf(during string, err error) *messages.CapsuleFailure {
 
 // endedCleanly says whether the guest ended by itself without an error.
 func endedCleanly(err error) bool {
-	var failure *capsulehost.Failure
-	return errors.As(err, &failure) && failure.Kind == capsulehost.KindExit && failure.ExitCode == 0
+	failure, ok := errors.AsType[*capsulehost.Failure](err)
+	return ok && failure.Kind == capsulehost.KindExit && failure.ExitCode == 0
 }
 
 // interrupted is a capsule's word to itself that its present life was ended

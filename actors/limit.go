@@ -72,9 +72,8 @@ func (l *limited) context(withDeadline bool) context.Context {
 
 // explain adds to a guest's failure why it was interrupted.
 func (l *limited) explain(err error) error {
-	var failure *capsulehost.Failure
-	if !errors.As(err, &failure) || l.Err() == nil ||
-		(failure.Kind != capsulehost.KindTimeout && failure.Kind != capsulehost.KindCancelled) {
+	failure, ok := errors.AsType[*capsulehost.Failure](err)
+	if !ok || (failure.Kind != capsulehost.KindTimeout && failure.Kind != capsulehost.KindCancelled) || l.Err() == nil {
 		return err
 	}
 	return errors.Join(failure, context.Cause(l))

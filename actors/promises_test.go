@@ -10,9 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"pgregory.net/rapid"
 
+	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -103,19 +103,15 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 			}
 			w.spawn(h)
 		case "hook-router", "registry":
-			pid := w.sys.PID("root/" + s.what)
-			w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(pid) })
-			for _, h := range w.handles {
-				if up := h.Announced(); up != nil {
-					w.sys.Send(pid, up)
-				}
-			}
-			w.sys.Send(pid, &Announced{})
+			w.sys.Send(w.sys.PID("root/"+s.what), &system.Fault{Cause: "a bug", Next: s.limit%2 == 0})
 		case "wait":
 			time.Sleep(s.limit)
 		}
 	}
 	open.Wait()
+	for _, name := range []string{"registry", "hook-router"} {
+		w.sys.Send(w.sys.PID("root/"+name), &Announced{}) // for a fault that strikes at the next message
+	}
 	time.Sleep(time.Minute) // what was abandoned runs into its limits
 	synctest.Wait()
 	mu.Lock()

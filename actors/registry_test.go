@@ -7,9 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
@@ -127,62 +125,53 @@ func TestRegistryChecks(t *testing.T) {
 // A registry that fails answers the question that it failed on, and holds those
 // that come until it knows every capsule again.
 func TestARegistryThatFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newTree(t)
-		bug := zerolog.HookFunc(func(_ *zerolog.Event, _ zerolog.Level, message string) {
-			if strings.Contains(message, "unknown capability") {
-				panic("a bug")
-			}
-		})
-		var pid *actor.PID
-		w.do(func(ctx actor.Context) {
-			var err error
-			pid, err = ctx.SpawnNamed(RegistryProps(RegistryConfig{System: w.sys, Log: zerolog.New(w).Hook(bug)}), "buggy")
-			if err != nil {
-				t.Error(err)
-			}
-		})
-		ask := func(capability string) (any, error) {
-			return w.sys.Ask(context.Background(), pid, &messages.CheckCapability{SourceUuid: session(1), Capability: capability})
+	inTree(t, func(t *testing.T, w *tree) {
+		w.silent = true
+		pid := w.sys.PID("root/registry")
+		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.AllowPromptInjection = true })
+		synctest.Wait()
+		ask := func() (any, error) {
+			return w.sys.Ask(context.Background(), pid, &messages.CheckCapability{
+				SourceUuid: h.Announced().GetSession(), Capability: CapabilityPromptInjection,
+			})
 		}
-		w.sys.Send(pid, up(1, ready))
-		if answer, err := ask("fly"); !errors.Is(err, system.ErrFailed) {
-			t.Errorf("the question that it failed on: %v, %v", answer, err)
+		fail := func() {
+			w.sys.Send(pid, &system.Fault{Cause: "a bug", Next: true})
+			if answer, err := ask(); !errors.Is(err, system.ErrFailed) {
+				t.Errorf("the question that it failed on: %v, %v", answer, err)
+			}
 		}
-		answers := make(chan any, 2)
+		fail()
+		answers := make(chan any, 1)
 		go func() {
-			answer, _ := ask(CapabilityPromptInjection)
+			answer, _ := ask()
 			answers <- answer
 		}()
 		synctest.Wait()
 		if len(answers) > 0 {
 			t.Error("it answered before it knew")
 		}
-		w.sys.Send(pid, up(1, ready))
-		w.sys.Send(pid, &Announced{})
+		w.announce(pid)
 		if answer := (<-answers).(*messages.CapabilityChecked); !answer.GetAllowed() {
 			t.Errorf("afterwards: %v", answer)
 		}
 
 		// What it holds when it fails again, or stops, is answered as well.
-		for range 2 {
-			_, _ = ask("fly")
+		for _, end := range []func(){
+			func() { w.sys.Send(pid, &system.Fault{Cause: "another bug"}) },
+			func() { w.sys.Stop(pid) },
+		} {
+			fail()
 			go func() {
-				_, err := ask(CapabilityPromptInjection)
+				_, err := ask()
 				answers <- err
 			}()
 			synctest.Wait()
-			if len(w.failures()) == 2 {
-				w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(pid) })
-			} else {
-				w.do(func(ctx actor.Context) { ctx.Stop(pid) })
-			}
+			end()
 			if err, _ := (<-answers).(error); !errors.Is(err, system.ErrNoActor) {
 				t.Errorf("held when it ended: %v", err)
 			}
-			w.sys.Send(pid, up(1, ready))
-			w.sys.Send(pid, &Announced{})
+			w.announce(pid)
 		}
-		w.stop()
 	})
 }

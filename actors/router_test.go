@@ -7,8 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/asynkron/protoactor-go/actor"
-
+	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -177,11 +176,13 @@ func TestOtherInterceptors(t *testing.T) {
 // is answered from half an index.
 func TestARestartedRouterHoldsTriggers(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		a, b := w.start("a", says("1"), wanting(wants("t")...)), w.start("b", says("2"), wanting(wants("t")...))
+		w.silent = true
+		a := w.start("a", says("1"), wanting(wants("t")...))
+		w.start("b", says("2"), wanting(wants("t")...))
 		synctest.Wait()
 		router := w.sys.PID("root/hook-router")
-		restart := func() { w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(router) }) }
-		restart()
+		fail := func() { w.sys.Send(router, &system.Fault{Cause: "a bug"}); synctest.Wait() }
+		fail()
 		legs := w.later("t")
 		synctest.Wait()
 		w.sys.Send(router, a.Announced())
@@ -191,13 +192,12 @@ func TestARestartedRouterHoldsTriggers(t *testing.T) {
 			t.Fatal("answered from half an index:", show(got))
 		default:
 		}
-		w.sys.Send(router, b.Announced())
-		w.sys.Send(router, &Announced{})
+		w.announce(router)
 		expect(t, "legs", show(<-legs), "a/1 on-t continue 1", "b/1 on-t continue 2")
 
 		// One whose deadline passes meanwhile, and one that is held when the router
 		// fails again, are answered: nobody routed them.
-		restart()
+		fail()
 		_, err := w.triggerWithin(time.Second, &messages.RouteTrigger{Topic: "t"})
 		if !errors.Is(err, ErrNoRouter) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a trigger that was held past its deadline: %v", err)
@@ -208,10 +208,12 @@ func TestARestartedRouterHoldsTriggers(t *testing.T) {
 			failed <- err
 		}()
 		synctest.Wait()
-		restart()
+		fail()
 		if err := <-failed; !errors.Is(err, ErrNoRouter) || errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a trigger that was held at the next restart: %v", err)
+			t.Errorf("a trigger that was held at the next failure: %v", err)
 		}
+		w.announce(router)
+		expect(t, "afterwards", show(w.trigger("t")), "a/1 on-t continue 1", "b/1 on-t continue 2")
 	})
 }
 
@@ -219,34 +221,23 @@ func TestARestartedRouterHoldsTriggers(t *testing.T) {
 // guest that asks then gets nothing.
 func TestARouterThatFails(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		var buggy *actor.PID
-		w.do(func(ctx actor.Context) {
-			var err error
-			// Without Triggers it fails on each.
-			if buggy, err = ctx.SpawnNamed(RouterProps(RouterConfig{System: w.sys}), "buggy"); err != nil {
-				t.Error(err)
-			}
+		failNext := func() { w.sys.Send(w.sys.PID("root/hook-router"), &system.Fault{Cause: "a bug", Next: true}) }
+		w.start("other", says("1"), wanting(wants("t")...))
+		w.start("c", func(ctx context.Context, s *script, _ string) (capsulehost.Result, error) {
+			failNext()
+			return asks("t")(ctx, s, "")
 		})
-		announced := func() { w.sys.Send(buggy, &Announced{}); synctest.Wait() } // it may fail again
-		triggers := NewTriggers(w.sys, buggy)
+		synctest.Wait()
 		began := time.Now()
-		if _, err := triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
+		failNext()
+		if _, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
 			t.Errorf("Route: %v", err)
 		}
-		announced()
-		w.start("c", asks("t"), func(c *CapsuleConfig) { c.Triggers = triggers })
-		synctest.Wait()
-		m := w.handles["c"].Announced()
-		w.sys.Send(w.sys.PID("root/hook-router"), m)
-		c := triggers.begin(&messages.RouteTrigger{})
-		c.plan([]*messages.Leg{{Capsule: "c"}})
-		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{Trigger: triggers.last}, triggers.self)
-		<-c.answered
-		expect(t, "leg", show(triggers.end(triggers.last, c)), "c/1  continue []")
+		expect(t, "a guest's trigger", show(w.trigger("c")), "c/1 on-c continue []")
+		expect(t, "afterwards", show(w.trigger("t")), "other/1 on-t continue 1")
 		if took := time.Since(began); took != 0 {
 			t.Errorf("it took %v", took)
 		}
-		// No router at all.
 		nowhere := NewTriggers(w.sys, w.sys.PID("nowhere"))
 		if _, err := nowhere.Route(t.Context(), &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
 			t.Errorf("Route without a router: %v", err)

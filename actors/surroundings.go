@@ -1,12 +1,10 @@
 package actors
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"time"
-	"unicode/utf8"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -91,11 +89,11 @@ func (s *surroundings) CheckCapability(ctx context.Context, sourceUUID, capabili
 
 // judge turns what a guest call came to into its leg's outcome.
 func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err error) {
-	var failure *capsulehost.Failure
+	failure, isLost := errors.AsType[*capsulehost.Failure](err)
 	switch {
-	case errors.As(err, &failure) && errors.Is(err, errDeadline):
+	case isLost && errors.Is(err, errDeadline):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline
-	case errors.As(err, &failure):
+	case isLost:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_CRASHED, failure.Error()
 	case err != nil:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_FAILED, err.Error()
@@ -108,27 +106,13 @@ func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err 
 		if result.Action == capsulehost.Final {
 			answer.Outcome = messages.Outcome_OUTCOME_FINAL
 		}
-		if answer.Value = compacted(result.Data); answer.Value == nil {
-			answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_INVALID, "the answer is not JSON"
+		value, err := capsulehost.CompactJSON(result.Data)
+		if err != nil {
+			answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_INVALID, "the answer is not JSON: "+err.Error()
+			return
 		}
+		answer.Value = value
 	}
-}
-
-// compacted returns JSON without white space around its tokens, or nil where
-// data is not JSON.
-func compacted(data []byte) []byte {
-	if !utf8.Valid(data) || !json.Valid(data) {
-		return nil
-	}
-	if !bytes.ContainsAny(data, " \t\r\n") {
-		return data
-	}
-	var out bytes.Buffer
-	out.Grow(len(data))
-	if json.Compact(&out, data) != nil {
-		return nil
-	}
-	return out.Bytes()
 }
 
 // fromCaller is the caller context as a guest sees it; nil where there is none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -108,6 +109,7 @@ type tree struct {
 	open    map[string]int // instances that live, by capsule
 	logged  []string
 	observe func(*messages.Event)
+	silent  bool // a restarted registry or router is told nothing by itself
 }
 
 func newTree(tb testing.TB) *tree {
@@ -156,11 +158,28 @@ func (k *keeper) Receive(ctx actor.Context) {
 
 func (k *keeper) HandleFailure(_ *actor.ActorSystem, s actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	k.tree.mu.Lock()
-	defer k.tree.mu.Unlock()
 	k.tree.reasons = append(k.tree.reasons, reason)
-	if !k.tree.held[pid.Id[strings.LastIndexByte(pid.Id, '/')+1:]] {
+	held := k.tree.held[pid.Id[strings.LastIndexByte(pid.Id, '/')+1:]]
+	k.tree.mu.Unlock()
+	if !held {
 		s.RestartChildren(pid)
 	}
+	if k.start != nil && !k.tree.silent {
+		k.tree.announce(pid)
+	}
+}
+
+// announce tells a restarted registry or router what there is.
+func (w *tree) announce(to *actor.PID) {
+	w.mu.Lock()
+	handles := slices.Collect(maps.Values(w.handles))
+	w.mu.Unlock()
+	for _, h := range handles {
+		if up := h.Announced(); up != nil {
+			w.sys.Send(to, up)
+		}
+	}
+	w.sys.Send(to, &Announced{})
 }
 
 // do runs f on the goroutine of the capsules' supervisor.
