@@ -223,8 +223,9 @@ func (i *Instance) tick(guest api.Module) {
 		}
 	}
 	m.resumed = now
-	if now.Sub(m.yielded) >= yieldEvery {
-		m.yield(i.ctx, spent, now)
+	wait := m.ahead(spent, now)
+	if wait > 0 || now.Sub(m.yielded) >= yieldEvery {
+		m.yield(i.ctx, wait)
 		m.resumed = time.Now()
 		m.yielded = m.resumed
 		i.stopIfEnded(m.resumed)
@@ -268,15 +269,21 @@ func interrupted(ctx context.Context) *stopped {
 	return &stopped{kind, context.Cause(ctx)}
 }
 
-// yield lets others run, where some want to.
-func (m *meter) yield(ctx context.Context, spent int64, now time.Time) {
-	if m.budget.Rate != nil {
-		wait := m.budget.Rate.spend(spent-m.charged, now)
-		m.charged = spent
-		if wait > 0 {
-			m.host.turns.give(&m.turn)
-			sleep(ctx, wait)
-		}
+// ahead is how long the guest has to wait for its rate.
+func (m *meter) ahead(spent int64, now time.Time) time.Duration {
+	if m.budget.Rate == nil {
+		return 0
+	}
+	n := spent - m.charged
+	m.charged = spent
+	return m.budget.Rate.spend(n, now)
+}
+
+// yield waits for so long, and lets others run, where some want to.
+func (m *meter) yield(ctx context.Context, wait time.Duration) {
+	if wait > 0 {
+		m.host.turns.give(&m.turn)
+		sleep(ctx, wait)
 	}
 	if !m.turn.held {
 		m.host.turns.take(&m.turn, ctx.Done())

@@ -3,7 +3,6 @@ package reductions_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -15,10 +14,12 @@ import (
 
 // counted is a rewritten module that runs, and is granted so much at each tick.
 type counted struct {
-	module  api.Module
-	counter api.MutableGlobal
-	granted int64
-	quantum int64
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	module   api.Module
+	counter  api.MutableGlobal
+	granted  int64
+	quantum  int64
 }
 
 func start(t *testing.T, wasm []byte, cfg reductions.Config, quantum int64) *counted {
@@ -40,12 +41,24 @@ func start(t *testing.T, wasm []byte, cfg reductions.Config, quantum int64) *cou
 		Export(reductions.Tick).Instantiate(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if c.module, err = r.Instantiate(ctx, wasm); err != nil {
+	if c.compiled, err = r.CompileModule(ctx, wasm); err != nil {
+		t.Fatal(err)
+	}
+	c.runtime = r
+	c.again(t)
+	return c
+}
+
+// again makes a new instance, which has spent nothing.
+func (c *counted) again(t *testing.T) {
+	t.Helper()
+	var err error
+	if c.module, err = c.runtime.InstantiateModule(context.Background(), c.compiled, wazero.NewModuleConfig().WithName("")); err != nil {
 		t.Fatal(err)
 	}
 	c.counter = c.module.ExportedGlobal(reductions.Counter).(api.MutableGlobal)
+	c.granted = 0
 	c.grant()
-	return c
 }
 
 func (c *counted) grant() {
@@ -58,6 +71,10 @@ func (c *counted) spent() int64 { return c.granted - int64(c.counter.Get()) }
 // What each thing costs, whether the counter is looked at often or seldom.
 func TestCounts(t *testing.T) {
 	wasm := read(t, "testdata/counts.wasm")
+	var modules []*counted
+	for _, quantum := range []int64{0, 1, 7, 1 << 40} {
+		modules = append(modules, start(t, wasm, reductions.Config{MemoryLimitPages: 8}, quantum))
+	}
 	for _, tt := range []struct {
 		export string
 		n      int
@@ -84,22 +101,20 @@ func TestCounts(t *testing.T) {
 		{"table_grow", 80, 1 + 10},
 		{"table_fill", 8, 2},
 	} {
-		t.Run(fmt.Sprint(tt.export, tt.n), func(t *testing.T) {
-			for _, quantum := range []int64{0, 1, 7, 1 << 40} {
-				c := start(t, wasm, reductions.Config{MemoryLimitPages: 8}, quantum)
-				f := c.module.ExportedFunction(tt.export)
-				args := make([]uint64, len(f.Definition().ParamTypes()))
-				if len(args) > 0 {
-					args[0] = uint64(uint32(tt.n))
-				}
-				if _, err := f.Call(context.Background(), args...); err != nil {
-					t.Fatal(err)
-				}
-				if got := c.spent(); got != tt.want {
-					t.Errorf("with ticks each %d: %d reductions, want %d", quantum, got, tt.want)
-				}
+		for _, c := range modules {
+			c.again(t)
+			f := c.module.ExportedFunction(tt.export)
+			args := make([]uint64, len(f.Definition().ParamTypes()))
+			if len(args) > 0 {
+				args[0] = uint64(uint32(tt.n))
 			}
-		})
+			if _, err := f.Call(context.Background(), args...); err != nil {
+				t.Fatal(err)
+			}
+			if got := c.spent(); got != tt.want {
+				t.Errorf("%s %d with ticks each %d: %d reductions, want %d", tt.export, tt.n, c.quantum, got, tt.want)
+			}
+		}
 	}
 }
 
