@@ -28,6 +28,7 @@ type Instance struct {
 	start  bool     // _start is running
 	lost   *Failure // what ended it, once something has
 	meter  meter
+	usage  published
 }
 
 // Action is what an interceptor wants done with its answer.
@@ -79,6 +80,7 @@ func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, er
 		_ = i.Close(ctx)
 		return nil, err
 	}
+	i.publish()
 	return i, nil
 }
 
@@ -127,6 +129,12 @@ func (i *Instance) Run(ctx context.Context) error {
 // error is a *GuestError or a *Failure; after the latter the instance is good
 // for Close only.
 func (i *Instance) Call(ctx context.Context, export string, input []byte) ([]byte, error) {
+	output, err := i.call(ctx, export, input)
+	i.publish()
+	return output, err
+}
+
+func (i *Instance) call(ctx context.Context, export string, input []byte) ([]byte, error) {
 	code, err := i.run(ctx, export, input)
 	if err != nil {
 		return nil, err

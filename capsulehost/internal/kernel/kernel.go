@@ -33,6 +33,7 @@ type Kernel struct {
 	errorBlock           api.Global
 	exhausted            api.Global
 	stack                [1]uint64
+	copied               uint64
 }
 
 // View returns the host's view of an instance of Wasm.
@@ -78,6 +79,7 @@ func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	if !k.memory.Write(uint32(offset), data) { //nolint:gosec // the kernel's offsets fit its memory
 		return 0, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, len(data))
 	}
+	k.copied += uint64(len(data))
 	return offset, nil
 }
 
@@ -103,6 +105,7 @@ func (k *Kernel) Bytes(offset, n uint64) []byte {
 	if !ok {
 		return nil
 	}
+	k.copied += n
 	return append([]byte(nil), view...)
 }
 
@@ -121,6 +124,9 @@ func (k *Kernel) ErrorText() []byte {
 
 // Exhausted says whether the guest has asked for more than there is, since Reset.
 func (k *Kernel) Exhausted() bool { return k.exhausted.Get() != 0 }
+
+// Copied is how many bytes the host has copied in and out.
+func (k *Kernel) Copied() uint64 { return k.copied }
 
 // MemoryBytes is the size of the shared memory.
 func (k *Kernel) MemoryBytes() uint64 { return uint64(k.memory.Size()) }
