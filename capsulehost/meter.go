@@ -225,6 +225,7 @@ func (i *Instance) tick(guest api.Module) {
 	m.resumed = now
 	wait := m.ahead(spent, now)
 	if wait > 0 || now.Sub(m.yielded) >= yieldEvery {
+		i.publish()
 		m.yield(i.ctx, wait)
 		m.resumed = time.Now()
 		m.yielded = m.resumed
