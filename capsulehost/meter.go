@@ -48,7 +48,7 @@ type Rate struct {
 // NewRate returns a rate of so many reductions in each second. A capsule that was
 // idle may spend those of one second at once.
 func NewRate(perSecond uint64) *Rate {
-	n := int64(min(perSecond, math.MaxInt64)) //nolint:gosec // bounded here
+	n := int64(min(perSecond, math.MaxInt64))
 	return &Rate{perSecond: max(n, 1), left: max(n, 1)}
 }
 
@@ -128,7 +128,7 @@ func (i *Instance) BudgetLeft() (left uint64, bounded bool) {
 	if m.limit == math.MaxInt64 {
 		return 0, false
 	}
-	return uint64(max(0, m.limit-m.spent())), true //nolint:gosec // not negative
+	return uint64(max(0, m.limit-m.spent())), true
 }
 
 // Charge has the call that runs pay for n reductions that others spent for it. It
@@ -158,7 +158,7 @@ func (m *meter) spent() int64 {
 // budget ends.
 func (m *meter) grant(spent int64) {
 	n := max(0, min(m.quantum, m.limit-spent))
-	m.counter.Set(uint64(n)) //nolint:gosec // not negative
+	m.counter.Set(uint64(n))
 	m.granted = spent + n
 }
 
@@ -264,7 +264,7 @@ func (e *stopped) fill(f *Failure) {
 // interrupted says how a context ended a guest.
 func interrupted(ctx context.Context) *stopped {
 	kind := KindCancelled
-	if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // what Err is documented to return
+	if ctx.Err() == context.DeadlineExceeded {
 		kind = KindTimeout
 	}
 	return &stopped{kind, context.Cause(ctx)}

@@ -25,13 +25,13 @@ func (n nested) CheckCapability(context.Context, string, string) bool { return f
 
 var request = []byte(`{"hook":"x","payload":null}`)
 
-func failureOf(t *testing.T, err error, kind Kind) *Failure {
+func failsWith(t *testing.T, err error, kind Kind) (message string) {
 	t.Helper()
 	var f *Failure
 	if !errors.As(err, &f) || f.Kind != kind {
 		t.Fatalf("got %v, want a failure of kind %s", err, kind)
 	}
-	return f
+	return f.Message
 }
 
 // A call stops at its budget, and at the same reduction each time, however often
@@ -53,9 +53,8 @@ func TestBudgetOfACall(t *testing.T) {
 			i.SetBudget(Budget{Reductions: budget})
 			before := i.Reductions()
 			_, err = i.Call(context.Background(), export, nil)
-			f := failureOf(t, err, KindBudget)
-			if want := "out of budget: more than the 123456 reductions of one call"; f.Message != want {
-				t.Errorf("got %q, want %q", f.Message, want)
+			if got, want := failsWith(t, err, KindBudget), "out of budget: more than the 123456 reductions of one call"; got != want {
+				t.Errorf("got %q, want %q", got, want)
 			}
 			spent[export] = append(spent[export], i.Reductions()-before)
 			_ = i.Close(context.Background())
@@ -90,7 +89,7 @@ func TestBudgetIsForEachCall(t *testing.T) {
 	}
 	i.SetBudget(Budget{Reductions: 3})
 	_, err := i.Invoke(context.Background(), "ask", nil)
-	failureOf(t, err, KindBudget)
+	_ = failsWith(t, err, KindBudget)
 }
 
 // What others do for a guest can be charged to it, and bounded by what it has left.
@@ -125,7 +124,7 @@ func TestBudgetOfATrigger(t *testing.T) {
 		}
 		return
 	}
-	failureOf(t, err, KindBudget)
+	_ = failsWith(t, err, KindBudget)
 }
 
 // A guest that is ahead of its rate waits, and a stop does not wait for it.
@@ -136,7 +135,7 @@ func TestRate(t *testing.T) {
 		i.SetBudget(Budget{Reductions: 5_000_000, Rate: NewRate(1_000_000)})
 		began := time.Now()
 		_, err := i.Call(context.Background(), "loop", nil)
-		failureOf(t, err, KindBudget)
+		_ = failsWith(t, err, KindBudget)
 		// A second's worth at once, then a million each second.
 		if took := time.Since(began); took < 3900*time.Millisecond || took > 4100*time.Millisecond {
 			t.Errorf("5 million reductions at a million each second took %v", took)
@@ -147,7 +146,7 @@ func TestRate(t *testing.T) {
 		defer cancel()
 		began = time.Now()
 		_, err = i.Call(ctx, "loop", nil)
-		failureOf(t, err, KindTimeout)
+		_ = failsWith(t, err, KindTimeout)
 		if took := time.Since(began); took != 50*time.Millisecond {
 			t.Errorf("stopped after %v", took)
 		}
@@ -228,8 +227,8 @@ func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	_, err := outer.Invoke(ctx, "ask", request)
-	if f := failureOf(t, err, KindHostCall); !strings.Contains(f.Message, "out of budget") {
-		t.Errorf("the inner guest did not get through: %v", f)
+	if got := failsWith(t, err, KindHostCall); !strings.Contains(got, "out of budget") {
+		t.Errorf("the inner guest did not get through: %v", got)
 	}
 	if h.turns.running != 0 {
 		t.Errorf("%d places are still taken", h.turns.running)

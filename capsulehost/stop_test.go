@@ -53,12 +53,16 @@ func TestWaitingStops(t *testing.T) {
 		defer cancel()
 		deadline, _ := ctx.Deadline()
 		var group sync.WaitGroup
+		var all []*Instance
 		for range 30 {
-			i := spin(ctx, t, m, &group)
-			defer i.Close(context.Background())
+			all = append(all, spin(ctx, t, m, &group))
 		}
 		group.Wait()
-		return []time.Duration{time.Since(deadline)}
+		late := time.Since(deadline)
+		for _, i := range all {
+			_ = i.Close(context.Background())
+		}
+		return []time.Duration{late}
 	})
 }
 
@@ -112,7 +116,7 @@ func stopOnce(t *testing.T, m *Module, bystander *Instance, export string) []tim
 	var answers []time.Duration
 	var others sync.WaitGroup
 	others.Go(func() {
-		for ctx.Err() == nil {
+		for len(answers) == 0 || ctx.Err() == nil {
 			runtime.GC()
 			asked := time.Now()
 			<-time.After(time.Millisecond) // timers have to be on time, too
@@ -143,8 +147,8 @@ func gcPauses() *metrics.Float64Histogram {
 
 // longest is the longest pause that is in the second histogram only.
 func longest(before, after *metrics.Float64Histogram) time.Duration {
-	for b := len(after.Counts) - 1; b >= 0; b-- {
-		if after.Counts[b] > before.Counts[b] {
+	for b, n := range slices.Backward(after.Counts) {
+		if n > before.Counts[b] {
 			return time.Duration(min(after.Buckets[b+1], math.MaxInt32) * float64(time.Second))
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
@@ -35,7 +34,7 @@ func BenchmarkCounting(b *testing.B) {
 			{"wazero's deadline", wasm, wazero.NewRuntimeConfig().WithCloseOnContextDone(true)},
 		} {
 			b.Run(f.name+"/"+how.name, func(b *testing.B) {
-				ctx, cancel := context.WithCancel(context.Background())
+				ctx, cancel := context.WithCancel(b.Context())
 				defer cancel()
 				r := wazero.NewRuntimeWithConfig(ctx, how.cfg)
 				defer r.Close(ctx)
@@ -88,7 +87,7 @@ func BenchmarkGoGuest(b *testing.B) {
 		{"wazero's deadline", wasm, wazero.NewRuntimeConfig().WithCloseOnContextDone(true)},
 	} {
 		b.Run(how.name, func(b *testing.B) {
-			ctx, cancel := context.WithCancel(context.Background())
+			ctx, cancel := context.WithCancel(b.Context())
 			defer cancel()
 			r := wazero.NewRuntimeWithConfig(ctx, how.cfg)
 			defer r.Close(ctx)
@@ -125,5 +124,3 @@ func read(t testing.TB, path string) []byte {
 	}
 	return b
 }
-
-var _ api.Module

@@ -93,7 +93,8 @@ func (e *emitter) function(parameters uint32) []byte {
 		out = append(appendU32(e.out[:0], groups+1), r.b[from:done]...)
 		out = append(out, 1, 0x7f)
 	} else {
-		out = append(e.out[:0], r.b[:done]...)
+		out = e.out[:0]
+		out = append(out, r.b[:done]...)
 	}
 	out = append(out, e.count...)
 	if e.calls {
@@ -141,8 +142,9 @@ func (e *emitter) function(parameters uint32) []byte {
 		case loopStart:
 		}
 	}
-	e.out = append(out, r.b[done:]...)
-	return e.out
+	out = append(out, r.b[done:]...)
+	e.out = out
+	return out
 }
 
 // loop begins a loop, whose first instruction is given.

@@ -97,7 +97,7 @@ func (c *code) put(code ...byte) *code {
 }
 
 func (c *code) get(local byte) *code { return c.put(opLocalGet, local) }
-func (c *code) set(local byte) *code { return c.put(opLocalSet, local) }
+func (c *code) set(local byte)       { c.put(opLocalSet, local) }
 
 func (c *code) i32(v int32) *code {
 	c.out = appendS64(append(c.out, opI32Const), int64(v))

@@ -158,17 +158,17 @@ var instructions = func() (t [256]instruction) {
 
 // vectors are those behind opVector.
 var vectors = func() (t [256]instruction) {
-	set := func(form form, weight uint8, from, to int) {
+	set := func(form form, from, to int) {
 		for op := from; op <= to; op++ {
-			t[op] = instruction{form, weight}
+			t[op] = instruction{form, light}
 		}
 	}
-	set(plain, light, 0x0e, 0xff)
-	set(memoryArg, light, 0x00, 0x0b)                  // loads and v128.store
-	set(special, light, 0x0c, 0x0d)                    // v128.const, i8x16.shuffle
-	set(special, light, 0x15, 0x22)                    // lanes, extracted and replaced
-	set(special, light, 0x54, 0x5b)                    // lanes, loaded and stored
-	set(memoryArg, light, 0x5c, 0x5d)                  // loads into a zeroed vector
+	set(plain, 0x0e, 0xff)
+	set(memoryArg, 0x00, 0x0b)                         // loads and v128.store
+	set(special, 0x0c, 0x0d)                           // v128.const, i8x16.shuffle
+	set(special, 0x15, 0x22)                           // lanes, extracted and replaced
+	set(special, 0x54, 0x5b)                           // lanes, loaded and stored
+	set(memoryArg, 0x5c, 0x5d)                         // loads into a zeroed vector
 	for _, op := range []int{0xe3, 0xe7, 0xef, 0xf3} { // f32x4 and f64x2: sqrt, div
 		t[op].weight = heavy
 	}

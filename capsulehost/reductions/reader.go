@@ -42,7 +42,7 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) skip(n uint64) {
-	if n > uint64(len(r.b)-r.pos) {
+	if n > uint64(len(r.b)-r.pos) { //nolint:gosec // pos is inside
 		r.truncated()
 		return
 	}
@@ -121,7 +121,7 @@ func (r *reader) name() []byte { return r.take(r.u32()) }
 // so that what is allocated for it is bounded by what is there.
 func (r *reader) count() uint32 {
 	n := r.u32()
-	if uint64(n) > uint64(len(r.b)-r.pos) {
+	if uint64(n) > uint64(len(r.b)-r.pos) { //nolint:gosec // pos is inside
 		r.truncated()
 		return 0
 	}
