@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -20,9 +20,12 @@ type limited struct {
 	life     context.Context
 	deadline time.Time // zero is none
 	cause    error     // of the end at the deadline
+	timed    atomic.Pointer[timed]
+}
 
-	mu     sync.Mutex
-	timed  context.Context // life with the deadline; nil until it is needed
+// timed is a context with its timer.
+type timed struct {
+	context.Context
 	cancel context.CancelFunc
 }
 
@@ -30,8 +33,8 @@ type limited struct {
 // after limit and at deadline, where these are not zero. Release it.
 func newLimited(life context.Context, now time.Time, limit time.Duration, deadline time.Time) *limited {
 	l := &limited{life: life, deadline: deadline, cause: errDeadline}
-	if limit > 0 && (deadline.IsZero() || !deadline.Before(now.Add(limit))) {
-		l.deadline, l.cause = now.Add(limit), limitPassed(limit)
+	if own := now.Add(limit); limit > 0 && (deadline.IsZero() || !deadline.Before(own)) {
+		l.deadline, l.cause = own, limitPassed(limit)
 	}
 	return l
 }
@@ -45,29 +48,37 @@ func (l limitPassed) Error() string {
 
 func (l *limited) Deadline() (time.Time, bool) { return l.deadline, !l.deadline.IsZero() }
 
-func (l *limited) Done() <-chan struct{} { return l.context(true).Done() }
+func (l *limited) Done() <-chan struct{} { return l.withTimer().Done() }
 
 func (l *limited) Err() error {
-	passed := !l.deadline.IsZero() && l.life.Err() == nil && !time.Now().Before(l.deadline)
-	return l.context(passed).Err()
+	if t := l.timed.Load(); t != nil {
+		return t.Err()
+	}
+	if err := l.life.Err(); err != nil || l.deadline.IsZero() || time.Now().Before(l.deadline) {
+		return err
+	}
+	return l.withTimer().Err()
 }
 
-func (l *limited) Value(key any) any { return l.context(false).Value(key) }
+func (l *limited) Value(key any) any {
+	if t := l.timed.Load(); t != nil {
+		return t.Value(key)
+	}
+	return l.life.Value(key)
+}
 
-// context returns what stands behind l, with the deadline if need be.
-func (l *limited) context(withDeadline bool) context.Context {
+// withTimer returns what ends by itself.
+func (l *limited) withTimer() context.Context {
 	if l.deadline.IsZero() {
 		return l.life
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.timed == nil && withDeadline {
-		l.timed, l.cancel = context.WithDeadlineCause(l.life, l.deadline, l.cause)
+	if l.timed.Load() == nil {
+		ctx, cancel := context.WithDeadlineCause(l.life, l.deadline, l.cause)
+		if !l.timed.CompareAndSwap(nil, &timed{ctx, cancel}) {
+			cancel()
+		}
 	}
-	if l.timed == nil {
-		return l.life
-	}
-	return l.timed
+	return l.timed.Load()
 }
 
 // explain adds to a guest's failure why it was interrupted.
@@ -79,11 +90,9 @@ func (l *limited) explain(err error) error {
 	return errors.Join(failure, context.Cause(l))
 }
 
-// release ends l, and frees its timer.
+// release frees l's timer.
 func (l *limited) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cancel != nil {
-		l.cancel()
+	if t := l.timed.Load(); t != nil {
+		t.cancel()
 	}
 }
