@@ -53,6 +53,8 @@ type CapsuleConfig struct {
 	System   *system.System
 	Registry *actor.PID
 	Triggers *Triggers
+	// Activity is where the capsule's calls are counted; nil means a fresh one.
+	Activity *Activity
 	// Observe takes what happens, in order, on the capsule's goroutine. It must not block.
 	Observe func(*messages.Event)
 	// Lines is where astrid_log goes; Config is what astrid_get_config answers.
@@ -129,7 +131,7 @@ func (c *capsule) start(ctx actor.Context) {
 		return
 	}
 	c.guest, c.runLoop = guest, guest.RunLoop()
-	c.memory.Store(guest.MemoryBytes())
+	c.activity.born(guest)
 	switch {
 	case c.own.Closed():
 		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
@@ -174,7 +176,12 @@ func (c *capsule) afterRestart() {
 		if i.GetAction() != ActionAfterRestart {
 			continue
 		}
-		if _, err := c.call(time.Now(), time.Time{}, nil, ActionAfterRestart, nil); lost(err) {
+		began, answer := time.Now(), &messages.InterceptorAnswered{Generation: c.life.generation}
+		result, err := c.call(began, time.Time{}, nil, ActionAfterRestart, nil)
+		took := time.Since(began)
+		judge(answer, result, err)
+		c.ended(began, took, nil, ActionAfterRestart, answer)
+		if lost(err) {
 			c.collapse(c.died("call", err))
 		}
 		return
@@ -190,18 +197,24 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		deadline = time.Unix(0, m.GetDeadline())
 	}
 	answer := &messages.InterceptorAnswered{Trigger: m.GetTrigger(), Leg: m.GetLeg()}
+	trigger := c.cfg.Triggers.find(m.GetTrigger()) // nil where it was given up
 	switch {
 	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
 	case !deadline.IsZero() && !began.Before(deadline):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
-	case c.cfg.Triggers.find(m.GetTrigger()) == nil:
-		return // it was given up: nobody is left to answer
+		if trigger != nil {
+			c.activity.missed(trigger.age(began))
+		}
+	case trigger == nil:
+		return // nobody is left to answer
 	default:
 		answer.Generation = c.life.generation
 		result, err := c.call(began, deadline, m.GetCaller(), m.GetAction(), m.GetPayload())
-		answer.Duration = durationpb.New(time.Since(began))
+		took := time.Since(began)
+		answer.Duration = durationpb.New(took)
 		judge(answer, result, err)
+		c.ended(began, took, trigger, m.GetAction(), answer)
 		if lost(err) {
 			crash := c.died("call", err)
 			ctx.Respond(answer)
@@ -217,13 +230,25 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 func (c *capsule) call(began, deadline time.Time, caller *messages.Caller, action string, payload []byte) (capsulehost.Result, error) {
 	limit := newLimited(c.life.ctx, began, c.cfg.CallTimeout, deadline)
 	c.world.caller = fromCaller(caller)
+	c.activity.begin(began)
 	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
 	c.world.caller = nil
 	err = limit.explain(err)
 	limit.release()
-	c.calls.Add(1)
-	c.memory.Store(c.guest.MemoryBytes())
 	return result, err
+}
+
+// ended counts a call that is over. Trigger is nil for one that none has made.
+func (c *capsule) ended(began time.Time, took time.Duration, trigger *collector, action string, answer *messages.InterceptorAnswered) {
+	call := recentCall{
+		at: began.Add(took), action: action, outcome: answer.Outcome, reason: answer.Reason,
+		took: took, generation: answer.Generation,
+	}
+	if trigger != nil {
+		call.topic, call.from = trigger.made.GetTopic(), trigger.made.GetFromCapsule()
+		call.waited = trigger.age(began)
+	}
+	c.activity.end(c.guest, call)
 }
 
 // observe completes an event with whom it is about, and passes it on.

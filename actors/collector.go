@@ -2,6 +2,7 @@ package actors
 
 import (
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -11,8 +12,9 @@ import (
 // collector gathers the answers to one trigger. Its methods run on the
 // goroutines of those that answer.
 type collector struct {
-	waits *waits
-	from  string // the capsule that waits; empty where none does
+	triggers *Triggers
+	made     *messages.RouteTrigger
+	began    time.Duration // after triggers.epoch
 
 	mu       sync.Mutex
 	legs     []*messages.Leg // nil until planned; not touched once over
@@ -20,6 +22,9 @@ type collector struct {
 	over     bool
 	answered chan struct{} // closed when no leg is missing, or none will come
 }
+
+// age is how long the trigger has been open.
+func (c *collector) age(now time.Time) time.Duration { return now.Sub(c.triggers.epoch) - c.began }
 
 // plan takes the legs, some of them decided already. It returns false where
 // nobody waits any more.
@@ -86,8 +91,8 @@ const reasonDeadline = "no answer by the trigger's deadline"
 
 // settledLocked ends the wait for one leg that was sent.
 func (c *collector) settledLocked(leg *messages.Leg) {
-	if c.from != "" {
-		c.waits.leave(c.from, leg.GetCapsule())
+	if from := c.made.GetFromCapsule(); from != "" {
+		c.triggers.waits.leave(from, leg.GetCapsule())
 	}
 }
 

@@ -91,7 +91,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 	}
 	if guest := c.guest; guest != nil {
 		c.guest = nil
-		c.memory.Store(0)
+		c.activity.died()
 		_, err := guarded(func() (struct{}, error) { return struct{}{}, guest.Close(context.Background()) })
 		if err != nil {
 			c.log.Warn().Err(err).Msg("closing the instance failed")

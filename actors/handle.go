@@ -28,8 +28,7 @@ type Handle struct {
 	mailbox    atomic.Pointer[system.Mailbox] // of the present actor; never nil
 	generation atomic.Uint64
 	announced  atomic.Pointer[messages.CapsuleUp] // of the living instance; nil without one
-	calls      atomic.Uint64
-	memory     atomic.Uint64 // bytes, as of the end of the last call
+	activity   *Activity
 
 	mu        sync.Mutex
 	interrupt context.CancelCauseFunc // of the present incarnation; nil before it and after its death
@@ -45,7 +44,10 @@ type incarnation struct {
 
 // NewHandle prepares a capsule. Nothing runs before its Props are spawned.
 func NewHandle(cfg CapsuleConfig) *Handle {
-	h := &Handle{cfg: cfg}
+	h := &Handle{cfg: cfg, activity: cfg.Activity}
+	if h.activity == nil {
+		h.activity = &Activity{}
+	}
 	h.mailbox.Store(system.NewMailbox(cfg.Queue, h.refuse))
 	return h
 }
@@ -85,12 +87,14 @@ func (h *Handle) Close() { h.mailbox.Load().Close() }
 // Queue is how many calls wait.
 func (h *Handle) Queue() int { return h.mailbox.Load().UserMessageCount() }
 
-// Calls is how many guest calls were made, all generations together.
-func (h *Handle) Calls() uint64 { return h.calls.Load() }
+// Activity is what is counted of the capsule.
+func (h *Handle) Activity() *Activity { return h.activity }
 
-// MemoryBytes is what the guest's memory took at the end of its last call; 0
-// while there is no instance.
-func (h *Handle) MemoryBytes() uint64 { return h.memory.Load() }
+// Calls is how many guest calls were made, all generations together.
+func (h *Handle) Calls() uint64 { return h.activity.Calls() }
+
+// MemoryBytes is what the guest's memory takes; 0 while there is no instance.
+func (h *Handle) MemoryBytes() uint64 { return h.activity.MemoryBytes() }
 
 // Generation counts the capsule's loads, from 1; 0 before the first.
 func (h *Handle) Generation() uint64 { return h.generation.Load() }

@@ -10,6 +10,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
+// RouterName is the hook router's name in the tree, and in its events.
+const RouterName = "hook-router"
+
 // RouterConfig is what the hook router is made of.
 type RouterConfig struct {
 	System   *system.System

@@ -56,7 +56,7 @@ func (c *capsule) loopEnded(m *loopEnded) {
 	if c.guest == nil || m.generation != c.life.generation {
 		return
 	}
-	c.calls.Add(1)
+	c.activity.looped()
 	err := m.err
 	if err == nil {
 		err = &capsulehost.Failure{Kind: capsulehost.KindExit, Export: capsulehost.ExportRun, Message: "the run loop ended by itself"}

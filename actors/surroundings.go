@@ -53,7 +53,7 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	// A timer of its own, and the end of the capsule's life: ctx would make another timer.
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, timer.C, &messages.RouteTrigger{
+	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, now, timer.C, &messages.RouteTrigger{
 		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(),
 	})
 	switch {

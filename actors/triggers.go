@@ -26,6 +26,8 @@ type Triggers struct {
 	router *actor.PID
 	self   *actor.PID
 	waits  waits
+	epoch  time.Time
+	count  *Traffic
 
 	mu   sync.Mutex
 	last uint64 // number of the latest trigger; only messages and logs carry it
@@ -34,10 +36,13 @@ type Triggers struct {
 
 // NewTriggers returns the place for the triggers that a router routes.
 func NewTriggers(sys *system.System, router *actor.PID) *Triggers {
-	t := &Triggers{sys: sys, router: router, open: map[uint64]*collector{}}
+	t := &Triggers{sys: sys, router: router, epoch: time.Now(), count: &Traffic{}, open: map[uint64]*collector{}}
 	t.self = sys.Register(t)
 	return t
 }
+
+// CountIn has the triggers counted in traffic. Call it before the first.
+func (t *Triggers) CountIn(traffic *Traffic) { t.count = traffic }
 
 // Route makes a trigger, which it numbers and gives ctx's deadline, and waits
 // for its one answer: every leg has exactly one outcome in it, legs without an
@@ -48,7 +53,7 @@ func (t *Triggers) Route(ctx context.Context, m *messages.RouteTrigger) (*messag
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Deadline = deadline.UnixNano()
 	}
-	legs, err := t.gather(ctx, nil, m)
+	legs, err := t.gather(ctx, time.Now(), nil, m)
 	if err != nil {
 		return nil, err
 	}
@@ -65,10 +70,10 @@ func (t *Triggers) Open() int {
 // Awaited is how many legs capsules wait for, inside their guests.
 func (t *Triggers) Awaited() int { return t.waits.count() }
 
-// gather routes a trigger and waits until every leg has its outcome, deadline
-// fires, or ctx ends.
-func (t *Triggers) gather(ctx context.Context, deadline <-chan time.Time, m *messages.RouteTrigger) ([]*messages.Leg, error) {
-	c := t.begin(m)
+// gather routes a trigger that is made now, and waits until every leg has its
+// outcome, deadline fires, or ctx ends.
+func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan time.Time, m *messages.RouteTrigger) ([]*messages.Leg, error) {
+	c := t.begin(now, m)
 	t.sys.Request(t.router, m, t.self)
 	var cancelled, late error
 	select {
@@ -89,12 +94,17 @@ func (t *Triggers) gather(ctx context.Context, deadline <-chan time.Time, m *mes
 	case legs == nil:
 		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), ErrNoRouter)
 	}
+	ended := time.Now()
+	t.count.answered(m, legs, ended, c.age(ended))
 	return legs, nil
 }
 
 // begin opens a trigger.
-func (t *Triggers) begin(m *messages.RouteTrigger) *collector {
-	c := &collector{waits: &t.waits, from: m.GetFromCapsule(), answered: make(chan struct{})}
+func (t *Triggers) begin(now time.Time, m *messages.RouteTrigger) *collector {
+	if m.GetFromCapsule() != "" {
+		t.count.asked()
+	}
+	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), answered: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++

@@ -16,7 +16,7 @@ import (
 const (
 	rootPath     = "root"
 	registryName = "registry"
-	routerName   = "hook-router"
+	routerName   = actors.RouterName
 
 	registryPath = rootPath + "/" + registryName
 	routerPath   = rootPath + "/" + routerName
