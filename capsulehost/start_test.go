@@ -86,10 +86,13 @@ func TestLostInstanceStaysLost(t *testing.T) {
 	h := newHost(t, Config{})
 	for _, capsule := range []string{"trap", "spin", "exit0"} {
 		i := mustInstantiate(t, h, fixture(t, capsule), &world{})
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
-		_, first := i.Invoke(ctx, "ask", nil)
-		cancel()
-		_, second := i.Invoke(context.Background(), "ask", nil)
+		invoke := func() error {
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+			defer cancel()
+			_, err := i.Invoke(ctx, "ask", nil)
+			return err
+		}
+		first, second := invoke(), invoke()
 		if first == nil || second != first { //nolint:errorlint // the very same
 			t.Errorf("%s: first %v, then %v", capsule, first, second)
 		}
