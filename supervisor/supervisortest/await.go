@@ -129,7 +129,8 @@ func (s *System) latest(capsule string) string {
 //	loading 2
 //	ready 2
 //
-// The numbers are generations; of a restart, what is spent of the budget.
+// The numbers are generations; of a restart, what is spent of the budget. Samples of
+// what it does, as answered triggers, are left out.
 func (s *System) Timeline(capsule string) []string {
 	s.tb.Helper()
 	s.watched("Timeline", capsule)
@@ -144,6 +145,8 @@ func (s *System) timeline(capsule string) []string {
 	}
 	for e := range s.Events(context.Background(), 0) {
 		switch path := "capsules/" + capsule; {
+		case e.GetTriggerAnswered() != nil || e.GetLogSuppressed() != nil:
+			// A sample of what it does, and no step of its life.
 		case capsule == "":
 			lines = append(lines, strings.TrimSpace(e.GetPath()+" "+Line(e)))
 		case e.GetPath() == path:
@@ -169,6 +172,10 @@ func Line(e *messages.Event) string {
 		return "restarted: " + what.ActorRestarted.GetCause()
 	case *messages.Event_CapsuleRejected:
 		return "rejected: " + what.CapsuleRejected.GetProblem()
+	case *messages.Event_TriggerAnswered:
+		return "answered " + what.TriggerAnswered.GetTopic()
+	case *messages.Event_LogSuppressed:
+		return fmt.Sprintf("suppressed %d lines", what.LogSuppressed.GetLines())
 	case *messages.Event_CapsuleLoading:
 		return fmt.Sprintf("loading %d", e.GetGeneration())
 	case *messages.Event_CapsuleStarting:
