@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // Config says what a Supervisor runs and how. Its zero value is useful: it
@@ -109,6 +111,17 @@ func (c *Config) problems() []error {
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
 	return append(found, c.Restart.problems()...)
+}
+
+// settings shows the system's limits.
+func (c *Config) settings() *messages.Settings {
+	return &messages.Settings{
+		Strategy:    "one for one",
+		CallTimeout: durationpb.New(c.CallTimeout), TriggerTimeout: durationpb.New(c.TriggerTimeout),
+		ReadyTimeout: durationpb.New(c.ReadyTimeout), StopTimeout: durationpb.New(c.StopTimeout),
+		Queue: uint32(c.Queue), OpenTriggers: uint64(c.OpenTriggers), //nolint:gosec // not negative
+		MemoryLimitBytes: uint64(c.MemoryLimitPages) << 16, EventsKept: uint32(c.EventsKept), //nolint:gosec // not negative
+	}
 }
 
 // settings are one capsule's: the system's, with what its manifest overrides.

@@ -5,12 +5,14 @@ import (
 	"iter"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -21,24 +23,37 @@ import (
 type record struct {
 	log zerolog.Logger
 
-	mu       sync.Mutex
-	live     func(*messages.Capsule) // fills in the figures that are no events; nil before Serve
-	kept     []*messages.Event       // the last ones, oldest first at kept[oldest]
-	oldest   int
-	capacity int
-	sequence uint64
-	changed  chan struct{} // closed at the next event
-	ended    bool          // Serve has returned: no event will come until it is called again
+	mu        sync.Mutex
+	live      live              // what else snapshots ask; nil before Serve
+	kept      []*messages.Event // the last ones, oldest first at kept[oldest]
+	oldest    int
+	capacity  int
+	sequence  uint64
+	settings  *messages.Settings // never changed
+	principal string
+	changed   chan struct{} // closed at the next event
+	ended     bool          // Serve has returned: no event will come until it is called again
 
 	started    time.Time
 	stopping   bool
 	restarts   map[string]uint64 // of our own actors
-	triggers   uint64
-	open       uint64
+	lost       uint64            // events that readers came too late for
+	file       func() uint64     // events that the events file has lost; nil without one
 	capsules   map[string]*capsuleRecord
 	order      []string // capsule ids in start order
 	undecided  int
 	allDecided chan struct{} // closed once undecided is 0
+
+	traffic  actors.Traffic
+	triggers atomic.Uint64 // from outside, accepted
+	open     atomic.Int64
+	process  process
+}
+
+// live is what a snapshot asks of the tree that runs. It must not block.
+type live interface {
+	queue(id string) int
+	awaited() int
 }
 
 // capsuleRecord is what the events have told of one capsule.
@@ -48,16 +63,19 @@ type capsuleRecord struct {
 	rejected bool                      // it is only shown: there is nothing to start
 	failures []*messages.FailureRecord // the last ones, oldest first; entries are replaced, not changed
 	log      logTail
+	activity actors.Activity
 
 	unreported uint64    // suppressed log lines that no event has told of yet
 	reported   time.Time // when one last did
 }
 
 func newRecord(kept int, log zerolog.Logger) *record {
-	return &record{
+	r := &record{
 		log: log, capacity: kept, changed: make(chan struct{}), restarts: map[string]uint64{},
 		capsules: map[string]*capsuleRecord{}, allDecided: make(chan struct{}),
 	}
+	r.traffic.Observe = r.observe
+	return r
 }
 
 // enter makes a capsule known, in start order, before anything happens to it.
@@ -94,7 +112,7 @@ func (r *record) observe(e *messages.Event) {
 // applyLocked changes what snapshots show.
 func (r *record) applyLocked(e *messages.Event, now time.Time) {
 	switch what := e.GetWhat().(type) {
-	case *messages.Event_SystemStarted:
+	case *messages.Event_SystemStarted, *messages.Event_TriggerAnswered, *messages.Event_LogSuppressed:
 		return
 	case *messages.Event_SystemStopping:
 		r.stopping = true
@@ -197,25 +215,19 @@ func (r *record) rejection(id string) string {
 }
 
 // openTrigger and closeTrigger count triggers; full says that too many are open.
-func (r *record) openTrigger(limit uint64) (full bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.open >= limit {
+func (r *record) openTrigger(limit int64) (full bool) {
+	if r.open.Add(1) > limit {
+		r.open.Add(-1)
 		return true
 	}
-	r.open++
-	r.triggers++
+	r.triggers.Add(1)
 	return false
 }
 
-func (r *record) closeTrigger() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.open--
-}
+func (r *record) closeTrigger() { r.open.Add(-1) }
 
 // begin and end frame one Serve.
-func (r *record) begin(live func(*messages.Capsule)) {
+func (r *record) begin(live live) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	again := !r.started.IsZero()
@@ -250,7 +262,8 @@ func (r *record) snapshot() *messages.Tree {
 	now := time.Now()
 	tree := &messages.Tree{
 		At: timestamppb.New(now), Sequence: r.sequence, Stopping: r.stopping,
-		Triggers: r.triggers, OpenTriggers: r.open,
+		Triggers: r.triggers.Load(), OpenTriggers: uint64(max(0, r.open.Load())), //nolint:gosec // not negative
+		EventsLost: r.lost, Settings: r.settings, Principal: r.principal,
 		SystemRestarts: make(map[string]uint64, len(r.restarts)),
 		Capsules:       make([]*messages.Capsule, 0, len(r.order)),
 	}
@@ -262,7 +275,17 @@ func (r *record) snapshot() *messages.Tree {
 	}
 	for _, id := range r.order {
 		c := r.capsules[id]
-		tree.Capsules = append(tree.Capsules, r.copyLocked(c, now))
+		shown := r.copyLocked(c, now)
+		tree.Capsules = append(tree.Capsules, shown)
+		tree.LogSuppressed += shown.GetLogSuppressed()
+	}
+	r.traffic.Show(tree)
+	r.process.show(tree)
+	if r.live != nil {
+		tree.WaitEdges = uint64(r.live.awaited()) //nolint:gosec // a count
+	}
+	if r.file != nil {
+		tree.EventsFileLost = r.file()
 	}
 	return tree
 }
@@ -281,8 +304,9 @@ func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
 	if !c.ready.IsZero() {
 		out.Uptime = durationpb.New(now.Sub(c.ready))
 	}
+	c.activity.Show(out, now)
 	if r.live != nil {
-		r.live(out)
+		out.Queue = uint32(r.live.queue(out.Id)) //nolint:gosec // a count
 	}
 	return out
 }
@@ -292,9 +316,12 @@ func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
 // EventsLost in place of what it missed.
 func (r *record) events(ctx context.Context, since uint64) iter.Seq[*messages.Event] {
 	return func(yield func(*messages.Event) bool) {
-		for {
+		for first := true; ; first = false {
 			batch, lost, changed := r.after(since)
 			if lost > 0 {
+				if !first {
+					r.missed(lost)
+				}
 				since += lost
 				if !yield(&messages.Event{
 					Sequence: since, At: timestamppb.Now(),
@@ -344,6 +371,14 @@ func (r *record) after(since uint64) (batch []*messages.Event, lost uint64, chan
 		batch = append(batch, r.kept[(r.oldest+i)%n])
 	}
 	return batch, lost, changed
+}
+
+// missed counts events that a reader came too late for. What was gone before it
+// began to read does not count.
+func (r *record) missed(n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost += n
 }
 
 // awaitStarted waits until every capsule's first start has been decided.

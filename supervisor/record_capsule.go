@@ -90,6 +90,13 @@ func (r *record) hashed(id, hash string) {
 	r.capsules[id].shown.ModuleHash = hash
 }
 
+// activity is where a known capsule's calls are counted.
+func (r *record) activity(id string) *actors.Activity {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &r.capsules[id].activity
+}
+
 // logTail returns the end of a capsule's log, nil where there is no such capsule.
 func (r *record) logTail(id string) *logTail {
 	r.mu.Lock()
@@ -119,5 +126,6 @@ func (r *record) detail(id string) *messages.CapsuleDetail {
 		Capsule: r.copyLocked(c, time.Now()), Failures: append([]*messages.FailureRecord(nil), c.failures...),
 	}
 	d.Log, _ = c.log.after(0)
+	d.RecentCalls = c.activity.RecentCalls()
 	return d
 }

@@ -95,6 +95,7 @@ func New(cfg Config) (*Supervisor, error) {
 		s.cfg.SocketPath = s.home.SocketPath()
 	}
 	s.record = newRecord(s.cfg.EventsKept, s.cfg.Log)
+	s.record.settings, s.record.principal = s.cfg.settings(), s.cfg.Principal
 	s.discover(capsules, manifests)
 	return s, nil
 }

@@ -51,6 +51,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		sys: system.New(s.cfg.Log), byID: map[string]*child{},
 	}
 	t.triggers = actors.NewTriggers(t.sys, t.sys.PID(routerPath))
+	t.triggers.CountIn(&t.record.traffic)
 	for _, f := range s.found {
 		t.add(s, f)
 	}
@@ -78,7 +79,7 @@ func (t *tree) add(s *Supervisor, f *found) {
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
 		Load:                 load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
-		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers,
+		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers, Activity: t.record.activity(m.ID()),
 		Observe: t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
 	})
 	c := &child{
@@ -91,7 +92,7 @@ func (t *tree) add(s *Supervisor, f *found) {
 
 // run starts the actors, waits until ctx ends, and stops them.
 func (t *tree) run(ctx context.Context) error {
-	t.record.begin(t.live)
+	t.record.begin(t)
 	defer t.discard()
 	faults.From(ctx).Open(func(path, cause string, next bool) {
 		t.sys.Send(t.sys.PID(rootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
@@ -181,7 +182,7 @@ func (t *tree) enter() error {
 	if t.stopping {
 		return ErrStopping
 	}
-	if t.record.openTrigger(uint64(t.cfg.OpenTriggers)) { //nolint:gosec // positive
+	if t.record.openTrigger(int64(t.cfg.OpenTriggers)) {
 		return ErrOverloaded
 	}
 	t.open.Add(1)
@@ -221,9 +222,13 @@ func (t *tree) command(ctx context.Context, m any) error {
 	}
 }
 
-// live fills in the figures of a capsule that change without an event.
-func (t *tree) live(c *messages.Capsule) {
-	if child := t.byID[c.GetId()]; child != nil {
-		c.Queue, c.Calls = uint32(child.handle.Queue()), child.handle.Calls() //nolint:gosec // a count
+// queue is how many calls wait at a capsule.
+func (t *tree) queue(id string) int {
+	if child := t.byID[id]; child != nil {
+		return child.handle.Queue()
 	}
+	return 0
 }
+
+// awaited is how many legs capsules wait for.
+func (t *tree) awaited() int { return t.triggers.Awaited() }
