@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,12 +8,12 @@ import (
 	"iter"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -167,14 +166,10 @@ func (r *TriggerRequest) route() (*messages.RouteTrigger, error) {
 	}
 	m := &messages.RouteTrigger{Topic: r.Topic, Payload: []byte("null")}
 	if len(r.Payload) > 0 {
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, r.Payload); err != nil {
+		var err error
+		if m.Payload, err = capsulehost.CompactJSON(r.Payload); err != nil {
 			return nil, invalid("the payload is not JSON: %v", err)
 		}
-		if !utf8.Valid(compact.Bytes()) {
-			return nil, invalid("the payload is not JSON: it is not valid UTF-8")
-		}
-		m.Payload = compact.Bytes()
 	}
 	if r.Caller == nil {
 		return m, nil

@@ -445,7 +445,7 @@ func TestTriggersThatAreRefused(t *testing.T) {
 		"the topic is empty":            {},
 		"has an empty segment":          {Topic: "a..b"},
 		"the payload is not JSON":       {Topic: "test.echo", Payload: json.RawMessage("{")},
-		"not valid UTF-8":               {Topic: "test.echo", Payload: json.RawMessage("\"\xff\"")},
+		"invalid UTF-8":                 {Topic: "test.echo", Payload: json.RawMessage("\"\xff\"")},
 		"over the limit of 1048576":     {Topic: "test.echo", Payload: big},
 		`principal "a b" holds ' '`:     {Topic: "test.echo", Caller: &supervisor.Caller{Principal: "a b"}},
 		`source id "1" is not a UUID`:   {Topic: "test.echo", Caller: &supervisor.Caller{SourceID: "1"}},
