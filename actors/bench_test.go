@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -18,8 +17,8 @@ func BenchmarkTrigger(b *testing.B) {
 			for i := range n {
 				w.start(fmt.Sprintf("c%d", i), says("true"), func(c *CapsuleConfig) { c.Interceptors = wants("t") })
 			}
-			for len(w.trigger("t")) < n { // until all are Ready
-				runtime.Gosched()
+			for id := range w.handles {
+				w.awaitReady(id, 1)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -44,9 +43,8 @@ func BenchmarkNestedTrigger(b *testing.B) {
 		}
 		return capsulehost.Result{Data: []byte("true")}, nil
 	})
-	for len(w.trigger("inner")) == 0 {
-		runtime.Gosched()
-	}
+	w.awaitReady("inner", 1)
+	w.awaitReady("outer", 1)
 	if _, err := w.triggerWithin(time.Hour, &messages.RouteTrigger{Topic: "outer"}); err != nil {
 		b.Error(err)
 	}
@@ -58,7 +56,8 @@ func BenchmarkTriggerInWebAssembly(b *testing.B) {
 	host := newHost(b)
 	b.Run("trigger", func(b *testing.B) {
 		w := newTree(b)
-		announced(w.start("fixed", nil, wasm(b, host, "fixed")), 1)
+		w.start("fixed", nil, wasm(b, host, "fixed"))
+		w.awaitReady("fixed", 1)
 		b.ReportAllocs()
 		for b.Loop() {
 			if legs := w.trigger("fixed"); len(legs) != 1 || len(legs[0].GetValue()) == 0 {

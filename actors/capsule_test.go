@@ -494,9 +494,7 @@ func TestKill(t *testing.T) {
 func TestKillMeetsCalls(t *testing.T) {
 	w := newTree(t)
 	h := w.start("c", says("1"))
-	for h.Announced() == nil {
-		runtime.Gosched()
-	}
+	w.awaitReady("c", 1)
 	for generation := uint64(1); generation < 2000; generation++ {
 		var legs <-chan []*messages.Leg
 		if generation%4 == 0 {
@@ -510,9 +508,7 @@ func TestKillMeetsCalls(t *testing.T) {
 				t.Fatalf("a call to an instance that was killed between calls: %v", got)
 			}
 		}
-		for h.Generation() == generation || h.Announced() == nil {
-			runtime.Gosched()
-		}
+		w.awaitReady("c", generation+1)
 	}
 	w.stop()
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -54,7 +56,7 @@ func TestCyclesAreAnsweredAtOnce(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("ping", asks("pong"))
 		w.start("pong", asks("ping"))
-		w.start("self", asks("self"))
+		w.start("self", asks("self"), func(c *CapsuleConfig) { c.Log = zerolog.New(w) })
 		w.start("a", asks("ring.b"), wanting(wants("ring.a", "ring.*")...))
 		w.start("b", asks("ring.c"), wanting(wants("ring.b")...))
 		w.start("c", asks("ring.a"), wanting(wants("start", "ring.c")...))
@@ -65,6 +67,7 @@ func TestCyclesAreAnsweredAtOnce(t *testing.T) {
 		expect(t, "pong at the same time", show(w.trigger("pong")), "pong/1 on-pong continue [[]]")
 		<-both
 		expect(t, "a capsule does not ask itself", show(w.trigger("self")), "self/1 on-self continue []")
+		expect(t, "warnings", w.log())
 		// c asks a, twice, which asks b, which can ask neither a nor c.
 		expect(t, "a ring of three", show(w.trigger("start")), "c/1 on-start continue [[[]],[[]]]")
 		if took := time.Since(began); took != 0 {

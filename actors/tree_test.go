@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -106,7 +107,8 @@ type tree struct {
 	reasons []any // of failures, of capsules and others
 	held    map[string]bool
 	handles map[string]*Handle
-	open    map[string]int // instances that live, by capsule
+	open    map[string]int    // instances that live, by capsule
+	ready   map[string]uint64 // the last generation that was Ready
 	logged  []string
 	observe func(*messages.Event)
 	silent  bool // a restarted registry or router is told nothing by itself
@@ -116,7 +118,7 @@ func newTree(tb testing.TB) *tree {
 	tb.Helper()
 	w := &tree{
 		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*Handle{},
-		open: map[string]int{}, observe: func(*messages.Event) {},
+		open: map[string]int{}, ready: map[string]uint64{}, observe: func(*messages.Event) {},
 	}
 	w.triggers = NewTriggers(w.sys, w.sys.PID("root/hook-router"))
 	ready := make(chan struct{})
@@ -389,6 +391,23 @@ func (w *tree) note(e *messages.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, line)
+	if e.GetCapsuleReady() != nil {
+		w.ready[strings.TrimPrefix(e.GetPath(), "capsules/")] = e.GetGeneration()
+	}
+}
+
+// awaitReady waits until a generation of a capsule, or a later one, is Ready: for
+// tests that are not in a bubble.
+func (w *tree) awaitReady(id string, generation uint64) {
+	for {
+		w.mu.Lock()
+		ready := w.ready[id] >= generation
+		w.mu.Unlock()
+		if ready {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // seen returns the events so far, and forgets them.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -55,21 +54,14 @@ func newHost(tb testing.TB) *capsulehost.Host {
 	return host
 }
 
-// announced waits until a generation of a capsule, or a later one, serves.
-func announced(h *Handle, generation uint64) {
-	for h.Announced().GetGeneration() < generation {
-		runtime.Gosched()
-	}
-}
-
 // The same promises, with capsules in WebAssembly: a cycle is answered, a trap
 // costs one call and one instance, and the session with it.
 func TestCapsulesInWebAssembly(t *testing.T) {
 	host, w := newHost(t), newTree(t)
 	ping, pong := w.start("ping", nil, wasm(t, host, "ping")), w.start("pong", nil, wasm(t, host, "pong"))
 	crash := w.start("crash-on-x", nil, wasm(t, host, "crash-on-x"))
-	for _, h := range []*Handle{ping, pong, crash} {
-		announced(h, 1)
+	for id := range w.handles {
+		w.awaitReady(id, 1)
 	}
 	ask := func(topic, payload string) *messages.Leg {
 		t.Helper()
@@ -87,7 +79,7 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 		t.Errorf("pong: %s", got)
 	}
 	for generation := range uint64(3) {
-		announced(crash, generation+1)
+		w.awaitReady("crash-on-x", generation+1)
 		session := crash.Announced().GetSession()
 		if leg := ask("crash-on-x", `"x"`); leg.GetOutcome() != messages.Outcome_OUTCOME_CRASHED || leg.GetGeneration() != generation+1 {
 			t.Errorf("leg %v", leg)
@@ -112,19 +104,17 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 // in the run loop when it is stopped.
 func TestInterruptionsInWebAssembly(t *testing.T) {
 	host, w := newHost(t), newTree(t)
-	spin := w.start("spin", nil, wasm(t, host, "spin"))
-	loop := w.start("loop", nil, wasm(t, host, "run-loop-ready"))
-	announced(spin, 1)
+	w.start("spin", nil, wasm(t, host, "spin"))
+	w.start("loop", nil, wasm(t, host, "run-loop-ready"))
+	w.awaitReady("spin", 1)
 	legs, err := w.triggerWithin(50*time.Millisecond, &messages.RouteTrigger{Topic: "spin", Payload: []byte("1")})
 	if err != nil || len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_TIMEOUT {
 		t.Errorf("spin: %v, %v", show(legs), err)
 	}
-	announced(spin, 2)
+	w.awaitReady("spin", 2)
 	if crash := w.crash(); !crash.Blameless || crash.Failure.GetKind() != "timeout" {
 		t.Errorf("crash %+v", crash)
 	}
-	for loop.Announced().GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
-		runtime.Gosched()
-	}
+	w.awaitReady("loop", 1)
 	w.stop()
 }
