@@ -48,12 +48,12 @@ func (c *collector) plan(legs []*messages.Leg) bool {
 func (c *collector) answer(a *messages.InterceptorAnswered) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over || int(a.GetLeg()) >= len(c.legs) {
+	if int(a.GetLeg()) >= len(c.legs) {
 		return
 	}
 	leg := c.legs[a.GetLeg()]
 	if leg.GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
-		return
+		return // as all are once it is over
 	}
 	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), a.GetValue(), a.GetReason()
 	leg.Generation, leg.Duration = a.GetGeneration(), a.GetDuration()
@@ -62,11 +62,11 @@ func (c *collector) answer(a *messages.InterceptorAnswered) {
 	c.finishLocked()
 }
 
-// unrouted: there will be no legs.
+// unrouted: there will be no legs, where there are none yet.
 func (c *collector) unrouted() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.over && c.legs == nil {
+	if !c.over {
 		c.finishLocked()
 	}
 }
