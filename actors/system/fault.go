@@ -7,3 +7,6 @@ type Fault struct {
 	// Next: it fails over the next message, which is lost with it.
 	Next bool
 }
+
+// Urgent makes it overtake what waits.
+func (*Fault) Urgent() {}

@@ -237,6 +237,7 @@ func (m *Mailbox) handleUser(message any) {
 	case isFault && fault.Next:
 		m.fault = fault
 	case isFault:
+		m.fault = nil
 		panic(fault.Cause)
 	case m.fault != nil:
 		fault, m.fault = m.fault, nil

@@ -31,18 +31,24 @@ func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 		if n := w.alive.Add(1); n != 1 {
 			w.broken("capsule %q: load %d began while an instance was alive", w.capsule, i.number)
 		}
-		err := w.visit(ctx, i.visit(AtLoad))
-		if err == nil {
-			i.Guest, err = load(ctx, surroundings{s, i})
-			err = i.verdict(err)
+		loaded := false
+		defer func() {
+			if !loaded { // it failed, or panicked
+				w.alive.Add(-1)
+			}
+		}()
+		if err := w.visit(ctx, i.visit(AtLoad)); err != nil {
+			return nil, err
 		}
-		if err != nil {
+		var err error
+		i.Guest, err = load(ctx, surroundings{s, i})
+		if err = i.verdict(err); err != nil {
 			if i.Guest != nil {
 				err = errors.Join(err, i.Guest.Close(ctx))
 			}
-			w.alive.Add(-1)
 			return nil, err
 		}
+		loaded = true
 		return i, nil
 	}
 }
