@@ -23,6 +23,8 @@ BUILD    := CGO_ENABLED=0 go build -trimpath
 # Further flags, as in: make test TESTFLAGS='-run Deadlock -v'
 TESTFLAGS  :=
 BENCHFLAGS := -bench .
+# As in: make bench COMPAREFLAGS='-rows trigger -markdown'
+COMPAREFLAGS :=
 
 # $(call each,NAME,COMMAND) runs COMMAND in every module, up to the first failure.
 each = @set -e; for module in $(MODULES); do echo "$(1) $$module"; (cd $$module && $(2)); done
@@ -60,8 +62,13 @@ test: ## run all tests, with the race detector where there is a C compiler
 	done
 
 .PHONY: bench
-bench: ## run the benchmarks
+bench: ## run the benchmarks, and the comparison with other hosts
 	go test -run '^$$' -benchmem $(BENCHFLAGS) ./...
+	go -C test/compare run . $(COMPAREFLAGS)
+
+.PHONY: bench-check
+bench-check: ## fail where we are slower than we were, beside other hosts
+	go -C test/compare run . -short -check baseline.json $(COMPAREFLAGS)
 
 .PHONY: lint
 lint: ## vet and lint, import arrows and formatting included

@@ -54,8 +54,7 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 	}
 	for began, turn := time.Now(), 0; turn < e.turns && (turn < e.least || time.Since(began) < e.limit); turn++ {
 		for i, c := range contenders {
-			runtime.GC() // nobody pays for the garbage of the one before
-			took, err := c.run(ctx, batch[i])
+			took, err := c.turn(ctx, batch[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.who, err)
 			}
@@ -71,6 +70,23 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 		}
 	}
 	return out, nil
+}
+
+// turn measures one turn: without the garbage of the one before, and not from
+// cold.
+func (c *contender) turn(ctx context.Context, n int) (time.Duration, error) {
+	runtime.GC()
+	noted := 0
+	if c.each != nil {
+		noted = len(*c.each)
+	}
+	if _, err := c.run(ctx, max(1, n/10)); err != nil {
+		return 0, err
+	}
+	if c.each != nil {
+		*c.each = (*c.each)[:noted]
+	}
+	return c.run(ctx, n)
 }
 
 // calibrate finds how often a contender has to do it for its turn to be long

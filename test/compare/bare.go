@@ -80,7 +80,9 @@ type bare struct {
 }
 
 func (h *bareHost) instantiate(ctx context.Context) (*bare, error) {
-	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize")
+	// Real clocks: without them a sleep takes no time, as when a Go guest dies.
+	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").
+		WithSysWalltime().WithSysNanotime().WithSysNanosleep()
 	kernel, err := h.runtime.InstantiateModule(ctx, h.kernel, anonymous)
 	if err != nil {
 		return nil, fmt.Errorf("instantiate the kernel: %w", err)

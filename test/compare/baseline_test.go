@@ -105,20 +105,18 @@ func TestCheckMeasuresAgain(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			times := 0
-			measure := func(context.Context) ([]*result, error) {
+			measure := func() *result {
 				ratio := tt.ratios[times]
 				times++
-				return []*result{newResult("made up", nanoseconds, []samples{
+				return newResult("made up", nanoseconds, []samples{
 					{who: us, values: []float64{10}, allocs: -1}, {who: hand, values: []float64{10 * ratio}, allocs: -1},
-				}, nil)}, nil
+				}, nil)
 			}
-			first, _ := measure(t.Context())
-			err := check(t.Context(), old, first, 1.5, func(ctx context.Context, row string) (*result, error) {
+			err := check(t.Context(), old, []*result{measure()}, 1.5, func(_ context.Context, row string) (*result, error) {
 				if row != "made up" {
 					t.Errorf("measured %q again", row)
 				}
-				r, err := measure(ctx)
-				return r[0], err
+				return measure(), nil
 			}, io.Discard)
 			if (err != nil) != tt.regress {
 				t.Errorf("check: %v", err)

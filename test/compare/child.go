@@ -19,10 +19,10 @@ import (
 
 // figures are what a crowd of capsules came to in its process.
 type figures struct {
-	Start  float64 // nanoseconds from nothing to all of them serving
-	Memory float64 // bytes resident, over the empty process
-	Idle   float64 // share of one core used while nothing happens
-	Stop   float64 // nanoseconds
+	Start  float64 `json:"start"`  // nanoseconds from nothing to all of them serving
+	Memory float64 `json:"memory"` // bytes resident, over the empty process
+	Idle   float64 `json:"idle"`   // share of one core used while nothing happens
+	Stop   float64 `json:"stop"`   // nanoseconds
 }
 
 // childArgument, as the first argument, makes this program a crowd's process.
@@ -87,7 +87,7 @@ func crowd(ctx context.Context, who string, n int, home, dir string, idle time.D
 	f.Memory = full - empty
 
 	before, began := cpuTime(), time.Now()
-	time.Sleep(idle) // nothing is waited for: nothing is to happen
+	<-time.After(idle) // nothing is to happen
 	f.Idle = float64(cpuTime()-before) / float64(time.Since(began))
 
 	began = time.Now()
@@ -111,7 +111,7 @@ func assemble(ctx context.Context, who string, n int, home, dir string) (call, s
 		for i, e := range entries[:n] {
 			dirs[i] = filepath.Join(dir, e.Name())
 		}
-		s, err := serve(ctx, home, dirs...)
+		s, err := serve(ctx, home, n, dirs...)
 		if err != nil {
 			return nil, nil, err
 		}

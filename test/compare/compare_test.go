@@ -172,7 +172,7 @@ func TestServeWantsEveryCapsule(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	if _, err := serve(ctx, f.home(), dir); err == nil || !strings.Contains(err.Error(), "fixed-00001") {
+	if _, err := serve(ctx, f.home(), 2, dir); err == nil || !strings.Contains(err.Error(), "fixed-00001") {
 		t.Errorf("error %v, want one that names the capsule", err)
 	}
 }

@@ -18,6 +18,9 @@
 //	go run . -short                 fewer turns, smaller systems: a smoke test
 //	go run . -check baseline.json   fails where a ratio has fallen
 //
+// The machine should have nothing else to do. Rows that need more than one core,
+// and those that count what is over the guests' own time, say nothing where it has.
+//
 // It is run in its own directory: its guests, and those of test/capsules, are
 // found from there. It is a module of its own so that what it compares with
 // does not become a dependency of the project.

@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // fixtures are the guests, and the directories made for one run.
 type fixtures struct {
-	dir  string // temporary
-	warm bool   // the cache of compiled modules has all the guests
+	dir string // temporary
 }
 
 func newFixtures() (*fixtures, error) {
@@ -125,8 +125,8 @@ func (c *closers) add(f func(context.Context) error) { *c = append(*c, f) }
 
 func (c *closers) close(ctx context.Context) error {
 	var errs []error
-	for i := len(*c) - 1; i >= 0; i-- {
-		errs = append(errs, (*c)[i](ctx))
+	for _, f := range slices.Backward(*c) {
+		errs = append(errs, f(ctx))
 	}
 	return errors.Join(errs...)
 }

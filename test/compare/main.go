@@ -9,14 +9,16 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/pprof"
 	"slices"
 	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "error:", err)
 		}
@@ -28,6 +30,8 @@ func main() {
 type options struct {
 	short     bool
 	rows      string
+	by        string
+	profile   string
 	many      int
 	tolerance float64
 	check     string
@@ -45,6 +49,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.SetOutput(stderr)
 	flags.BoolVar(&o.short, "short", false, "a smoke test: few turns, small systems")
 	flags.StringVar(&o.rows, "rows", "", "only the rows whose name matches this `regexp`")
+	flags.StringVar(&o.by, "by", "", "only ours and the contenders whose name matches this `regexp`")
+	flags.StringVar(&o.profile, "cpuprofile", "", "write a CPU profile to this `file`; with -by ^$ it is of ours alone")
 	flags.IntVar(&o.many, "many", 0, "how many capsules are many (default 10000; 500 with -short)")
 	flags.StringVar(&o.check, "check", "", "fail where a ratio is worse than in this `file`")
 	flags.Float64Var(&o.tolerance, "tolerance", 1.5, "how many times worse is a regression, for -check")
@@ -61,6 +67,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return fmt.Errorf("-rows: %w", err)
 	}
+	by, err := regexp.Compile(o.by)
+	if err != nil {
+		return fmt.Errorf("-by: %w", err)
+	}
 	var old *baseline
 	if o.check != "" {
 		if old, err = readBaseline(o.check); err != nil {
@@ -71,20 +81,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	b.by = by
 	defer func() { err = errors.Join(err, b.close()) }()
 	if o.chart != "" {
 		return b.drawGrowth(ctx, o.chart, stderr)
 	}
 
-	results, err := b.measure(ctx, wanted, stderr)
+	stopProfile, err := profileTo(o.profile)
 	if err != nil {
 		return err
 	}
-	print := printText
-	if o.markdown {
-		print = printMarkdown
+	results, err := b.measure(ctx, wanted, stderr)
+	err = errors.Join(err, stopProfile())
+	if err != nil {
+		return err
 	}
-	if err := print(stdout, results); err != nil {
+	show := printText
+	if o.markdown {
+		show = printMarkdown
+	}
+	if err := show(stdout, results); err != nil {
 		return err
 	}
 	if o.write != "" {
@@ -104,17 +120,35 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}, stderr)
 }
 
+// profileTo begins a CPU profile, where a path is given.
+func profileTo(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
+}
+
 func newBench(o options) (*bench, error) {
 	f, err := newFixtures()
 	if err != nil {
 		return nil, err
 	}
 	b := &bench{
-		fixtures: f, short: o.short, many: o.many, child: runChild,
+		fixtures: f, by: regexp.MustCompile(""), short: o.short, many: o.many, child: runChild,
 		effort: effort{turns: 201, least: 15, limit: 6 * time.Second, batch: 5 * time.Millisecond},
 	}
 	if o.short {
-		b.effort = effort{turns: 25, least: 5, limit: 500 * time.Millisecond, batch: 500 * time.Microsecond}
+		b.effort = effort{turns: 25, least: 5, limit: 700 * time.Millisecond, batch: 2 * time.Millisecond}
 	}
 	if b.many == 0 {
 		b.many = 10_000

@@ -53,8 +53,8 @@ type system struct {
 	served chan error
 }
 
-// serve starts the capsules in dirs and waits until all have started.
-func serve(ctx context.Context, home string, dirs ...string) (*system, error) {
+// serve starts the n capsules in dirs and waits until all have started.
+func serve(ctx context.Context, home string, n int, dirs ...string) (*system, error) {
 	sup, err := supervisor.New(supervisor.Config{
 		Home: home, CapsuleDirs: dirs, AllowUnverified: true,
 		// However often they crash, each time is the first: they restart at once.
@@ -69,7 +69,11 @@ func serve(ctx context.Context, home string, dirs ...string) (*system, error) {
 	if err := sup.AwaitStarted(ctx); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	for _, c := range sup.Snapshot().GetCapsules() {
+	found := sup.Snapshot().GetCapsules()
+	if len(found) != n {
+		return nil, errors.Join(fmt.Errorf("start %d capsules: %d were found, or are fit to be", n, len(found)), s.stop())
+	}
+	for _, c := range found {
 		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
 			return nil, errors.Join(fmt.Errorf("start capsule %q: %s: %s", c.GetId(), c.GetState().Word(), c.GetReason()), s.stop())
 		}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -16,6 +18,7 @@ type row struct {
 type bench struct {
 	*fixtures
 	effort effort
+	by     *regexp.Regexp // which contenders beside ours
 	short  bool
 	many   int // how many capsules are many
 	// child runs this program again with arguments, and decodes what it prints.
@@ -66,6 +69,9 @@ func (b *bench) race(name string, setup func(ctx context.Context, c *closers) ([
 		if err != nil {
 			return nil, err
 		}
+		contenders = append(contenders[:1], slices.DeleteFunc(contenders[1:], func(c contender) bool {
+			return !b.by.MatchString(c.who)
+		})...)
 		measured, err := alternate(ctx, b.effort, contenders)
 		if err != nil {
 			return nil, err

@@ -18,7 +18,7 @@ func (b *bench) crash(guest, what string, targets ...judge) row {
 		if err != nil {
 			return nil, err
 		}
-		s, err := serve(ctx, b.home(), dir)
+		s, err := serve(ctx, b.home(), 1, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -52,7 +52,7 @@ func replaced(c *closers, who string, one makeOne) contender {
 	serve := func(ctx context.Context) (err error) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		if err = closeIt(ctx); err != nil {
+		if err := closeIt(ctx); err != nil {
 			return err
 		}
 		if call, closeIt, err = one(ctx); err != nil {

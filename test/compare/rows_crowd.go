@@ -29,7 +29,12 @@ func (b *bench) crowd() row {
 			return nil, err
 		}
 		var start, memory, idle, stop []samples
-		whos := []string{us, hand, sdk, floor}
+		whos := []string{us}
+		for _, who := range []string{hand, sdk, floor} {
+			if b.by.MatchString(who) {
+				whos = append(whos, who)
+			}
+		}
 		for _, who := range whos {
 			for _, s := range []*[]samples{&start, &memory, &idle, &stop} {
 				*s = append(*s, samples{who: who, allocs: -1})

@@ -21,7 +21,7 @@ const (
 // actors cost.
 func (b *bench) trigger(n int, targets ...judge) row {
 	return b.race(fmt.Sprintf("trigger to %s", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {
-		return b.askers(ctx, c, "fixed", n, func() json.RawMessage { return json.RawMessage("1") })
+		return b.askers(ctx, c, "fixed", n, json.RawMessage("1"))
 	}, targets...)
 }
 
@@ -32,7 +32,7 @@ func (b *bench) work(n int, targets ...judge) row {
 		if err != nil {
 			return nil, err
 		}
-		return b.askers(ctx, c, "work", n, func() json.RawMessage { return fmt.Append(nil, turns) })
+		return b.askers(ctx, c, "work", n, fmt.Append(nil, turns))
 	}, targets...)
 }
 
@@ -80,39 +80,39 @@ func (b *bench) instances(ctx context.Context, guest string, n int) ([]*capsuleh
 }
 
 // askers are all that can ask n capsules of one guest, ours first.
-func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, payload func() json.RawMessage) ([]contender, error) {
+func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, payload json.RawMessage) ([]contender, error) {
 	const topic = "test.ask"
 	dir, err := b.capsules(guest, n, func(int) string { return interceptors(topic) })
 	if err != nil {
 		return nil, err
 	}
-	s, err := serve(ctx, b.home(), dir)
+	s, err := serve(ctx, b.home(), n, dir)
 	if err != nil {
 		return nil, err
 	}
 	c.add(func(context.Context) error { return s.stop() })
 	out := []contender{{who: us, run: repeat(func(ctx context.Context) error {
-		return s.trigger(ctx, topic, payload(), n)
+		return s.trigger(ctx, topic, payload, n)
 	})}}
 
-	instances, closeAll, err := b.instances(ctx, guest, n)
+	// Two sets, as the second to call the same ones would find them warm.
+	instances, closeAll, err := b.instances(ctx, guest, 2*n)
 	if err != nil {
 		return nil, err
 	}
 	c.add(closeAll)
-	byHand := make(subscribers, n)
+	byHand, bareGuests := make(subscribers, n), instances[n:]
 	for i := range byHand {
 		byHand[i] = subscriber{topic, &sync.Mutex{}, invoke(instances[i])}
 	}
 	out = append(out, contender{who: hand, run: repeat(func(ctx context.Context) error {
-		return byHand.trigger(ctx, topic, payload(), n)
+		return byHand.trigger(ctx, topic, payload, n)
 	})})
 	out = append(out, contender{who: guestsAlone, run: repeat(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
-		p := payload()
-		for _, i := range instances {
-			if r, err := i.Invoke(ctx, action, p); err != nil || len(r.Data) == 0 {
+		for _, i := range bareGuests {
+			if r, err := i.Invoke(ctx, action, payload); err != nil || len(r.Data) == 0 {
 				return errors.Join(err, errors.New("no answer"))
 			}
 		}
@@ -140,7 +140,7 @@ func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, pay
 		bySDK[i] = subscriber{topic, &sync.Mutex{}, call.invoke}
 	}
 	return append(out, contender{who: sdk, run: repeat(func(ctx context.Context) error {
-		return bySDK.trigger(ctx, topic, payload(), n)
+		return bySDK.trigger(ctx, topic, payload, n)
 	})}), nil
 }
 
@@ -156,7 +156,7 @@ func (b *bench) nested(targets ...judge) row {
 		if err != nil {
 			return nil, err
 		}
-		s, err := serve(ctx, b.home(), outer, inner)
+		s, err := serve(ctx, b.home(), 2, outer, inner)
 		if err != nil {
 			return nil, err
 		}
@@ -212,14 +212,16 @@ func (a *among) TriggerHook(ctx context.Context, topic string, payload json.RawM
 
 func (a *among) CheckCapability(context.Context, string, string) bool { return false }
 
-// routing asks 10 capsules among many interceptors, all of which belong to these
-// capsules too, so that the guests cost the same.
+// routing asks 10 capsules among many interceptors, of these and other capsules.
 func (b *bench) routing(n int, targets ...judge) row {
 	const matching, topic = 10, "test.routing.hit"
 	return b.race(fmt.Sprintf("trigger to 10 among %s interceptors", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {
-		events := func(capsule, n int) []string {
-			out := []string{[]string{topic, "test.*.hit", "*.routing.*"}[capsule%3]}
-			for i := range n/matching - 1 {
+		capsules := max(matching, n/1000)
+		events := func(capsule, each int) (out []string) {
+			if capsule < matching {
+				out = append(out, []string{topic, "test.*.hit", "*.routing.*"}[capsule%3])
+			}
+			for i := len(out); i < each; i++ {
 				out = append(out, []string{
 					fmt.Sprintf("test.routing.miss-%d-%d", capsule, i),
 					fmt.Sprintf("test.*.miss-%d-%d", capsule, i),
@@ -229,26 +231,26 @@ func (b *bench) routing(n int, targets ...judge) row {
 			}
 			return out
 		}
-		system := func(n int) (*system, error) {
-			dir, err := b.capsules("fixed", matching, func(i int) string { return interceptors(events(i, n)...) })
+		system := func(capsules, each int) (*system, error) {
+			dir, err := b.capsules("fixed", capsules, func(i int) string { return interceptors(events(i, each)...) })
 			if err != nil {
 				return nil, err
 			}
-			s, err := serve(ctx, b.home(), dir)
+			s, err := serve(ctx, b.home(), capsules, dir)
 			if err == nil {
 				c.add(func(context.Context) error { return s.stop() })
 			}
 			return s, err
 		}
-		large, err := system(n)
+		large, err := system(capsules, n/capsules)
 		if err != nil {
 			return nil, err
 		}
-		small, err := system(matching)
+		small, err := system(matching, 1)
 		if err != nil {
 			return nil, err
 		}
-		instances, closeAll, err := b.instances(ctx, "fixed", matching)
+		instances, closeAll, err := b.instances(ctx, "fixed", capsules)
 		if err != nil {
 			return nil, err
 		}
@@ -256,7 +258,7 @@ func (b *bench) routing(n int, targets ...judge) row {
 		var byHand subscribers
 		for i, instance := range instances {
 			mu := &sync.Mutex{}
-			for _, event := range events(i, n) {
+			for _, event := range events(i, n/capsules) {
 				byHand = append(byHand, subscriber{event, mu, invoke(instance)})
 			}
 		}

@@ -54,8 +54,8 @@ func TestRatiosSurviveASlowMachine(t *testing.T) {
 		theirs.values = append(theirs.values, slow*800*(0.95+0.1*random.Float64()))
 	}
 	r := newResult("a row", nanoseconds, []samples{ours, theirs}, nil)
-	if got := r.entry(sdk).ratio.Median; math.Abs(got-8) > 0.2 {
-		t.Errorf("ratio %v, want 8", got)
+	if got := r.entry(sdk).ratio; math.Abs(got.Median-8) > 0.2 || got.High-got.Low > 1 {
+		t.Errorf("ratio %v, want 8, and little about it", got)
 	}
 	if got := r.entries[0].ratio; got != (spread{1, 1, 1}) {
 		t.Errorf("our own ratio %v, want 1", got)
