@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,84 +139,6 @@ func want(t *testing.T, j *journal, lines ...string) {
 	}
 }
 
-func TestUrgentMessagesOvertake(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, _, _, parentPID, pid := start(t, sys, 0)
-		for _, m := range []any{"hold", "a", "b", urgent("u")} {
-			sys.Send(pid, m)
-		}
-		synctest.Wait()
-		close(j.hold)
-		synctest.Wait()
-		want(t, j, "started", "!u", "a", "b")
-		stop(t, sys, parentPID)
-	})
-}
-
-func TestAFullMailboxRefusesAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, box, _, parentPID, pid := start(t, sys, 2)
-		sys.Send(pid, "hold")
-		synctest.Wait()
-		for _, m := range []any{"a", "b", "c", "unanswerable", urgent("u")} {
-			sys.Send(pid, m)
-		}
-		if got := box.UserMessageCount(); got != 3 {
-			t.Errorf("%d messages wait, want a, b and the one that nobody can be told about", got)
-		}
-		answer, err := sys.Ask(t.Context(), pid, "echo")
-		if err != nil || answer != system.Full {
-			t.Errorf("a question to a full mailbox was answered %v, %v; want Full", answer, err)
-		}
-		close(j.hold)
-		synctest.Wait()
-		want(t, j, "started", "refused c: 0", "refused echo: 0", "!u", "a", "b", "unanswerable")
-		stop(t, sys, parentPID)
-	})
-}
-
-func TestAClosedMailboxAnswersWhatWaited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, box, _, parentPID, pid := start(t, sys, 0)
-		sys.Send(pid, "hold")
-		sys.Send(pid, "a")
-		synctest.Wait()
-		box.Close()
-		sys.Send(pid, "b")
-		sys.Send(pid, "unanswerable")
-		close(j.hold)
-		synctest.Wait()
-		want(t, j, "started", "refused a: 1", "refused b: 1")
-		stop(t, sys, parentPID)
-		want(t, j, "started", "refused a: 1", "refused b: 1", "stopped")
-	})
-}
-
-func TestQueuedMessagesSurviveARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, _, p, parentPID, pid := start(t, sys, 0)
-		sys.Send(pid, "hold")
-		for _, m := range []any{"a", "fail", "b"} {
-			sys.Send(pid, m)
-		}
-		close(j.hold)
-		if reason := <-p.failed; reason != "as told" {
-			t.Errorf("the supervisor heard of %v", reason)
-		}
-		sys.Send(pid, "c")
-		synctest.Wait()
-		want(t, j, "started", "a", "refused fail: 2")
-		sys.Send(parentPID, pid)
-		synctest.Wait()
-		want(t, j, "started", "a", "refused fail: 2", "started", "b", "c")
-		stop(t, sys, parentPID)
-	})
-}
-
 // Whoever asks an actor that fails over the question, or stops before it gets to
 // it, is told so.
 func TestQuestionsToActorsThatFailOrStop(t *testing.T) {
@@ -270,113 +191,6 @@ func TestQuestionsToActorsThatFailOrStop(t *testing.T) {
 	})
 }
 
-// A restart that comes behind a stop does not bring an actor back to life.
-func TestNoRestartAfterAStop(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, _, _, parentPID, pid := start(t, sys, 0)
-		sys.Send(pid, "hold")
-		synctest.Wait()
-		sys.Stop(pid)
-		sys.Send(parentPID, pid) // restart
-		synctest.Wait()
-		close(j.hold)
-		synctest.Wait()
-		want(t, j, "started", "stopped")
-		stop(t, sys, parentPID)
-	})
-}
-
-// A direct actor runs on its senders' goroutines, one message at a time, in each
-// sender's order; who sends for long is relieved.
-func TestDirectActors(t *testing.T) {
-	sys := system.New(zerolog.Nop())
-	const senders, each = 8, 500
-	last := make([]int, senders)
-	var inside atomic.Int32
-	pid, err := sys.Spawn("direct", sys.DirectProps(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			switch m := ctx.Message().(type) {
-			case [2]int:
-				if inside.Add(1) != 1 {
-					t.Error("two messages at once")
-				}
-				if m[1] != last[m[0]]+1 {
-					t.Errorf("sender %d: %d after %d", m[0], m[1], last[m[0]])
-				}
-				last[m[0]] = m[1]
-				inside.Add(-1)
-			case string:
-				ctx.Respond(m)
-			}
-		})
-	}, system.NewMailbox(0, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var done sync.WaitGroup
-	for s := range senders {
-		done.Go(func() {
-			for i := range each {
-				sys.Send(pid, [2]int{s, i + 1})
-			}
-			if answer, err := sys.Ask(context.Background(), pid, "x"); answer != "x" || err != nil {
-				t.Errorf("Ask = %v, %v", answer, err)
-			}
-		})
-	}
-	done.Wait()
-	for s, n := range last {
-		if n != each {
-			t.Errorf("sender %d: %d of %d arrived", s, n, each)
-		}
-	}
-	stop(t, sys, pid)
-}
-
-// An actor that blocks holds up no other, however many do.
-func TestBlockedActorsHoldUpNobody(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		hold := make(chan struct{})
-		var arrived atomic.Int32
-		var pids []*actor.PID
-		const many = 600 // more than are parked
-		for i := range many {
-			pid, err := sys.Spawn(fmt.Sprint(i), sys.Props(func() actor.Actor {
-				return actor.ReceiveFunc(func(ctx actor.Context) {
-					if ctx.Message() == "block" {
-						arrived.Add(1)
-						<-hold
-					}
-				})
-			}, system.NewMailbox(0, nil)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			pids = append(pids, pid)
-		}
-		for range 2 { // the second time with parked workers
-			for _, pid := range pids {
-				sys.Send(pid, "block")
-			}
-			synctest.Wait()
-			if n := arrived.Swap(0); n != many {
-				t.Errorf("%d of %d actors got their message", n, many)
-			}
-			close(hold)
-			synctest.Wait()
-			hold = make(chan struct{})
-		}
-		for _, pid := range pids {
-			if err := sys.AwaitStopped(t.Context(), pid); err != nil {
-				t.Error(err)
-			}
-		}
-		sys.Close()
-	})
-}
-
 func TestAskEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := system.New(zerolog.Nop())
@@ -399,55 +213,6 @@ func TestAskEndsWithItsContext(t *testing.T) {
 			t.Errorf("an actor that has stopped: %v", err)
 		}
 	})
-}
-
-func TestNilMessagesAreDropped(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
-		j, box, _, parentPID, pid := start(t, sys, 0)
-		box.PostUserMessage(nil)
-		sys.Send(pid, "a")
-		synctest.Wait()
-		want(t, j, "started", "a")
-		stop(t, sys, parentPID)
-	})
-}
-
-// Whatever many senders do at once, each sender's messages arrive in order and
-// none is lost.
-func TestManySenders(t *testing.T) {
-	sys := system.New(zerolog.Nop())
-	const senders, each = 8, 500
-	last := make([]int, senders)
-	done := make(chan struct{})
-	seen := 0
-	pid, err := sys.Spawn("sink", sys.Props(func() actor.Actor {
-		return actor.ReceiveFunc(func(ctx actor.Context) {
-			m, ok := ctx.Message().([2]int)
-			if !ok {
-				return
-			}
-			if m[1] != last[m[0]]+1 {
-				t.Errorf("sender %d: %d after %d", m[0], m[1], last[m[0]])
-			}
-			last[m[0]] = m[1]
-			if seen++; seen == senders*each {
-				close(done)
-			}
-		})
-	}, system.NewMailbox(0, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for s := range senders {
-		go func() {
-			for i := range each {
-				sys.Send(pid, [2]int{s, i + 1})
-			}
-		}()
-	}
-	<-done
-	stop(t, sys, pid)
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
