@@ -118,6 +118,24 @@ func TestCounts(t *testing.T) {
 	}
 }
 
+// Straight-line code can't be made cheap by jumping over the places where it is
+// counted: here, each block is left before the second half of it.
+func TestBranchesAreCounted(t *testing.T) {
+	const blocks, half = 50, 40
+	instructions := strings.Repeat("\x20\x00\x45\x1a", half) // local.get, i32.eqz, drop
+	body := "\x00" + strings.Repeat("\x02\x40"+instructions+"\x41\x01\x0d\x00"+instructions+"\x0b", blocks) + "\x0b"
+	wasm := sections(
+		1, "\x01\x60\x01\x7f\x00", 3, "\x01\x00", 7, "\x01\x01f\x00\x00",
+		10, "\x01"+string(sized([]byte(body))))
+	c := start(t, wasm, reductions.Config{}, 4000)
+	if _, err := c.module.ExportedFunction("f").Call(context.Background(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if least := int64(blocks * half / reductions.StraightLine); c.spent() < least {
+		t.Errorf("%d reductions for %d instructions, want %d at least", c.spent(), blocks*half, least)
+	}
+}
+
 // A stack trace names the same functions, and a fill that does not fit writes nothing.
 func TestTraces(t *testing.T) {
 	c := start(t, read(t, "testdata/counts.wasm"), reductions.Config{}, 4000)
