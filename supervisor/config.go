@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -75,7 +76,19 @@ func (c Config) withDefaults() Config {
 		if *d == 0 {
 			*d = otherwise
 		}
+	// EventsFile, where it is set, gets every event, a JSON object a line as
+	// `astrid-actors events --json` prints them. It is appended to, and put aside
+	// as EventsFile.1 (then .2, .3) before it would be longer than EventsFileSize.
+	// Nothing waits for the disk: what it does not take in time is lost, and the
+	// file then says how many events there were.
+	EventsFile string
+	// EventsFileSize is in bytes; 0 means 16 MiB.
+	EventsFileSize int64
 	}
+	// Registerer, where it is set, gets the metrics of package metrics while Serve
+	// runs. Two supervisors in one process need two, as from
+	// prometheus.WrapRegistererWith.
+	Registerer prometheus.Registerer
 	if c.Principal == "" {
 		c.Principal = home.DefaultPrincipal
 	}
@@ -98,6 +111,7 @@ func (c *Config) problems() []error {
 		if negative {
 			found = append(found, fmt.Errorf("config: %s is %v: it can't be negative", field, value))
 		}
+	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	}
 	notNegative("CallTimeout", c.CallTimeout < 0, c.CallTimeout)
 	notNegative("TriggerTimeout", c.TriggerTimeout < 0, c.TriggerTimeout)
@@ -117,6 +131,7 @@ func (c *Config) problems() []error {
 func (c *Config) settings() *messages.Settings {
 	return &messages.Settings{
 		Strategy:    "one for one",
+	notNegative("EventsFileSize", c.EventsFileSize < 0, c.EventsFileSize)
 		CallTimeout: durationpb.New(c.CallTimeout), TriggerTimeout: durationpb.New(c.TriggerTimeout),
 		ReadyTimeout: durationpb.New(c.ReadyTimeout), StopTimeout: durationpb.New(c.StopTimeout),
 		Queue: uint32(c.Queue), OpenTriggers: uint64(c.OpenTriggers), //nolint:gosec // not negative

@@ -70,6 +70,7 @@ type Supervisor struct {
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
+	file      *eventsFile // nil where none is configured
 }
 
 // New reads the configuration and the manifests of all capsules. Its error
@@ -98,6 +99,10 @@ func New(cfg Config) (*Supervisor, error) {
 	s.discover(capsules, manifests)
 	return s, nil
 }
+	if path := s.cfg.EventsFile; path != "" {
+		s.file = &eventsFile{path: path, limit: s.cfg.EventsFileSize, keep: 3, log: s.cfg.Log}
+		s.record.file = s.file.lost.Load
+	}
 
 // Serve runs the tree until ctx ends, and then stops it: no new triggers,
 // waiting calls answered, running ones given the stop time-out. It returns nil
@@ -117,8 +122,13 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.tree = t
 	s.mu.Unlock()
 
-	err = t.run(ctx)
-
+	s.record.begin(t)
+	detach, err := s.attach()
+	if err == nil {
+		err = t.run(ctx)
+	} else {
+		t.discard()
+	}
 	s.mu.Lock()
 	s.tree = nil
 	s.mu.Unlock()
@@ -126,6 +136,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	return err
 }
 
+	detach()
 // Trigger asks all capsules that want the topic, and returns when each leg has
 // an outcome: at ctx's deadline at the latest, or after Config.TriggerTimeout
 // where ctx has none. Legs that fail, and no legs at all, are no error. Its

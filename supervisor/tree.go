@@ -92,7 +92,6 @@ func (t *tree) add(s *Supervisor, f *found) {
 
 // run starts the actors, waits until ctx ends, and stops them.
 func (t *tree) run(ctx context.Context) error {
-	t.record.begin(t)
 	defer t.discard()
 	faults.From(ctx).Open(func(path, cause string, next bool) {
 		t.sys.Send(t.sys.PID(rootPath+"/"+path), &system.Fault{Cause: cause, Next: next})

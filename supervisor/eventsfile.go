@@ -1,0 +1,152 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// complainEvery is how often at most the log hears that events are not written.
+const complainEvery = time.Minute
+
+// eventsFile writes every event to a file, a JSON object a line as `astrid-actors
+// events --json` prints them. It reads the record as any other reader does: the
+// events that are kept are its queue, and what falls out of them before a slow
+// disk has taken it becomes an EventsLost, as does what could not be written. All
+// fields but lost belong to the goroutine that follows the record.
+type eventsFile struct {
+	path  string
+	limit int64 // bytes; a file that would be longer is put aside
+	keep  int   // how many of those there are: path.1 is the youngest
+	log   zerolog.Logger
+	lost  atomic.Uint64
+
+	file       *os.File
+	size       int64
+	last       uint64    // the newest event that was seen
+	unwritten  uint64    // lost since the last line that was written
+	complained time.Time // when the log last heard of it
+}
+
+// open opens the file for the lines to come.
+func (f *eventsFile) open() error {
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the events file: %w", err)
+	}
+	about, err := file.Stat()
+	if err == nil && about.Mode().Type()&^(fs.ModeDevice|fs.ModeCharDevice|fs.ModeNamedPipe) != 0 {
+		err = errors.New("it is neither a file nor a device")
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("open the events file %s: %w", f.path, err), file.Close())
+	}
+	f.file, f.size = file, about.Size()
+	return nil
+}
+
+// follow writes the record's events from where it last ended until the record
+// does, and closes the file.
+func (f *eventsFile) follow(r *record) {
+	for e := range r.events(context.Background(), f.last) {
+		f.take(e)
+	}
+	if f.file == nil {
+		return
+	}
+	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
+		f.complain(err)
+	}
+	f.file = nil
+}
+
+// take writes one event, and before it how many could not be written.
+func (f *eventsFile) take(e *messages.Event) {
+	f.last = e.GetSequence()
+	if lost := e.GetEventsLost(); lost != nil {
+		f.lost.Add(lost.GetCount())
+	}
+	err := error(nil)
+	if f.unwritten > 0 {
+		err = f.write(&messages.Event{
+			Sequence: e.GetSequence() - 1, At: timestamppb.Now(),
+			What: &messages.Event_EventsLost{EventsLost: &messages.EventsLost{Count: f.unwritten}},
+		})
+		if err == nil {
+			f.unwritten = 0
+		}
+	}
+	if err == nil {
+		err = f.write(e)
+	}
+	if err != nil {
+		n := max(1, e.GetEventsLost().GetCount())
+		f.unwritten += n
+		if e.GetEventsLost() == nil {
+			f.lost.Add(n)
+		}
+		f.complain(err)
+	}
+}
+
+func (f *eventsFile) write(e *messages.Event) error {
+	line, err := messages.EventJSON(e)
+	if err != nil {
+		return fmt.Errorf("write event %d: %w", e.GetSequence(), err)
+	}
+	line += "\n"
+	if f.size > 0 && f.size+int64(len(line)) > f.limit {
+		if err := f.rotate(); err != nil {
+			return err
+		}
+	}
+	if f.file == nil {
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	n, err := f.file.WriteString(line)
+	if err != nil {
+		_ = f.file.Truncate(f.size) // no half lines, where it can be helped
+		return fmt.Errorf("write to the events file: %w", err)
+	}
+	f.size += int64(n)
+	return nil
+}
+
+// rotate puts the file aside; write makes the next one.
+func (f *eventsFile) rotate() error {
+	if f.file != nil {
+		if err := f.file.Close(); err != nil {
+			return fmt.Errorf("close the events file: %w", err)
+		}
+		f.file = nil
+	}
+	aside := func(n int) string { return fmt.Sprintf("%s.%d", f.path, n) }
+	for n := f.keep; n > 1; n-- {
+		if err := os.Rename(aside(n-1), aside(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("put the events file aside: %w", err)
+		}
+	}
+	if err := os.Rename(f.path, aside(1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("put the events file aside: %w", err)
+	}
+	f.size = 0
+	return nil
+}
+
+func (f *eventsFile) complain(err error) {
+	if now := time.Now(); f.complained.IsZero() || now.Sub(f.complained) >= complainEvery {
+		f.complained = now
+		f.log.Error().Err(err).Uint64("lost", f.lost.Load()).Msg("events are not written to the events file")
+	}
+}

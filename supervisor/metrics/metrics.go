@@ -1,0 +1,145 @@
+package metrics
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// Source is a supervisor, as far as metrics go.
+type Source interface{ Snapshot() *messages.Tree }
+
+// Config is what a collector is made of.
+type Config struct {
+	// Source is what is measured; it must be set.
+	Source Source
+	// Capsules is up to how many capsules each has series of its own; 0 means
+	// 1,000, a negative number never.
+	Capsules int
+	// Histograms is up to how many capsules each has histograms of its own; 0
+	// means 100, a negative number never.
+	Histograms int
+}
+
+// New returns a collector of one system's metrics.
+func New(cfg Config) prometheus.Collector {
+	if cfg.Capsules == 0 {
+		cfg.Capsules = 1000
+	}
+	if cfg.Histograms == 0 {
+		cfg.Histograms = 100
+	}
+	return &collector{Config: cfg, system: systemMetrics(), capsule: capsuleMetrics()}
+}
+
+// Handler answers a scrape with the metrics of a system, and of the Go run-time
+// and the process that it runs in.
+func Handler(source Source) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		New(Config{Source: source}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// collector makes metrics of a snapshot. It keeps nothing between two scrapes.
+type collector struct {
+	Config
+	system  []metric[*messages.Tree]
+	capsule []metric[*messages.Capsule]
+}
+
+// metric is one name, and where its values are in a snapshot.
+type metric[T any] struct {
+	desc      *prometheus.Desc
+	histogram bool
+	values    func(from T, out *output)
+}
+
+// output takes the values of one metric.
+type output struct {
+	desc   *prometheus.Desc
+	first  []string // the values of the labels that all of them have
+	metric chan<- prometheus.Metric
+}
+
+func (o *output) counter(v float64, labels ...string) { o.add(prometheus.CounterValue, v, labels) }
+func (o *output) gauge(v float64, labels ...string)   { o.add(prometheus.GaugeValue, v, labels) }
+
+func (o *output) add(kind prometheus.ValueType, v float64, labels []string) {
+	m, err := prometheus.NewConstMetric(o.desc, kind, v, o.labels(labels)...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(o.desc, err)
+	}
+	o.metric <- m
+}
+
+func (o *output) histogram(h *messages.Histogram, labels ...string) {
+	buckets := make(map[float64]uint64, messages.HistogramBuckets-1)
+	var n uint64
+	for k := range messages.HistogramBuckets - 1 {
+		if k < len(h.GetBuckets()) {
+			n += h.GetBuckets()[k]
+		}
+		buckets[messages.HistogramBound(k).Seconds()] = n
+	}
+	m, err := prometheus.NewConstHistogram(o.desc, h.Count(), h.GetSum().AsDuration().Seconds(), buckets, o.labels(labels)...)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(o.desc, err)
+	}
+	o.metric <- m
+}
+
+// labels are those of one value. Some come from programs: text that is not UTF-8
+// would spoil the scrape.
+func (o *output) labels(more []string) []string {
+	out := append([]string(nil), o.first...)
+	for _, label := range more {
+		out = append(out, strings.ToValidUTF8(label, "\uFFFD"))
+	}
+	return out
+}
+
+// Describe sends every metric that there can be.
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	for _, m := range c.system {
+		descs <- m.desc
+	}
+	for _, m := range c.capsule {
+		descs <- m.desc
+	}
+}
+
+// Collect takes a snapshot and sends its values.
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	tree := c.Source.Snapshot()
+	for _, m := range c.system {
+		m.values(tree, &output{desc: m.desc, metric: metrics})
+	}
+	n := len(tree.GetCapsules())
+	if n > c.Capsules {
+		return
+	}
+	for _, capsule := range tree.GetCapsules() {
+		for _, m := range c.capsule {
+			if !m.histogram || n <= c.Histograms {
+				m.values(capsule, &output{desc: m.desc, first: []string{capsule.GetId()}, metric: metrics})
+			}
+		}
+	}
+}
+
+func named[T any](name, help string, labels []string, values func(T, *output)) metric[T] {
+	return metric[T]{desc: prometheus.NewDesc("astrid_actors_"+name, help, labels, nil), values: values}
+}
+
+// seconds is a moment as Prometheus wants it.
+func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
