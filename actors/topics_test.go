@@ -70,9 +70,24 @@ func TestLegsAreOrderedByPriorityCapsuleAndPlace(t *testing.T) {
 	subscribe(&x, b, "t", "second", 100)
 	subscribe(&x, a, "*", "one", 100)
 	subscribe(&x, a, "t", "two", 100)
-	want := []string{"b:first", "a:one", "a:two", "b:second", "b:late"}
-	if diff := cmp.Diff(want, actions(x.match("t"))); diff != "" {
-		t.Errorf("-want +got\n%s", diff)
+	subscribe(&x, b, "u", "last", 9)
+	subscribe(&x, a, "u", "first", 9) // "u" has one pattern with several subscribers
+	want := map[string][]string{
+		"t": {"b:first", "a:one", "a:two", "b:second", "b:late"},
+		"u": {"a:first", "b:last", "a:one"},
+	}
+	for range 2 {
+		for topic := range want {
+			if diff := cmp.Diff(want[topic], actions(x.match(topic))); diff != "" {
+				t.Errorf("match(%q): -want +got\n%s", topic, diff)
+			}
+		}
+	}
+	subscribe(&x, b, "v", "last", 9)
+	subscribe(&x, a, "v", "first", 1)
+	x.remove(a, "*")
+	if diff := cmp.Diff([]string{"a:first", "b:last"}, actions(x.match("v"))); diff != "" {
+		t.Errorf("one pattern: -want +got\n%s", diff)
 	}
 }
 

@@ -1,6 +1,7 @@
 package system_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -152,4 +153,44 @@ func TestManySenders(t *testing.T) {
 	}
 	<-done
 	stop(t, sys, pid)
+}
+
+// counter is a process that counts what it gets.
+type counter struct{ got atomic.Int32 }
+
+func (c *counter) SendUserMessage(*actor.PID, any)   { c.got.Add(1) }
+func (c *counter) SendSystemMessage(*actor.PID, any) {}
+func (c *counter) Stop(*actor.PID)                   {}
+
+// Each question has one answer, whatever becomes of it.
+func TestOneAnswerEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := system.New(zerolog.Nop())
+		j, box, p, parentPID, pid := start(t, sys, 1)
+		sender := &counter{}
+		self := sys.Register(sender)
+		ask := func(question any) {
+			sys.Request(pid, question, self)
+			synctest.Wait()
+		}
+		for i, question := range []string{"echo", "fail", "fail answered", "hold"} {
+			ask(question)
+			if i == 1 || i == 2 {
+				<-p.failed
+				sys.Send(parentPID, pid)
+				synctest.Wait()
+			}
+		}
+		ask("waits")
+		ask("too many")
+		box.Close()
+		ask("too late")
+		close(j.hold)
+		stop(t, sys, parentPID)
+		ask("nobody is there")
+		if n := sender.got.Load(); n != 7 { // all but "hold", which is not answered
+			t.Errorf("8 questions had %d answers", n)
+		}
+		sys.Unregister(self)
+	})
 }
