@@ -56,7 +56,7 @@ func TestLimited(t *testing.T) {
 						if err := l.Err(); err != nil || l.timed.Load() != nil {
 							t.Errorf("a moment before: %v, with a timer: %v", err, l.timed.Load() != nil)
 						}
-						time.Sleep(1)
+						time.Sleep(time.Nanosecond)
 						synctest.Wait()
 					}
 					if err, cause := l.Err(), context.Cause(l); !errors.Is(err, test.err) || !errors.Is(cause, test.cause) {
