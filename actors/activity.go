@@ -55,7 +55,7 @@ type recentCall struct {
 func (a *Activity) born(guest Guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.living, _ = guest.(user); a.living == nil {
+	if a.living = ability[user](guest); a.living == nil {
 		a.memory = guest.MemoryBytes()
 	}
 }

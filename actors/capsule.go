@@ -44,6 +44,12 @@ type CapsuleConfig struct {
 	// 0 is none.
 	LoadTimeout time.Duration
 	CallTimeout time.Duration
+	// CallReductions is what one guest call may spend, TriggerReductions what each
+	// leg of a trigger that the capsule makes may; 0 is no bound. Rate is what the
+	// capsule may spend in a second; nil is no bound.
+	CallReductions    uint64
+	TriggerReductions uint64
+	Rate              *capsulehost.Rate
 	// TriggerTimeout is the deadline of the triggers that the capsule makes; it
 	// must have one.
 	TriggerTimeout time.Duration
@@ -131,6 +137,7 @@ func (c *capsule) start(ctx actor.Context) {
 		return
 	}
 	c.guest, c.runLoop = guest, guest.RunLoop()
+	c.world.metered = ability[metered](guest)
 	c.activity.born(guest)
 	switch {
 	case c.own.Closed():
@@ -177,7 +184,7 @@ func (c *capsule) afterRestart() {
 			continue
 		}
 		began, answer := time.Now(), &messages.InterceptorAnswered{Generation: c.life.generation}
-		result, err := c.call(began, time.Time{}, nil, ActionAfterRestart, nil)
+		result, _, err := c.call(began, time.Time{}, 0, nil, ActionAfterRestart, nil)
 		took := time.Since(began)
 		judge(answer, result, err)
 		c.ended(began, took, nil, ActionAfterRestart, answer)
@@ -210,11 +217,13 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		return // nobody is left to answer
 	default:
 		answer.Generation = c.life.generation
-		result, err := c.call(began, deadline, m.GetCaller(), m.GetAction(), m.GetPayload())
+		span := c.beginSpan(m, began)
+		result, spent, err := c.call(began, deadline, m.GetReductions(), m.GetCaller(), m.GetAction(), m.GetPayload())
 		took := time.Since(began)
-		answer.Duration = durationpb.New(took)
+		answer.Duration, answer.Reductions = durationpb.New(took), spent
 		judge(answer, result, err)
 		c.ended(began, took, trigger, m.GetAction(), answer)
+		c.endSpan(span, answer, began.Add(took))
 		if lost(err) {
 			crash := c.died("call", err)
 			ctx.Respond(answer)
@@ -225,17 +234,18 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 	ctx.Respond(answer)
 }
 
-// call runs an action in the guest, for a caller and until a deadline, where
-// there is one.
-func (c *capsule) call(began, deadline time.Time, caller *messages.Caller, action string, payload []byte) (capsulehost.Result, error) {
+// call runs an action in the guest, for a caller, until a deadline and within a
+// budget of reductions, where there are such.
+func (c *capsule) call(began, deadline time.Time, budget uint64, caller *messages.Caller, action string, payload []byte) (result capsulehost.Result, spent uint64, err error) {
 	limit := newLimited(c.life.ctx, began, c.cfg.CallTimeout, deadline)
 	c.world.caller = fromCaller(caller)
+	c.world.grant(budget)
 	c.activity.begin(began)
-	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
+	result, err = guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
 	c.world.caller = nil
-	err = limit.explain(err)
+	err = c.world.explain(limit.explain(err), budget)
 	limit.release()
-	return result, err
+	return result, c.world.spent(), err
 }
 
 // ended counts a call that is over. Trigger is nil for one that none has made.

@@ -15,6 +15,7 @@ type collector struct {
 	triggers *Triggers
 	made     *messages.RouteTrigger
 	began    time.Duration // after triggers.epoch
+	traced   *traced       // nil where nobody traces
 
 	mu       sync.Mutex
 	legs     []*messages.Leg // nil until planned; not touched once over
@@ -35,6 +36,7 @@ func (c *collector) plan(legs []*messages.Leg) bool {
 		return false
 	}
 	c.legs = legs
+	c.traced.planned(legs)
 	for _, leg := range legs {
 		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED {
 			c.missing++
@@ -56,8 +58,9 @@ func (c *collector) answer(a *messages.InterceptorAnswered) {
 		return // as all are once it is over
 	}
 	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), a.GetValue(), a.GetReason()
-	leg.Generation, leg.Duration = a.GetGeneration(), a.GetDuration()
+	leg.Generation, leg.Duration, leg.Reductions = a.GetGeneration(), a.GetDuration(), a.GetReductions()
 	c.settledLocked(leg)
+	c.traced.answered(int(a.GetLeg()), leg)
 	c.missing--
 	c.finishLocked()
 }
@@ -77,10 +80,11 @@ func (c *collector) close() []*messages.Leg {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
-	for _, leg := range c.legs {
+	for i, leg := range c.legs {
 		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED {
 			leg.Outcome, leg.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline
 			c.settledLocked(leg)
+			c.traced.answered(i, leg)
 		}
 	}
 	return c.legs

@@ -21,8 +21,9 @@ type Crash struct {
 	During string
 	// Clean: the guest ended by itself without an error.
 	Clean bool
-	// Blameless: a caller's deadline ended the call, not the capsule's own
-	// limit. The instance is lost all the same, but no restart is counted.
+	// Blameless: the deadline or the budget of a trigger ended the call, not the
+	// capsule's own limit. The instance is lost all the same, but no restart is
+	// counted.
 	Blameless bool
 	// Up is how long the instance had been Ready.
 	Up time.Duration
@@ -45,7 +46,7 @@ func (c *capsule) died(during string, err error) *Crash {
 	}
 	crash := &Crash{
 		Generation: c.life.generation, Failure: failureOf(during, err), During: during,
-		Clean: endedCleanly(err), Blameless: errors.Is(err, errDeadline),
+		Clean: endedCleanly(err), Blameless: blameless(err),
 	}
 	if !c.ready.IsZero() {
 		crash.Up = time.Since(c.ready)
@@ -129,6 +130,12 @@ func failureOf(during string, err error) *messages.CapsuleFailure {
 		out.Kind = string(capsulehost.KindBadModule)
 	}
 	return out
+}
+
+// blameless says whether what ended a call was its trigger's.
+func blameless(err error) bool {
+	_, budget := errors.AsType[triggerBudgetSpent](err)
+	return budget || errors.Is(err, errDeadline)
 }
 
 // endedCleanly says whether the guest ended by itself without an error.

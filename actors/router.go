@@ -106,6 +106,9 @@ func (r *router) route(ctx actor.Context, m *messages.RouteTrigger) {
 		r.leave(m.GetFromCapsule(), calls)
 		return
 	}
+	if r.Triggers.tracer != nil {
+		r.Triggers.traceCalls(m.GetTrigger(), calls)
+	}
 	for i := range calls {
 		if to := calls[i].to; to != nil {
 			ctx.Send(to.pid, &calls[i].envelope)
@@ -129,7 +132,7 @@ func (r *router) plan(m *messages.RouteTrigger, place int, s subscription, leg *
 	c.to = t
 	c.invoke.Trigger, c.invoke.Leg = m.GetTrigger(), uint32(place) //nolint:gosec // a count
 	c.invoke.Action, c.invoke.Payload = leg.Action, m.GetPayload()
-	c.invoke.Caller, c.invoke.Deadline = m.GetCaller(), m.GetDeadline()
+	c.invoke.Caller, c.invoke.Deadline, c.invoke.Reductions = m.GetCaller(), m.GetDeadline(), m.GetReductions()
 	c.envelope.Message, c.envelope.Sender = &c.invoke, r.Triggers.self
 }
 

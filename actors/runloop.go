@@ -31,6 +31,9 @@ func (c *capsule) startLoop(ctx actor.Context, began time.Time) {
 	c.up(ctx, messages.CapsuleState_CAPSULE_STATE_STARTING, began)
 	own, life, guest, done := c.own, c.life, c.guest, make(chan struct{})
 	c.loop = done
+	if c.world.metered != nil {
+		c.world.metered.SetBudget(capsulehost.Budget{Rate: c.cfg.Rate}) // a loop is no call: only its rate is bounded
+	}
 	c.world.signal = sync.OnceFunc(func() {
 		own.PostUserMessage(&loopSignalled{generation: life.generation, began: began})
 	})

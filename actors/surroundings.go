@@ -14,8 +14,11 @@ import (
 // run on the guest's goroutine: the actor's, or the run loop's.
 type surroundings struct {
 	capsule *capsule
-	caller  *capsulehost.Caller // for the length of one call
-	signal  func()              // nil where there is no run loop
+	caller  *capsulehost.Caller    // for the length of one call
+	metered metered                // the guest, where its reductions are counted
+	before  uint64                 // what it had spent when its call began
+	signal  func()                 // nil where there is no run loop
+	trace   *messages.TraceContext // of the call's span; nil where nobody traces, and in a run loop
 }
 
 var (
@@ -54,8 +57,10 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, now, timer.C, &messages.RouteTrigger{
-		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(),
+		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(), Reductions: s.inherited(),
+		Trace: s.trace,
 	})
+	s.pay(legs)
 	switch {
 	case errors.Is(err, ErrNoRouter):
 		// As where there is no registry at all. The capsule need not die of our fault.
@@ -95,6 +100,9 @@ func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err 
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline
 	case isLost:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_CRASHED, failure.Error()
+		if spent, ok := errors.AsType[triggerBudgetSpent](err); ok {
+			answer.Reason = spent.Error()
+		}
 	case err != nil:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_FAILED, err.Error()
 	case result.Action == capsulehost.Deny:

@@ -186,7 +186,10 @@ type RouteTrigger struct {
 	// Unix nanoseconds.
 	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Absent where nobody traces.
-	Trace         *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	// What each of its legs may spend, in reductions, with all that it triggers in
+	// turn; 0 is no bound.
+	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -270,6 +273,13 @@ func (x *RouteTrigger) GetTrace() *TraceContext {
 	return nil
 }
 
+func (x *RouteTrigger) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
 // TraceContext is the span that made a message, as W3C Trace Context writes it.
 type TraceContext struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -335,7 +345,9 @@ type InvokeInterceptor struct {
 	// Unix nanoseconds. Past it, the call is answered `timeout` and not run.
 	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Absent where nobody traces.
-	Trace         *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
+	// What it may spend, in reductions; 0 is no bound.
+	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -419,6 +431,13 @@ func (x *InvokeInterceptor) GetTrace() *TraceContext {
 	return nil
 }
 
+func (x *InvokeInterceptor) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
 // InterceptorAnswered is the one answer to an InvokeInterceptor.
 type InterceptorAnswered struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -431,7 +450,9 @@ type InterceptorAnswered struct {
 	// For a person; with the outcomes that are not an answer.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// What the guest took, without the time in the queue.
-	Duration      *durationpb.Duration `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	// What it spent, in reductions; 0 where it was not counted.
+	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -515,6 +536,13 @@ func (x *InterceptorAnswered) GetDuration() *durationpb.Duration {
 	return nil
 }
 
+func (x *InterceptorAnswered) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
 // Leg is one interceptor's part in a trigger's answer.
 type Leg struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
@@ -525,8 +553,11 @@ type Leg struct {
 	Value    []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	Reason   string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The generation that answered; 0 where none was asked.
-	Generation    uint64               `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
-	Duration      *durationpb.Duration `protobuf:"bytes,8,opt,name=duration,proto3" json:"duration,omitempty"`
+	Generation uint64               `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	Duration   *durationpb.Duration `protobuf:"bytes,8,opt,name=duration,proto3" json:"duration,omitempty"`
+	// What the guest spent, in reductions: the same for the same module and input
+	// on every machine.
+	Reductions    uint64 `protobuf:"varint,9,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +648,13 @@ func (x *Leg) GetDuration() *durationpb.Duration {
 	return nil
 }
 
+func (x *Leg) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
 // TriggerReply is the one answer to a trigger.
 type TriggerReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -690,7 +728,7 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\tsource_id\x18\x02 \x01(\tR\bsourceId\x128\n" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB\f\n" +
 	"\n" +
-	"_principal\"\xff\x01\n" +
+	"_principal\"\x9f\x02\n" +
 	"\fRouteTrigger\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x18\n" +
@@ -698,12 +736,15 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\ffrom_capsule\x18\x04 \x01(\tR\vfromCapsule\x120\n" +
 	"\x06caller\x18\x05 \x01(\v2\x18.astrid.actors.v1.CallerR\x06caller\x12\x1a\n" +
 	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\x124\n" +
-	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\"P\n" +
+	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\b \x01(\x04R\n" +
+	"reductions\"P\n" +
 	"\fTraceContext\x12 \n" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tR\n" +
-	"tracestate\"\xf5\x01\n" +
+	"tracestate\"\x95\x02\n" +
 	"\x11InvokeInterceptor\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x16\n" +
@@ -711,7 +752,10 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\apayload\x18\x04 \x01(\fR\apayload\x120\n" +
 	"\x06caller\x18\x05 \x01(\v2\x18.astrid.actors.v1.CallerR\x06caller\x12\x1a\n" +
 	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\x124\n" +
-	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\"\xfb\x01\n" +
+	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\b \x01(\x04R\n" +
+	"reductions\"\x9b\x02\n" +
 	"\x13InterceptorAnswered\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x1e\n" +
@@ -721,7 +765,10 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05value\x18\x05 \x01(\fR\x05value\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x125\n" +
-	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\"\x8d\x02\n" +
+	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\b \x01(\x04R\n" +
+	"reductions\"\xad\x02\n" +
 	"\x03Leg\x12\x18\n" +
 	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
@@ -732,7 +779,10 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\a \x01(\x04R\n" +
 	"generation\x125\n" +
-	"\bduration\x18\b \x01(\v2\x19.google.protobuf.DurationR\bduration\"m\n" +
+	"\bduration\x18\b \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\t \x01(\x04R\n" +
+	"reductions\"m\n" +
 	"\fTriggerReply\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tresponses\x18\x02 \x01(\fR\tresponses\x12)\n" +

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -54,6 +55,17 @@ type Config struct {
 	// StopTimeout is how long a running call is given when its capsule, or the
 	// whole system, stops; 0 means 10 seconds.
 	StopTimeout time.Duration
+	// CallReductions is how many reductions one guest call may spend: function
+	// entries and iterations of loops, the same on every machine. A call that
+	// spends more is a crash. 0 is no bound.
+	CallReductions uint64
+	// ReductionsPerSecond is how many a capsule may spend in a second, over all its
+	// calls: one that is ahead of it waits. 0 is no bound.
+	ReductionsPerSecond uint64
+	// TriggerReductions is how many each leg of a trigger may spend, with all that
+	// it triggers in turn. Whatever spends more is ended, which does not count
+	// against its restart budget. 0 is no bound.
+	TriggerReductions uint64
 	// Queue is how many calls may wait at one capsule; 0 means 256.
 	Queue int
 	// OpenTriggers is how many triggers may be open at once; 0 means 10,000.
@@ -65,7 +77,24 @@ type Config struct {
 	Restart RestartPolicy
 	// EventsKept is how many events [Supervisor.Events] can go back; 0 means 4,096.
 	EventsKept int
+	// EventsFile, where it is set, gets every event, a JSON object a line as
+	// `astrid-actors events --json` prints them. It is appended to, and put aside
+	// as EventsFile.1 (then .2, .3) before it would be longer than EventsFileSize.
+	// Nothing waits for the disk: what it does not take in time is lost, and the
+	// file then says how many events there were.
+	EventsFile string
+	// EventsFileSize is in bytes; 0 means 16 MiB.
+	EventsFileSize int64
 
+	// Registerer, where it is set, gets the metrics of package metrics while Serve
+	// runs. Two supervisors in one process need two, as from
+	// prometheus.WrapRegistererWith.
+	Registerer prometheus.Registerer
+	// TracerProvider, where it is set, gets a span for each trigger, below it one
+	// for each of its legs, below that one for the guest's call, and below that the
+	// triggers that the guest makes. A trigger's own is below the span of the
+	// context that it is made with.
+	TracerProvider trace.TracerProvider
 	// Log receives what the supervisor has to say; the zero Logger is silent.
 	Log zerolog.Logger
 }
@@ -76,19 +105,7 @@ func (c Config) withDefaults() Config {
 		if *d == 0 {
 			*d = otherwise
 		}
-	// EventsFile, where it is set, gets every event, a JSON object a line as
-	// `astrid-actors events --json` prints them. It is appended to, and put aside
-	// as EventsFile.1 (then .2, .3) before it would be longer than EventsFileSize.
-	// Nothing waits for the disk: what it does not take in time is lost, and the
-	// file then says how many events there were.
-	EventsFile string
-	// EventsFileSize is in bytes; 0 means 16 MiB.
-	EventsFileSize int64
 	}
-	// Registerer, where it is set, gets the metrics of package metrics while Serve
-	// runs. Two supervisors in one process need two, as from
-	// prometheus.WrapRegistererWith.
-	Registerer prometheus.Registerer
 	if c.Principal == "" {
 		c.Principal = home.DefaultPrincipal
 	}
@@ -100,6 +117,7 @@ func (c Config) withDefaults() Config {
 	c.OpenTriggers = cmp.Or(c.OpenTriggers, 10_000)
 	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
+	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	c.Restart = c.Restart.withDefaults()
 	return c
 }
@@ -111,7 +129,6 @@ func (c *Config) problems() []error {
 		if negative {
 			found = append(found, fmt.Errorf("config: %s is %v: it can't be negative", field, value))
 		}
-	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	}
 	notNegative("CallTimeout", c.CallTimeout < 0, c.CallTimeout)
 	notNegative("TriggerTimeout", c.TriggerTimeout < 0, c.TriggerTimeout)
@@ -120,6 +137,7 @@ func (c *Config) problems() []error {
 	notNegative("Queue", c.Queue < 0, c.Queue)
 	notNegative("OpenTriggers", c.OpenTriggers < 0, c.OpenTriggers)
 	notNegative("EventsKept", c.EventsKept < 0, c.EventsKept)
+	notNegative("EventsFileSize", c.EventsFileSize < 0, c.EventsFileSize)
 	if c.MemoryLimitPages > capsulehost.MaxMemoryLimitPages {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
@@ -131,7 +149,6 @@ func (c *Config) problems() []error {
 func (c *Config) settings() *messages.Settings {
 	return &messages.Settings{
 		Strategy:    "one for one",
-	notNegative("EventsFileSize", c.EventsFileSize < 0, c.EventsFileSize)
 		CallTimeout: durationpb.New(c.CallTimeout), TriggerTimeout: durationpb.New(c.TriggerTimeout),
 		ReadyTimeout: durationpb.New(c.ReadyTimeout), StopTimeout: durationpb.New(c.StopTimeout),
 		Queue: uint32(c.Queue), OpenTriggers: uint64(c.OpenTriggers), //nolint:gosec // not negative
@@ -143,12 +160,17 @@ func (c *Config) settings() *messages.Settings {
 type settings struct {
 	callTimeout time.Duration // 0 is none
 	stopTimeout time.Duration
+	call        uint64 // reductions; 0 is none
+	perSecond   uint64 // reductions; 0 is none
 	queue       int
 	restart     RestartPolicy
 }
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
-	s := settings{callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart}
+	s := settings{
+		callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart,
+		call: c.CallReductions, perSecond: c.ReductionsPerSecond,
+	}
 	if m.Capabilities.Uplink {
 		s.callTimeout = 0 // as the reference has it
 	}
@@ -156,6 +178,8 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)
+	override(&s.call, own.CallReductions)
+	override(&s.perSecond, own.ReductionsPerSecond)
 	override(&s.restart.Budget, own.Budget)
 	override(&s.restart.Window, own.Window)
 	override(&s.restart.InitialBackoff, own.BackoffInitial)

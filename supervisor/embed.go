@@ -28,7 +28,8 @@ type LoadFunc = func(ctx context.Context, s capsulehost.Surroundings) (Guest, er
 // Guest is an instance as the system calls it: one goroutine at a time, and
 // Close at the end of its life. Ending a call's context interrupts it. A
 // *capsulehost.Failure means that the instance is lost, any other error that the
-// guest reported one itself.
+// guest reported one itself. One that wraps another may have an Unwrap() Guest, so
+// that its reductions and its memory are still counted.
 type Guest = actors.Guest
 
 // readCapsules reads the manifests of Config.Capsules. Whatever is wrong is the

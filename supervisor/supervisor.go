@@ -47,6 +47,9 @@ type TriggerRequest struct {
 	Payload json.RawMessage
 	// Caller is what the legs see through astrid_get_caller; nil means nobody.
 	Caller *Caller
+	// Reductions is what each leg may spend, with all that it triggers in turn; 0
+	// means Config.TriggerReductions.
+	Reductions uint64
 }
 
 // Caller is on whose behalf a trigger is made.
@@ -67,10 +70,10 @@ type Supervisor struct {
 	principal home.Principal
 	found     []*found
 	record    *record
+	file      *eventsFile // nil where none is configured
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
-	file      *eventsFile // nil where none is configured
 }
 
 // New reads the configuration and the manifests of all capsules. Its error
@@ -96,13 +99,13 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.record = newRecord(s.cfg.EventsKept, s.cfg.Log)
 	s.record.settings, s.record.principal = s.cfg.settings(), s.cfg.Principal
-	s.discover(capsules, manifests)
-	return s, nil
-}
 	if path := s.cfg.EventsFile; path != "" {
 		s.file = &eventsFile{path: path, limit: s.cfg.EventsFileSize, keep: 3, log: s.cfg.Log}
 		s.record.file = s.file.lost.Load
 	}
+	s.discover(capsules, manifests)
+	return s, nil
+}
 
 // Serve runs the tree until ctx ends, and then stops it: no new triggers,
 // waiting calls answered, running ones given the stop time-out. It returns nil
@@ -133,10 +136,10 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.tree = nil
 	s.mu.Unlock()
 	s.record.end()
+	detach()
 	return err
 }
 
-	detach()
 // Trigger asks all capsules that want the topic, and returns when each leg has
 // an outcome: at ctx's deadline at the latest, or after Config.TriggerTimeout
 // where ctx has none. Legs that fail, and no legs at all, are no error. Its
@@ -175,7 +178,7 @@ func (r *TriggerRequest) route() (*messages.RouteTrigger, error) {
 	if len(r.Payload) > MaxPayload {
 		return nil, invalid("the payload has %d bytes, over the limit of %d", len(r.Payload), MaxPayload)
 	}
-	m := &messages.RouteTrigger{Topic: r.Topic, Payload: []byte("null")}
+	m := &messages.RouteTrigger{Topic: r.Topic, Payload: []byte("null"), Reductions: r.Reductions}
 	if len(r.Payload) > 0 {
 		var err error
 		if m.Payload, err = capsulehost.CompactJSON(r.Payload); err != nil {

@@ -52,6 +52,9 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	}
 	t.triggers = actors.NewTriggers(t.sys, t.sys.PID(routerPath))
 	t.triggers.CountIn(&t.record.traffic)
+	if provider := s.cfg.TracerProvider; provider != nil {
+		t.triggers.TraceWith(provider.Tracer("github.com/astrid-actors/astrid-actors/supervisor"))
+	}
 	for _, f := range s.found {
 		t.add(s, f)
 	}
@@ -78,6 +81,7 @@ func (t *tree) add(s *Supervisor, f *found) {
 		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
 		Load:                 load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
+		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
 		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers, Activity: t.record.activity(m.ID()),
 		Observe: t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
@@ -88,6 +92,14 @@ func (t *tree) add(s *Supervisor, f *found) {
 		restarts: restarts{policy: settings.restart},
 	}
 	t.children, t.byID[c.id] = append(t.children, c), c
+}
+
+// rate bounds what a capsule spends in a second; nil where nothing does.
+func rate(perSecond uint64) *capsulehost.Rate {
+	if perSecond == 0 {
+		return nil
+	}
+	return capsulehost.NewRate(perSecond)
 }
 
 // run starts the actors, waits until ctx ends, and stops them.
@@ -161,6 +173,9 @@ func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages
 		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), err)
 	}
 	defer t.leave()
+	if m.GetReductions() == 0 {
+		m.Reductions = t.cfg.TriggerReductions
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, t.cfg.TriggerTimeout)

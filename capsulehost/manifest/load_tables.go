@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -142,6 +143,17 @@ func (r *reader) supervision(root *node, s *Supervision) {
 		if whole := r.whole(t, i.name, i.low, i.high); whole != nil {
 			n := int(*whole)
 			*i.into = &n
+		}
+	}
+	for _, u := range []struct {
+		name string
+		into **uint64
+	}{
+		{"call_reductions", &s.CallReductions}, {"reductions_per_second", &s.ReductionsPerSecond},
+	} {
+		if whole := r.whole(t, u.name, 0, math.MaxInt64); whole != nil {
+			n := uint64(*whole) //nolint:gosec // not negative
+			*u.into = &n
 		}
 	}
 }

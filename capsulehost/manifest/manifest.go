@@ -112,4 +112,7 @@ type Supervision struct {
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue
+
+	CallReductions      *uint64 // what one call may spend; 0 is no bound
+	ReductionsPerSecond *uint64 // what all its calls may; 0 is no bound
 }

@@ -66,6 +66,9 @@ type instance struct {
 	closed  bool
 }
 
+// Unwrap lets what the guest can do beyond supervisor.Guest be found.
+func (i *instance) Unwrap() supervisor.Guest { return i.Guest }
+
 func (i *instance) visit(at Point) Visit {
 	return Visit{Capsule: i.capsule, Point: at, Load: i.number, Action: i.action, Payload: i.payload}
 }

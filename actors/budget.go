@@ -1,0 +1,110 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// metered is a guest whose reductions are counted, as those of a
+// capsulehost.Instance are. One goroutine at a time calls it.
+type metered interface {
+	SetBudget(b capsulehost.Budget)
+	Reductions() uint64
+	BudgetLeft() (left uint64, bounded bool)
+	Charge(n uint64)
+}
+
+// ability finds what a guest can do beyond Guest, in itself or in what it wraps:
+// it may have an Unwrap() Guest. It returns nil where nothing has it.
+func ability[T any](guest Guest) (found T) {
+	for guest != nil {
+		if able, ok := guest.(T); ok {
+			return able
+		}
+		wrapper, ok := guest.(interface{ Unwrap() Guest })
+		if !ok {
+			break
+		}
+		guest = wrapper.Unwrap()
+	}
+	return found
+}
+
+// triggerBudgetSpent is why a call ended that spent what its trigger allowed, and
+// not what its capsule may.
+type triggerBudgetSpent uint64
+
+func (e triggerBudgetSpent) Error() string {
+	return fmt.Sprintf("the trigger's budget of %d reductions is spent", uint64(e))
+}
+
+// grant sets what the call that follows may spend: what its trigger and its
+// capsule both allow.
+func (s *surroundings) grant(trigger uint64) {
+	if s.metered == nil {
+		return
+	}
+	cfg := &s.capsule.cfg
+	s.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, cfg.CallReductions), Rate: cfg.Rate})
+	s.before = s.metered.Reductions()
+}
+
+// spent is what the call since grant has spent, with what it had others do.
+func (s *surroundings) spent() uint64 {
+	if s.metered == nil {
+		return 0
+	}
+	return s.metered.Reductions() - s.before
+}
+
+// explain adds to a guest's failure that it was its trigger's budget that ended
+// it, where it was.
+func (s *surroundings) explain(err error, trigger uint64) error {
+	own := s.capsule.cfg.CallReductions
+	failure, ok := errors.AsType[*capsulehost.Failure](err)
+	if !ok || failure.Kind != capsulehost.KindBudget || trigger == 0 || (own != 0 && own <= trigger) {
+		return err
+	}
+	return errors.Join(failure, triggerBudgetSpent(trigger))
+}
+
+// inherited is what each leg of a trigger may spend that the guest makes now: no
+// more than is left to the guest itself, so that no chain of triggers outspends
+// the first.
+func (s *surroundings) inherited() uint64 {
+	own := s.capsule.cfg.TriggerReductions
+	if s.metered == nil {
+		return own
+	}
+	left, bounded := s.metered.BudgetLeft()
+	if !bounded {
+		return own
+	}
+	return least(own, max(left, 1))
+}
+
+// pay charges the guest for what its trigger's legs have spent, where it has a
+// budget at all: without one nothing needs to be inherited, and what each capsule
+// has spent itself stays what is counted of it.
+func (s *surroundings) pay(legs []*messages.Leg) {
+	if s.metered == nil {
+		return
+	}
+	if _, bounded := s.metered.BudgetLeft(); !bounded {
+		return
+	}
+	for _, leg := range legs {
+		s.metered.Charge(leg.GetReductions())
+	}
+}
+
+// least is the smaller of two bounds, of which 0 is none.
+func least(a, b uint64) uint64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}

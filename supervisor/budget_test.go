@@ -1,0 +1,85 @@
+package supervisor_test
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// A capsule's own budget ends its call as a crash, which counts.
+func TestACallThatSpendsMoreThanItsCapsuleMay(t *testing.T) {
+	dir := write(t, manifestOf("bounded", "[[interceptor]]\nevent = \"bounded\"\naction = \"ask\"\n[supervision]\ncall_reductions = 100000\n"), "spin")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), dir), AllowUnverified: true})
+	leg := s.Ask("bounded", "").GetLegs()[0]
+	if leg.GetOutcome().Word() != "crashed" || !strings.Contains(leg.GetReason(), "more than the 100000 reductions of one call") {
+		t.Errorf("%s: %s", leg.GetOutcome().Word(), leg.GetReason())
+	}
+	if got := leg.GetReductions(); got < 100_000 || got > 105_000 {
+		t.Errorf("it spent %d reductions, want the 100,000 and at most a tick more", got)
+	}
+	s.AwaitReady("bounded", 2)
+	c := s.Capsule("bounded")
+	if c.GetLastFailure().GetKind() != "budget" || c.GetBudgetSpent() != 1 {
+		t.Errorf("last failure %v, %d restarts spent", c.GetLastFailure(), c.GetBudgetSpent())
+	}
+	if c.GetReductions() < 100_000 {
+		t.Errorf("%d reductions are counted", c.GetReductions())
+	}
+}
+
+// A trigger's budget ends a call as well, which does not count, and is inherited
+// by whatever the call triggers.
+func TestATriggersBudgetIsInherited(t *testing.T) {
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("spin", "fan-out", "echo")})
+	reply, err := s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "test.spin", Reductions: 50_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if leg := reply.GetLegs()[0]; leg.GetOutcome().Word() != "crashed" || leg.GetReason() != "the trigger's budget of 50000 reductions is spent" {
+		t.Errorf("%s: %s", leg.GetOutcome().Word(), leg.GetReason())
+	}
+	s.AwaitReady("spin", 2)
+	if got := s.Capsule("spin").GetBudgetSpent(); got != 0 {
+		t.Errorf("%d restarts are counted, want none", got)
+	}
+
+	// The outer call pays for what the inner one has spent, and has nothing left.
+	reply, err = s.Trigger(context.Background(), supervisor.TriggerRequest{
+		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.spin","payload":1}`), Reductions: 50_000,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.AwaitReady("spin", 3)
+	if leg := reply.GetLegs()[0]; leg.GetReductions() < 50_000 || leg.GetReductions() > 60_000 {
+		t.Errorf("%s: %d reductions were paid for", leg.GetOutcome().Word(), leg.GetReductions())
+	}
+	s.Expect("test.echo", "1", "echo continue 1")
+}
+
+// The same calls spend the same in every life of a capsule. (The first one is
+// dearer: the guest's memory grows in it.)
+func TestReductionsAreDeterministic(t *testing.T) {
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo")})
+	spent := func() (out []uint64) {
+		for range 5 {
+			out = append(out, s.Ask("test.echo", `{"a":[1,2,3]}`).GetLegs()[0].GetReductions())
+		}
+		return out
+	}
+	first := spent()
+	if slices.Contains(first, 0) {
+		t.Fatalf("spent %v", first)
+	}
+	for range 3 {
+		if err := s.Restart(context.Background(), "echo"); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, first, spent())
+	}
+}
