@@ -3,6 +3,7 @@ package system_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -101,5 +102,44 @@ func TestBlockedActorsHoldUpNobody(t *testing.T) {
 			}
 		}
 		sys.Close()
+	})
+}
+
+// Who wakes a direct actor handles some of its messages, and not all that come:
+// then a worker takes over.
+func TestADirectActorMovesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := system.New(zerolog.Nop())
+		gate := make(chan struct{})
+		var handled []int
+		pid, err := sys.Spawn("direct", sys.DirectProps(func() actor.Actor {
+			return actor.ReceiveFunc(func(ctx actor.Context) {
+				switch m := ctx.Message().(type) {
+				case string:
+					for i := range 100 {
+						ctx.Send(ctx.Self(), i)
+					}
+				case int:
+					if m == 50 {
+						<-gate
+					}
+					handled = append(handled, m)
+				}
+			})
+		}, system.NewMailbox(0, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sys.Send(pid, "a burst")
+		synctest.Wait()
+		if n := len(handled); n != 50 {
+			t.Errorf("%d messages are handled before the one that waits, want 50", n)
+		}
+		close(gate)
+		synctest.Wait()
+		if !slices.IsSorted(handled) || len(handled) != 100 {
+			t.Errorf("handled %v", handled)
+		}
+		stop(t, sys, pid)
 	})
 }
