@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -28,6 +29,7 @@ type Triggers struct {
 	waits  waits
 	epoch  time.Time
 	count  *Traffic
+	tracer trace.Tracer // nil where nobody traces
 
 	mu   sync.Mutex
 	last uint64 // number of the latest trigger; only messages and logs carry it
@@ -52,6 +54,9 @@ func (t *Triggers) CountIn(traffic *Traffic) { t.count = traffic }
 func (t *Triggers) Route(ctx context.Context, m *messages.RouteTrigger) (*messages.TriggerReply, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Deadline = deadline.UnixNano()
+	}
+	if t.tracer != nil {
+		m.Trace = injected(ctx)
 	}
 	legs, err := t.gather(ctx, time.Now(), nil, m)
 	if err != nil {
@@ -86,15 +91,20 @@ func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan ti
 		}
 	}
 	legs := t.end(m.GetTrigger(), c)
+	ended := time.Now()
+	var err error
 	switch {
 	case cancelled != nil:
-		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), cancelled)
+		err = fmt.Errorf("trigger %q: %w", m.GetTopic(), cancelled)
 	case legs == nil && late != nil:
-		return nil, fmt.Errorf("trigger %q: %w: %w", m.GetTopic(), ErrNoRouter, late)
+		err = fmt.Errorf("trigger %q: %w: %w", m.GetTopic(), ErrNoRouter, late)
 	case legs == nil:
-		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), ErrNoRouter)
+		err = fmt.Errorf("trigger %q: %w", m.GetTopic(), ErrNoRouter)
 	}
-	ended := time.Now()
+	c.traced.end(err, ended)
+	if err != nil {
+		return nil, err
+	}
 	t.count.answered(m, legs, ended, c.age(ended))
 	return legs, nil
 }
@@ -104,7 +114,7 @@ func (t *Triggers) begin(now time.Time, m *messages.RouteTrigger) *collector {
 	if m.GetFromCapsule() != "" {
 		t.count.asked()
 	}
-	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), answered: make(chan struct{})}
+	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), traced: t.traced(m, now), answered: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last++
