@@ -67,8 +67,9 @@ type child struct {
 	phase      phase
 	pid        *actor.PID
 	up         *messages.CapsuleUp   // its present instance; nil where none lives
-	down       *messages.CapsuleDown // why none does; nil before the first start, and while one lives
+	down       *messages.CapsuleDown // why none does; nil while one lives
 	timer      *time.Timer           // for restartDue, readinessDue or an overdue stop
+	due        time.Time             // when one of the first two is to come; zero when it has
 	settled    bool                  // its first start holds up nobody any more
 	dependents []*child
 	imports    int     // dependencies whose first start is not settled
@@ -101,7 +102,9 @@ func (s *capsules) Receive(ctx actor.Context) {
 	case *readinessDue:
 		s.readinessDue(ctx, m)
 	case *announce:
-		s.announce(ctx, m)
+		s.announce(ctx, m.to)
+	case *lookAgain:
+		s.lookAgain(ctx)
 	case *actor.Stopped, *actor.Restarting:
 	default:
 		s.log.Error().Type("message", m).Msg("capsules supervisor: message not understood")
@@ -114,6 +117,9 @@ func (s *capsules) start(ctx actor.Context) {
 	s.unsettled = len(s.children)
 	if s.unsettled == 0 {
 		s.observe(&messages.Event{What: &messages.Event_SystemStarted{SystemStarted: &messages.SystemStarted{}}})
+	}
+	for _, c := range s.children {
+		s.tellDown(c, messages.CapsuleState_CAPSULE_STATE_LOADING, "it has not been started yet")
 	}
 	for _, c := range s.children {
 		if c.imports == 0 {
@@ -149,8 +155,8 @@ func (s *capsules) spawn(ctx actor.Context, c *child) {
 // up: an instance lives.
 func (s *capsules) up(ctx actor.Context, m *messages.CapsuleUp) {
 	c := s.byID[m.GetCapsule()]
-	if c == nil || c.phase != running || m.GetGeneration() <= c.over {
-		return // news of its death have overtaken it
+	if c == nil || c.phase != running || m.GetGeneration() <= c.over || c.up == m {
+		return // news of its death have overtaken it, or it was seen when looking again
 	}
 	c.up, c.down = m, nil
 	c.stopTimer()
@@ -160,19 +166,23 @@ func (s *capsules) up(ctx actor.Context, m *messages.CapsuleUp) {
 		s.answer(c, true, "")
 		return
 	}
-	generation := m.GetGeneration()
-	c.timer = time.AfterFunc(c.readyTimeout, func() {
-		s.sys.Send(s.self, &readinessDue{id: c.id, generation: generation})
-	})
+	s.remind(c, c.readyTimeout, &readinessDue{id: c.id, generation: m.GetGeneration()})
+}
+
+// remind has a message come after a while.
+func (s *capsules) remind(c *child, after time.Duration, message any) {
+	c.due = time.Now().Add(after)
+	c.timer = time.AfterFunc(after, func() { s.sys.Send(s.self, message) })
 }
 
 // readinessDue: a run loop has had the time that others wait for it.
 func (s *capsules) readinessDue(ctx actor.Context, m *readinessDue) {
 	c := s.byID[m.id]
-	if c.phase != running || c.handle.Generation() != m.generation ||
+	if c.phase != running || c.handle.Generation() != m.generation || c.due.IsZero() ||
 		c.up.GetState() != messages.CapsuleState_CAPSULE_STATE_STARTING {
 		return
 	}
+	c.due = time.Time{}
 	s.observe(&messages.Event{
 		Path: actors.CapsulePath(c.id), Generation: m.generation,
 		What: &messages.Event_ReadinessTimedOut{ReadinessTimedOut: &messages.ReadinessTimedOut{Waited: durationpb.New(c.readyTimeout)}},
@@ -241,8 +251,7 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 	}
 	c.phase = backoff
 	s.tellDown(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, fmt.Sprintf("it crashed, and restarts in %v", v.delay.Round(time.Millisecond)))
-	generation := crash.Generation
-	c.timer = time.AfterFunc(v.delay, func() { s.sys.Send(s.self, &restartDue{id: c.id, generation: generation}) })
+	s.remind(c, v.delay, &restartDue{id: c.id, generation: crash.Generation})
 }
 
 // bug is what a capsule's actor dies of where it is not its guest's doing.
@@ -382,18 +391,6 @@ func (c *child) isDown(state messages.CapsuleState, reason string) {
 	}
 }
 
-// announce tells a registry or router that has lost everything what there is.
-func (s *capsules) announce(ctx actor.Context, m *announce) {
-	for _, c := range s.children {
-		if up := c.handle.Announced(); up != nil {
-			ctx.Send(m.to, up)
-		} else if c.down != nil {
-			ctx.Send(m.to, c.down)
-		}
-	}
-	ctx.Send(m.to, &actors.Announced{})
-}
-
 func (s *capsules) byPID(pid *actor.PID) *child {
 	for i := len(pid.GetId()) - 1; i >= 0; i-- {
 		if pid.GetId()[i] == '/' {
@@ -408,6 +405,7 @@ func (c *child) stopTimer() {
 		c.timer.Stop()
 		c.timer = nil
 	}
+	c.due = time.Time{}
 }
 
 // asker waits for a capsule to be up, or to be down.
@@ -443,6 +441,4 @@ type (
 		id         string
 		generation uint64
 	}
-	// announce comes from the root, when one of the two was restarted.
-	announce struct{ to *actor.PID }
 )

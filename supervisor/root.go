@@ -78,6 +78,7 @@ func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor
 	})
 	if child.GetId() == capsulesPath {
 		supervisor.ResumeChildren(child)
+		sys.Root.Send(child, &lookAgain{})
 		return
 	}
 	supervisor.RestartChildren(child)

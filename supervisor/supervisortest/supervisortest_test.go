@@ -232,6 +232,7 @@ func TestInABubble(t *testing.T) {
 		sys.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Times: 1})
 		sys.Inject("a", supervisortest.Fault{})
 		sys.Ask("ask", "")
+		synctest.Wait()
 		c := sys.AwaitState("a", messages.CapsuleState_CAPSULE_STATE_CRASHED)
 		if c.GetRestartAt() == nil {
 			t.Error("no restart is due")
