@@ -136,9 +136,12 @@ func (m *Mailbox) Closed() bool {
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	m.closed = true
-	waiting := m.user
+	waiting, urgent := m.user, m.urgent
 	m.user, m.urgent = fifo[any]{}, fifo[any]{}
 	m.mu.Unlock()
+	for urgent.len() > 0 {
+		m.decline(urgent.pop(), Closed)
+	}
 	for waiting.len() > 0 {
 		m.decline(waiting.pop(), Closed)
 	}
@@ -147,6 +150,10 @@ func (m *Mailbox) Close() {
 // decline tells a message's sender that it will not be handled.
 func (m *Mailbox) decline(message any, why Refusal) {
 	_, bare, sender := actor.UnwrapEnvelope(message)
+	if p, isPing := bare.(*ping); isPing {
+		p.take(ErrNoActor)
+		return
+	}
 	if !m.refuse(bare, sender, why) && sender != nil {
 		m.undelivered(bare, sender, why)
 	}
@@ -232,6 +239,10 @@ func (m *Mailbox) handle(message any, isSystem bool) {
 
 // handleUser runs the actor on a message of ours, unless a test has it fail.
 func (m *Mailbox) handleUser(message any) {
+	if p, isPing := message.(*ping); isPing {
+		p.take(nil)
+		return
+	}
 	fault, isFault := message.(*Fault)
 	switch {
 	case isFault && fault.Next:

@@ -72,6 +72,10 @@ func (s *System) deadLetter(event any) {
 	if !ok {
 		return
 	}
+	if p, isPing := letter.Message.(*ping); isPing {
+		p.take(ErrNoActor)
+		return
+	}
 	if letter.Sender != nil {
 		s.undelivered(letter.Message, letter.Sender, Closed)
 	}

@@ -1,0 +1,23 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+)
+
+// Alive says whether the system's own actors still take messages: the root, the
+// registry, the hook router and the capsules supervisor. It waits for them until
+// ctx ends; its error says which did not answer. How the capsules are is in
+// [Supervisor.Snapshot].
+func (s *Supervisor) Alive(ctx context.Context) error {
+	t, err := s.serving()
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{rootPath, registryPath, routerPath, capsulesPath} {
+		if err := t.sys.Ping(ctx, t.sys.PID(path)); err != nil {
+			return fmt.Errorf("the system is not well: %w", err)
+		}
+	}
+	return nil
+}

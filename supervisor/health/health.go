@@ -1,0 +1,121 @@
+// Package health answers whether a system is alive, and whether it is ready, as
+// Kubernetes, load balancers and systemd ask:
+//
+//	http.Handle("/", health.Handler(sup))
+//
+// GET /healthz is 200 while the system's own actors take messages, each within
+// [Patience], and 503 where one does not: then only a restart of the process
+// helps. How the capsules are has no part in it, for those the system restarts
+// itself.
+//
+// GET /readyz is 200 once the first start of every capsule has been decided (it is
+// ready, has failed, or did not signal in time), until the system stops: from then
+// on triggers are answered, and a capsule that is down is its supervisor's
+// concern, not a reason to send triggers elsewhere. The body names every capsule
+// that is not ready, and why. With ?capsule=ID, once or more, it is 200 only while
+// those capsules are ready as well.
+package health
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// Patience is how long the system's actors may take to answer.
+const Patience = 2 * time.Second
+
+// Handler answers GET /healthz and GET /readyz for s, in plain text.
+func Handler(s *supervisor.Supervisor) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), Patience)
+		defer cancel()
+		if err := s.Alive(ctx); err != nil {
+			answer(w, false, err.Error()+"\n")
+			return
+		}
+		answer(w, true, "alive\n")
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		ready, text := Ready(s.Snapshot(), r.URL.Query()["capsule"]...)
+		answer(w, ready, text)
+	})
+	return mux
+}
+
+func answer(w http.ResponseWriter, well bool, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if !well {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = fmt.Fprint(w, text) // whoever asks has gone
+}
+
+// Ready says whether a system takes triggers, and whether the capsules that must be
+// ready are; the text says what is not, a line each.
+func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
+	var lines []string
+	undecided := 0
+	missing := slices.Clone(must)
+	ready = true
+	for _, c := range tree.GetCapsules() {
+		required := slices.Contains(must, c.GetId())
+		missing = slices.DeleteFunc(missing, func(id string) bool { return id == c.GetId() })
+		if !c.GetDecided() {
+			undecided++
+		}
+		if c.GetState() == messages.CapsuleState_CAPSULE_STATE_READY {
+			continue
+		}
+		line := fmt.Sprintf("%s is %s", c.GetPath(), c.GetState().Word())
+		if why := because(c); why != "" {
+			line += ": " + why
+		}
+		if required {
+			ready = false
+			line += " (required)"
+		}
+		lines = append(lines, line)
+	}
+	for _, id := range missing {
+		ready = false
+		lines = append(lines, fmt.Sprintf("there is no capsule %q (required)", id))
+	}
+	head := "ready"
+	switch {
+	case tree.GetStarted() == nil:
+		ready, head = false, "not ready: the system does not serve yet"
+	case tree.GetStopping():
+		ready, head = false, "not ready: the system stops"
+	case undecided > 0:
+		ready, head = false, fmt.Sprintf("not ready: the first start of %d of %d capsules is not decided yet", undecided, len(tree.GetCapsules()))
+	case !ready:
+		head = "not ready: a required capsule is not"
+	}
+	return ready, strings.Join(append([]string{head}, lines...), "\n") + "\n"
+}
+
+// because is why a capsule is not ready, on one line: some of it is a guest's.
+func because(c *messages.Capsule) string {
+	why := strings.Join(strings.Fields(strings.Map(printable, c.GetReason())), " ")
+	if c.GetRestartAt() != nil {
+		why += fmt.Sprintf("; restarts at %s", c.GetRestartAt().AsTime().UTC().Format(time.RFC3339))
+	}
+	return why
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7F || r >= 0x80 && r < 0xA0 {
+		return ' '
+	}
+	return r
+}
