@@ -39,6 +39,10 @@ func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Su
 	})
 	group.Go(func() error { return control.Serve(answering, listener, sup, cfg.Log) })
 	group.Go(func() error {
+		tellSystemd(running, sup, cfg.Log)
+		return nil
+	})
+	group.Go(func() error {
 		if sup.AwaitStarted(running) == nil {
 			ready(sup)
 		}

@@ -46,6 +46,7 @@ running ones are given up to 10 s; a second signal ends the daemon at once.` +
 	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
+	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	flags.StringVar(&o.logFormat, "log-format", "", "json or console (default console at a terminal, else json)")
 	flags.StringVar(&o.logLevel, "log-level", "info", strings.ReplaceAll(logLevels, " ", ", "))
 	return cmd
@@ -57,6 +58,7 @@ type runOptions struct {
 	principal                   string
 	demo, allowUnverified       bool
 	callTimeout, triggerTimeout time.Duration
+	eventsFile                  string
 	logFormat, logLevel         string
 }
 
@@ -112,6 +114,7 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	return supervisor.Config{
 		Home: h.Dir(), Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
+		EventsFile: o.eventsFile,
 	}, nil
 }
 

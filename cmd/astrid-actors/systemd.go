@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// statusEvery is how often systemd is told how the capsules are, where no
+// watchdog wants to hear more often.
+const statusEvery = 10 * time.Second
+
+// startExtension is how much longer systemd waits for a start that goes on.
+const startExtension = 3 * statusEvery
+
+// tellSystemd tells systemd, where it is what started us (Type=notify), when the
+// capsules have started, how they are, and when ctx ends that we stop. Its
+// watchdog hears from us only while the system's own actors take messages.
+func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Logger) {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return
+	}
+	watchdog, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn().Err(err).Msg("systemd's watchdog is not understood, and not told anything")
+	}
+	tell := func(lines ...string) {
+		if _, err := daemon.SdNotify(false, strings.Join(lines, "\n")); err != nil {
+			log.Warn().Err(err).Msg("systemd can't be told how we are")
+		}
+	}
+	every := statusEvery
+	if watchdog > 0 {
+		every = min(every, watchdog/2)
+	}
+	started := make(chan struct{})
+	go func() {
+		defer close(started)
+		_ = sup.AwaitStarted(ctx) // an error is ctx's end
+	}()
+	starting := started
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			<-started
+			tell(daemon.SdNotifyStopping, "STATUS=stopping")
+			return
+		case <-starting:
+			starting = nil
+			if ctx.Err() == nil {
+				tell(daemon.SdNotifyReady, status(sup.Snapshot()))
+			}
+		case <-tick.C:
+			lines := []string{status(sup.Snapshot())}
+			if starting != nil {
+				lines = append(lines, fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", startExtension.Microseconds()))
+			}
+			alive, cancel := context.WithTimeout(ctx, every)
+			err := sup.Alive(alive)
+			cancel()
+			switch {
+			case err == nil && watchdog > 0:
+				lines = append(lines, daemon.SdNotifyWatchdog)
+			case err != nil && ctx.Err() == nil:
+				log.Error().Err(err).Msg("systemd's watchdog is not told that we are well")
+			}
+			tell(lines...)
+		}
+	}
+}
+
+// status says on one line how the capsules are.
+func status(tree *messages.Tree) string {
+	in := map[string]int{}
+	undecided := 0
+	for _, c := range tree.GetCapsules() {
+		in[c.GetState().Word()]++
+		if !c.GetDecided() {
+			undecided++
+		}
+	}
+	counts := make([]string, 0, len(in))
+	for _, state := range slices.Sorted(maps.Keys(in)) {
+		counts = append(counts, fmt.Sprintf("%d %s", in[state], state))
+	}
+	text := "STATUS=" + strings.Join(counts, ", ")
+	if len(counts) == 0 {
+		text = "STATUS=no capsules"
+	}
+	if undecided > 0 {
+		text += fmt.Sprintf(" (starting: %d to go)", undecided)
+	}
+	return text
+}
