@@ -292,7 +292,8 @@ func (w *tree) note(e *messages.Event) {
 // awaitReady waits until a generation of a capsule, or a later one, is Ready: for
 // tests that are not in a bubble.
 func (w *tree) awaitReady(id string, generation uint64) {
-	for {
+	w.tb.Helper()
+	for began := time.Now(); time.Since(began) < time.Minute; {
 		w.mu.Lock()
 		ready := w.ready[id] >= generation
 		w.mu.Unlock()
@@ -301,6 +302,7 @@ func (w *tree) awaitReady(id string, generation uint64) {
 		}
 		runtime.Gosched()
 	}
+	w.tb.Fatalf("%s/%d is not Ready after a minute", id, generation)
 }
 
 // seen returns the events so far, and forgets them.
