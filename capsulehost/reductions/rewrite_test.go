@@ -119,11 +119,13 @@ func TestCounts(t *testing.T) {
 }
 
 // Straight-line code can't be made cheap by jumping over the places where it is
-// counted: here, each block is left before the second half of it.
+// counted: here these would all be in the part of each block that is left out, if
+// the way through the blocks were not followed.
 func TestBranchesAreCounted(t *testing.T) {
-	const blocks, half = 50, 40
-	instructions := strings.Repeat("\x20\x00\x45\x1a", half) // local.get, i32.eqz, drop
-	body := "\x00" + strings.Repeat("\x02\x40"+instructions+"\x41\x01\x0d\x00"+instructions+"\x0b", blocks) + "\x0b"
+	const blocks, before, run, skipped = 50, 20, 40, 22                                 // 63 in a block, with the branch
+	instructions := func(n int) string { return strings.Repeat("\x20\x00\x45\x1a", n) } // local.get, i32.eqz, drop
+	body := "\x00" + instructions(before) +
+		strings.Repeat("\x02\x40"+instructions(run)+"\x41\x01\x0d\x00"+instructions(skipped)+"\x0b", blocks) + "\x0b"
 	wasm := sections(
 		1, "\x01\x60\x01\x7f\x00", 3, "\x01\x00", 7, "\x01\x01f\x00\x00",
 		10, "\x01"+string(sized([]byte(body))))
@@ -131,8 +133,34 @@ func TestBranchesAreCounted(t *testing.T) {
 	if _, err := c.module.ExportedFunction("f").Call(context.Background(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if least := int64(blocks * half / reductions.StraightLine); c.spent() < least {
-		t.Errorf("%d reductions for %d instructions, want %d at least", c.spent(), blocks*half, least)
+	if least := int64(blocks * run / reductions.StraightLine); c.spent() < least {
+		t.Errorf("%d reductions for %d instructions, want %d at least", c.spent(), blocks*run, least)
+	}
+}
+
+// Copies in pieces, onto themselves too, leave what one copy leaves.
+func TestLargeCopies(t *testing.T) {
+	// A function of to, from and size.
+	wasm := sections(
+		1, "\x01\x60\x03\x7f\x7f\x7f\x00", 3, "\x01\x00", 5, "\x01\x00\x0a", 7, "\x02\x01f\x00\x00\x01m\x02\x00",
+		10, "\x01"+string(sized([]byte("\x00\x20\x00\x20\x01\x20\x02\xfc\x0a\x00\x00\x0b"))))
+	c := start(t, wasm, reductions.Config{}, 4000)
+	want := memory(c.module)
+	for i := range want {
+		want[i] = byte(i * i >> 8)
+	}
+	for _, tt := range []struct{ to, from, size int }{
+		{0, 1, 300_000}, {1, 0, 300_000}, {70_000, 0, 300_000}, {0, 70_000, 300_000}, {5, 5, 200_000}, {0, 400_000, 200_000},
+		{100, 0, reductions.PieceSize + 1}, {0, 100, reductions.PieceSize}, {100, 0, 4097},
+	} {
+		want = bytes.Clone(memory(c.module))
+		copy(want[tt.to:tt.to+tt.size], bytes.Clone(want[tt.from:tt.from+tt.size]))
+		if _, err := c.module.ExportedFunction("f").Call(context.Background(), uint64(tt.to), uint64(tt.from), uint64(tt.size)); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(memory(c.module), want) {
+			t.Errorf("%d bytes from %d to %d: not what a copy leaves", tt.size, tt.from, tt.to)
+		}
 	}
 }
 

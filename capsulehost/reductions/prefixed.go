@@ -1,0 +1,83 @@
+package reductions
+
+// misc reads what stands behind opMisc.
+func (s *scanner) misc(at int) {
+	r := &s.r
+	switch op := r.u32(); op {
+	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
+	case miscMemoryInit:
+		r.u32() // segment
+		s.memoryIndex()
+		s.help(callBefore, at, bytesCost)
+	case miscMemoryCopy:
+		s.memoryIndex()
+		s.memoryIndex()
+		s.help(fillOrCopy, at, memoryCopy)
+	case miscMemoryFill:
+		s.memoryIndex()
+		s.help(fillOrCopy, at, memoryFill)
+	case miscTableInit, miscTableCopy:
+		r.u32()
+		r.u32()
+		s.help(callBefore, at, elementsCost)
+	case miscTableGrow, miscTableFill:
+		r.u32()
+		s.help(callBefore, at, elementsCost)
+	case miscDataDrop, miscElemDrop, miscTableSize:
+		r.u32()
+	default:
+		r.fail("unknown instruction 0xfc 0x%02x", op)
+	}
+}
+
+// vector reads what stands behind opVector.
+func (s *scanner) vector(at int) {
+	r := &s.r
+	op := r.byte()
+	i := vectors[op]
+	if op >= 0x80 && r.byte() != 1 { // the second half of its number
+		i.form = unknown
+	}
+	if i.weight == heavy {
+		s.spend(at, heavy-light)
+	}
+	switch i.form {
+	case memoryArg:
+		r.u32()
+		r.u32()
+	case special:
+		switch {
+		case op == vectorConst || op == vectorShuffle:
+			r.skip(16)
+		case op < 0x54: // a lane
+			r.byte()
+		default: // a lane in memory
+			r.u32()
+			r.u32()
+			r.byte()
+		}
+	case unknown:
+		if r.err == nil {
+			r.fail("unknown instruction 0xfd 0x%02x", op)
+		}
+	default:
+	}
+}
+
+// atomic reads what stands behind opAtomic.
+func (s *scanner) atomic(at int) {
+	r := &s.r
+	s.spend(at, heavy-light)
+	switch op := r.byte(); {
+	case op == 3: // fence
+		r.byte()
+	case op <= 2: // notify and wait, which block
+		s.call(false)
+		fallthrough
+	case op >= 0x10 && op <= 0x4e:
+		r.u32()
+		r.u32()
+	default:
+		r.fail("unknown instruction 0xfe 0x%02x", op)
+	}
+}
