@@ -40,7 +40,7 @@ func (s *Supervisor) attach() (detach func(), err error) {
 		collector := metrics.New(metrics.Config{Source: s})
 		if err := registerer.Register(collector); err != nil {
 			return detach, fmt.Errorf("serve: register the metrics: %w; "+
-				"two supervisors need two registerers, as from prometheus.WrapRegistererWith", err)
+				"where there are two supervisors, wrap the registerer of each in prometheus.WrapRegistererWith a label", err)
 		}
 		undo = append(undo, func() { registerer.Unregister(collector) })
 	}

@@ -87,8 +87,8 @@ type Config struct {
 	EventsFileSize int64
 
 	// Registerer, where it is set, gets the metrics of package metrics while Serve
-	// runs. Two supervisors in one process need two, as from
-	// prometheus.WrapRegistererWith.
+	// runs. Where there are two supervisors, wrap it for each with a label of its
+	// own: prometheus.WrapRegistererWith.
 	Registerer prometheus.Registerer
 	// TracerProvider, where it is set, gets a span for each trigger, below it one
 	// for each of its legs, below that one for the guest's call, and below that the

@@ -34,7 +34,7 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 		gauge("memory_peak_bytes", "The most that its guests' memories took.", func(c from) float64 { return float64(c.GetMemoryPeakBytes()) }),
 		gauge("memory_limit_bytes", "The most that its guest's own memory may take.", func(c from) float64 { return float64(c.GetMemoryLimitBytes()) }),
 		counter("calls_total", "Guest calls.", (*messages.Capsule).GetCalls),
-		counter("reductions_total", "Function entries and loop iterations of its guests.", (*messages.Capsule).GetReductions),
+		counter("reductions_total", "Function entries and loop iterations of its guests, and of those that they had do something.", (*messages.Capsule).GetReductions),
 		counter("kernel_bytes_total", "Bytes copied to and from the memory that the guest shares with the host.", (*messages.Capsule).GetKernelBytes),
 		counter("log_lines_suppressed_total", "Log lines that were kept out, because it logs too fast.", (*messages.Capsule).GetLogSuppressed),
 		gauge("restart_budget", "How many restarts its policy allows in a window.", func(c from) float64 { return float64(c.GetBudget()) }),

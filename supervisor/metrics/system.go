@@ -83,7 +83,7 @@ func systemMetrics() []metric[*messages.Tree] {
 		named("memory_bytes", "What the memories of living guests take.", nil, func(t from, o *output) {
 			o.gauge(float64(sum(t, (*messages.Capsule).GetMemoryBytes)))
 		}),
-		named("reductions_total", "Function entries and loop iterations of guests.", nil, func(t from, o *output) {
+		named("reductions_total", "Function entries and loop iterations of guests. What one has another do counts for both.", nil, func(t from, o *output) {
 			o.counter(float64(sum(t, (*messages.Capsule).GetReductions)))
 		}),
 		named("kernel_bytes_total", "Bytes copied to and from the memories that guests share with the host.", nil, func(t from, o *output) {
@@ -96,8 +96,8 @@ func systemMetrics() []metric[*messages.Tree] {
 			byKind(t, (*messages.Capsule).GetRestartsByKind, o)
 		}),
 		named("actor_restarts_total", "Restarts of the system's own actors.", []string{"actor"}, func(t from, o *output) {
-			for actor, n := range t.GetSystemRestarts() {
-				o.counter(float64(n), actor)
+			for _, actor := range []string{"registry", "hook-router", "capsules"} {
+				o.counter(float64(t.GetSystemRestarts()[actor]), actor)
 			}
 		}),
 

@@ -1,0 +1,365 @@
+package supervisor_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/rs/zerolog"
+	"pgregory.net/rapid"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// Promise 7: whatever happens, a snapshot, the events, the metrics and the log
+// tell the same story.
+func TestWhatIsSeenIsTrue(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		steps := rapid.SliceOfN(rapid.SampledFrom([]string{
+			"fine", "fine", "fine", "deny", "fail", "trap", "trap", "hang", "hang long", "not json", "nested", "all", "nobody",
+			"kill a", "restart a", "stop b", "start b", "pass", "pass long", "registry", "hook-router", "chatter",
+		}), 1, 40).Draw(rt, "steps")
+		synctest.Test(t, func(t *testing.T) {
+			s := newStory(t)
+			for _, step := range steps {
+				s.step(step)
+				synctest.Wait()
+			}
+			s.NoTriggerLost()
+			synctest.Wait()
+			s.check(rt)
+			if err := s.Close(); err != nil {
+				rt.Errorf("close: %v", err)
+			}
+			s.checkEvents(rt, s.Snapshot())
+		})
+	})
+}
+
+// story is a system, and what its users know of it.
+type story struct {
+	*supervisortest.System
+	registry *prometheus.Registry
+	log      *locked
+
+	mu   sync.Mutex
+	legs map[string]uint64 // outcomes in answers, of triggers from outside
+}
+
+// locked is a buffer for several goroutines.
+type locked struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *locked) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSpace(l.text.String()), "\n")
+}
+
+func newStory(t *testing.T) *story {
+	s := &story{registry: prometheus.NewPedanticRegistry(), log: &locked{}, legs: map[string]uint64{}}
+	act := func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		var deed string
+		_ = json.Unmarshal(c.Payload, &deed)
+		switch deed {
+		case "deny":
+			return capsulehost.Result{Action: capsulehost.Deny, Data: []byte("no")}, nil
+		case "fail":
+			return capsulehost.Result{}, fmt.Errorf("as told")
+		case "trap":
+			return capsulehost.Result{}, &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: "as told"}
+		case "hang", "hang long":
+			<-ctx.Done()
+			return capsulehost.Result{}, ctx.Err()
+		case "not json":
+			return capsulehost.Result{Data: []byte("{")}, nil
+		case "nested":
+			return supervisortest.JSON(c.Trigger(ctx, "b.t", "fine"))
+		case "chatter":
+			for range 1500 {
+				c.Log(capsulehost.LevelInfo, "and so on")
+			}
+		}
+		return supervisortest.JSON(deed)
+	}
+	s.System = supervisortest.Start(t, supervisor.Config{
+		Registerer: s.registry, CallTimeout: time.Minute,
+		Log: zerolog.New(s.log),
+	}, supervisortest.Func("a", "*.t", act), supervisortest.Func("b", "b.t", act), supervisortest.Func("c", "all.*", act))
+	return s
+}
+
+func (s *story) step(step string) {
+	verb, id, _ := strings.Cut(step, " ")
+	ctx := context.Background()
+	switch verb {
+	case "kill":
+		_ = s.Kill(ctx, id) // where it is down, it is refused
+	case "restart":
+		_ = s.Restart(ctx, id)
+	case "stop":
+		_ = s.Stop(ctx, id)
+	case "start":
+		_ = s.Start(ctx, id)
+	case "pass":
+		pass(map[string]time.Duration{"": time.Second, "long": 2 * time.Minute}[id])
+	case "registry", "hook-router":
+		s.FailActor(verb)
+	case "all":
+		s.trigger("all.t", "fine", time.Second)
+	case "nobody":
+		s.trigger("nobody.wants.this", "fine", time.Second)
+	case "hang":
+		limit := time.Second // the trigger's
+		if id == "long" {
+			limit = time.Hour // the capsule's
+		}
+		s.trigger("a.t", step, limit)
+	default:
+		s.trigger("a.t", step, time.Second)
+	}
+}
+
+func (s *story) trigger(topic, deed string, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	payload, _ := json.Marshal(deed)
+	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, leg := range reply.GetLegs() {
+		s.legs[leg.GetOutcome().Word()]++
+	}
+}
+
+// check compares everything that can be seen now.
+func (s *story) check(rt *rapid.T) {
+	tree := s.Snapshot()
+	s.checkEvents(rt, tree)
+	s.checkCounts(rt, tree)
+	s.checkMetrics(rt, tree)
+	s.checkLog(rt, tree)
+}
+
+// checkEvents holds a snapshot against what the events alone tell.
+func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
+	type told struct {
+		state                string
+		generation, restarts uint64
+		crashes              map[string]uint64
+		suppressed           uint64
+	}
+	byPath := map[string]*told{}
+	for _, c := range tree.GetCapsules() {
+		byPath[c.GetPath()] = &told{state: "loading", crashes: map[string]uint64{}}
+	}
+	actors := map[string]uint64{}
+	for e := range s.Events(context.Background(), 0) {
+		c := byPath[e.GetPath()]
+		switch what := e.GetWhat().(type) {
+		case *messages.Event_ActorRestarted:
+			actors[e.GetPath()]++
+		case *messages.Event_CapsuleLoading:
+			c.state = "loading"
+		case *messages.Event_CapsuleReady:
+			c.state = "ready"
+		case *messages.Event_CapsuleCrashed:
+			c.state = "crashed"
+			c.crashes[what.CapsuleCrashed.GetFailure().GetKind()]++
+		case *messages.Event_RestartScheduled:
+			if what.RestartScheduled.GetCause() != "an operator's command" {
+				c.restarts++
+			}
+		case *messages.Event_CapsuleFailed:
+			c.state = "failed"
+		case *messages.Event_CapsuleStopping:
+			c.state = "stopping"
+		case *messages.Event_CapsuleStopped:
+			c.state = "stopped"
+		case *messages.Event_LogSuppressed:
+			if c.suppressed += what.LogSuppressed.GetLines(); c.suppressed != what.LogSuppressed.GetTotal() {
+				rt.Errorf("%s: events tell of %d lines suppressed, and %d in all", e.GetPath(), c.suppressed, what.LogSuppressed.GetTotal())
+			}
+		case *messages.Event_EventsLost:
+			rt.Fatalf("events were lost: the test can't be compared")
+		}
+		if c != nil {
+			c.generation = max(c.generation, e.GetGeneration())
+		}
+		if e.GetSequence() == tree.GetSequence() {
+			break
+		}
+	}
+	for _, c := range tree.GetCapsules() {
+		e := byPath[c.GetPath()]
+		if c.GetState().Word() != e.state || c.GetGeneration() != e.generation || c.GetRestarts() != e.restarts ||
+			!maps.Equal(c.GetCrashes(), e.crashes) || c.GetLogSuppressed() < e.suppressed {
+			rt.Errorf("%s: the events tell of %+v, the snapshot shows %v", c.GetPath(), *e, c)
+		}
+	}
+	if !maps.Equal(tree.GetSystemRestarts(), actors) {
+		rt.Errorf("actors were restarted %v times by the events, %v by the snapshot", actors, tree.GetSystemRestarts())
+	}
+}
+
+// checkCounts holds a snapshot's figures against each other, and against the answers.
+func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	legs := map[string]uint64{}
+	for _, l := range tree.GetLegs() {
+		legs[l.GetOutcome().Word()] = l.GetCount()
+	}
+	for outcome, n := range s.legs { // nested ones come on top
+		if legs[outcome] < n {
+			rt.Errorf("%d legs were answered %q, %d are counted", n, outcome, legs[outcome])
+		}
+	}
+	if tree.GetOpenTriggers() != 0 || tree.GetWaitEdges() != 0 {
+		rt.Errorf("nobody waits, and the snapshot shows %d open triggers, %d edges", tree.GetOpenTriggers(), tree.GetWaitEdges())
+	}
+	if got := tree.GetTriggerDuration().Count(); got != tree.GetTriggers() {
+		rt.Errorf("%d triggers, and %d of them timed", tree.GetTriggers(), got)
+	}
+	if got := tree.GetNestedTriggerDuration().Count(); got > tree.GetNestedTriggers() {
+		rt.Errorf("%d nested triggers, and %d of them timed", tree.GetNestedTriggers(), got)
+	}
+	for _, c := range tree.GetCapsules() {
+		detail, err := s.Supervisor.Capsule(c.GetId())
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var crashes, restarts uint64
+		for _, n := range c.GetCrashes() {
+			crashes += n
+		}
+		for kind, n := range c.GetRestartsByKind() {
+			if kind != "operator" {
+				restarts += n
+			}
+		}
+		switch {
+		case c.GetCallDuration().Count() != c.GetCalls():
+			rt.Errorf("%s: %d calls, and %d of them timed", c.GetId(), c.GetCalls(), c.GetCallDuration().Count())
+		case c.GetQueueWait().Count() < c.GetCalls():
+			rt.Errorf("%s: %d calls, and %d waits", c.GetId(), c.GetCalls(), c.GetQueueWait().Count())
+		case c.GetBusy() != nil:
+			rt.Errorf("%s is idle, and busy for %v", c.GetId(), c.GetBusy().AsDuration())
+		case restarts != c.GetRestarts():
+			rt.Errorf("%s: %d restarts, and by kind %v", c.GetId(), c.GetRestarts(), c.GetRestartsByKind())
+		case uint64(len(detail.GetFailures())) != min(16, crashes):
+			rt.Errorf("%s: %d crashes, and %d kept", c.GetId(), crashes, len(detail.GetFailures()))
+		case uint64(len(detail.GetRecentCalls())) != min(32, c.GetCalls()):
+			rt.Errorf("%s: %d calls, and %d kept", c.GetId(), c.GetCalls(), len(detail.GetRecentCalls()))
+		}
+	}
+}
+
+// checkMetrics holds the metrics against a snapshot of the same moment.
+func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
+	families, err := s.registry.Gather()
+	if err != nil {
+		rt.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = valueOf(m)
+		}
+	}
+	want := map[string]float64{
+		"triggers_total outside": float64(tree.GetTriggers()), "triggers_total capsule": float64(tree.GetNestedTriggers()),
+		"events_total": float64(tree.GetSequence()), "trigger_duration_seconds outside": float64(tree.GetTriggerDuration().Count()),
+		"log_lines_suppressed_total": float64(tree.GetLogSuppressed()),
+	}
+	for _, l := range tree.GetLegs() {
+		want["trigger_legs_total "+l.GetOutcome().Word()] = float64(l.GetCount())
+	}
+	for _, c := range tree.GetCapsules() {
+		id := c.GetId()
+		want["capsule_state "+id+" "+c.GetState().Word()] = 1
+		want["capsule_generation "+id] = float64(c.GetGeneration())
+		want["capsule_calls_total "+id] = float64(c.GetCalls())
+		want["capsule_call_duration_seconds "+id] = float64(c.GetCalls())
+		want["calls_total"] += float64(c.GetCalls())
+		want["call_duration_seconds"] += float64(c.GetCalls())
+		want["capsules "+c.GetState().Word()]++
+		for kind, n := range c.GetCrashes() {
+			want["capsule_crashes_total "+id+" "+kind] = float64(n)
+			want["crashes_total "+kind] += float64(n)
+		}
+		for kind, n := range c.GetRestartsByKind() {
+			want["capsule_restarts_total "+id+" "+kind] = float64(n)
+		}
+	}
+	for name, v := range want {
+		if got[name] != v {
+			rt.Errorf("the metric %q is %v, the snapshot has %v", name, got[name], v)
+		}
+	}
+}
+
+func valueOf(m *dto.Metric) float64 {
+	switch {
+	case m.Counter != nil:
+		return m.GetCounter().GetValue()
+	case m.Gauge != nil:
+		return m.GetGauge().GetValue()
+	default:
+		return float64(m.GetHistogram().GetSampleCount())
+	}
+}
+
+// checkLog looks for every event in the log, once and as it was.
+func (s *story) checkLog(rt *rapid.T, tree *messages.Tree) {
+	logged := map[uint64]string{}
+	for _, line := range s.log.lines() {
+		var l struct {
+			Event      uint64 `json:"event"`
+			Path       string `json:"path"`
+			Generation uint64 `json:"generation"`
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil || l.Event == 0 {
+			continue
+		}
+		if logged[l.Event] != "" {
+			rt.Errorf("event %d is in the log twice", l.Event)
+		}
+		logged[l.Event] = fmt.Sprintf("%s#%d", l.Path, l.Generation)
+	}
+	for e := range s.Events(context.Background(), 0) {
+		if got, want := logged[e.GetSequence()], fmt.Sprintf("%s#%d", e.GetPath(), e.GetGeneration()); got != want {
+			rt.Errorf("event %d is about %s, the log says %q", e.GetSequence(), want, got)
+		}
+		if e.GetSequence() == tree.GetSequence() {
+			break
+		}
+	}
+}
