@@ -235,9 +235,10 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.GetMessage())
 
-	v := verdict{restart: true}
-	cause := causeDeadline
-	if !crash.Blameless {
+	v, cause := verdict{restart: true}, causeDeadline
+	if crash.Blameless {
+		c.restarts.lived(crash.Up)
+	} else {
 		v, cause = c.restarts.died(crash.Up, crash.Clean, jitter()), causeCrash
 	}
 	if !v.restart {

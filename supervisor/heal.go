@@ -6,6 +6,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // What the root asks of the capsules supervisor after a failure in the system itself.
@@ -25,6 +26,11 @@ func (s *capsules) announce(ctx actor.Context, to *actor.PID) {
 			ctx.Send(to, up)
 		case c.down != nil:
 			ctx.Send(to, c.down)
+		default: // between two instances: of the last one it can be said that it is no more
+			ctx.Send(to, &messages.CapsuleDown{
+				Capsule: c.id, Generation: c.up.GetGeneration(), State: messages.CapsuleState_CAPSULE_STATE_LOADING,
+				Reason: "it is about to be restarted", Interceptors: c.interceptors,
+			})
 		}
 	}
 	ctx.Send(to, &actors.Announced{})

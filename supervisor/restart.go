@@ -116,13 +116,7 @@ type verdict struct {
 // Clean says that the capsule ended by itself without an error. jitter is in
 // [0, 1) and moves a delay within its upper fifth.
 func (r *restarts) died(spell time.Duration, clean bool, jitter float64) verdict {
-	r.up += spell
-	for len(r.spent) > 0 && r.up-r.spent[0] >= r.policy.Window {
-		r.spent = r.spent[1:]
-	}
-	if spell >= r.policy.Window {
-		r.attempt = 0
-	}
+	r.lived(spell)
 	if r.policy.Mode == Temporary || (r.policy.Mode == Transient && clean) {
 		return verdict{}
 	}
@@ -132,6 +126,17 @@ func (r *restarts) died(spell time.Duration, clean bool, jitter float64) verdict
 	r.spent = append(r.spent, r.up)
 	r.attempt++
 	return verdict{restart: true, attempt: r.attempt, delay: r.delay(jitter)}
+}
+
+// lived accounts for a spell, however it ended.
+func (r *restarts) lived(spell time.Duration) {
+	r.up += spell
+	for len(r.spent) > 0 && r.up-r.spent[0] >= r.policy.Window {
+		r.spent = r.spent[1:]
+	}
+	if spell >= r.policy.Window {
+		r.attempt = 0
+	}
 }
 
 // delay is the backoff before the present attempt. Jitter only shortens, by at

@@ -64,6 +64,16 @@ func TestRestartsAfterAnOperator(t *testing.T) {
 	}
 }
 
+// A spell that a caller's deadline ended counts as one that was healthy.
+func TestSpellsThatEndWithoutBlame(t *testing.T) {
+	r := restarts{policy: RestartPolicy{Budget: 1, Window: time.Minute}.withDefaults()}
+	r.died(0, false, 0)
+	r.lived(time.Minute)
+	if v := r.died(0, false, 0); !v.restart || v.attempt != 1 {
+		t.Errorf("after a stable spell: %+v, want a restart at once", v)
+	}
+}
+
 // Never more restarts in a window than the budget, measured in time up and so
 // in any time; delays don't shrink before a stable spell; and a policy that
 // restarts at all goes on restarting a capsule that stays up for a window.

@@ -17,8 +17,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
 
-// stopMargin is how much longer than the stop time-out a shutdown may take: an
-// interrupted guest still has to notice.
+// stopMargin is how much longer than the longest stop time-out a shutdown may
+// take: an interrupted guest still has to notice.
 const stopMargin = 2 * time.Second
 
 // tree is what runs during one Serve: the actors, and the host of their guests.
@@ -134,7 +134,11 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.record.observe(&messages.Event{What: &messages.Event_SystemStopping{
 		SystemStopping: &messages.SystemStopping{Cause: context.Cause(ctx).Error()},
 	}})
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), t.cfg.StopTimeout+stopMargin)
+	longest := t.cfg.StopTimeout
+	for _, c := range t.children {
+		longest = max(longest, c.stopTimeout)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest+stopMargin)
 	defer cancel()
 	err := t.sys.AwaitStopped(grace, t.sys.PID(capsulesPath))
 	if err == nil {
