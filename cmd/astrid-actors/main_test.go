@@ -52,6 +52,8 @@ func (l leakTested) Run() int {
 //	signal NAME            send the daemon TERM or INT
 //	ended N                wait for the daemon's end, with exit status N; daemon.log has its log
 //	await PATTERN COMMAND  run a command, again and again, until a line of its output matches
+//	follow FILE [FLAG...]  start astrid-actors events --follow, and go on when the first line is in FILE
+//	followed N             wait for its end, with exit status N
 //	like FILE WANT         compare JSON, where WANT may say "<number>", "<uuid>", "<time>" or "<text>"
 //	mode FILE MODE         compare a file's mode
 //	fill FILE N            write a JSON string of N bytes
@@ -75,10 +77,11 @@ func TestScripts(t *testing.T) {
 			e.Setenv("DEMO", demo)
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // or each process sleeps for a second
 			e.Values[daemonKey{}] = &scriptDaemon{}
+			e.Values[followerKey{}] = &scriptFollower{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus, "daemon": scriptStart, "launch": scriptLaunch, "signal": scriptSignal, "ended": scriptEnded,
+			"status": scriptStatus, "daemon": scriptStart, "launch": scriptLaunch, "signal": scriptSignal, "ended": scriptEnded, "follow": scriptFollow, "followed": scriptFollowed,
 			"await": scriptAwait, "like": scriptLike, "mode": scriptMode, "fill": scriptFill, "stale": scriptStale,
 		},
 	})
@@ -213,6 +216,66 @@ func runUntil(pattern *regexp.Regexp, c *exec.Cmd) (found bool, seen string, err
 		}
 	}
 	return false, text.String(), c.Wait()
+}
+
+type followerKey struct{}
+
+// scriptFollower is the script's reader of events, of which there is one at a time.
+type scriptFollower struct {
+	cmd  *exec.Cmd
+	read chan error // takes one value, when all has been read
+}
+
+func scriptFollow(ts *testscript.TestScript, neg bool, args []string) {
+	f := ts.Value(followerKey{}).(*scriptFollower)
+	if neg || len(args) < 1 || f.cmd != nil {
+		ts.Fatalf("usage: follow FILE [FLAG...], with no other reader")
+	}
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	f.cmd = command(ts, append([]string{"events", "--follow"}, args[1:]...)...)
+	output, err := f.cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(f.cmd.Start())
+	f.read = make(chan error, 1)
+	first := make(chan struct{})
+	go func() {
+		lines := bufio.NewReader(output)
+		line, err := lines.ReadString('\n')
+		close(first)
+		if err == nil {
+			_, err = file.WriteString(line)
+		}
+		if err == nil {
+			_, err = io.Copy(file, lines)
+		}
+		f.read <- errors.Join(err, file.Close())
+	}()
+	ts.Defer(func() {
+		if f.cmd != nil {
+			_ = f.cmd.Process.Kill()
+			_ = <-f.read
+			_ = f.cmd.Wait()
+		}
+	})
+	<-first
+}
+
+func scriptFollowed(ts *testscript.TestScript, neg bool, args []string) {
+	f := ts.Value(followerKey{}).(*scriptFollower)
+	if neg || len(args) != 1 || f.cmd == nil {
+		ts.Fatalf("usage: followed N, after follow")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	timer := time.AfterFunc(patience, func() { _ = f.cmd.Process.Kill() })
+	defer timer.Stop()
+	ts.Check(<-f.read)
+	got := exitCode(ts, f.cmd.Wait())
+	f.cmd = nil
+	if got != want {
+		ts.Fatalf("the reader's exit status is %d, want %d", got, want)
+	}
 }
 
 func scriptLike(ts *testscript.TestScript, neg bool, args []string) {

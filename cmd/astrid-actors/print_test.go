@@ -210,11 +210,13 @@ func TestTreeText(t *testing.T) {
 	failed.Reason, failed.LastFailure = "budget spent", &messages.CapsuleFailure{Message: "trap"}
 	stopped := capsule("stopped", messages.CapsuleState_CAPSULE_STATE_STOPPED)
 	stopped.Reason = "by an operator"
+	busy := capsule("busy", messages.CapsuleState_CAPSULE_STATE_READY)
+	busy.Busy, busy.Queue = durationpb.New(3*time.Second), 2
 	got := treeText(&messages.Tree{
 		At: timestamppb.New(at), Started: timestamppb.New(at.Add(-3 * time.Second)), Triggers: 7, OpenTriggers: 1,
 		SystemRestarts: map[string]uint64{"registry": 1, "hook-router": 2, "capsules": 1},
 		Capsules: []*messages.Capsule{
-			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), crashed, failed, stopped,
+			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), busy, crashed, failed, stopped,
 			{Id: "rejected", State: messages.CapsuleState_CAPSULE_STATE_FAILED, LastFailure: &messages.CapsuleFailure{Message: "no version"}},
 		},
 	})
@@ -224,6 +226,7 @@ func TestTreeText(t *testing.T) {
    ├─ hook-router   restarted 2 times
    └─ capsules      one for one, restarted once
       ├─ ready      ready, generation 2, permanent, restarts 3/5 in 60s
+      ├─ busy       ready, generation 2, permanent, restarts 3/5 in 60s, in a call for 3s, calls that wait: 2
       ├─ crashed    crashed, generation 2, permanent, restarts 3/5 in 60s, next in 200ms
       ├─ failed     failed, generation 2, permanent, restarts 3/5 in 60s: budget spent: trap
       ├─ stopped    stopped, generation 2, permanent, restarts 3/5 in 60s: by an operator

@@ -54,6 +54,12 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 		parts = append(parts, fmt.Sprintf("%s, restarts %d/%d in %s", c.GetRestart(),
 			c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration())))
 	}
+	if c.GetBusy() != nil {
+		parts = append(parts, "in a call for "+duration(c.GetBusy().AsDuration()))
+	}
+	if c.GetQueue() > 0 {
+		parts = append(parts, fmt.Sprintf("calls that wait: %d", c.GetQueue()))
+	}
 	text := strings.Join(parts, ", ")
 	switch c.GetState() {
 	case messages.CapsuleState_CAPSULE_STATE_CRASHED:

@@ -385,16 +385,22 @@ func TestServeEndsStreams(t *testing.T) {
 func TestDrain(t *testing.T) {
 	d := start(t, "slow")
 	answered := make(chan *messages.TriggerReply, 1)
-	go func() {
-		reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
-		if err != nil {
-			t.Error(err)
-			close(answered)
-			return
+	for running := false; !running; {
+		go func() {
+			reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- reply.Msg
+		}()
+		await(t, d, func(tree *messages.Tree) bool {
+			running = tree.GetCapsules()[0].GetBusy() != nil
+			return running || len(answered) == 1
+		})
+		if !running { // we looked too late
+			<-answered
 		}
-		answered <- reply.Msg
-	}()
-	await(t, d, func(tree *messages.Tree) bool { return tree.GetOpenTriggers() == 1 })
+	}
 	d.endSupervisor()
 	await(t, d, (*messages.Tree).GetStopping)
 	_, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
