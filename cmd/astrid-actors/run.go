@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -63,6 +64,10 @@ type runOptions struct {
 }
 
 func (o *runOptions) run(cmd *cobra.Command, a *app) error {
+	if os.Getenv("GOMAXPROCS") == "" {
+		// Guests get one processor less than there are: see docs/RATIONALE.md, turns.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+	}
 	log, err := o.log(cmd, a)
 	if err != nil {
 		return err
