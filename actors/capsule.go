@@ -82,7 +82,6 @@ type LineWriter interface {
 type capsule struct {
 	*Handle
 	own     *system.Mailbox
-	log     zerolog.Logger
 	life    *incarnation
 	guest   Guest // nil before the load and after a death
 	runLoop bool  // what guest is
@@ -92,7 +91,7 @@ type capsule struct {
 }
 
 func newCapsule(h *Handle, mailbox *system.Mailbox) *capsule {
-	return &capsule{Handle: h, own: mailbox, log: h.cfg.Log.With().Str("capsule", h.cfg.ID).Logger()}
+	return &capsule{Handle: h, own: mailbox}
 }
 
 // Receive handles one message. The mailbox is closed before Stopping.
@@ -114,7 +113,7 @@ func (c *capsule) Receive(ctx actor.Context) {
 	case *interrupted:
 		c.interrupted(m)
 	default:
-		c.log.Error().Type("message", m).Msg("capsule: message not understood")
+		c.cfg.Log.Error().Str("capsule", c.cfg.ID).Type("message", m).Msg("capsule: message not understood")
 	}
 }
 

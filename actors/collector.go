@@ -126,15 +126,19 @@ func joinResponses(legs []*messages.Leg) []byte {
 	return append(out, ']')
 }
 
-// WarnOfLegs logs each leg that gave no value although it was asked for one.
-func WarnOfLegs(log *zerolog.Logger, topic string, legs []*messages.Leg) {
+// WarnOfLegs logs each leg of a trigger that gave no value although it was asked
+// for one.
+func WarnOfLegs(log *zerolog.Logger, m *messages.RouteTrigger, legs []*messages.Leg) {
 	for _, leg := range legs {
 		switch leg.GetOutcome() {
 		case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
-		default:
-			log.Warn().Str("topic", topic).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
-				Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).
-				Msg("interceptor gave no answer")
+			continue
 		}
+		line := log.Warn()
+		if m.GetFromCapsule() != "" {
+			line = line.Str("capsule", m.GetFromCapsule())
+		}
+		line.Str("topic", m.GetTopic()).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
+			Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).Msg("interceptor gave no answer")
 	}
 }

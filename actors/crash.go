@@ -95,7 +95,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 		c.activity.died()
 		_, err := guarded(func() (struct{}, error) { return struct{}{}, guest.Close(context.Background()) })
 		if err != nil {
-			c.log.Warn().Err(err).Msg("closing the instance failed")
+			c.cfg.Log.Warn().Str("capsule", c.cfg.ID).Err(err).Msg("closing the instance failed")
 		}
 	}
 }

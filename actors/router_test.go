@@ -264,3 +264,22 @@ func TestATriggerGivenUpWhileRouted(t *testing.T) {
 		r.route(nil, m) // and later: not even planned
 	})
 }
+
+// Each leg that was no answer is logged, with who asked whom and why; an empty
+// answer is one.
+func TestLegsWithoutAnAnswerAreLogged(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		w.start("a", traps, wanting(wants("t")...))
+		w.start("b", says(""), wanting(wants("t")...))
+		w.start("c", func(context.Context, *script, string) (capsulehost.Result, error) {
+			return capsulehost.Result{Action: capsulehost.Deny, Data: []byte("no")}, nil
+		}, wanting(wants("t")...))
+		w.start("asker", asks("t"), func(c *CapsuleConfig) { c.Log = zerolog.New(w) })
+		synctest.Wait()
+		w.trigger("asker")
+		expect(t, "log", w.log(), `{"level":"warn","capsule":"asker","topic":"t","asked":"a","action":"on-t","outcome":"crashed",`+
+			`"reason":"trap in astrid_hook_trigger: unreachable","message":"interceptor gave no answer"}`+"\n",
+			`{"level":"warn","capsule":"asker","topic":"t","asked":"c","action":"on-t","outcome":"denied",`+
+				`"reason":"no","message":"interceptor gave no answer"}`+"\n")
+	})
+}

@@ -56,20 +56,21 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	// A timer of its own, and the end of the capsule's life: ctx would make another timer.
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
-	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, now, timer.C, &messages.RouteTrigger{
-		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(), Reductions: s.inherited(),
-		Trace: s.trace,
-	})
+	m := &messages.RouteTrigger{
+		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(),
+		Reductions: s.inherited(), Trace: s.trace,
+	}
+	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, now, timer.C, m)
 	s.pay(legs)
 	switch {
 	case errors.Is(err, ErrNoRouter):
 		// As where there is no registry at all. The capsule need not die of our fault.
-		s.capsule.log.Error().Err(err).Msg("trigger answered with nothing")
+		cfg.Log.Error().Str("capsule", cfg.ID).Err(err).Msg("trigger answered with nothing")
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	WarnOfLegs(&s.capsule.log, topic, legs)
+	WarnOfLegs(&cfg.Log, m, legs)
 	values := make([]json.RawMessage, 0, len(legs))
 	for _, leg := range legs {
 		if len(leg.GetValue()) > 0 {
@@ -86,7 +87,7 @@ func (s *surroundings) CheckCapability(ctx context.Context, sourceUUID, capabili
 	})
 	checked, ok := answer.(*messages.CapabilityChecked)
 	if err != nil || !ok {
-		s.capsule.log.Warn().Err(err).Str("capability", capability).Msg("capability check not answered: denied")
+		s.capsule.cfg.Log.Warn().Str("capsule", s.capsule.cfg.ID).Err(err).Str("capability", capability).Msg("capability check not answered: denied")
 		return false
 	}
 	return checked.GetAllowed()

@@ -189,7 +189,7 @@ func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages
 	if err != nil {
 		return nil, err
 	}
-	actors.WarnOfLegs(&t.cfg.Log, m.GetTopic(), reply.GetLegs())
+	actors.WarnOfLegs(&t.cfg.Log, m, reply.GetLegs())
 	return reply, nil
 }
 
