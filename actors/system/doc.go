@@ -5,7 +5,7 @@
 //
 //	sys := system.New(log)
 //	defer sys.Close()
-//	pid, err := sys.Spawn("registry", system.Props(newRegistry, system.NewMailbox(0, nil)))
+//	pid, err := sys.Spawn("registry", sys.Props(newRegistry, system.NewMailbox(0, nil)))
 //	answer, err := sys.Ask(ctx, pid, &messages.FindCapsule{...})
 //
 // It knows nothing of capsules, and holds no supervision strategy: an actor
