@@ -1,0 +1,259 @@
+package sim
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// client makes one trigger after another.
+func (w *world) client(n int) {
+	name := fmt.Sprintf("client-%d", n)
+	r := w.rng("client", uint64(n))
+	for i := range uint64(1 + r.IntN(8)) {
+		if chance(r, 60) {
+			w.sleep(context.Background(), r, pick(r, 10*ms, time.Second))
+		}
+		w.ask(r, name, i+1, pick(r, append(topics(), "probe.all", "fan."+pick(r, w.capsules...).id)...))
+	}
+}
+
+// errGivenUp is why clients cancel.
+var errGivenUp = errors.New("the client has given up")
+
+// ask makes one trigger, and checks its answer. Without an r it is a plain one.
+func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.TriggerReply {
+	ctx := context.Background()
+	until := time.Now().Add(w.cfg.TriggerTimeout)
+	if r != nil && chance(r, 40) {
+		until = time.Now().Add(between(r, 1*ms, 4*time.Second))
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	if r != nil && chance(r, 10) {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		timer := time.AfterFunc(between(r, 0, time.Second), func() { cancel(errGivenUp) })
+		defer timer.Stop()
+		defer cancel(nil)
+	}
+	a := ask{By: by, N: n, Until: until.UnixNano()}
+	request := supervisor.TriggerRequest{Topic: topic}
+	if r != nil && chance(r, 60) {
+		a.Who, a.Source = pick(r, "", "ada", "bob", "eve"), uuid.UUID([]byte(fmt.Sprintf("%016d", w.tick.Add(1)))).String()
+		request.Caller = &supervisor.Caller{Principal: a.Who, SourceID: a.Source}
+	}
+	payload, err := json.Marshal(a)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	request.Payload = payload
+	label := fmt.Sprintf("%s's trigger %d of %s", by, n, topic)
+
+	started := w.audit.systemStarted()
+	w.inFlight.Add(1)
+	reply, err := w.sys.Trigger(ctx, request)
+	w.inFlight.Add(-1)
+	late := time.Since(until)
+	if late > 0 {
+		w.fail("%s was answered %v after its deadline", label, late)
+	}
+	switch {
+	case err == nil:
+		w.answered.Add(1)
+	case errors.Is(err, supervisor.ErrOverloaded):
+		if w.cfg.OpenTriggers == 0 {
+			w.fail("%s: %v", label, err)
+		}
+		return nil
+	case errors.Is(err, supervisor.ErrStopping), errors.Is(err, supervisor.ErrNotServing):
+		if !w.stopping.Load() {
+			w.fail("%s: %v", label, err)
+		}
+		return nil
+	case errors.Is(err, errGivenUp):
+		w.answered.Add(1)
+		return nil
+	default:
+		w.answered.Add(1)
+		if !w.harsh { // a router that fails over a trigger loses it
+			w.fail("%s: %v", label, err)
+		}
+		return nil
+	}
+	w.checkReply(label, a, w.legs(topic, ""), reply, started, late == 0)
+	return reply
+}
+
+// checkReply checks an answer against the legs that are expected.
+func (w *world) checkReply(label string, a ask, want []leg, reply *messages.TriggerReply, all, atDeadline bool) {
+	w.audit.catchUp()
+	var values []json.RawMessage
+	next := 0
+	for n, got := range reply.GetLegs() {
+		place := slices.IndexFunc(want[next:], func(l leg) bool { return l.capsule.id == got.GetCapsule() && l.action == got.GetAction() })
+		if place < 0 {
+			w.fail("%s: leg %d is %s of %s: not expected, or not there", label, n, got.GetAction(), got.GetCapsule())
+			return
+		}
+		if place > 0 && all {
+			w.fail("%s: there is no leg for %s of %s", label, want[next].action, want[next].capsule.id)
+		}
+		l := want[next+place]
+		next += place + 1
+		if len(got.GetValue()) > 0 {
+			values = append(values, got.GetValue())
+		}
+		if problem := w.checkLeg(a, l, got, atDeadline); problem != "" {
+			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.GetAction(), got.GetCapsule(), got.GetGeneration(), got.GetOutcome().Word(), got.GetReason(), problem)
+		}
+	}
+	if all && next < len(want) {
+		w.fail("%s: there is no leg for %s of %s", label, want[next].action, want[next].capsule.id)
+	}
+	w.checkValues(label, a, want, values)
+}
+
+// checkLeg says what is wrong with one leg.
+func (w *world) checkLeg(a ask, l leg, got *messages.Leg, atDeadline bool) string {
+	c := l.capsule
+	if c.loop && got.GetOutcome() != messages.Outcome_OUTCOME_UNAVAILABLE {
+		return "it is a run loop"
+	}
+	if g := got.GetGeneration(); g > c.loads.Load() {
+		return "there is no such generation"
+	}
+	switch got.GetOutcome() {
+	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL:
+		var v answer
+		if err := json.Unmarshal(got.GetValue(), &v); err != nil {
+			return err.Error()
+		}
+		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.GetGeneration() {
+			return fmt.Sprintf("it has the value of %s of %s/%d", v.Action, v.Capsule, v.Generation)
+		}
+	case messages.Outcome_OUTCOME_EMPTY, messages.Outcome_OUTCOME_INVALID:
+	case messages.Outcome_OUTCOME_DENIED:
+		if got.GetReason() != "denied" {
+			return "that is not what the guest said"
+		}
+	case messages.Outcome_OUTCOME_FAILED:
+		if got.GetReason() != "a report" {
+			return "that is not what the guest said"
+		}
+	case messages.Outcome_OUTCOME_CRASHED:
+		if !w.audit.died(c, got.GetGeneration()) && !strings.Contains(got.GetReason(), "actor failed") {
+			return "no event says so"
+		}
+	case messages.Outcome_OUTCOME_TIMEOUT:
+		if !atDeadline {
+			return fmt.Sprintf("the deadline is %v away", time.Until(time.Unix(0, a.Until)))
+		}
+	case messages.Outcome_OUTCOME_OVERLOADED:
+		if c.queue >= 256 {
+			return "its queue is far from full"
+		}
+	case messages.Outcome_OUTCOME_UNAVAILABLE:
+		if got.GetReason() == "" {
+			return "it says no reason"
+		}
+	default:
+		return "that can't be"
+	}
+	return ""
+}
+
+// checkValues checks the values of a trigger's answer: whose they are, for whom
+// they were made, and their order.
+func (w *world) checkValues(label string, a ask, want []leg, values []json.RawMessage) {
+	for _, value := range values {
+		var v answer
+		if err := json.Unmarshal(value, &v); err != nil {
+			w.fail("%s: value %q: %v", label, value, err)
+			return
+		}
+		if v.By != a.By || v.N != a.N || v.Who != a.Who {
+			w.fail("%s has a value of %s that was made for %s's trigger %d, principal %q", label, v.Capsule, v.By, v.N, v.Who)
+		}
+		place := slices.IndexFunc(want, func(l leg) bool { return l.capsule.id == v.Capsule && l.action == v.Action })
+		if place < 0 {
+			w.fail("%s: the value of %s of %s is not expected, or not there", label, v.Action, v.Capsule)
+			return
+		}
+		want = want[place+1:]
+	}
+}
+
+// operator gives commands.
+func (w *world) operator() {
+	r := w.rng("operator", 0)
+	for range r.IntN(8) {
+		w.sleep(context.Background(), r, pick(r, 50*ms, 2*time.Second))
+		w.command(r)
+	}
+}
+
+func (w *world) command(r *rand.Rand) {
+	c := pick(r, w.capsules...)
+	verb := pick(r, "start", "stop", "restart", "kill", "kill")
+	ctx := context.Background()
+	if chance(r, 20) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, between(r, 0, time.Second))
+		defer cancel()
+	}
+	w.audit.catchUp()
+	before := w.audit.view(c)
+	do := map[string]func(context.Context, string) error{"start": w.sys.Start, "stop": w.sys.Stop, "restart": w.sys.Restart, "kill": w.sys.Kill}[verb]
+	err := do(ctx, c.id)
+	w.audit.catchUp()
+	after := w.audit.view(c)
+	changed := after.sequence > before.sequence
+	problem := ""
+	switch {
+	case err == nil && verb == "kill" && !changed, err == nil && verb == "stop" && !after.isDown():
+		problem = "done, but it is not"
+	case err == nil && (verb == "start" || verb == "restart") && (after.generation <= before.generation):
+		problem = "done, but there is no new generation"
+	case err == nil, errors.Is(err, supervisor.ErrRefused), ctx.Err() != nil, w.stopping.Load():
+	case errors.Is(err, supervisor.ErrNotUp):
+		if verb == "kill" || verb == "stop" || !changed {
+			problem = "nothing has happened to it"
+		}
+	case w.harsh && strings.Contains(err.Error(), "failed over it"):
+	default:
+		problem = "unexpected"
+	}
+	if problem != "" {
+		w.fail("%s %s: %v: %s; it was %v, and is %v", verb, c.id, err, problem, before, after)
+	}
+}
+
+// saboteur has the system's own actors fail.
+func (w *world) saboteur() {
+	r := w.rng("saboteur", 0)
+	for range pick(r, 0, 0, 1, 3, 6) {
+		w.sleep(context.Background(), r, pick(r, 1*ms, 100*ms, 2*time.Second))
+		path := pick(r, "registry", "hook-router", "capsules", "capsules/"+pick(r, w.capsules...).id)
+		if w.stopping.Load() {
+			return
+		}
+		if w.harsh && chance(r, 50) {
+			w.armed = append(w.armed, path)
+			w.sys.FailActorNext(path)
+		} else {
+			w.sys.FailActor(path)
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+const ms = time.Millisecond
+
+// rng returns the source of one sort of decisions: what others draw does not
+// change it.
+func (w *world) rng(who string, n uint64) *rand.Rand {
+	h := uint64(14695981039346656037) // FNV-1a
+	for _, b := range []byte(who) {
+		h = (h ^ uint64(b)) * 1099511628211
+	}
+	return rand.New(rand.NewPCG(w.seed, h+n*0x9e3779b97f4a7c15))
+}
+
+func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
+
+func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+// between draws a time, in whole microseconds.
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(r.Int64N(int64((high-low)/time.Microsecond)+1))*time.Microsecond
+}
+
+// interceptor is one of a capsule's, in the words of its manifest.
+type interceptor struct {
+	event, action string
+	priority      uint32
+}
+
+// drawn is what a seed says of a capsule.
+type drawn struct {
+	id           string
+	loop         bool
+	uplink       bool
+	grants       bool // allow_prompt_injection
+	told         bool // has an interceptor for handle_lifecycle_restart
+	interceptors []interceptor
+	imports      []int // places of those that it waits for
+
+	policy      supervisor.RestartPolicy
+	callTimeout time.Duration
+	stopTimeout time.Duration
+	queue       int
+}
+
+// What clients and capsules trigger. Every capsule that is no loop also takes
+// `probe.all`, and `fan.<id>`, which asks all others for `probe.all`.
+func topics() []string {
+	return []string{"t.a", "t.b", "u.a", "u.b", "t.a.deep", "nobody"}
+}
+
+func patterns() []string {
+	return []string{"t.a", "t.b", "u.a", "t.*", "*.a", "*.*", "t.a.deep", "t.*.deep"}
+}
+
+// drawSystem draws the configuration, and the capsules of a system.
+func (w *world) drawSystem() {
+	r := w.rng("system", 0)
+	w.harsh = chance(r, 25)
+	w.cfg = supervisor.Config{
+		TriggerTimeout: between(r, 200*ms, 5*time.Second),
+		CallTimeout:    between(r, 200*ms, 3*time.Second), // of loads; capsules have their own
+		ReadyTimeout:   between(r, 1*ms, 500*ms),
+		StopTimeout:    between(r, 1*ms, 3*time.Second),
+		OpenTriggers:   pick(r, 0, 0, 0, 3),
+		EventsKept:     1 << 16,
+		Restart:        supervisor.RestartPolicy{EagerBackoff: chance(r, 25)},
+	}
+	for n := range 1 + r.IntN(6) {
+		w.drawn = append(w.drawn, w.drawCapsule(n))
+	}
+	w.perm(r)
+}
+
+// perm gives the capsules names whose order is not that of their start.
+func (w *world) perm(r *rand.Rand) {
+	names := []string{"ant", "bee", "cat", "dog", "elk", "fox"}
+	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	for i, d := range w.drawn {
+		d.id = names[i]
+		if !d.loop {
+			d.interceptors = append(d.interceptors, interceptor{"fan." + d.id, "fan", 100})
+		}
+	}
+}
+
+func (w *world) drawCapsule(n int) *drawn {
+	r := w.rng("capsule", uint64(n))
+	d := &drawn{
+		loop: chance(r, 20), uplink: chance(r, 10), grants: chance(r, 70), told: chance(r, 20),
+		policy: supervisor.RestartPolicy{
+			Mode:           pick(r, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Transient, supervisor.Temporary),
+			Budget:         pick(r, 0, 1, 2, 5, 5, 50),
+			Window:         between(r, 100*ms, time.Minute),
+			InitialBackoff: pick(r, 1*ms, between(r, 1*ms, 100*ms), between(r, 1*ms, 3*time.Second)),
+		},
+		callTimeout: between(r, 20*ms, 2*time.Second),
+		stopTimeout: pick(r, between(r, 1*ms, 300*ms), between(r, 1*ms, 5*time.Second)),
+		queue:       pick(r, 1, 2, 5, 256, 256),
+	}
+	d.policy.MaxBackoff = d.policy.InitialBackoff + between(r, 0, 8*time.Second)
+	for i := range r.IntN(4) {
+		d.interceptors = append(d.interceptors, interceptor{pick(r, patterns()...), fmt.Sprintf("act-%d", i), pick[uint32](r, 1, 100, 100, 200)})
+	}
+	if !d.loop {
+		d.interceptors = append(d.interceptors, interceptor{"probe.all", "probe", 100})
+		if d.told {
+			d.interceptors = append(d.interceptors, interceptor{"restarted.never.triggered", "handle_lifecycle_restart", 100})
+		}
+	}
+	for i := range n {
+		if !d.uplink && chance(r, 15) && !w.drawn[i].uplink {
+			d.imports = append(d.imports, i)
+		}
+	}
+	return d
+}
+
+// manifest is the text of the capsule's Capsule.toml.
+func (d *drawn) manifest(n int) string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nid = \"main\"\nfile = \"module.wasm\"", d.id)
+	for _, i := range d.interceptors {
+		say("[[interceptor]]\nevent = %q\naction = %q\npriority = %d", i.event, i.action, i.priority)
+	}
+	say("[capabilities]\nuplink = %v\nallow_prompt_injection = %v", d.uplink, d.grants)
+	if len(d.imports) > 0 {
+		say("[imports.sim]")
+		for _, i := range d.imports {
+			say("part-%d = \"^1\"", i)
+		}
+	}
+	say("[exports.sim]\npart-%d = \"1.0.0\"", n)
+	p := d.policy
+	say("[supervision]\nrestart = %q\nbudget = %d\nwindow = %q\nbackoff_initial = %q\nbackoff_max = %q\ncall_timeout = %q\nstop_timeout = %q\nqueue = %d",
+		p.Mode, p.Budget, p.Window, p.InitialBackoff, p.MaxBackoff, d.callTimeout, d.stopTimeout, d.queue)
+	return b.String()
+}
+
+// leg is what is expected of one leg of a trigger.
+type leg struct {
+	capsule *capsule
+	interceptor
+	place int // in the manifest
+}
+
+// legs are those of a trigger of topic, in the specified order: the sim's own
+// idea of matching and of order.
+func (w *world) legs(topic, from string) []leg {
+	var out []leg
+	for _, c := range w.capsules {
+		for place, i := range c.interceptors {
+			if c.id != from && matches(i.event, topic) {
+				out = append(out, leg{c, i, place})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b leg) int {
+		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.capsule.id, b.capsule.id), cmp.Compare(a.place, b.place))
+	})
+	return out
+}
+
+func matches(pattern, topic string) bool {
+	p, t := strings.Split(pattern, "."), strings.Split(topic, ".")
+	if len(p) != len(t) {
+		return false
+	}
+	for i := range p {
+		if p[i] != "*" && p[i] != t[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,290 @@
+package sim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing/synctest"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// world is one simulation.
+type world struct {
+	seed  uint64
+	cfg   supervisor.Config
+	drawn []*drawn
+	// harsh: the system's own actors may also fail over a message, which is lost.
+	harsh bool
+	armed []string // the actors that were to fail over a message; the saboteur's
+
+	capsules []*capsule
+	sys      *supervisortest.System
+	audit    *audit
+
+	calm     atomic.Bool // faults have ceased
+	stopping atomic.Bool
+	inFlight atomic.Int64
+	answered atomic.Uint64
+	tick     atomic.Uint64
+	asking   sync.Map // capsule id -> the tick at which its present trigger began
+
+	mu       sync.Mutex
+	problems []string
+	cleanups []func()
+	home     string
+}
+
+func newWorld(seed uint64, home string) *world {
+	w := &world{seed: seed, home: home}
+	w.drawSystem()
+	w.cfg.Home = home
+	w.cfg.Log = zerolog.New(logWatch{w}).Level(zerolog.WarnLevel)
+	for n, d := range w.drawn {
+		c := &capsule{drawn: d, w: w, last: map[string]turn{}}
+		w.capsules = append(w.capsules, c)
+		w.cfg.Capsules = append(w.cfg.Capsules, supervisor.Capsule{Manifest: d.manifest(n), Load: c.load})
+	}
+	w.audit = newAudit(w)
+	return w
+}
+
+// fail notes a promise that was broken.
+func (w *world) fail(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.problems) < 20 {
+		w.problems = append(w.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.problems) > 0
+}
+
+// The world is the supervisortest.TB of its system: what that finds is a problem
+// like others, and its clean-ups run inside the bubble.
+
+func (w *world) Helper()                           {}
+func (w *world) Errorf(format string, args ...any) { w.fail(format, args...) }
+func (w *world) Fatalf(format string, args ...any) { w.fail(format, args...); panic(errFatal) }
+func (w *world) Cleanup(f func())                  { w.cleanups = append(w.cleanups, f) }
+func (w *world) TempDir() string                   { return w.home }
+
+var errFatal = errors.New("the simulation can't go on")
+
+// run tells the whole story, inside a bubble.
+func (w *world) run() {
+	defer func() {
+		if reason := recover(); reason != nil && reason != errFatal { //nolint:errorlint // what Fatalf panics with
+			panic(reason)
+		}
+		for _, f := range w.cleanups {
+			f()
+		}
+	}()
+	w.sys = supervisortest.New(w, w.cfg)
+	w.sys.Patience = time.Hour
+	w.audit.began = time.Now()
+	w.sys.Launch()
+	r := w.rng("world", 0)
+	var actors sync.WaitGroup
+	for n := range 1 + r.IntN(4) {
+		actors.Go(func() { w.client(n) })
+	}
+	actors.Go(w.operator)
+	actors.Go(w.saboteur)
+	early := chance(r, 30) // the end comes in the midst of it all
+	for range 2 + r.IntN(8) {
+		w.sleep(context.Background(), r, pick(r, 10*ms, 500*ms, 3*time.Second))
+		w.check()
+		if w.failed() {
+			break
+		}
+	}
+	if !early && !w.failed() {
+		actors.Wait()
+		w.recover()
+	}
+	w.shutdown()
+	actors.Wait()
+	w.check()
+}
+
+// check is between two steps: nothing else runs.
+func (w *world) check() {
+	synctest.Wait()
+	tree := w.sys.Snapshot()
+	w.audit.compare(tree)
+	if open, inFlight := tree.GetOpenTriggers(), w.inFlight.Load(); int64(open) != inFlight {
+		w.fail("%d triggers are open, and %d are not answered", open, inFlight)
+	}
+	if got, want := tree.GetTriggers(), w.answered.Load()+uint64(w.inFlight.Load()); got != want {
+		w.fail("%d triggers were accepted, and %d answered or in flight", got, want)
+	}
+}
+
+// recover has all faults cease: whatever has not failed for good is Ready when
+// its backoff is over, and serves.
+func (w *world) recover() {
+	w.calm.Store(true)
+	for _, path := range w.armed { // those that have not failed yet
+		w.sys.FailActor(path)
+	}
+	synctest.Wait()
+	longest := time.Duration(0)
+	for _, c := range w.capsules {
+		longest = max(longest, c.policy.MaxBackoff)
+	}
+	// Some calls, loops and loads still have to come to their end; a loop that
+	// hangs is killed.
+	for _, c := range w.capsules {
+		if c.loop {
+			_ = w.sys.Kill(context.Background(), c.id) // refused where it does not run
+		}
+	}
+	<-time.After(longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second)
+	w.check()
+	for _, c := range w.capsules {
+		if v := w.audit.view(c); v.state != messages.CapsuleState_CAPSULE_STATE_READY && !v.isDown() {
+			w.fail("%v, %v after faults have ceased", v, longest+10*time.Second)
+		}
+	}
+	began := time.Now()
+	ready := w.ready()
+	w.probe("client-probe", 1, "probe.all", ready)
+	for n, c := range ready { // one after the other: nobody waits
+		if reply := w.probe("client-fan", uint64(n+1), "fan."+c.id, ready); reply != nil {
+			w.checkFan(reply, c, ready)
+		}
+	}
+	var storm sync.WaitGroup // and all at once: each waits for all others
+	for n, c := range ready {
+		for i := range 2 {
+			storm.Go(func() { w.probe("client-storm-"+c.id+fmt.Sprint(i), uint64(n+1), "fan."+c.id, ready) })
+		}
+	}
+	storm.Wait()
+	if took := time.Since(began); took != 0 {
+		w.fail("triggers that ask for no time took %v", took)
+	}
+	w.check()
+}
+
+// ready are the capsules that serve.
+func (w *world) ready() []*capsule {
+	var out []*capsule
+	for _, c := range w.capsules {
+		if v := w.audit.view(c); v.state == messages.CapsuleState_CAPSULE_STATE_READY && !c.loop {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// probe asks when nothing goes wrong: whoever is Ready answers, and nobody else.
+func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.TriggerReply {
+	reply := w.ask(nil, by, n, topic)
+	for _, leg := range reply.GetLegs() {
+		serves := false
+		for _, c := range ready {
+			serves = serves || c.id == leg.GetCapsule()
+		}
+		answers := leg.GetOutcome() == messages.Outcome_OUTCOME_CONTINUE || leg.GetOutcome() == messages.Outcome_OUTCOME_FINAL
+		if serves != answers && leg.GetOutcome() != messages.Outcome_OUTCOME_OVERLOADED {
+			w.fail("all is calm: %s is %s (%s) for %s", leg.GetCapsule(), leg.GetOutcome().Word(), leg.GetReason(), topic)
+		}
+	}
+	return reply
+}
+
+// checkFan checks that a capsule that asked all others has heard from all.
+func (w *world) checkFan(reply *messages.TriggerReply, c *capsule, ready []*capsule) {
+	var v answer
+	for _, leg := range reply.GetLegs() {
+		if leg.GetCapsule() == c.id && leg.GetAction() == "fan" {
+			_ = json.Unmarshal(leg.GetValue(), &v) // checked before
+		}
+	}
+	if v.Capsule == "" {
+		return // its queue was full
+	}
+	heard := map[string]bool{}
+	for _, kid := range v.Kids {
+		var k answer
+		_ = json.Unmarshal(kid, &k) // checked before
+		heard[k.Capsule] = true
+	}
+	for _, other := range ready {
+		if other != c && other.queue > 10 && !heard[other.id] {
+			w.fail("all is calm: %s asked all, and has not heard from %s", c.id, other.id)
+		}
+	}
+}
+
+// shutdown ends Serve.
+func (w *world) shutdown() {
+	w.stopping.Store(true)
+	began := time.Now()
+	if err := w.sys.Close(); err != nil {
+		w.fail("%v", err)
+	}
+	longest := w.cfg.StopTimeout
+	for _, c := range w.capsules {
+		longest = max(longest, c.stopTimeout)
+	}
+	if took := time.Since(began); took > longest+time.Second { // some guests can't be interrupted for a while
+		w.fail("the shutdown took %v", took)
+	}
+	for _, c := range w.capsules {
+		if v := w.audit.view(c); !v.isDown() {
+			w.fail("%v after the end", v)
+		}
+	}
+}
+
+// logWatch reads what is logged at warn level and above.
+type logWatch struct{ w *world }
+
+// Write gets one line.
+func (l logWatch) Write(line []byte) (int, error) {
+	if *seeds == 1 {
+		l.w.audit.note(string(bytes.TrimSpace(line)))
+	}
+	switch {
+	case bytes.Contains(line, []byte(`"outcome":"deadlock"`)):
+		l.deadlock(line)
+	case bytes.Contains(line, []byte("not understood")), bytes.Contains(line, []byte("not started")):
+		l.w.fail("log: %s", line)
+	}
+	return len(line), nil
+}
+
+// deadlock checks that whoever a leg was not sent to for a deadlock was waiting.
+func (l logWatch) deadlock(line []byte) {
+	var fields struct{ Capsule, Asked string }
+	if err := json.Unmarshal(line, &fields); err != nil {
+		l.w.fail("log: %s: %v", line, err)
+	}
+	began, ok := l.w.asking.Load(fields.Capsule)
+	if !ok {
+		l.w.fail("a deadlock of a trigger that no capsule made: %s", line)
+		return
+	}
+	for _, c := range l.w.capsules {
+		if c.id == fields.Asked && !c.inHook.waitedSince(began.(uint64)) {
+			l.w.fail("false alarm: %s", line)
+		}
+	}
+}
