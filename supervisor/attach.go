@@ -33,6 +33,7 @@ func (s *Supervisor) attach() (detach func(), err error) {
 			case <-written:
 			case <-time.After(fileGrace):
 				s.cfg.Log.Error().Str("file", s.file.path).Msg("the last events may be missing in the events file: writing it hangs")
+				s.file.interrupt()
 			}
 		})
 	}

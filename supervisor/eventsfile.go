@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,7 +23,7 @@ const complainEvery = time.Minute
 // events --json` prints them. It reads the record as any other reader does: the
 // events that are kept are its queue, and what falls out of them before a slow
 // disk has taken it becomes an EventsLost, as does what could not be written. All
-// fields but lost belong to the goroutine that follows the record.
+// fields but lost and current belong to the goroutine that follows the record.
 type eventsFile struct {
 	path  string
 	limit int64 // bytes; a file that would be longer is put aside
@@ -31,6 +32,8 @@ type eventsFile struct {
 	lost  atomic.Uint64
 
 	file       *os.File
+	current    atomic.Pointer[os.File] // the same, for interrupt
+	whole      bool                    // it is no plain file, and is never put aside
 	size       int64
 	last       uint64    // the newest event that was seen
 	unwritten  uint64    // lost since the last line that was written
@@ -39,19 +42,26 @@ type eventsFile struct {
 
 // open opens the file for the lines to come.
 func (f *eventsFile) open() error {
-	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	// A named pipe without a reader is an error at once, and not a wait.
+	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the events file: %w", err)
 	}
 	about, err := file.Stat()
-	if err == nil && about.Mode().Type()&^(fs.ModeDevice|fs.ModeCharDevice|fs.ModeNamedPipe) != 0 {
-		err = errors.New("it is neither a file nor a device")
-	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("open the events file %s: %w", f.path, err), file.Close())
+		return errors.Join(fmt.Errorf("open the events file: %w", err), file.Close())
 	}
-	f.file, f.size = file, about.Size()
+	f.file, f.size, f.whole = file, about.Size(), !about.Mode().IsRegular()
+	f.current.Store(file)
 	return nil
+}
+
+// interrupt ends a write to a pipe that nobody reads. It may be called from any
+// goroutine.
+func (f *eventsFile) interrupt() {
+	if file := f.current.Load(); file != nil {
+		_ = file.SetWriteDeadline(time.Now()) // plain files have none
+	}
 }
 
 // follow writes the record's events from where it last ended until the record
@@ -63,7 +73,11 @@ func (f *eventsFile) follow(r *record) {
 	if f.file == nil {
 		return
 	}
-	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
+	var err error
+	if !f.whole {
+		err = f.file.Sync()
+	}
+	if err = errors.Join(err, f.file.Close()); err != nil {
 		f.complain(err)
 	}
 	f.file = nil
@@ -104,7 +118,7 @@ func (f *eventsFile) write(e *messages.Event) error {
 		return fmt.Errorf("write event %d: %w", e.GetSequence(), err)
 	}
 	line += "\n"
-	if f.size > 0 && f.size+int64(len(line)) > f.limit {
+	if f.file != nil && !f.whole && f.size > 0 && f.size+int64(len(line)) > f.limit {
 		if err := f.rotate(); err != nil {
 			return err
 		}
@@ -116,7 +130,9 @@ func (f *eventsFile) write(e *messages.Event) error {
 	}
 	n, err := f.file.WriteString(line)
 	if err != nil {
-		_ = f.file.Truncate(f.size) // no half lines, where it can be helped
+		if !f.whole {
+			_ = f.file.Truncate(f.size) // no half lines, where it can be helped
+		}
 		return fmt.Errorf("write to the events file: %w", err)
 	}
 	f.size += int64(n)
@@ -125,12 +141,10 @@ func (f *eventsFile) write(e *messages.Event) error {
 
 // rotate puts the file aside; write makes the next one.
 func (f *eventsFile) rotate() error {
-	if f.file != nil {
-		if err := f.file.Close(); err != nil {
-			return fmt.Errorf("close the events file: %w", err)
-		}
-		f.file = nil
+	if err := f.file.Close(); err != nil {
+		f.complain(fmt.Errorf("close the events file: %w", err))
 	}
+	f.file = nil
 	aside := func(n int) string { return fmt.Sprintf("%s.%d", f.path, n) }
 	for n := f.keep; n > 1; n-- {
 		if err := os.Rename(aside(n-1), aside(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -214,16 +214,16 @@ func (t *tree) leave() {
 
 // command asks the capsules supervisor and waits until it is done.
 func (t *tree) command(ctx context.Context, m any) error {
-	t.mu.Lock()
-	stopping := t.stopping
-	t.mu.Unlock()
-	if stopping {
+	if t.isStopping() {
 		return ErrStopping
 	}
 	answer, err := t.sys.Ask(ctx, t.sys.PID(capsulesPath), m)
 	if err != nil {
-		if errors.Is(err, system.ErrNoActor) {
+		switch {
+		case errors.Is(err, system.ErrNoActor) && t.isStopping():
 			return ErrStopping
+		case errors.Is(err, system.ErrNoActor):
+			return ErrNotServing // Serve has only just been called
 		}
 		return err
 	}
@@ -238,6 +238,12 @@ func (t *tree) command(ctx context.Context, m any) error {
 	default:
 		return fmt.Errorf("%w: %s", ErrRefused, done.GetReason())
 	}
+}
+
+func (t *tree) isStopping() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.stopping
 }
 
 // queue is how many calls wait at a capsule.

@@ -1,0 +1,200 @@
+package supervisor_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// fileEvent is a line of an events file.
+type fileEvent struct {
+	Sequence uint64
+	Event    string
+	Count    uint64 // of events_lost
+	Path     string
+}
+
+func readEvents(t *testing.T, path string) []fileEvent {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var events []fileEvent
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var e fileEvent
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			t.Fatalf("%s: %v: %s", filepath.Base(path), err, lines.Text())
+		}
+		events = append(events, e)
+	}
+	return events
+}
+
+// whole fails the test where events miss between two sequence numbers, without an
+// events_lost that says so.
+func whole(t *testing.T, events []fileEvent, from, to uint64) {
+	t.Helper()
+	last := from - 1
+	for _, e := range events {
+		if e.Event == "events_lost" {
+			last += e.Count
+			continue
+		}
+		if e.Sequence != last+1 {
+			t.Errorf("event %d follows %d", e.Sequence, last)
+		}
+		last = e.Sequence
+	}
+	if last != to {
+		t.Errorf("the last event is %d, want %d", last, to)
+	}
+}
+
+// The file has every event, from what New rejects to the very end, and goes on
+// where Serve is called again.
+func TestEventsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	sup, err := supervisor.New(supervisor.Config{
+		Home: t.TempDir(), EventsFile: path, CapsuleDirs: append(capsules("echo"), write(t, manifestOf("broken", "nonsense"), "")),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- sup.Serve(ctx) }()
+		err := error(supervisor.ErrNotServing)
+		for errors.Is(err, supervisor.ErrNotServing) || errors.Is(err, supervisor.ErrRefused) {
+			err = sup.Kill(t.Context(), "echo") // as soon as it can be
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if err := <-served; err != nil {
+			t.Fatal(err)
+		}
+	}
+	events := readEvents(t, path)
+	whole(t, events, 1, sup.Snapshot().GetSequence())
+	if first, last := events[0].Event, events[len(events)-1].Event; first != "capsule_rejected" || last != "system_stopped" {
+		t.Errorf("the file is from %s to %s", first, last)
+	}
+}
+
+// A file is put aside before it would be too long, and the oldest go.
+func TestEventsFileIsRotated(t *testing.T) {
+	const limit = 2048
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo"), EventsFile: path, EventsFileSize: limit})
+	for range 40 {
+		if err := s.Restart(t.Context(), "echo"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var all []fileEvent
+	for _, suffix := range []string{".3", ".2", ".1", ""} {
+		about, err := os.Stat(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if about.Size() > limit || about.Mode().Perm() != 0o600 {
+			t.Errorf("%s has %d bytes, mode %v", about.Name(), about.Size(), about.Mode())
+		}
+		all = append(all, readEvents(t, path+suffix)...)
+	}
+	whole(t, all, all[0].Sequence, s.Snapshot().GetSequence())
+	if _, err := os.Stat(path + ".4"); err == nil {
+		t.Error("a fourth old file is kept")
+	}
+	if lost := s.Snapshot().GetEventsFileLost(); lost != 0 {
+		t.Errorf("%d events were lost", lost)
+	}
+}
+
+// Who does not read the pipe that the events go to loses some, and is told how
+// many; nobody else waits, not even the end.
+func TestEventsFileThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := start(t, path); err == nil || !strings.Contains(err.Error(), "open the events file") {
+		t.Errorf("a pipe without a reader: %v", err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo"), EventsFile: path, EventsKept: 8})
+	restarts := func(n int) {
+		for range n {
+			if err := s.Restart(t.Context(), "echo"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	restarts(300) // more than a pipe holds
+	lines := make(chan fileEvent)
+	go func() {
+		defer close(lines)
+		for scan := bufio.NewScanner(pipe); scan.Scan(); {
+			var e fileEvent
+			if err := json.Unmarshal(scan.Bytes(), &e); err != nil {
+				t.Errorf("%v: %s", err, scan.Text())
+			}
+			lines <- e
+		}
+	}()
+	var read []fileEvent
+	for e := range lines {
+		if read = append(read, e); e.Event == "events_lost" {
+			break
+		}
+	}
+	restarts(1) // what comes after the loss comes again
+	for e := range lines {
+		if read = append(read, e); e.Event == "capsule_ready" && e.Sequence > 900 {
+			break
+		}
+	}
+	whole(t, read, 1, read[len(read)-1].Sequence)
+	if lost := s.Snapshot().GetEventsFileLost(); lost == 0 {
+		t.Error("the snapshot knows of no loss")
+	}
+	go func() {
+		for range lines { //nolint:revive // the rest
+		}
+	}()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// start serves with an events file, and returns what Serve says if that is at once.
+func start(t *testing.T, path string) (*supervisor.Supervisor, error) {
+	t.Helper()
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}, EventsFile: path, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sup, sup.Serve(t.Context())
+}
