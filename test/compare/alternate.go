@@ -31,6 +31,7 @@ type effort struct {
 type samples struct {
 	who    string
 	values []float64 // by turn, for doing it once; nanoseconds, or what the row is in
+	work   []float64 // by turn: the processors' time, all of the process's, for doing it once
 	each   []float64 // by single one, where the contender notes that
 	allocs float64   // for doing it once, by everyone in the process; negative where not counted
 }
@@ -54,10 +55,11 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 	}
 	for began, turn := time.Now(), 0; turn < e.turns && (turn < e.least || time.Since(began) < e.limit); turn++ {
 		for i, c := range contenders {
-			took, err := c.turn(ctx, batch[i])
+			took, worked, err := c.turn(ctx, batch[i])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.who, err)
 			}
+			out[i].work = append(out[i].work, float64(worked.Nanoseconds())/float64(batch[i]))
 			out[i].values = append(out[i].values, float64(took.Nanoseconds())/float64(batch[i]))
 		}
 		if err := ctx.Err(); err != nil {
@@ -74,19 +76,21 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 
 // turn measures one turn: without the garbage of the one before, and not from
 // cold.
-func (c *contender) turn(ctx context.Context, n int) (time.Duration, error) {
+func (c *contender) turn(ctx context.Context, n int) (took, worked time.Duration, err error) {
 	runtime.GC()
 	noted := 0
 	if c.each != nil {
 		noted = len(*c.each)
 	}
 	if _, err := c.run(ctx, max(1, n/10)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if c.each != nil {
 		*c.each = (*c.each)[:noted]
 	}
-	return c.run(ctx, n)
+	before := cpuTime()
+	took, err = c.run(ctx, n)
+	return took, cpuTime() - before, err
 }
 
 // calibrate finds how often a contender has to do it for its turn to be long

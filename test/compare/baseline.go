@@ -20,6 +20,8 @@ type baseline struct {
 type baselineRow struct {
 	// Ratios are the contenders' values by ours, by contender.
 	Ratios map[string]float64 `json:"ratios"`
+	// Work are the same of the processors' time, which a busy machine changes little.
+	Work map[string]float64 `json:"work,omitempty"`
 	// Allocs is what ours allocated; negative where that was not counted.
 	Allocs float64 `json:"allocs"`
 }
@@ -50,9 +52,12 @@ func writeBaseline(path string, results []*result) error {
 		b.Rows = map[string]baselineRow{}
 	}
 	for _, r := range results {
-		row := baselineRow{Ratios: map[string]float64{}, Allocs: r.entries[0].allocs}
+		row := baselineRow{Ratios: map[string]float64{}, Work: map[string]float64{}, Allocs: r.entries[0].allocs}
 		for _, e := range r.entries[1:] {
 			row.Ratios[e.who] = e.ratio.Median
+			if e.work.Median > 0 {
+				row.Work[e.who] = e.work.Median
+			}
 		}
 		b.Rows[r.row] = row
 	}
@@ -65,8 +70,10 @@ func writeBaseline(path string, results []*result) error {
 
 // regressions says what is worse than it was. A ratio is, where even the upper
 // quartile of its turns, times the tolerance, is below the one in the baseline:
-// turns that scatter widely prove nothing. Allocations are nearly the same in
-// every run, and so may not rise by half and two more.
+// turns that scatter widely prove nothing. A machine that is busy with something
+// else changes times, so theirs is twice the tolerance of the processors' time.
+// Allocations are nearly the same in every run, and so may not rise by half and
+// two more.
 func (b *baseline) regressions(r *result, tolerance float64) []string {
 	was, known := b.Rows[r.row]
 	if !known {
@@ -74,9 +81,13 @@ func (b *baseline) regressions(r *result, tolerance float64) []string {
 	}
 	var out []string
 	for _, e := range r.entries[1:] {
-		if ratio, known := was.Ratios[e.who]; known && e.ratio.High*tolerance < ratio {
+		if ratio, known := was.Ratios[e.who]; known && e.ratio.High*2*tolerance < ratio {
 			out = append(out, fmt.Sprintf("%s: %s takes %s × what ours takes; it was %s ×",
 				r.row, e.who, number(e.ratio.Median), number(ratio)))
+		}
+		if ratio, known := was.Work[e.who]; known && e.work.Median > 0 && e.work.High*tolerance < ratio {
+			out = append(out, fmt.Sprintf("%s: %s uses %s × the processor time that ours uses; it was %s ×",
+				r.row, e.who, number(e.work.Median), number(ratio)))
 		}
 	}
 	if now := r.entries[0].allocs; now >= 0 && was.Allocs >= 0 && now > was.Allocs*1.5+2 {

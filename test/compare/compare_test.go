@@ -107,8 +107,10 @@ func TestCheckCommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for who := range b.Rows["guest call, 128 B"].Ratios {
-			b.Rows["guest call, 128 B"].Ratios[who] *= factor
+		row := b.Rows["guest call, 128 B"]
+		for who := range row.Ratios {
+			row.Ratios[who] *= factor
+			row.Work[who] *= factor
 		}
 		text, err := json.Marshal(b)
 		if err != nil {

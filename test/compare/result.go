@@ -25,6 +25,7 @@ type entry struct {
 	value  spread
 	p99    float64 // of single ones; 0 where not noted
 	ratio  spread  // its value by ours, turn by turn: above 1 we are better
+	work   spread  // the same of the processors' time; zero where not measured
 	over   spread  // ours less its, turn by turn
 	allocs float64 // negative where not counted
 }
@@ -46,6 +47,7 @@ func newResult(row string, u unit, measured []samples, targets []judge) *result 
 		r.entries = append(r.entries, entry{
 			who: s.who, value: spreadOf(s.values), p99: quantile(s.each, 0.99), allocs: s.allocs,
 			ratio: spreadOf(pairwise(s.values, ours, quotient)),
+			work:  spreadOf(pairwise(s.work, measured[0].work, quotient)),
 			over:  spreadOf(pairwise(ours, s.values, difference)),
 		})
 	}

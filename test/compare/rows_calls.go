@@ -75,9 +75,10 @@ func (b *bench) callers(ctx context.Context, c *closers, guest string, once func
 		return nil, err
 	}
 	c.add(ours.Close)
-	out := []contender{{who: us, run: repeat(func(context.Context) error {
-		return once(stoppable, callable{ours.Call, invoke(ours)})
-	})}}
+	add := func(ctx context.Context, out []contender, who string, g callable) []contender {
+		return append(out, contender{who: who, run: repeat(func(context.Context) error { return once(ctx, g) })})
+	}
+	out := add(stoppable, nil, us, callable{ours.Call, invoke(ours)})
 
 	for _, other := range []struct {
 		who string
@@ -96,9 +97,7 @@ func (b *bench) callers(ctx context.Context, c *closers, guest string, once func
 			return nil, err
 		}
 		c.add(closeIt)
-		out = append(out, contender{who: other.who, run: repeat(func(context.Context) error {
-			return once(other.ctx, callable{call, call.invoke})
-		})})
+		out = add(other.ctx, out, other.who, callable{call, call.invoke})
 	}
 	return out, nil
 }
