@@ -254,7 +254,6 @@ func scriptFollow(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(func() {
 		if f.cmd != nil {
 			_ = f.cmd.Process.Kill()
-			_ = <-f.read
 			_ = f.cmd.Wait()
 		}
 	})

@@ -88,7 +88,7 @@ func snapshot(ctx context.Context, c messagesconnect.ControlClient, wait time.Du
 			case <-waiting.Done():
 				return nil, err
 			}
-		case waiting.Err() != nil:
+		case waiting.Err() != nil, connect.CodeOf(err) == connect.CodeDeadlineExceeded: // here first, or there
 			return nil, undecided(ctx, c, wait)
 		default:
 			return nil, err
