@@ -18,7 +18,7 @@ GEN      := go run ./test/capsules/gen
 PROTOBUF := go -C tools run ./protobuf
 LINT     := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 # Static, and the same whether or not there is a C compiler.
-BUILD    := CGO_ENABLED=0 go build -trimpath
+BUILD    := CGO_ENABLED=0 go build
 
 # Further flags, as in: make test TESTFLAGS='-run Deadlock -v'
 TESTFLAGS  :=
@@ -37,7 +37,7 @@ help: ## list these targets
 
 .PHONY: build
 build: ## build bin/astrid-actors
-	$(BUILD) -o bin/astrid-actors ./cmd/astrid-actors
+	$(BUILD) -trimpath -o bin/astrid-actors ./cmd/astrid-actors
 
 .PHONY: run
 run: build ## run the demo tree in the foreground, until Ctrl-C
@@ -114,7 +114,7 @@ check-built:
 
 .PHONY: check-tidy
 check-tidy:
-	$(call each,tidy,go mod tidy -diff || { echo "hint: run go mod tidy in $$module" >&2; exit 1; })
+	$(call each,tidy,go mod tidy -diff >/dev/null || { echo "hint: run go mod tidy in $$module" >&2; exit 1; })
 
 .PHONY: cross
 cross:
