@@ -15,7 +15,7 @@ import (
 // serve runs a supervisor and its control service until ctx ends: the
 // supervisor first, so that whoever waits at the socket still gets an answer.
 // ready is called once the first start of every capsule has been decided.
-func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Supervisor)) error {
+func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, ready func(*supervisor.Supervisor)) error {
 	sup, err := supervisor.New(cfg)
 	if err != nil {
 		return &failure{status: exitUsage, err: err}
@@ -29,6 +29,11 @@ func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Su
 		return f
 	}
 	cfg.Log.Info().Str("socket", cfg.SocketPath).Msg("listening")
+	page, err := http.listen(ctx, cfg.Log)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
 
 	group, running := errgroup.WithContext(ctx)
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
@@ -38,6 +43,9 @@ func serve(ctx context.Context, cfg supervisor.Config, ready func(*supervisor.Su
 		return sup.Serve(running)
 	})
 	group.Go(func() error { return control.Serve(answering, listener, sup, cfg.Log) })
+	if page != nil {
+		group.Go(func() error { return page.serve(answering, sup) })
+	}
 	group.Go(func() error {
 		tellSystemd(running, sup, cfg.Log)
 		return nil

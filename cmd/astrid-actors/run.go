@@ -48,6 +48,7 @@ running ones are given up to 10 s; a second signal ends the daemon at once.` +
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
+	o.http.flags(flags)
 	flags.StringVar(&o.logFormat, "log-format", "", "json or console (default console at a terminal, else json)")
 	flags.StringVar(&o.logLevel, "log-level", "info", strings.ReplaceAll(logLevels, " ", ", "))
 	return cmd
@@ -60,6 +61,7 @@ type runOptions struct {
 	demo, allowUnverified       bool
 	callTimeout, triggerTimeout time.Duration
 	eventsFile                  string
+	http                        httpOptions
 	logFormat, logLevel         string
 }
 
@@ -92,7 +94,8 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	cfg.Log = log
 	ctx, stop := untilSignal(log)
 	defer stop()
-	return serve(ctx, cfg, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
+	o.http.reachBy(a, cfg.SocketPath)
+	return serve(ctx, cfg, o.http, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
 }
 
 // config turns the flags into the supervisor's configuration.

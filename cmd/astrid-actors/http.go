@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/pflag"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/web"
+)
+
+// httpOptions are the flags of run that are about the page.
+type httpOptions struct {
+	address   string
+	tokenFile string
+	actions   bool
+	// command is how the page writes commands that reach this daemon.
+	command string
+}
+
+// reachBy says how commands reach the daemon of a.
+func (o *httpOptions) reachBy(a *app, socket string) {
+	o.command = "astrid-actors"
+	if a.socketFlag != "" || a.homeFlag != "" {
+		o.command += " --socket " + shellQuoted(socket)
+	}
+}
+
+func (o *httpOptions) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.address, "http", "", "also serve a page to look at, /metrics, /healthz and /readyz at this `address`, as 127.0.0.1:7711")
+	flags.StringVar(&o.tokenFile, "http-token", "", "a `file` with the token that the page asks for; needed beyond loopback addresses")
+	flags.BoolVar(&o.actions, "http-actions", false, "let the page trigger hooks, and start, stop, restart and kill capsules")
+}
+
+// listen opens the page's address; it returns nil where none was asked for.
+func (o *httpOptions) listen(ctx context.Context, log zerolog.Logger) (*httpPage, error) {
+	if o.address == "" {
+		if o.tokenFile != "" || o.actions {
+			return nil, usage("--http-token and --http-actions are about the page: --http says where it is")
+		}
+		return nil, nil //nolint:nilnil // no page is no error
+	}
+	host, _, err := net.SplitHostPort(o.address)
+	if err != nil {
+		f := usage("--http is %q: it must be HOST:PORT", o.address)
+		f.hint = "--http 127.0.0.1:7711 is for this machine only"
+		return nil, f
+	}
+	p := &httpPage{cfg: web.Config{Actions: o.actions, Command: o.command, Hosts: []string{host}, Log: log}}
+	if o.tokenFile != "" {
+		if p.cfg.Token, err = readToken(o.tokenFile, log); err != nil {
+			return nil, err
+		}
+	}
+	if p.listener, err = web.Listen(ctx, o.address, p.cfg); err != nil {
+		f := &failure{status: exitFailed, err: fmt.Errorf("--http: %w", err)}
+		if errors.Is(err, web.ErrOpen) {
+			f.status = exitUsage
+			f.hint = "listen at 127.0.0.1 and reach it through `ssh -L`, or make a token: " +
+				"(umask 077; openssl rand -hex 32 >token), then --http-token token"
+		}
+		return nil, f
+	}
+	log.Info().Str("page", "http://"+p.listener.Addr().String()+"/").Bool("actions", o.actions).Msg("listening")
+	return p, nil
+}
+
+// readToken reads the page's token. A file that others may read is allowed, since
+// some ways to hand secrets over make no other, but not without a word.
+func readToken(path string, log zerolog.Logger) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", usage("--http-token: %w", err)
+	}
+	if about, err := os.Stat(path); err == nil && about.Mode().Perm()&0o077 != 0 {
+		log.Warn().Str("file", path).Stringer("mode", about.Mode().Perm()).Msg("others than its owner may read the page's token; chmod 600 it")
+	}
+	token := strings.TrimSpace(string(data))
+	if token == "" {
+		return "", usage("--http-token: %s is empty", path)
+	}
+	return token, nil
+}
+
+// httpPage is the page, once its address is open.
+type httpPage struct {
+	listener net.Listener
+	cfg      web.Config
+}
+
+// serve answers until ctx ends.
+func (p *httpPage) serve(ctx context.Context, sup *supervisor.Supervisor) error {
+	return web.Serve(ctx, p.listener, sup, p.cfg)
+}

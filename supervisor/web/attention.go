@@ -1,0 +1,211 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// The states, short.
+const (
+	loading  = messages.CapsuleState_CAPSULE_STATE_LOADING
+	starting = messages.CapsuleState_CAPSULE_STATE_STARTING
+	ready    = messages.CapsuleState_CAPSULE_STATE_READY
+	crashed  = messages.CapsuleState_CAPSULE_STATE_CRASHED
+	failed   = messages.CapsuleState_CAPSULE_STATE_FAILED
+	stopping = messages.CapsuleState_CAPSULE_STATE_STOPPING
+	stopped  = messages.CapsuleState_CAPSULE_STATE_STOPPED
+)
+
+// When a capsule is in trouble that its state does not tell.
+const (
+	longCall    = 10 * time.Second // a guest that has worked so long is perhaps stuck
+	nearlyFull  = 0.8              // of a queue
+	nearlyOut   = 0.9              // of a memory limit
+	loopingFrom = 2                // restarts in a window
+
+	ourFaultShown = 10 * time.Minute // after an actor of the system itself has failed
+)
+
+// attention is something in trouble, a capsule nearly always: what is wrong, why, what was decided, and
+// what happens next.
+type attention struct {
+	rank int // lower is worse
+	// Capsule is nil where it is about something else: then Path says what.
+	Capsule *messages.Capsule
+	Path    string
+	// Trouble is a word or two: "crash loop". Where the state says it all it is that.
+	Trouble string
+	// Grade is "bad" or "warn".
+	Grade string
+	// Cause, Decision and Next are sentences. Some of Cause is a guest's.
+	Cause, Decision, Next string
+	// Due is the moment that Next is about, zero where there is none.
+	Due time.Time
+	// Since is when it began.
+	Since time.Time
+}
+
+// attentionLocked finds all that is in trouble, the worst first.
+func (w *watch) attentionLocked(f *frame) []*attention {
+	var found []*attention
+	for _, c := range f.tree.GetCapsules() {
+		if calm(c, f.now) {
+			continue
+		}
+		if a := diagnose(c, w.factLocked(c), f.tree.GetSettings(), f.now); a != nil {
+			a.Capsule, a.Path, a.Since = c, c.GetPath(), c.GetSince().AsTime()
+			f.trouble[c.GetId()] = a
+			found = append(found, a)
+		}
+	}
+	for path, e := range w.ours {
+		if f.now.Sub(e.GetAt().AsTime()) < ourFaultShown {
+			found = append(found, &attention{
+				rank: 1, Path: path, Trouble: "actor failed", Grade: "warn", Since: e.GetAt().AsTime(),
+				Cause: e.GetActorRestarted().GetCause(), Decision: e.GetActorRestarted().GetDecision(),
+				Next: "Nothing: it works again. This is a fault of ours, not of a capsule: please report it.",
+			})
+		}
+	}
+	for directory, problem := range w.rejected {
+		found = append(found, &attention{
+			rank: 0, Path: directory, Trouble: "rejected", Grade: "bad", Since: f.tree.GetStarted().AsTime(),
+			Cause: problem, Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
+		})
+	}
+	slices.SortStableFunc(found, func(a, b *attention) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Path, b.Path)) })
+	return found
+}
+
+// calm is the cheap answer for nearly all: nothing can be wrong.
+func calm(c *messages.Capsule, now time.Time) bool {
+	switch c.GetState() {
+	case ready, stopped:
+		return c.GetBusy() == nil && c.GetQueue() == 0 && c.GetMemoryBytes() < c.GetMemoryLimitBytes()/2 && !looping(c, now)
+	}
+	return false
+}
+
+// looping says whether a capsule has been restarted more than once just now. What
+// is spent of a budget is counted again only at the next death, hence the time.
+func looping(c *messages.Capsule, now time.Time) bool {
+	return c.GetBudgetSpent() >= loopingFrom && c.GetLastFailure() != nil &&
+		now.Sub(c.GetLastFailure().GetAt().AsTime()) < c.GetWindow().AsDuration()
+}
+
+// diagnose says what is wrong with a capsule; nil where nothing is.
+func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Time) *attention {
+	since := now.Sub(c.GetSince().AsTime())
+	budget := fmt.Sprintf("%d of %d restarts in %s spent", c.GetBudgetSpent(), c.GetBudget(), age(c.GetWindow().AsDuration()))
+	switch c.GetState() {
+	case failed:
+		a := &attention{
+			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: cmp.Or(c.GetReason(), "given up"),
+			Next: "Nothing: it stays down until it is started.",
+		}
+		if c.GetLastFailure().GetKind() == "bad_manifest" {
+			a.Next = "Nothing: mend its manifest, and start the daemon again."
+		}
+		return a
+	case crashed:
+		return &attention{
+			rank: 1, Trouble: "crashed", Grade: "bad", Cause: lastCause(c),
+			Decision: fmt.Sprintf("restart it; %s", budget),
+			Next:     fmt.Sprintf("Generation %d starts", c.GetGeneration()+1), Due: c.GetRestartAt().AsTime(),
+		}
+	case loading, ready:
+		if looping(c, now) {
+			a := &attention{
+				rank: 2, Trouble: "crash loop", Grade: "warn", Cause: lastCause(c),
+				Decision: fmt.Sprintf("restarted each time; %s", budget),
+				Next:     "After the next crash it is restarted, later each time.",
+			}
+			if c.GetBudgetSpent() >= c.GetBudget() {
+				a.Grade, a.Next = "bad", "The next crash is the last: then it is failed."
+			}
+			return a
+		}
+	case starting:
+		limit := s.GetReadyTimeout().AsDuration()
+		if since > limit {
+			return &attention{
+				rank: 3, Trouble: "not ready", Grade: "warn",
+				Cause:    fmt.Sprintf("Its run loop has not signalled; others have waited %s for it", duration(limit)),
+				Decision: "the others start without it",
+				Next:     "It is ready as soon as it signals, however late; until then it is asked nothing.",
+			}
+		}
+	case stopping:
+		if since > of.stop && of.stop > 0 {
+			return &attention{
+				rank: 3, Trouble: "stopping", Grade: "warn", Cause: fmt.Sprintf("It has not ended in %s", duration(of.stop)),
+				Decision: "its running call was interrupted", Next: "It is stopped when its guest returns.",
+			}
+		}
+	}
+	return strained(c, of, s)
+}
+
+// strained says what is wrong with a capsule that serves.
+func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
+	busy, queue := c.GetBusy().AsDuration(), c.GetQueue()
+	limit := cmp.Or(of.queue, s.GetQueue())
+	ends := "Nothing ends it: it has no limit."
+	if of.call > 0 {
+		ends = fmt.Sprintf("The call is ended with its trigger's deadline, or as a crash after %s.", age(of.call))
+	}
+	switch {
+	case limit > 0 && float64(queue) >= nearlyFull*float64(limit):
+		a := &attention{
+			rank: 2, Trouble: "queue full", Grade: "bad",
+			Cause:    fmt.Sprintf("%d of %d calls wait", queue, limit),
+			Decision: "who calls it beyond that hears “overloaded” at once", Next: ends,
+		}
+		if queue < limit {
+			a.Trouble, a.Grade = "queue filling", "warn"
+		}
+		if busy > 0 {
+			a.Cause += fmt.Sprintf(", behind one that has run for %s", age(busy))
+		}
+		return a
+	case busy >= longCall:
+		return &attention{
+			rank: 3, Trouble: "long call", Grade: "warn", Cause: fmt.Sprintf("One call has run for %s; %s behind it", age(busy), waits(queue)),
+			Decision: "none yet", Next: ends,
+		}
+	case c.GetMemoryLimitBytes() > 0 && float64(c.GetMemoryBytes()) >= nearlyOut*float64(c.GetMemoryLimitBytes()):
+		return &attention{
+			rank: 4, Trouble: "memory", Grade: "warn",
+			Cause:    fmt.Sprintf("Its memory takes %s of %s", size(c.GetMemoryBytes()), size(c.GetMemoryLimitBytes())),
+			Decision: "none yet", Next: "To ask for more than the limit is a crash.",
+		}
+	}
+	return nil
+}
+
+func waits(n uint32) string {
+	switch n {
+	case 0:
+		return "none waits"
+	case 1:
+		return "1 waits"
+	default:
+		return fmt.Sprintf("%d wait", n)
+	}
+}
+
+// lastCause is why a capsule died last, in one line.
+func lastCause(c *messages.Capsule) string {
+	f := c.GetLastFailure()
+	switch {
+	case f == nil:
+		return ""
+	case f.GetKind() == "":
+		return f.GetMessage()
+	}
+	return f.GetKind() + ": " + f.GetMessage()
+}

@@ -1,0 +1,109 @@
+package web
+
+import (
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// capsuleHead is what is above a capsule's page.
+type capsuleHead struct {
+	*row
+	Detail  *messages.CapsuleDetail
+	Actions bool
+	Alarm   *alarm
+}
+
+// failureRow is one death, the newest first.
+type failureRow struct {
+	*messages.FailureRecord
+	ElementID string
+	Open      bool
+}
+
+// callRow is one call that is over.
+type callRow struct {
+	*messages.RecentCall
+	ElementID, Grade string
+}
+
+func (p *page) capsule(v *view, q url.Values) error {
+	id := q.Get("id")
+	detail, err := p.supervisor.Capsule(id)
+	if err != nil {
+		return err
+	}
+	f, c := v.Frame, detail.GetCapsule()
+	v.Title = c.GetId()
+	head := &capsuleHead{row: p.watch.row(f, c), Detail: detail, Actions: p.cfg.Actions}
+	if a := f.trouble[id]; a != nil {
+		head.Alarm = &alarm{a, p.cfg.Actions}
+	}
+	path := c.GetPath()
+	mine := p.watch.events(f, eventRowsBack, 0, func(e *messages.Event) bool {
+		return e.GetPath() == path && e.GetTriggerAnswered() == nil
+	})
+	life := timeline(mine, detail, f.now, spanOf(q.Get("span")))
+	life.Span = q.Get("span")
+	v.Data = head
+	v.Parts = append(v.Parts,
+		part{"top", "capsule-top", head},
+		part{"timeline", "timeline", life},
+		part{"latency", "latency", latency(p.watch.curve(id), c.GetCallDuration())},
+		part{"figures", "figures", head},
+	)
+	failures := make([]part, 0, len(detail.GetFailures()))
+	for i, r := range slices.Backward(detail.GetFailures()) {
+		key := strconv.FormatUint(r.GetGeneration(), 10) + "-" + strconv.FormatInt(r.GetFailure().GetAt().AsTime().UnixMicro(), 36)
+		key = "f-" + key
+		failures = append(failures, part{key, "failure", &failureRow{r, key, i == len(detail.GetFailures())-1}})
+	}
+	calls := make([]part, 0, len(detail.GetRecentCalls()))
+	seen := map[string]int{}
+	for _, r := range slices.Backward(detail.GetRecentCalls()) {
+		key := strconv.FormatInt(r.GetAt().AsTime().UnixNano(), 36)
+		seen[key]++
+		key += "-" + strconv.Itoa(seen[key])
+		calls = append(calls, part{"c-" + key, "call", &callRow{r, "c-" + key, grade(r.GetOutcome())}})
+	}
+	lines := make([]part, 0, len(detail.GetLog()))
+	for _, l := range slices.Backward(detail.GetLog()) {
+		lines = append(lines, part{"l-" + strconv.FormatUint(l.GetSequence(), 10), "line", l})
+	}
+	v.Lists = append(v.Lists,
+		list{"failures", failures}, list{"calls", calls}, list{"log", lines},
+		list{"mine", happenings(mine[:min(len(mine), capsuleEvents)])},
+	)
+	v.Parts = append(v.Parts,
+		part{"no-failures", "empty", emptyNote{"no-failures", "It has not died since the daemon started.", len(failures) == 0}},
+		part{"no-calls", "empty", emptyNote{"no-calls", "No call has ended yet.", len(calls) == 0}},
+		part{"no-log", "empty", emptyNote{"no-log", "It has logged nothing.", len(lines) == 0}},
+	)
+	return nil
+}
+
+// grade is how bad an outcome is.
+func grade(o messages.Outcome) string {
+	switch o {
+	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
+		return ""
+	case messages.Outcome_OUTCOME_CRASHED, messages.Outcome_OUTCOME_TIMEOUT, messages.Outcome_OUTCOME_DEADLOCK,
+		messages.Outcome_OUTCOME_OVERLOADED, messages.Outcome_OUTCOME_UNAVAILABLE:
+		return "bad"
+	}
+	return "warn"
+}
+
+// emptyNote says that a list is empty.
+type emptyNote struct {
+	ID, Text string
+	Empty    bool
+}
+
+// command is the command line that does what a button does.
+func (p *page) command(verb, id string) string {
+	return strings.Join([]string{p.cfg.Command, verb, id}, " ")
+}

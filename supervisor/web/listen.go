@@ -1,0 +1,109 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+)
+
+// Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg it
+// must be a loopback address and all that HOST resolves to must be: its error
+// otherwise matches [ErrOpen]. Port 0 means any that is free.
+func Listen(ctx context.Context, address string, cfg Config) (net.Listener, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("listen at %q: it is not HOST:PORT: %w", address, err)
+	}
+	if cfg.Token == "" {
+		if err := mustBeLoopback(ctx, host); err != nil {
+			return nil, fmt.Errorf("listen at %q: %w", address, err)
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	if bound, ok := l.Addr().(*net.TCPAddr); cfg.Token == "" && (!ok || !bound.IP.IsLoopback()) {
+		_ = l.Close()
+		return nil, fmt.Errorf("listen at %q: %w", address, ErrOpen)
+	}
+	return l, nil
+}
+
+// ErrOpen: others than this machine's users could reach it, and no token is set.
+var ErrOpen = errors.New("it is reachable from other machines, and there is no token")
+
+func mustBeLoopback(ctx context.Context, host string) error {
+	if host == "" {
+		return ErrOpen
+	}
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if !a.Unmap().IsLoopback() {
+			return fmt.Errorf("%w (%s)", ErrOpen, a)
+		}
+	}
+	return nil
+}
+
+// minToken is the length of the shortest token, in bytes: it can't be guessed.
+const minToken = 16
+
+func (c *Config) check() error {
+	if n := len(c.Token); n > 0 && n < minToken {
+		return fmt.Errorf("the token has %d bytes: it must have at least %d", n, minToken)
+	}
+	if strings.ContainsFunc(c.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the token must be visible ASCII, without spaces")
+	}
+	return nil
+}
+
+// hosts are the names by which we may be asked for. Whoever has another name for
+// us may be a page that has its own name point here (DNS rebinding).
+type hosts struct {
+	open  bool // IP addresses other than loopback are well
+	names []string
+}
+
+func (c *Config) hosts() hosts {
+	h := hosts{names: []string{"localhost"}}
+	if c.Token == "" {
+		return h
+	}
+	h.open = true
+	for _, name := range c.Hosts {
+		if name != "" {
+			h.names = append(h.names, strings.ToLower(name))
+		}
+	}
+	if name, err := os.Hostname(); err == nil {
+		h.names = append(h.names, strings.ToLower(name))
+	}
+	return h
+}
+
+// allow says whether a request's Host is ours. Its port does not matter: an ssh
+// tunnel has another one.
+func (h hosts) allow(host string) bool {
+	name := host
+	if n, _, err := net.SplitHostPort(host); err == nil {
+		name = n
+	}
+	name = strings.TrimSuffix(strings.TrimPrefix(name, "["), "]")
+	if ip, err := netip.ParseAddr(name); err == nil {
+		return h.open || ip.Unmap().IsLoopback()
+	}
+	return slices.Contains(h.names, strings.ToLower(strings.TrimSuffix(name, ".")))
+}

@@ -1,0 +1,184 @@
+package web
+
+import (
+	"cmp"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// rowsAPage bounds what one browser is sent, however many capsules there are.
+const rowsAPage = 100
+
+// query is what of the capsules a browser wants to see, as its address says.
+type query struct {
+	Filter string // text
+	State  string // "", a state's word, or "trouble"
+	Sort   string // a column's key
+	Down   bool
+	Page   int // from 1
+}
+
+// column is one of the table's.
+type column struct {
+	Key, Title, Hint string
+	// Numeric columns are right-aligned, and sorted largest first at the first click.
+	Numeric bool
+	compare func(f *frame, a, b *messages.Capsule) int
+}
+
+func by[T cmp.Ordered](value func(*messages.Capsule) T) func(*frame, *messages.Capsule, *messages.Capsule) int {
+	return func(_ *frame, a, b *messages.Capsule) int { return cmp.Compare(value(a), value(b)) }
+}
+
+// columns are those that the table has.
+func columns() []column {
+	return []column{
+		{Key: "state", Title: "State", Hint: "the worst first", compare: func(f *frame, a, b *messages.Capsule) int { return cmp.Compare(f.rank(a), f.rank(b)) }},
+		{Key: "path", Title: "Path", compare: by((*messages.Capsule).GetPath)},
+		{Key: "generation", Title: "Gen", Hint: "generation: counts its loads", Numeric: true, compare: by((*messages.Capsule).GetGeneration)},
+		{Key: "uptime", Title: "Uptime", Hint: "how long it has been ready", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetUptime().AsDuration() })},
+		{Key: "restarts", Title: "Restarts", Hint: "by the supervisor, since the daemon started; and what is spent of the budget now", Numeric: true, compare: by((*messages.Capsule).GetRestarts)},
+		{Key: "cause", Title: "Last cause", Hint: "why it died last", compare: by(lastCause)},
+		{Key: "queue", Title: "Queue", Hint: "calls that wait, and how many may", Numeric: true, compare: by((*messages.Capsule).GetQueue)},
+		{Key: "wait", Title: "Wait", Hint: "99 of 100 calls waited no longer for their turn, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetQueueWait().Quantile(0.99) })},
+		{Key: "rate", Title: "Calls/s", Hint: "over the last seconds", Numeric: true, compare: func(f *frame, a, b *messages.Capsule) int {
+			return cmp.Compare(f.calls[a.GetId()], f.calls[b.GetId()])
+		}},
+		{Key: "p50", Title: "p50", Hint: "half of its calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetCallDuration().Quantile(0.5) })},
+		{Key: "p99", Title: "p99", Hint: "99 of 100 calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetCallDuration().Quantile(0.99) })},
+		{Key: "memory", Title: "Memory", Hint: "now, peak and limit", Numeric: true, compare: by((*messages.Capsule).GetMemoryBytes)},
+		{Key: "module", Title: "Module", Hint: "its version, file and hash", compare: by((*messages.Capsule).GetModuleHash)},
+	}
+}
+
+// rank orders states by how bad they are.
+func (f *frame) rank(c *messages.Capsule) int {
+	return slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.GetState())
+}
+
+// readQuery reads an address's query. What it does not understand it leaves out.
+func readQuery(v url.Values) query {
+	q := query{Filter: strings.TrimSpace(v.Get("q")), State: v.Get("state"), Sort: v.Get("sort"), Down: v.Get("dir") == "down", Page: 1}
+	if n, err := strconv.Atoi(v.Get("page")); err == nil && n > 1 {
+		q.Page = n
+	}
+	if len(q.Filter) > 200 {
+		q.Filter = q.Filter[:200]
+	}
+	if !slices.ContainsFunc(columns(), func(c column) bool { return c.Key == q.Sort }) {
+		q.Sort = ""
+	}
+	return q
+}
+
+// Address is the query as an address's, with changes: pairs of name and value.
+func (q query) Address(changes ...string) string {
+	v := url.Values{}
+	set := func(name, value string) {
+		v.Del(name)
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	set("q", q.Filter)
+	set("state", q.State)
+	set("sort", q.Sort)
+	if q.Down {
+		set("dir", "down")
+	}
+	if q.Page > 1 {
+		set("page", strconv.Itoa(q.Page))
+	}
+	for i := 0; i+1 < len(changes); i += 2 {
+		set(changes[i], changes[i+1])
+	}
+	if len(v) == 0 {
+		return "?"
+	}
+	return "?" + v.Encode()
+}
+
+// matches says whether a capsule is wanted. wanted is the filter in lower case.
+func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
+	switch q.State {
+	case "", c.GetState().Word():
+	case "trouble":
+		if f.trouble[c.GetId()] == nil {
+			return false
+		}
+	default:
+		return false
+	}
+	if wanted == "" {
+		return true
+	}
+	for _, s := range []string{c.GetPath(), c.GetState().Word(), lastCause(c), c.GetModuleHash(), c.GetVersion()} {
+		if strings.Contains(strings.ToLower(s), wanted) {
+			return true
+		}
+	}
+	return false
+}
+
+// selection is the page of capsules that a query selects.
+type selection struct {
+	Query    query
+	Capsules []*messages.Capsule
+	// From and To number them among the Found, from 1; 0 where none is.
+	From, To, Found, All int
+	Pages                int
+}
+
+func (q query) selectFrom(f *frame) selection {
+	wanted := strings.ToLower(q.Filter)
+	s := selection{All: len(f.tree.GetCapsules())}
+	var found []*messages.Capsule
+	for _, c := range f.tree.GetCapsules() {
+		if q.matches(f, c, wanted) {
+			found = append(found, c)
+		}
+	}
+	for _, column := range columns() {
+		if column.Key == q.Sort {
+			slices.SortStableFunc(found, func(a, b *messages.Capsule) int {
+				n := column.compare(f, a, b)
+				if q.Down {
+					n = -n
+				}
+				return cmp.Or(n, cmp.Compare(a.GetId(), b.GetId()))
+			})
+		}
+	}
+	s.Found, s.Pages = len(found), max(1, (len(found)+rowsAPage-1)/rowsAPage)
+	q.Page = min(q.Page, s.Pages)
+	s.Query = q
+	from := (q.Page - 1) * rowsAPage
+	s.Capsules = found[from:min(len(found), from+rowsAPage)]
+	if len(s.Capsules) > 0 {
+		s.From, s.To = from+1, from+len(s.Capsules)
+	}
+	return s
+}
+
+// row is one capsule in the tree and in the table.
+type row struct {
+	*messages.Capsule
+	Cause   string
+	Trouble *attention
+	Rate    float64
+	Limit   uint32 // of its queue
+	Module  string // a file's name
+}
+
+func (w *watch) row(f *frame, c *messages.Capsule) *row {
+	of := w.fact(c)
+	return &row{
+		Capsule: c, Cause: lastCause(c), Trouble: f.trouble[c.GetId()], Rate: f.calls[c.GetId()],
+		Limit: cmp.Or(of.queue, f.tree.GetSettings().GetQueue()), Module: of.module[strings.LastIndexByte(of.module, '/')+1:],
+	}
+}

@@ -1,0 +1,251 @@
+package web
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+const (
+	treeRows       = 200 // capsules in the overview's tree
+	attentionShown = 30
+	latestEvents   = 40  // on the overview
+	eventRows      = 200 // on the events' page
+	eventRowsBack  = 1000
+	capsuleEvents  = 40
+)
+
+// show answers with a whole page.
+func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
+	q := r.URL.Query()
+	if name == "capsule" {
+		q.Set("id", r.PathValue("id"))
+	}
+	q.Set("view", name)
+	r.URL.RawQuery = q.Encode()
+	v, err := p.view(name, r, p.watch.fresh(), 0)
+	if err != nil {
+		status := http.StatusInternalServerError
+		if errors.Is(err, supervisor.ErrNotFound) {
+			status = http.StatusNotFound
+		}
+		p.render(w, status, "problem", err.Error())
+		return
+	}
+	p.render(w, http.StatusOK, "layout", &shown{view: v, page: p, Stream: "/stream?" + q.Encode()})
+}
+
+// view makes a page's content. since is the last event that a browser has seen
+// which comes back.
+func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view, error) {
+	v := &view{Name: name, Frame: f, Sequence: f.tree.GetSequence()}
+	v.Parts = append(v.Parts, part{"stats", "stats", p.stats(f)})
+	var err error
+	switch q := r.URL.Query(); name {
+	case "overview":
+		p.overview(v)
+	case "capsules":
+		p.capsules(v, q)
+	case "events":
+		p.events(v, q, since)
+	case "trigger":
+		v.Title = "Trigger"
+		v.Data = &triggerForm{Topic: q.Get("topic"), Payload: q.Get("payload"), Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
+	case "capsule":
+		err = p.capsule(v, q)
+	default:
+		err = fmt.Errorf("there is no page %q: %w", name, supervisor.ErrNotFound)
+	}
+	return v, err
+}
+
+// title is a page's, with the number of what needs attention in front.
+func (v *view) title() string {
+	title := "astrid-actors"
+	if v.Title != "" {
+		title = v.Title + " · " + title
+	}
+	if n := len(v.Frame.attention); n > 0 {
+		title = fmt.Sprintf("(%d) %s", n, title)
+	}
+	return title
+}
+
+// At is when it was so.
+func (f *frame) At() time.Time { return f.now }
+
+// PageTitle is title for the templates.
+func (v *view) PageTitle() string { return v.title() }
+
+// stats is the strip below the header.
+type stats struct {
+	*messages.Tree
+	Triggers float64
+	Restarts uint64
+	States   []stateCount
+	Troubled int
+	Zone     string
+}
+
+type stateCount struct {
+	State messages.CapsuleState
+	N     int
+}
+
+func (p *page) stats(f *frame) *stats {
+	s := &stats{
+		Tree: f.tree, Triggers: f.triggers, Restarts: f.restarts, Troubled: len(f.attention),
+		Zone: f.now.Local().Format("MST"),
+	}
+	n := map[messages.CapsuleState]int{}
+	for _, c := range f.tree.GetCapsules() {
+		n[c.GetState()]++
+	}
+	for _, state := range []messages.CapsuleState{ready, failed, crashed, starting, loading, stopping, stopped} {
+		if n[state] > 0 || state == ready {
+			s.States = append(s.States, stateCount{state, n[state]})
+		}
+	}
+	return s
+}
+
+// alarm is one entry of what needs attention.
+type alarm struct {
+	*attention
+	Actions bool
+}
+
+// HasDue says whether Next is about a moment.
+func (a *attention) HasDue() bool { return a.Due.Unix() > 0 }
+
+// ElementID is a's, made of its path, which may be a directory's.
+func (a *attention) ElementID() string { return url.PathEscape(strings.ReplaceAll(a.Path, "/", "-")) }
+
+func (p *page) alarms(f *frame) []part {
+	var parts []part
+	for i, a := range f.attention {
+		if i == attentionShown {
+			break
+		}
+		parts = append(parts, part{"a-" + a.ElementID(), "alarm", &alarm{a, p.cfg.Actions}})
+	}
+	return parts
+}
+
+func (p *page) overview(v *view) {
+	f := v.Frame
+	v.Lists = append(v.Lists, list{"attention", p.alarms(f)})
+	v.Parts = append(v.Parts,
+		part{"calm", "calm", map[string]any{"Troubled": len(f.attention), "More": max(0, len(f.attention)-attentionShown), "Tree": f.tree}},
+		part{"system", "system", f.tree},
+	)
+	var rows []part
+	for i, c := range f.tree.GetCapsules() {
+		if i == treeRows {
+			break
+		}
+		rows = append(rows, part{"t-" + c.GetId(), "branch", p.watch.row(f, c)})
+	}
+	v.Lists = append(v.Lists, list{"branches", rows})
+	v.Parts = append(v.Parts, part{"cut", "cut", max(0, len(f.tree.GetCapsules())-treeRows)})
+	v.Lists = append(v.Lists, list{"latest", happenings(p.watch.events(f, latestEvents, before(f, 400), nil))})
+}
+
+// before is the number of an event some time back.
+func before(f *frame, n uint64) uint64 { return f.tree.GetSequence() - min(n, f.tree.GetSequence()) }
+
+func happenings(events []*messages.Event) []part {
+	parts := make([]part, len(events))
+	for i, e := range events {
+		parts[i] = part{"e-" + strconv.FormatUint(e.GetSequence(), 10), "happening", describe(e)}
+	}
+	return parts
+}
+
+// tableHead is what is above the table.
+type tableHead struct {
+	selection
+	Columns []column
+	States  []string
+}
+
+// Sorted is a column's aria-sort.
+func (h *tableHead) Sorted(c column) string {
+	switch {
+	case h.Query.Sort != c.Key:
+		return "none"
+	case h.Query.Down:
+		return "descending"
+	}
+	return "ascending"
+}
+
+// SortBy is the address that sorts by a column, or the other way round.
+func (h *tableHead) SortBy(c column) string {
+	down := c.Numeric
+	if h.Query.Sort == c.Key {
+		down = !h.Query.Down
+	}
+	if down {
+		return h.Query.Address("sort", c.Key, "dir", "down", "page", "")
+	}
+	return h.Query.Address("sort", c.Key, "dir", "", "page", "")
+}
+
+// Turn is the address of another page.
+func (h *tableHead) Turn(by int) string {
+	return h.Query.Address("page", strconv.Itoa(h.Query.Page+by))
+}
+
+func (p *page) capsules(v *view, q url.Values) {
+	v.Title = "Capsules"
+	s := readQuery(q).selectFrom(v.Frame)
+	head := &tableHead{
+		selection: s, Columns: columns(),
+		States: []string{"", "trouble", "ready", "crashed", "failed", "starting", "loading", "stopping", "stopped"},
+	}
+	head.Capsules = nil
+	v.Data = head
+	v.Parts = append(v.Parts, part{"head", "head", head}, part{"pager", "pager", head})
+	rows := make([]part, len(s.Capsules))
+	for i, c := range s.Capsules {
+		rows[i] = part{"r-" + c.GetId(), "row", p.watch.row(v.Frame, c)}
+	}
+	v.Lists = append(v.Lists, list{"rows", rows})
+}
+
+// eventQuery is which events a browser wants to see.
+type eventQuery struct {
+	Filter   string
+	Triggers bool
+}
+
+func (p *page) events(v *view, q url.Values, since uint64) {
+	v.Title = "Events"
+	e := eventQuery{Filter: strings.TrimSpace(q.Get("q")), Triggers: q.Get("triggers") != ""}
+	v.Data = &e
+	limit := eventRows
+	if since > 0 { // it comes back: all that it missed, where that is not too much
+		limit = max(limit, min(eventRowsBack, int(v.Sequence-min(since, v.Sequence)))) //nolint:gosec // at most eventRowsBack
+	}
+	wanted := strings.ToLower(e.Filter)
+	found := p.watch.events(v.Frame, limit, 0, func(m *messages.Event) bool {
+		if m.GetTriggerAnswered() != nil && !e.Triggers && m.GetTriggerAnswered().GetProblem() == "" {
+			return false
+		}
+		if wanted == "" {
+			return true
+		}
+		h := describe(m)
+		return strings.Contains(strings.ToLower(strings.Join([]string{h.Whom(), h.What, h.Cause, h.Decision}, " ")), wanted)
+	})
+	v.Lists = append(v.Lists, list{"happenings", happenings(found)})
+	v.Parts = append(v.Parts, part{"none", "none", len(found) == 0})
+}

@@ -1,0 +1,172 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	stdlog "log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/health"
+	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
+)
+
+// maxForm bounds what a browser may send, in bytes: the largest payload, each of
+// its bytes escaped.
+const maxForm = 3*supervisor.MaxPayload + 64<<10
+
+// shutdownGrace is what requests are given to end by themselves.
+const shutdownGrace = time.Second
+
+//go:embed static templates
+var files embed.FS //nolint:gochecknoglobals // how Go embeds files
+
+// Config says who may look, and whether they may act. Its zero value is a page
+// to look at, for this machine's users.
+type Config struct {
+	// Token is what a browser, or a program, must show; "" means nobody has to. It
+	// has at least 16 visible ASCII characters.
+	Token string
+	// Hosts are names by which browsers ask for this server, besides localhost, the
+	// machine's own name and all its IP addresses. They count with a token only.
+	Hosts []string
+	// Actions lets whoever may look also trigger hooks, and start, stop, restart
+	// and kill capsules.
+	Actions bool
+	// Command is how the page writes the command that does the same as a button;
+	// "" means "astrid-actors".
+	Command string
+	// Log receives what there is to say; the zero Logger is silent.
+	Log zerolog.Logger
+}
+
+// Serve answers at l until ctx ends, and closes l: the page at /, and /metrics,
+// /healthz and /readyz. Requests that are open a second later are cut off. It
+// returns nil after such an end; an error is the listener's or the configuration's.
+func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config) error {
+	p, err := newPage(s, cfg)
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var open sync.WaitGroup
+	open.Go(func() { p.watch.run(requests) })
+	handler := p.guard.wrap(p.routes())
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			open.Add(1)
+			defer open.Done()
+			handler.ServeHTTP(w, r)
+		}),
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          stdlog.New(cfg.Log, "", 0),
+	}
+	server.RegisterOnShutdown(p.endStreams)
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(l) }()
+	select {
+	case err = <-failed:
+		err = fmt.Errorf("serve http://%s: %w", l.Addr(), err)
+	case <-ctx.Done():
+		grace, cancel := context.WithTimeout(requests, shutdownGrace)
+		defer cancel()
+		_ = server.Shutdown(grace) // where it comes too early, the rest is cut off
+	}
+	cut()
+	_ = server.Close()
+	open.Wait()
+	return err
+}
+
+// page is what all requests share. Nothing in it changes but the watch.
+type page struct {
+	supervisor *supervisor.Supervisor
+	cfg        Config
+	guard      *guard
+	watch      *watch
+	still      templates // for pages: their clocks stand
+	moving     templates // for streams: the script writes the clocks
+	version    string    // of what is in static/
+	boot       string    // of this process: a browser that knows another one loads its page again
+	ended      chan struct{}
+	endStreams func()
+}
+
+func newPage(s *supervisor.Supervisor, cfg Config) (*page, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Command == "" {
+		cfg.Command = "astrid-actors"
+	}
+	p := &page{supervisor: s, cfg: cfg, guard: newGuard(&cfg), watch: newWatch(s), ended: make(chan struct{})}
+	p.endStreams = sync.OnceFunc(func() { close(p.ended) })
+	sum := sha256.New()
+	for _, name := range []string{"static/page.css", "static/page.js", "static/icon.svg"} {
+		data, err := files.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		sum.Write(data)
+	}
+	p.version = hex.EncodeToString(sum.Sum(nil))[:12]
+	p.boot = rand.Text()[:8]
+	var err error
+	if p.still, err = parse(false); err != nil {
+		return nil, err
+	}
+	p.moving, err = parse(true)
+	return p, err
+}
+
+func (p *page) routes() http.Handler {
+	mux := http.NewServeMux()
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		panic(err) // it is a valid path
+	}
+	assets := http.StripPrefix("/static/", http.FileServerFS(static))
+	mux.HandleFunc("GET /static/", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("v") == p.version {
+			w.Header().Set("Cache-Control", "max-age=31536000, immutable")
+		}
+		assets.ServeHTTP(w, r)
+	})
+	for _, name := range []string{"overview", "capsules", "capsule", "events", "trigger"} {
+		path := "/" + name
+		switch name {
+		case "overview":
+			path = "/{$}"
+		case "capsule":
+			path = "/capsules/{id}"
+		}
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { p.show(w, r, name) })
+	}
+	mux.HandleFunc("GET /stream", p.stream)
+	mux.HandleFunc("POST /trigger", p.trigger)
+	mux.HandleFunc("GET /capsules/{id}/{verb}", p.confirm)
+	mux.HandleFunc("POST /capsules/{id}/{verb}", p.act)
+	mux.HandleFunc("GET /login", p.logIn)
+	mux.HandleFunc("POST /login", p.logIn)
+	mux.HandleFunc("POST /logout", p.logOut)
+	mux.Handle("GET /metrics", metrics.Handler(p.supervisor))
+	checks := health.Handler(p.supervisor)
+	mux.Handle("GET /healthz", checks)
+	mux.Handle("GET /readyz", checks)
+	return mux
+}
