@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+)
+
+func newLogs(a *app) *cobra.Command {
+	var (
+		asJSON, follow bool
+		since          uint64
+	)
+	cmd := &cobra.Command{
+		Use:   "logs ID",
+		Short: "Show what a capsule has logged",
+		Long: `Show the last lines that a capsule has logged: the time, the level, the principal
+on whose behalf it ran, if any, and the message. The daemon keeps the last 200 of
+each capsule in memory; all of them are in the files below
+<home>/home/<principal>/.local/log/<id>.
+
+With --follow, go on with lines as they are written, until the daemon ends.
+
+With --json, each line is
+
+  {"sequence": N, "at": TIME, "level": WORD, "principal": TEXT, "message": TEXT, "lost": N}
+
+where "lost" is how many lines before this one are not kept any more.` +
+			exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon),
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.ask(func(c messagesconnect.ControlClient) error {
+				stream, err := c.Logs(cmd.Context(), connect.NewRequest(&messages.LogsRequest{Id: args[0], Since: since, Follow: follow}))
+				if err != nil {
+					return err
+				}
+				defer stream.Close()
+				for stream.Receive() {
+					if err := a.printLogLine(stream.Msg(), asJSON); err != nil {
+						return err
+					}
+				}
+				return stream.Err()
+			})
+		},
+		ValidArgsFunction: a.completeIDs,
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&asJSON, "json", false, "print JSON, an object a line")
+	flags.BoolVarP(&follow, "follow", "f", false, "go on with lines as they are written")
+	flags.Uint64Var(&since, "since", 0, "only lines after the one with this `number`")
+	return cmd
+}
+
+// printLogLine prints one line, and before it how many are missing.
+func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
+	if asJSON {
+		text, err := json.Marshal(struct {
+			Sequence  uint64 `json:"sequence"`
+			At        string `json:"at"`
+			Level     string `json:"level"`
+			Principal string `json:"principal"`
+			Message   string `json:"message"`
+			Lost      uint64 `json:"lost"`
+		}{l.GetSequence(), l.GetAt().AsTime().Format(time.RFC3339Nano), l.GetLevel(), l.GetPrincipal(), l.GetMessage(), l.GetLost()})
+		if err != nil {
+			return fmt.Errorf("write line %d: %w", l.GetSequence(), err)
+		}
+		return a.print(string(text) + "\n")
+	}
+	text := ""
+	if l.GetLost() > 0 {
+		text = fmt.Sprintf("... lines that are not kept any more: %d\n", l.GetLost())
+	}
+	return a.print(text + fmt.Sprintf("%s  %-5s  %s%s\n", l.GetAt().AsTime().Local().Format("15:04:05.000"),
+		l.GetLevel(), bracketed(l.GetPrincipal()), printable(l.GetMessage())))
+}
+
+// bracketed is a principal as it stands before its message.
+func bracketed(principal string) string {
+	if principal == "" {
+		return ""
+	}
+	return "[" + printable(principal) + "] "
+}
