@@ -74,9 +74,11 @@ func (a *Activity) died() {
 // begin notes that a call runs from now on.
 func (a *Activity) begin(now time.Time) { a.began.Store(now.UnixNano()) }
 
+// idle notes that it has returned, or was ended by runtime.Goexit.
+func (a *Activity) idle() { a.began.Store(0) }
+
 // end notes that it is over, and its answer known.
 func (a *Activity) end(guest Guest, call recentCall) {
-	a.began.Store(0)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.living == nil {
@@ -98,7 +100,7 @@ func (a *Activity) looped() {
 	a.calls++
 }
 
-// missed counts the wait of a call that was not made: its deadline had passed.
+// missed counts the wait of a call that was not made: it was given up meanwhile.
 func (a *Activity) missed(waited time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

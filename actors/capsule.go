@@ -186,7 +186,7 @@ func (c *capsule) afterRestart() {
 		result, _, err := c.call(began, time.Time{}, 0, nil, ActionAfterRestart, nil)
 		took := time.Since(began)
 		judge(answer, result, err)
-		c.ended(began, took, nil, ActionAfterRestart, answer)
+		c.ended(recentCall{action: ActionAfterRestart}, began, took, answer)
 		if lost(err) {
 			c.collapse(c.died("call", err))
 		}
@@ -209,10 +209,9 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
 	case !deadline.IsZero() && !began.Before(deadline):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
-		if trigger != nil {
-			c.activity.missed(trigger.age(began))
-		}
+		c.activity.missed(waited(m, began))
 	case trigger == nil:
+		c.activity.missed(waited(m, began))
 		return // nobody is left to answer
 	default:
 		answer.Generation = c.life.generation
@@ -221,7 +220,9 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		took := time.Since(began)
 		answer.Duration, answer.Reductions = durationpb.New(took), spent
 		judge(answer, result, err)
-		c.ended(began, took, trigger, m.GetAction(), answer)
+		c.ended(recentCall{
+			action: m.GetAction(), topic: trigger.made.GetTopic(), from: trigger.made.GetFromCapsule(), waited: waited(m, began),
+		}, began, took, answer)
 		c.endSpan(span, answer, began.Add(took))
 		if lost(err) {
 			crash := c.died("call", err)
@@ -240,6 +241,7 @@ func (c *capsule) call(began, deadline time.Time, budget uint64, caller *message
 	c.world.caller = fromCaller(caller)
 	c.world.grant(budget)
 	c.activity.begin(began)
+	defer c.activity.idle()
 	result, err = guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
 	c.world.caller = nil
 	err = c.world.explain(limit.explain(err), budget)
@@ -247,17 +249,19 @@ func (c *capsule) call(began, deadline time.Time, budget uint64, caller *message
 	return result, c.world.spent(), err
 }
 
-// ended counts a call that is over. Trigger is nil for one that none has made.
-func (c *capsule) ended(began time.Time, took time.Duration, trigger *collector, action string, answer *messages.InterceptorAnswered) {
-	call := recentCall{
-		at: began.Add(took), action: action, outcome: answer.Outcome, reason: answer.Reason,
-		took: took, generation: answer.Generation,
-	}
-	if trigger != nil {
-		call.topic, call.from = trigger.made.GetTopic(), trigger.made.GetFromCapsule()
-		call.waited = trigger.age(began)
-	}
+// ended counts a call that is over.
+func (c *capsule) ended(call recentCall, began time.Time, took time.Duration, answer *messages.InterceptorAnswered) {
+	call.at, call.took = began.Add(took), took
+	call.outcome, call.reason, call.generation = answer.Outcome, answer.Reason, answer.Generation
 	c.activity.end(c.guest, call)
+}
+
+// waited is how long a call has waited for its turn.
+func waited(m *messages.InvokeInterceptor, now time.Time) time.Duration {
+	if m.GetMade() == 0 {
+		return 0
+	}
+	return time.Duration(now.UnixNano() - m.GetMade())
 }
 
 // observe completes an event with whom it is about, and passes it on.

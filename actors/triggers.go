@@ -114,6 +114,7 @@ func (t *Triggers) begin(now time.Time, m *messages.RouteTrigger) *collector {
 	if m.GetFromCapsule() != "" {
 		t.count.asked()
 	}
+	m.Made = now.UnixNano()
 	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), traced: t.traced(m, now), answered: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()

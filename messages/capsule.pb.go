@@ -1033,7 +1033,7 @@ type Capsule struct {
 	// which is a call when it has ended, and is not timed.
 	CallDuration *Histogram `protobuf:"bytes,28,opt,name=call_duration,json=callDuration,proto3" json:"call_duration,omitempty"`
 	// How long calls have waited between their trigger and their turn, those
-	// included whose deadline had passed by then.
+	// included that were given up by then.
 	QueueWait *Histogram `protobuf:"bytes,29,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
 	// How often it crashed, by the kind of its failure.
 	Crashes map[string]uint64 `protobuf:"bytes,30,rep,name=crashes,proto3" json:"crashes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`

@@ -189,7 +189,9 @@ type RouteTrigger struct {
 	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	// What each of its legs may spend, in reductions, with all that it triggers in
 	// turn; 0 is no bound.
-	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	Reductions uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	// When it was made, in Unix nanoseconds.
+	Made          int64 `protobuf:"varint,9,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -280,6 +282,13 @@ func (x *RouteTrigger) GetReductions() uint64 {
 	return 0
 }
 
+func (x *RouteTrigger) GetMade() int64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
 // TraceContext is the span that made a message, as W3C Trace Context writes it.
 type TraceContext struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -347,7 +356,9 @@ type InvokeInterceptor struct {
 	// Absent where nobody traces.
 	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	// What it may spend, in reductions; 0 is no bound.
-	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	Reductions uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	// When its trigger was made, in Unix nanoseconds; 0 where nobody knows.
+	Made          int64 `protobuf:"varint,9,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +445,13 @@ func (x *InvokeInterceptor) GetTrace() *TraceContext {
 func (x *InvokeInterceptor) GetReductions() uint64 {
 	if x != nil {
 		return x.Reductions
+	}
+	return 0
+}
+
+func (x *InvokeInterceptor) GetMade() int64 {
+	if x != nil {
+		return x.Made
 	}
 	return 0
 }
@@ -728,7 +746,7 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\tsource_id\x18\x02 \x01(\tR\bsourceId\x128\n" +
 	"\ttimestamp\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB\f\n" +
 	"\n" +
-	"_principal\"\x9f\x02\n" +
+	"_principal\"\xb3\x02\n" +
 	"\fRouteTrigger\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x18\n" +
@@ -739,12 +757,13 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\x12\x1e\n" +
 	"\n" +
 	"reductions\x18\b \x01(\x04R\n" +
-	"reductions\"P\n" +
+	"reductions\x12\x12\n" +
+	"\x04made\x18\t \x01(\x03R\x04made\"P\n" +
 	"\fTraceContext\x12 \n" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tR\n" +
-	"tracestate\"\x95\x02\n" +
+	"tracestate\"\xa9\x02\n" +
 	"\x11InvokeInterceptor\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x16\n" +
@@ -755,7 +774,8 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\x12\x1e\n" +
 	"\n" +
 	"reductions\x18\b \x01(\x04R\n" +
-	"reductions\"\x9b\x02\n" +
+	"reductions\x12\x12\n" +
+	"\x04made\x18\t \x01(\x03R\x04made\"\x9b\x02\n" +
 	"\x13InterceptorAnswered\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x1e\n" +

@@ -1,0 +1,180 @@
+package actors
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// A call is seen while it runs, timed with its wait when it is over, and kept.
+func TestActivity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTree(t)
+		h := w.start("c", func(ctx context.Context, _ *script, payload string) (capsulehost.Result, error) {
+			select {
+			case <-time.After(3 * time.Second):
+			case <-ctx.Done():
+				return capsulehost.Result{}, interruption(ctx)
+			}
+			return capsulehost.Result{Data: []byte(payload)}, nil
+		})
+		synctest.Wait()
+		ask := func(limit time.Duration) {
+			go func() {
+				_, _ = w.triggerWithin(limit, &messages.RouteTrigger{Topic: "c", Payload: []byte("1")})
+			}()
+			synctest.Wait()
+		}
+		seen := func() *messages.Capsule {
+			c := &messages.Capsule{}
+			h.Activity().Show(c, time.Now())
+			return c
+		}
+		ask(time.Minute)
+		ask(time.Minute)
+		ask(4 * time.Second) // is given up while it waits
+		if c := seen(); c.GetCalls() != 0 || c.GetBusy().AsDuration() != 0 || c.GetBusy() == nil || c.GetCallDuration() != nil {
+			t.Errorf("as the first call begins: %v", c)
+		}
+		<-time.After(2 * time.Second)
+		if c := seen(); c.GetBusy().AsDuration() != 2*time.Second {
+			t.Errorf("2 s later: %v", c)
+		}
+		<-time.After(10 * time.Second)
+		synctest.Wait()
+		c := seen()
+		if c.GetBusy() != nil || c.GetCalls() != 2 || c.GetMemoryBytes() != 1<<16 || c.GetMemoryPeakBytes() != 1<<16 {
+			t.Errorf("when all is over: %v", c)
+		}
+		took, waited := c.GetCallDuration(), c.GetQueueWait()
+		if took.Count() != 2 || took.GetSum().AsDuration() != 6*time.Second {
+			t.Errorf("the calls took %v", took)
+		}
+		if waited.Count() != 3 || waited.GetSum().AsDuration() != 9*time.Second {
+			t.Errorf("the calls waited %v", waited)
+		}
+		type recent struct {
+			Topic, Action, Outcome string
+			Took, Waited           time.Duration
+		}
+		var got []recent
+		for _, r := range h.Activity().RecentCalls() {
+			got = append(got, recent{r.GetTopic(), r.GetAction(), r.GetOutcome().Word(), r.GetDuration().AsDuration(), r.GetQueueWait().AsDuration()})
+		}
+		want := []recent{
+			{"c", "on-c", "continue", 3 * time.Second, 0},
+			{"c", "on-c", "continue", 3 * time.Second, 3 * time.Second},
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("recent calls: -want +got\n%s", d)
+		}
+		w.stop()
+		if c := seen(); c.GetMemoryBytes() != 0 || c.GetMemoryPeakBytes() != 1<<16 || c.GetCalls() != 2 {
+			t.Errorf("when it has stopped: %v", c)
+		}
+	})
+}
+
+// idle is a guest that says what it uses.
+type idle struct {
+	Guest
+	usage capsulehost.Usage
+}
+
+func (i *idle) Usage() capsulehost.Usage { return i.usage }
+func (i *idle) MemoryBytes() uint64      { return i.usage.MemoryBytes }
+
+// What the lives of a capsule have used adds up, and never shrinks but for memory.
+func TestActivityOverLives(t *testing.T) {
+	var a Activity
+	check := func(reductions, shared, memory, peak uint64) {
+		t.Helper()
+		c := &messages.Capsule{}
+		a.Show(c, time.Now())
+		want := []uint64{reductions, shared, memory, peak}
+		if d := cmp.Diff(want, []uint64{c.GetReductions(), c.GetKernelBytes(), c.GetMemoryBytes(), c.GetMemoryPeakBytes()}); d != "" {
+			t.Errorf("reductions, bytes, memory, peak: -want +got\n%s", d)
+		}
+	}
+	first := &idle{usage: capsulehost.Usage{Reductions: 10, SharedBytes: 5, MemoryBytes: 100}}
+	a.born(first)
+	check(10, 5, 100, 100)
+	first.usage.Reductions = 30
+	check(30, 5, 100, 100)
+	a.died()
+	check(30, 5, 0, 100)
+	a.died() // once is enough
+	check(30, 5, 0, 100)
+	a.born(&idle{usage: capsulehost.Usage{Reductions: 1, SharedBytes: 1, MemoryBytes: 40}})
+	check(31, 6, 40, 100)
+}
+
+// Only the last calls are kept, and counting one costs no allocation.
+func TestRecentCalls(t *testing.T) {
+	var a Activity
+	guest := &idle{}
+	a.born(guest)
+	for i := range callsKept + 5 {
+		a.end(guest, recentCall{generation: uint64(i)})
+	}
+	calls := a.RecentCalls()
+	if len(calls) != callsKept || calls[0].GetGeneration() != 5 || calls[callsKept-1].GetGeneration() != callsKept+4 {
+		t.Errorf("%d calls are kept, from %v to %v", len(calls), calls[0], calls[len(calls)-1])
+	}
+	now := time.Now()
+	if n := testing.AllocsPerRun(100, func() {
+		a.begin(now)
+		a.end(guest, recentCall{at: now, action: "a"})
+	}); n != 0 {
+		t.Errorf("a call costs %v allocations", n)
+	}
+}
+
+// Events of answers are a sample that stands for all, those with a problem first,
+// and never a flood.
+func TestTrafficIsSampled(t *testing.T) {
+	var events []*messages.TriggerAnswered
+	traffic := &Traffic{Observe: func(e *messages.Event) { events = append(events, e.GetTriggerAnswered()) }}
+	leg := func(o messages.Outcome) []*messages.Leg {
+		return []*messages.Leg{{Capsule: "c", Action: "act", Outcome: o, Reason: "so"}}
+	}
+	now, total, told := time.Unix(0, 0), uint64(0), uint64(0)
+	for _, test := range []struct {
+		n       int
+		every   time.Duration
+		outcome messages.Outcome
+		made    int
+	}{
+		{1, time.Hour, messages.Outcome_OUTCOME_CONTINUE, 1},
+		{1000, time.Millisecond, messages.Outcome_OUTCOME_DENIED, 0},
+		{1, time.Millisecond, messages.Outcome_OUTCOME_CRASHED, 1},
+		{1000, time.Millisecond, messages.Outcome_OUTCOME_TIMEOUT, 5}, // what is left of the burst, and one more
+		{3, time.Minute, messages.Outcome_OUTCOME_EMPTY, 3},
+		{100_000, 10 * time.Millisecond, messages.Outcome_OUTCOME_INVALID, 1004}, // one a second
+	} {
+		events = nil
+		for range test.n {
+			now = now.Add(test.every)
+			traffic.answered(&messages.RouteTrigger{Topic: "t"}, leg(test.outcome), now, time.Millisecond)
+		}
+		total += uint64(test.n)
+		for _, e := range events {
+			told += e.GetStandsFor()
+		}
+		if len(events) != test.made {
+			t.Errorf("%d answers %v: %d events, want %d", test.n, test.outcome, len(events), test.made)
+		}
+	}
+	if told+traffic.unreported != total {
+		t.Errorf("the events stand for %d answers of %d, and %d are not told of yet", told, total, traffic.unreported)
+	}
+	if last := events[len(events)-1]; last.GetProblem() != "c/act: invalid: so" || last.GetLegs()["invalid"] != 1 {
+		t.Errorf("an event says %v", last)
+	}
+}
