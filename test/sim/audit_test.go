@@ -3,14 +3,18 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
@@ -52,6 +56,8 @@ type account struct {
 	decided    bool
 	restarts   uint64
 	spentShown uint32
+	crashes    map[string]uint64 // by kind
+	restartsBy map[string]uint64 // the same, an operator's under "operator"
 
 	// Of the restart that is due.
 	due   time.Time // zero where nobody can know
@@ -75,7 +81,10 @@ func (a *account) isDown() bool {
 func newAudit(w *world) *audit {
 	a := &audit{w: w, capsules: map[string]*account{}, sessions: map[string]*session{}}
 	for _, c := range w.capsules {
-		a.capsules[c.id] = &account{capsule: c, state: messages.CapsuleState_CAPSULE_STATE_LOADING, starts: 1}
+		a.capsules[c.id] = &account{
+			capsule: c, state: messages.CapsuleState_CAPSULE_STATE_LOADING, starts: 1,
+			crashes: map[string]uint64{}, restartsBy: map[string]uint64{},
+		}
 	}
 	return a
 }
@@ -132,6 +141,7 @@ func (a *audit) enter(e *messages.Event) {
 		return
 	}
 	c.sequence = e.GetSequence()
+	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.GetWhat()), "*messages.Event_"))
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
 	}
@@ -194,6 +204,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		check(in(loading, starting, ready, stopping), "it does not live")
 		a.close(c)
 		c.failure = what.CapsuleCrashed.GetFailure()
+		c.crashes[c.failure.GetKind()]++
 		c.spell = 0
 		if !c.readyAt.IsZero() && c.failure.GetKind() != "panic" {
 			c.spell = at.Sub(c.readyAt)
@@ -208,10 +219,12 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			check(s.GetDelay().AsDuration() == 0 && s.GetBudgetSpent() == 0, "an operator's restart waits, or costs")
 			check(!in(stopping), "it is stopping")
 			c.starts = 1
+			c.restartsBy["operator"]++
 		} else {
 			check(in(crashed), "it has not crashed")
 			c.restarts++
 			c.starts++
+			c.restartsBy[c.failure.GetKind()]++
 			c.due = at.Add(s.GetDelay().AsDuration())
 			a.checkRestart(c, s, check)
 		}
@@ -433,8 +446,10 @@ func (a *audit) compare(tree *messages.Tree) {
 	if tree.GetSequence() != a.last {
 		a.w.fail("the snapshot is of event %d, the last one is %d", tree.GetSequence(), a.last)
 	}
+	nested := uint64(0)
 	for _, got := range tree.GetCapsules() {
 		c := a.capsules[got.GetId()]
+		nested += c.capsule.asked.Load()
 		show := func(state messages.CapsuleState, generation uint64, session string, restarts uint64, spent uint32, decided bool, failure string) string {
 			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.Word(), generation, session, restarts, spent, decided, failure)
 		}
@@ -449,8 +464,56 @@ func (a *audit) compare(tree *messages.Tree) {
 		if n := int(got.GetQueue()); n > c.queue {
 			a.w.fail("%d calls wait at %s, whose queue is %d", n, c.id, c.queue)
 		}
-		if got.GetCalls() != c.capsule.calls.Load() && !c.loop {
-			a.w.fail("%d calls are counted of %s, which were %d", got.GetCalls(), c.id, c.capsule.calls.Load())
+		if !maps.Equal(got.GetCrashes(), c.crashes) || !maps.Equal(got.GetRestartsByKind(), c.restartsBy) {
+			a.w.fail("the snapshot counts of %s the crashes %v, the restarts %v; the events %v, %v", c.id, got.GetCrashes(), got.GetRestartsByKind(), c.crashes, c.restartsBy)
+		}
+		if c.loop {
+			continue
+		}
+		if n := c.capsule.calls.Load(); got.GetCalls() != n || got.GetCallDuration().Count() != n {
+			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.GetCalls(), c.id, got.GetCallDuration().Count(), n)
+		}
+		if busy := c.inside.Load(); (got.GetBusy() != nil) != busy {
+			a.w.fail("the snapshot shows %s busy for %v, and it is: %v", c.id, got.GetBusy(), busy)
+		}
+	}
+	if got := tree.GetNestedTriggers(); got != nested {
+		a.w.fail("%d nested triggers are counted, and there were %d", got, nested)
+	}
+}
+
+// metrics holds what Prometheus would see against the events.
+func (a *audit) metrics(source metrics.Source) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.New(metrics.Config{Source: source}))
+	families, err := registry.Gather()
+	if err != nil {
+		a.w.fail("metrics: %v", err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	want := map[string]float64{"triggers_open": 0, "wait_edges": 0, "triggers_total outside": float64(a.w.answered.Load())}
+	for id, c := range a.capsules {
+		want["capsule_state "+id+" "+c.state.Word()] = 1
+		want["capsule_generation "+id] = float64(c.generation)
+		for kind, n := range c.crashes {
+			want["capsule_crashes_total "+id+" "+kind] = float64(n)
+		}
+		for kind, n := range c.restartsBy {
+			want["capsule_restarts_total "+id+" "+kind] = float64(n)
+		}
+	}
+	for name, n := range want {
+		if v, ok := got[name]; !ok || v != n {
+			a.w.fail("metric %s is %v (%v), and should be %v", name, v, ok, n)
 		}
 	}
 }

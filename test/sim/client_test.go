@@ -20,7 +20,7 @@ import (
 func (w *world) client(n int) {
 	name := fmt.Sprintf("client-%d", n)
 	r := w.rng("client", uint64(n))
-	for i := range uint64(1 + r.IntN(8)) {
+	for i := range uint64(1 + r.IntN(12)) {
 		if chance(r, 60) {
 			w.sleep(context.Background(), r, pick(r, 10*ms, time.Second))
 		}
@@ -66,6 +66,7 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.T
 	reply, err := w.sys.Trigger(ctx, request)
 	w.inFlight.Add(-1)
 	late := time.Since(until)
+	w.tally.add(fmt.Sprintf("trigger answered %v", err == nil))
 	if late > 0 {
 		w.fail("%s was answered %v after its deadline", label, late)
 	}
@@ -128,6 +129,7 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 // checkLeg says what is wrong with one leg.
 func (w *world) checkLeg(a ask, l leg, got *messages.Leg, atDeadline bool) string {
 	c := l.capsule
+	w.tally.add("leg " + got.GetOutcome().Word())
 	if c.loop && got.GetOutcome() != messages.Outcome_OUTCOME_UNAVAILABLE {
 		return "it is a run loop"
 	}
@@ -198,7 +200,7 @@ func (w *world) checkValues(label string, a ask, want []leg, values []json.RawMe
 // operator gives commands.
 func (w *world) operator() {
 	r := w.rng("operator", 0)
-	for range r.IntN(8) {
+	for range r.IntN(12) {
 		w.sleep(context.Background(), r, pick(r, 50*ms, 2*time.Second))
 		w.command(r)
 	}
@@ -206,7 +208,7 @@ func (w *world) operator() {
 
 func (w *world) command(r *rand.Rand) {
 	c := pick(r, w.capsules...)
-	verb := pick(r, "start", "stop", "restart", "kill", "kill")
+	verb := pick(r, "start", "start", "stop", "restart", "kill", "kill")
 	ctx := context.Background()
 	if chance(r, 20) {
 		var cancel context.CancelFunc
@@ -221,6 +223,7 @@ func (w *world) command(r *rand.Rand) {
 	after := w.audit.view(c)
 	changed := after.sequence > before.sequence
 	problem := ""
+	w.tally.add(fmt.Sprintf("command %s %v", verb, err == nil))
 	switch {
 	case err == nil && verb == "kill" && !changed, err == nil && verb == "stop" && !after.isDown():
 		problem = "done, but it is not"

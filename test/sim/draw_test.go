@@ -100,17 +100,21 @@ func (w *world) drawCapsule(n int) *drawn {
 	d := &drawn{
 		loop: chance(r, 20), uplink: chance(r, 10), grants: chance(r, 70), told: chance(r, 20),
 		policy: supervisor.RestartPolicy{
-			Mode:           pick(r, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Transient, supervisor.Temporary),
-			Budget:         pick(r, 0, 1, 2, 5, 5, 50),
+			Mode:           pick(r, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Transient, supervisor.Transient, supervisor.Temporary),
+			Budget:         pick(r, 0, 1, 2, 5, 5, 5, 5, 50, 50, 50),
 			Window:         between(r, 100*ms, time.Minute),
 			InitialBackoff: pick(r, 1*ms, between(r, 1*ms, 100*ms), between(r, 1*ms, 3*time.Second)),
 		},
 		callTimeout: between(r, 20*ms, 2*time.Second),
 		stopTimeout: pick(r, between(r, 1*ms, 300*ms), between(r, 1*ms, 5*time.Second)),
-		queue:       pick(r, 1, 2, 5, 256, 256),
+		queue:       pick(r, 1, 2, 5, 256, 256, 256, 256),
 	}
 	d.policy.MaxBackoff = d.policy.InitialBackoff + between(r, 0, 8*time.Second)
-	for i := range r.IntN(4) {
+	most := 4
+	if d.loop {
+		most = 2 // triggers don't reach it
+	}
+	for i := range r.IntN(most) {
 		d.interceptors = append(d.interceptors, interceptor{pick(r, patterns()...), fmt.Sprintf("act-%d", i), pick[uint32](r, 1, 100, 100, 200)})
 	}
 	if !d.loop {

@@ -25,6 +25,7 @@ type capsule struct {
 	calls  atomic.Uint64 // guest calls that the system has seen the end of
 	asked  atomic.Uint64 // triggers that it has made
 	inHook hooks
+	inside atomic.Bool // a call runs
 
 	mu   sync.Mutex
 	last map[string]turn // the last call of each sender
@@ -77,16 +78,16 @@ func (c *capsule) load(ctx context.Context, s capsulehost.Surroundings) (supervi
 	c.w.audit.loading(c, g.generation)
 	r := c.draw("load")
 	switch what := r.IntN(100); {
-	case c.w.calm.Load() || what < 70:
-	case what < 80:
+	case c.w.calm.Load() || what < 80:
+	case what < 88:
 		c.w.sleep(ctx, r, 300*ms)
-	case what < 85:
+	case what < 91:
 		return nil, errors.New("load fails")
-	case what < 90:
+	case what < 94:
 		return nil, &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: "trap in the load"}
-	case what < 93:
+	case what < 95:
 		panic("panic in the load")
-	case what < 96:
+	case what < 97:
 		<-ctx.Done()
 		return nil, interrupted(ctx)
 	default:
@@ -118,7 +119,9 @@ func (g *guest) Close(context.Context) error {
 
 func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (result capsulehost.Result, err error) {
 	ended := true
+	g.inside.Store(true)
 	defer func() {
+		g.inside.Store(false)
 		if ended {
 			g.calls.Add(1)
 		}
@@ -147,33 +150,33 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	}
 	switch {
 	case what < 30:
-	case what < 42:
+	case what < 45:
 		if !g.w.sleep(ctx, r, pick(r, 5*ms, 100*ms, 2*time.Second)) {
 			return capsulehost.Result{}, interrupted(ctx)
 		}
-	case what < 62 && a.Depth < 3:
+	case what < 70 && a.Depth < 3:
 		if out.Kids, err = g.trigger(ctx, r, a.Depth+1); err != nil {
 			return capsulehost.Result{}, err
 		}
-	case what < 66:
+	case what < 74:
 		g.checkCapability(ctx, r)
-	case what < 71:
+	case what < 77:
 		return capsulehost.Result{}, &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: "trap"}
-	case what < 73:
+	case what < 78:
 		code := pick[uint32](r, 0, 3)
 		return capsulehost.Result{}, &capsulehost.Failure{Kind: capsulehost.KindExit, ExitCode: code, Message: fmt.Sprintf("exit %d", code)}
-	case what < 76:
-		return capsulehost.Result{}, errors.New("a report")
-	case what < 79:
-		panic("panic in a call")
 	case what < 80:
+		return capsulehost.Result{}, errors.New("a report")
+	case what < 81:
+		panic("panic in a call")
+	case what < 82 && chance(r, 50):
 		ended = false
 		runtime.Goexit()
-	case what < 83:
+	case what < 84:
 		return capsulehost.Result{Action: capsulehost.Deny, Data: []byte("denied")}, nil
-	case what < 85:
+	case what < 86:
 		return capsulehost.Result{}, nil
-	case what < 87:
+	case what < 88:
 		return capsulehost.Result{Data: []byte("not JSON")}, nil
 	case what < 90:
 		<-ctx.Done()

@@ -18,11 +18,12 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSim(t *testing.T) {
-	home := t.TempDir()
+	home, reached := t.TempDir(), &tally{of: map[string]int{}}
+	t.Cleanup(func() { t.Logf("%d seeds have reached:%v", *seeds, reached) })
 	for seed := *first; seed < *first+*seeds; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(seed, home)
+			w := newWorld(seed, home, reached)
 			defer func() {
 				if reason := recover(); reason != nil {
 					w.fail("%v", reason)

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
@@ -27,6 +30,7 @@ type world struct {
 	harsh bool
 	armed []string // the actors that were to fail over a message; the saboteur's
 
+	tally    *tally
 	capsules []*capsule
 	sys      *supervisortest.System
 	audit    *audit
@@ -44,8 +48,8 @@ type world struct {
 	home     string
 }
 
-func newWorld(seed uint64, home string) *world {
-	w := &world{seed: seed, home: home}
+func newWorld(seed uint64, home string, t *tally) *world {
+	w := &world{seed: seed, home: home, tally: t}
 	w.drawSystem()
 	w.cfg.Home = home
 	w.cfg.Log = zerolog.New(logWatch{w}).Level(zerolog.WarnLevel)
@@ -100,7 +104,7 @@ func (w *world) run() {
 	w.sys.Launch()
 	r := w.rng("world", 0)
 	var actors sync.WaitGroup
-	for n := range 1 + r.IntN(4) {
+	for n := range 1 + r.IntN(5) {
 		actors.Go(func() { w.client(n) })
 	}
 	actors.Go(w.operator)
@@ -120,6 +124,9 @@ func (w *world) run() {
 	w.shutdown()
 	actors.Wait()
 	w.check()
+	if w.seed%8 == 0 {
+		w.audit.metrics(w.sys)
+	}
 }
 
 // check is between two steps: nothing else runs.
@@ -178,6 +185,9 @@ func (w *world) recover() {
 	storm.Wait()
 	if took := time.Since(began); took != 0 {
 		w.fail("triggers that ask for no time took %v", took)
+	}
+	if n := w.sys.Snapshot().GetWaitEdges(); n != 0 {
+		w.fail("all is calm, and %d legs are waited for", n)
 	}
 	w.check()
 }
@@ -254,6 +264,28 @@ func (w *world) shutdown() {
 	}
 }
 
+// tally counts what was reached, over all seeds.
+type tally struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+func (t *tally) add(what string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of[what]++
+}
+
+func (t *tally) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var b strings.Builder
+	for _, what := range slices.Sorted(maps.Keys(t.of)) {
+		fmt.Fprintf(&b, "\n%9d %s", t.of[what], what)
+	}
+	return b.String()
+}
+
 // logWatch reads what is logged at warn level and above.
 type logWatch struct{ w *world }
 
@@ -264,6 +296,7 @@ func (l logWatch) Write(line []byte) (int, error) {
 	}
 	switch {
 	case bytes.Contains(line, []byte(`"outcome":"deadlock"`)):
+		l.w.tally.add("nested leg deadlock")
 		l.deadlock(line)
 	case bytes.Contains(line, []byte("not understood")), bytes.Contains(line, []byte("not started")):
 		l.w.fail("log: %s", line)
