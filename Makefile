@@ -98,9 +98,11 @@ check: check-text check-built check-tidy lint test cross ## everything that has 
 
 .PHONY: check-text
 check-text:
-	@if git grep -nIwE 'TOD[O]|FIXM[E]'; then \
-		echo 'error: unfinished work, above' >&2; \
-		echo 'hint: finish it, or file an issue instead' >&2; exit 1; fi
+	@git grep -nIwE 'TOD[O]|FIXM[E]'; case $$? in \
+		0) echo 'error: unfinished work, above' >&2; \
+		   echo 'hint: finish it, or file an issue instead' >&2; exit 1;; \
+		1) ;; \
+		*) exit 1;; esac
 	@set -e; for target in $$(grep -oE '(^|`)make [a-z-]+' README.md | sed 's/.*make //' | sort -u); do \
 		grep -qE "^$$target:" Makefile || { echo "error: README.md: there is no 'make $$target'" >&2; exit 1; }; done
 	$(call or-hint,grep -q 'make test' README.md,name the command that runs the tests in README.md: make test)
