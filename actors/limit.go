@@ -50,15 +50,22 @@ func (l *limited) Deadline() (time.Time, bool) { return l.deadline, !l.deadline.
 
 func (l *limited) Done() <-chan struct{} { return l.withTimer().Done() }
 
+// Err goes by the clock: on a busy machine the timer can be late.
 func (l *limited) Err() error {
-	if t := l.timed.Load(); t != nil {
-		return t.Err()
+	if !l.passed() {
+		if t := l.timed.Load(); t != nil {
+			return t.Err()
+		}
+		return l.life.Err()
 	}
-	if err := l.life.Err(); err != nil || l.deadline.IsZero() || time.Now().Before(l.deadline) {
+	if err := l.withTimer().Err(); err != nil {
 		return err
 	}
-	return l.withTimer().Err()
+	return context.DeadlineExceeded
 }
+
+// passed says whether the deadline is over.
+func (l *limited) passed() bool { return !l.deadline.IsZero() && !time.Now().Before(l.deadline) }
 
 func (l *limited) Value(key any) any {
 	if t := l.timed.Load(); t != nil {
@@ -84,10 +91,18 @@ func (l *limited) withTimer() context.Context {
 // explain adds to a guest's failure why it was interrupted.
 func (l *limited) explain(err error) error {
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
-	if !ok || (failure.Kind != capsulehost.KindTimeout && failure.Kind != capsulehost.KindCancelled) || l.Err() == nil {
+	if !ok || (failure.Kind != capsulehost.KindTimeout && failure.Kind != capsulehost.KindCancelled) {
 		return err
 	}
-	return errors.Join(failure, context.Cause(l))
+	ended := context.Cause(l.life)
+	switch {
+	case ended != nil && failure.Kind == capsulehost.KindCancelled:
+		return errors.Join(failure, ended)
+	case l.passed():
+		return errors.Join(failure, l.cause)
+	default:
+		return errors.Join(failure, ended)
+	}
 }
 
 // release frees l's timer.

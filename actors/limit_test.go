@@ -76,6 +76,25 @@ func TestLimited(t *testing.T) {
 	}
 }
 
+// A timer that is late, as on a busy machine, changes nothing of what is said.
+func TestLimitedGoesByTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimited(t.Context(), time.Now(), 0, time.Now().Add(time.Second))
+		l.timed.Store(&timed{t.Context(), func() {}}) // it will never fire
+		if err := l.Err(); err != nil {
+			t.Errorf("before: %v", err)
+		}
+		time.Sleep(time.Second)
+		if err := l.Err(); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after: %v", err)
+		}
+		err := l.explain(&capsulehost.Failure{Kind: capsulehost.KindTimeout})
+		if !errors.Is(err, errDeadline) || !blameless(err) {
+			t.Errorf("explained as %v", err)
+		}
+	})
+}
+
 // Whoever waits, from any goroutine, waits for the same.
 func TestLimitedIsForManyGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -101,6 +101,7 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 			if err := w.sys.AwaitStopped(t.Context(), capsulePID(w.sys, s.capsule)); err != nil {
 				rt.Error(err)
 			}
+			synctest.Wait() // its parent must know too: the library would forget a new child of the same name
 			w.spawn(h)
 		case "hook-router", "registry":
 			w.sys.Send(w.sys.PID("root/"+s.what), &system.Fault{Cause: "a bug", Next: s.limit%2 == 0})

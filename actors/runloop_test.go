@@ -161,6 +161,7 @@ func TestTooManyInterceptorsForARunLoop(t *testing.T) {
 func TestARunLoopIsInterruptedInATrigger(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("other", hangs)
+		synctest.Wait()
 		failed := make(chan error, 1)
 		h := w.start("c", nil, runs(func(ctx context.Context, s *script) error {
 			_, err := s.trigger(ctx, "other")
