@@ -1,0 +1,143 @@
+package supervisor_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// A capsule seen closely: all of its manifest but the values of its environment.
+func TestCapsuleDetail(t *testing.T) {
+	dir := write(t, `[package]
+name = "close"
+version = "1.0.0"
+description = "To be looked at"
+[[component]]
+id = "main"
+file = "module.wasm"
+[[interceptor]]
+event = "test.trap"
+action = "act"
+[capabilities]
+allow_prompt_injection = true
+fs_read = ["/var/data"]
+[imports.astrid]
+http = { version = "^1.0", optional = true }
+[exports.demo]
+thing = "1.2.3"
+[env.TOKEN]
+type = "secret"
+description = "What opens doors"
+default = "hunter2"
+[env.UNSET]
+type = "string"
+[supervision]
+budget = 2
+call_timeout = "7s"
+queue = 9
+`, "trap")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+	for range 3 {
+		s.Ask("test.trap", "1")
+	}
+	s.AwaitState("close", messages.CapsuleState_CAPSULE_STATE_FAILED)
+	d, err := s.Supervisor.Capsule("close")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := protojson.Format(d)
+	if strings.Contains(text, "hunter2") {
+		t.Error("a secret is shown")
+	}
+	diff(t, "To be looked at", d.GetDescription())
+	diff(t, []string{"allow_prompt_injection", "fs_read: /var/data"}, d.GetCapabilities())
+	if i := d.GetImports()[0]; i.GetNamespace() != "astrid" || i.GetName() != "http" || !i.GetOptional() {
+		t.Errorf("imports %v", d.GetImports())
+	}
+	if e := d.GetExports()[0]; e.GetNamespace() != "demo" || e.GetVersion() != "1.2.3" {
+		t.Errorf("exports %v", d.GetExports())
+	}
+	if e := d.GetEnv(); len(e) != 2 || e[0].GetName() != "TOKEN" || !e[0].GetSet() || e[1].GetSet() {
+		t.Errorf("environment %v", e)
+	}
+	if d.GetCallTimeout().GetSeconds() != 7 || d.GetQueueLimit() != 9 || d.GetCapsule().GetBudget() != 2 {
+		t.Errorf("settings %s", text)
+	}
+	if len(d.GetCapsule().GetModuleHash()) != 64 || d.GetCapsule().GetDirectory() != dir || !strings.HasPrefix(d.GetModule(), dir) {
+		t.Errorf("module %s", text)
+	}
+	var decisions []string
+	for _, f := range d.GetFailures() {
+		if f.GetFailure().GetKind() != "trap" || len(f.GetFailure().GetWasmStack()) == 0 || f.GetDuring() != "call" {
+			t.Errorf("failure %v", f)
+		}
+		decision, _, _ := strings.Cut(f.GetDecision(), " after")
+		decisions = append(decisions, decision)
+	}
+	diff(t, []string{"restarted at once; 1 of 2 restarts in 1m0s spent", "restarted", "restart budget spent: 2 in 1m0s"}, decisions)
+	if calls := d.GetRecentCalls(); len(calls) != 3 || calls[0].GetTopic() != "test.trap" || calls[2].GetOutcome().Word() != "crashed" {
+		t.Errorf("recent calls %v", calls)
+	}
+	if c := d.GetCapsule(); c.GetReductions() == 0 || c.GetMemoryPeakBytes() == 0 || c.GetMemoryBytes() != 0 || c.GetKernelBytes() == 0 {
+		t.Errorf("figures of a capsule that has died: %v", c)
+	}
+	if _, err := s.Supervisor.Capsule("nobody"); !errors.Is(err, supervisor.ErrNotFound) {
+		t.Errorf("an unknown capsule: %v", err)
+	}
+}
+
+// What a capsule logs can be followed while it does, and what is suppressed is
+// counted, and an event.
+func TestLogs(t *testing.T) {
+	s := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("talker", "t", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		lines := 1
+		if string(c.Payload) == `"much"` {
+			lines = 5000
+		}
+		for range lines {
+			c.Log(capsulehost.LevelWarn, "I say: "+string(c.Payload))
+		}
+		return supervisortest.JSON(nil)
+	}))
+	if _, err := s.Logs(t.Context(), "nobody", 0, false); !errors.Is(err, supervisor.ErrNotFound) {
+		t.Errorf("an unknown capsule: %v", err)
+	}
+	s.Ask("t", "1")
+	lines, err := s.Logs(t.Context(), "talker", 0, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range lines {
+		got = append(got, line.GetLevel()+" "+line.GetMessage())
+		if len(got) == 2 {
+			break
+		}
+		s.Ask("t", "2")
+	}
+	diff(t, []string{"WARN I say: 1", "WARN I say: 2"}, got)
+
+	s.Ask("t", `"much"`)
+	s.Await("suppressed", func(e *messages.Event) bool { return e.GetLogSuppressed().GetLines() > 3000 })
+	c := s.Capsule("talker")
+	if c.GetLogSuppressed() < 3000 || s.Snapshot().GetLogSuppressed() != c.GetLogSuppressed() {
+		t.Errorf("%d lines suppressed", c.GetLogSuppressed())
+	}
+	kept, err := s.Logs(t.Context(), "talker", 0, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := slices.Collect(kept)
+	if last := all[len(all)-1].GetMessage(); len(all) != 200 || !strings.Contains(last, "lines suppressed") {
+		t.Errorf("%d lines are kept, the last is %q", len(all), last)
+	}
+}
