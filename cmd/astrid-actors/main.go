@@ -104,7 +104,6 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	} {
 		for _, c := range commands {
 			c.GroupID = group
-			c.DisableFlagsInUseLine = true
 			c.Flags().SortFlags = false
 			root.AddCommand(c)
 		}

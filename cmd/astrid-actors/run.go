@@ -49,8 +49,8 @@ running ones are given up to 10 s; a second signal ends the daemon at once.` +
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	o.http.flags(flags)
-	flags.StringVar(&o.logFormat, "log-format", "", "json or console (default console at a terminal, else json)")
-	flags.StringVar(&o.logLevel, "log-level", "info", strings.ReplaceAll(logLevels, " ", ", "))
+	flags.StringVar(&o.logFormat, "log-format", "", "`format`: json or console (default console at a terminal, else json)")
+	flags.StringVar(&o.logLevel, "log-level", "info", "`level`: "+strings.ReplaceAll(logLevels, " ", ", "))
 	return cmd
 }
 
