@@ -56,6 +56,7 @@ type account struct {
 	decided    bool
 	restarts   uint64
 	spentShown uint32
+	history    []stateAt
 	crashes    map[string]uint64 // by kind
 	restartsBy map[string]uint64 // the same, an operator's under "operator"
 
@@ -76,6 +77,12 @@ func (a *account) String() string {
 
 func (a *account) isDown() bool {
 	return a.state == messages.CapsuleState_CAPSULE_STATE_STOPPED || a.state == messages.CapsuleState_CAPSULE_STATE_FAILED
+}
+
+// stateAt is the state that an event has put a capsule into.
+type stateAt struct {
+	sequence uint64
+	state    messages.CapsuleState
 }
 
 func newAudit(w *world) *audit {
@@ -141,6 +148,7 @@ func (a *audit) enter(e *messages.Event) {
 		return
 	}
 	c.sequence = e.GetSequence()
+	defer func() { c.history = append(c.history, stateAt{e.GetSequence(), c.state}) }()
 	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.GetWhat()), "*messages.Event_"))
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
@@ -376,11 +384,26 @@ func (a *audit) died(c *capsule, generation uint64) bool {
 	return v.generation > generation || v.state != messages.CapsuleState_CAPSULE_STATE_READY || v.starts > 0
 }
 
-func (a *audit) systemStarted() bool {
+// now is the number of the last event, and whether the system had started by then.
+func (a *audit) now() (sequence uint64, started bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	return a.started
+	return a.last, a.started
+}
+
+// since returns the states that a capsule was in from an event on.
+func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	states := []messages.CapsuleState{messages.CapsuleState_CAPSULE_STATE_LOADING}
+	for _, at := range a.capsules[c.id].history {
+		if at.sequence <= sequence {
+			states = states[:0]
+		}
+		states = append(states, at.state)
+	}
+	return states
 }
 
 // view is a copy of what is known of a capsule.

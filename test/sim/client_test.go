@@ -61,7 +61,7 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.T
 	request.Payload = payload
 	label := fmt.Sprintf("%s's trigger %d of %s", by, n, topic)
 
-	started := w.audit.systemStarted()
+	since, started := w.audit.now()
 	w.inFlight.Add(1)
 	reply, err := w.sys.Trigger(ctx, request)
 	w.inFlight.Add(-1)
@@ -93,12 +93,13 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.T
 		}
 		return nil
 	}
-	w.checkReply(label, a, w.legs(topic, ""), reply, started, late == 0)
+	w.checkReply(label, a, w.legs(topic, ""), reply, since, started)
 	return reply
 }
 
-// checkReply checks an answer against the legs that are expected.
-func (w *world) checkReply(label string, a ask, want []leg, reply *messages.TriggerReply, all, atDeadline bool) {
+// checkReply checks an answer against the legs that are expected, which must all be
+// there where the system had started. Since is the last event before the trigger.
+func (w *world) checkReply(label string, a ask, want []leg, reply *messages.TriggerReply, since uint64, all bool) {
 	w.audit.catchUp()
 	var values []json.RawMessage
 	next := 0
@@ -116,7 +117,7 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 		if len(got.GetValue()) > 0 {
 			values = append(values, got.GetValue())
 		}
-		if problem := w.checkLeg(a, l, got, atDeadline); problem != "" {
+		if problem := w.checkLeg(a, l, got, since); problem != "" {
 			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.GetAction(), got.GetCapsule(), got.GetGeneration(), got.GetOutcome().Word(), got.GetReason(), problem)
 		}
 	}
@@ -127,7 +128,7 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 }
 
 // checkLeg says what is wrong with one leg.
-func (w *world) checkLeg(a ask, l leg, got *messages.Leg, atDeadline bool) string {
+func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 	c := l.capsule
 	w.tally.add("leg " + got.GetOutcome().Word())
 	if c.loop && got.GetOutcome() != messages.Outcome_OUTCOME_UNAVAILABLE {
@@ -159,8 +160,8 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, atDeadline bool) strin
 			return "no event says so"
 		}
 	case messages.Outcome_OUTCOME_TIMEOUT:
-		if !atDeadline {
-			return fmt.Sprintf("the deadline is %v away", time.Until(time.Unix(0, a.Until)))
+		if left := time.Until(time.Unix(0, a.Until)); left > 0 {
+			return fmt.Sprintf("the deadline is %v away", left)
 		}
 	case messages.Outcome_OUTCOME_OVERLOADED:
 		if c.queue >= 256 {
@@ -170,10 +171,22 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, atDeadline bool) strin
 		if got.GetReason() == "" {
 			return "it says no reason"
 		}
+		if states := w.audit.since(c, since); !c.loop && states[0] == messages.CapsuleState_CAPSULE_STATE_READY && !mayBeUnavailable(got.GetReason(), states[1:]) {
+			return fmt.Sprintf("it was Ready, and then only %v", states[1:])
+		}
 	default:
 		return "that can't be"
 	}
 	return ""
+}
+
+// mayBeUnavailable says whether a capsule that was Ready may be unavailable for a
+// reason, after it has been in these states.
+func mayBeUnavailable(reason string, states []messages.CapsuleState) bool {
+	ending := slices.ContainsFunc(states, func(s messages.CapsuleState) bool {
+		return s == messages.CapsuleState_CAPSULE_STATE_STOPPING || s == messages.CapsuleState_CAPSULE_STATE_STOPPED || s == messages.CapsuleState_CAPSULE_STATE_FAILED
+	})
+	return ending || (len(states) > 0 && !strings.Contains(reason, "stop"))
 }
 
 // checkValues checks the values of a trigger's answer: whose they are, for whom
