@@ -3,6 +3,7 @@ package capsulehost
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -50,15 +51,16 @@ type Config struct {
 
 // Host compiles capsules. It may be used from any goroutine.
 type Host struct {
-	runtime     wazero.Runtime
-	cache       wazero.CompilationCache // nil without a CacheDir
-	kernel      wazero.CompiledModule
-	wasi        api.Module
-	user        *userCalls
-	memoryLimit uint64 // bytes
-	counting    reductions.Config
-	tick        int64 // the most reductions between two looks at a guest
-	turns       turns
+	runtime      wazero.Runtime
+	cache        wazero.CompilationCache // nil without a CacheDir
+	kernel       wazero.CompiledModule
+	kernelConfig wazero.ModuleConfig
+	wasi         api.Module
+	user         *userCalls
+	memoryLimit  uint64 // bytes
+	counting     reductions.Config
+	tick         int64 // the most reductions between two looks at a guest
+	turns        turns
 }
 
 // New returns a Host. Close it when its instances are closed. The context is
@@ -113,6 +115,8 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}
+	// The kernel wants no random numbers, but wazero would seed a source of them for each.
+	h.kernelConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
 		return fmt.Errorf("make WASI: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
@@ -52,7 +51,7 @@ type Result struct {
 func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, error) {
 	i := &Instance{module: m, world: s, ctx: ctx, export: map[string]api.Function{}}
 	i.meter = newMeter(m.host)
-	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, wazero.NewModuleConfig().WithName("").WithStartFunctions())
+	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.kernelConfig)
 	if err != nil {
 		return nil, i.failure(ctx, "", err)
 	}

@@ -81,6 +81,7 @@ type meter struct {
 	deadline time.Time // of the call that runs; zero for none
 	quantum  int64     // how much to grant at a tick
 	resumed  time.Time // when the guest last went on after a tick; zero: not in this call
+	began    time.Time // when the call that runs had its first tick
 	yielded  time.Time // when it last let others run
 	turn     turn
 }
@@ -103,6 +104,10 @@ const (
 // yieldEvery is how long a guest runs before it lets others run. A tick may come
 // far sooner: 4,000 iterations of the tightest loop take 3 µs.
 const yieldEvery = 20 * time.Microsecond
+
+// turnAfter is how long a call runs before it needs a turn: shorter ones use every
+// processor that there is.
+const turnAfter = 2 * time.Millisecond
 
 // stopped is why a tick ended its guest.
 type stopped struct {
@@ -286,10 +291,11 @@ func (m *meter) yield(ctx context.Context, wait time.Duration) {
 		m.host.turns.give(&m.turn)
 		sleep(ctx, wait)
 	}
-	if !m.turn.held {
-		m.host.turns.take(&m.turn, ctx.Done())
-	} else {
+	switch {
+	case m.turn.held:
 		m.host.turns.pass(&m.turn, ctx.Done())
+	case m.resumed.Sub(m.began) >= turnAfter:
+		m.host.turns.take(&m.turn, ctx.Done())
 	}
 	runtime.Gosched()
 }

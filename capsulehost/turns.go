@@ -10,8 +10,8 @@ import (
 )
 
 // turns decides which guests go on where more want to than there are processors.
-// Only a guest that has run for a whole tick takes part: short calls never wait,
-// and pay nothing. The others wait here for one of a few places, and whoever has
+// Only a call that has run for a while (turnAfter) takes part: shorter ones never
+// wait, and pay nothing. The others wait here for one of a few places, and whoever has
 // used the least time goes first.
 //
 // There is one place less than Go has processors: a processor that is not always

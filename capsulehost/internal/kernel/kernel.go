@@ -22,27 +22,29 @@ var ErrNoMemory = errors.New("the shared memory is full")
 // Kernel is the host's view of one instance. It belongs to whoever runs the
 // guest: one goroutine at a time, which may be inside one of the guest's calls.
 type Kernel struct {
-	module      api.Module
-	memory      api.Memory
-	alloc, free api.Function
-	reset       api.Function
-	length      api.Function
+	module api.Module
+	memory api.Memory
+	do     api.Function // the one function that the host calls
 
-	input, inputLength   api.MutableGlobal
 	output, outputLength api.Global
 	errorBlock           api.Global
 	exhausted            api.Global
-	stack                [1]uint64
+	stack                [2]uint64
 	copied               uint64
 }
+
+// What do is asked for: see kernel.wat.
+const (
+	opReset = iota
+	opAlloc
+	opFree
+	opLength
+)
 
 // View returns the host's view of an instance of Wasm.
 func View(m api.Module) *Kernel {
 	return &Kernel{
-		module: m, memory: m.ExportedMemory("kernel.memory"),
-		alloc: m.ExportedFunction("alloc"), free: m.ExportedFunction("free"), reset: m.ExportedFunction("kernel.reset"), length: m.ExportedFunction("length"),
-		input:        m.ExportedGlobal("kernel.input").(api.MutableGlobal),        //nolint:forcetypeassert // kernel.wat says so
-		inputLength:  m.ExportedGlobal("kernel.input_length").(api.MutableGlobal), //nolint:forcetypeassert // kernel.wat says so
+		module: m, memory: m.ExportedMemory("kernel.memory"), do: m.ExportedFunction("kernel.do"),
 		output:       m.ExportedGlobal("kernel.output"),
 		outputLength: m.ExportedGlobal("kernel.output_length"),
 		errorBlock:   m.ExportedGlobal("kernel.error"),
@@ -53,15 +55,13 @@ func View(m api.Module) *Kernel {
 // Reset forgets every block, the output and the error, and makes input the
 // guest's input.
 func (k *Kernel) Reset(input []byte) error {
-	if _, err := k.call(k.reset, 0); err != nil {
-		return err
+	offset, err := k.call(opReset, uint64(len(input)))
+	if err == nil {
+		err = k.write(offset, input)
 	}
-	offset, err := k.Store(input)
 	if err != nil {
 		return fmt.Errorf("input of %d bytes: %w", len(input), err)
 	}
-	k.input.Set(offset)
-	k.inputLength.Set(uint64(len(input)))
 	return nil
 }
 
@@ -70,21 +70,28 @@ func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	if len(data) == 0 {
 		return 0, nil
 	}
-	if offset, err = k.call(k.alloc, uint64(len(data))); err != nil {
+	if offset, err = k.call(opAlloc, uint64(len(data))); err != nil {
 		return 0, err
 	}
-	if offset == 0 {
-		return 0, ErrNoMemory
-	}
-	if !k.memory.Write(uint32(offset), data) { //nolint:gosec // the kernel's offsets fit its memory
-		return 0, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, len(data))
+	return offset, k.write(offset, data)
+}
+
+// write fills the block that was made for data.
+func (k *Kernel) write(offset uint64, data []byte) error {
+	switch {
+	case len(data) == 0:
+		return nil
+	case offset == 0:
+		return ErrNoMemory
+	case !k.memory.Write(uint32(offset), data): //nolint:gosec // the kernel's offsets fit its memory
+		return fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, len(data))
 	}
 	k.copied += uint64(len(data))
-	return offset, nil
+	return nil
 }
 
 // Free gives a block back. Of what is no block it does nothing.
-func (k *Kernel) Free(offset uint64) { _, _ = k.call(k.free, offset) } // it can't fail
+func (k *Kernel) Free(offset uint64) { _, _ = k.call(opFree, offset) } // it can't fail
 
 // Length returns the length of the block that starts at offset, and whether
 // there is one. Offset 0 is the empty block.
@@ -92,7 +99,7 @@ func (k *Kernel) Length(offset uint64) (n uint64, ok bool) {
 	if offset == 0 {
 		return 0, true
 	}
-	n, err := k.call(k.length, offset)
+	n, err := k.call(opLength, offset)
 	return n, err == nil && n > 0 // alloc makes no block of length 0
 }
 
@@ -134,11 +141,11 @@ func (k *Kernel) MemoryBytes() uint64 { return uint64(k.memory.Size()) }
 // Close frees the instance.
 func (k *Kernel) Close(ctx context.Context) error { return k.module.Close(ctx) }
 
-// call runs one of the kernel's own functions: a fixed number of steps, so no
-// context needs to stop it.
-func (k *Kernel) call(f api.Function, argument uint64) (uint64, error) {
-	k.stack[0] = argument
-	if err := f.CallWithStack(context.Background(), k.stack[:]); err != nil {
+// call runs the kernel's own code: a fixed number of steps, so no context needs to
+// stop it.
+func (k *Kernel) call(op, argument uint64) (uint64, error) {
+	k.stack = [2]uint64{op, argument}
+	if err := k.do.CallWithStack(context.Background(), k.stack[:]); err != nil {
 		return 0, fmt.Errorf("kernel: %w", err)
 	}
 	return k.stack[0], nil

@@ -51,8 +51,8 @@
 
   ;; The end of the last block: nothing at or above it is a guest's.
   (global $end (export "kernel.end") (mut i64) (i64.const 1024))
-  (global $input (export "kernel.input") (mut i64) (i64.const 0))
-  (global $input_length (export "kernel.input_length") (mut i64) (i64.const 0))
+  (global $input (mut i64) (i64.const 0))
+  (global $input_length (mut i64) (i64.const 0))
   (global $output (export "kernel.output") (mut i64) (i64.const 0))
   (global $output_length (export "kernel.output_length") (mut i64) (i64.const 0))
   (global $error (export "kernel.error") (mut i64) (i64.const 0))
@@ -60,7 +60,7 @@
   (global $exhausted (export "kernel.exhausted") (mut i32) (i32.const 0))
 
   ;; reset forgets every block, and what was said of input, output and error.
-  (func (export "kernel.reset") (export "reset")
+  (func $reset (export "reset")
     (memory.fill (i32.const 0) (i32.const 0) (i32.wrap_i64 (global.get $BASE)))
     (global.set $end (global.get $BASE))
     (global.set $input (i64.const 0))
@@ -158,7 +158,7 @@
     (call $mark (local.get $p) (local.get $capacity) (i32.wrap_i64 (local.get $n)) (global.get $LIVE))
     (local.get $p))
 
-  (func (export "free") (param $p i64)
+  (func $free (export "free") (param $p i64)
     (local $capacity i32) (local $class i32) (local $head i32)
     (if (i32.eqz (call $block (local.get $p) (global.get $LIVE)))
       (then (return)))
@@ -255,4 +255,23 @@
     (if (i64.eqz (local.get $p))
       (then (global.set $error (i64.const 0)) (return)))
     (if (call $block (local.get $p) (global.get $LIVE))
-      (then (global.set $error (local.get $p))))))
+      (then (global.set $error (local.get $p)))))
+
+  ;; do is the host's one way in, since each function that it calls keeps a stack
+  ;; of 10 KiB: op is 0 to reset, with a fresh block of x bytes as the input (0 where
+  ;; there is no memory, or no byte), 1 to alloc, 2 to free, 3 for a length.
+  (func (export "kernel.do") (param $op i64) (param $x i64) (result i64)
+    (block $length
+      (block $free
+        (block $alloc
+          (block $reset
+            (br_table $reset $alloc $free $length (i32.wrap_i64 (local.get $op))))
+          (call $reset)
+          (global.set $input (call $alloc (local.get $x)))
+          (if (i64.ne (global.get $input) (i64.const 0))
+            (then (global.set $input_length (local.get $x))))
+          (return (global.get $input)))
+        (return (call $alloc (local.get $x))))
+      (call $free (local.get $x))
+      (return (i64.const 0)))
+    (call $length (local.get $x))))
