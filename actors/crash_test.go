@@ -87,7 +87,7 @@ func TestLimitsAndDeadlines(t *testing.T) {
 		blameless       bool
 	}{
 		"own limit first": {time.Second, time.Minute,
-			"c/1 on-c crashed (timeout in astrid_hook_trigger: the capsule's limit of 1s passed)", false},
+			"c/1 on-c crashed (timeout in astrid_hook_trigger: out of time: the capsule's limit of 1s passed)", false},
 		"deadline first": {time.Minute, time.Second, "c/1 on-c timeout (no answer by the trigger's deadline)", true},
 		"no limit":       {0, time.Second, "c/1 on-c timeout (no answer by the trigger's deadline)", true},
 	} {

@@ -99,7 +99,9 @@ func (l *limited) explain(err error) error {
 	case ended != nil && failure.Kind == capsulehost.KindCancelled:
 		return errors.Join(failure, ended)
 	case l.passed():
-		return errors.Join(failure, l.cause)
+		said := *failure
+		said.Message = "out of time: " + l.cause.Error() // which the guest's host may not have known yet
+		return errors.Join(&said, l.cause)
 	default:
 		return errors.Join(failure, ended)
 	}

@@ -46,7 +46,8 @@ call_timeout = "7s"
 queue = 9
 `, "trap")
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
-	for range 3 {
+	for generation := range uint64(3) {
+		s.AwaitReady("close", generation+1)
 		s.Ask("test.trap", "1")
 	}
 	s.AwaitState("close", messages.CapsuleState_CAPSULE_STATE_FAILED)

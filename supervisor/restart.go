@@ -147,7 +147,7 @@ func (r *restarts) delay(jitter float64) time.Duration {
 	if r.policy.EagerBackoff {
 		step++
 	}
-	if step < 0 {
+	if step < 0 || r.policy.InitialBackoff == 0 {
 		return 0
 	}
 	d := r.policy.MaxBackoff
