@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // Discovery is what [Discover] found.
@@ -51,10 +54,10 @@ func Discover(dirs []string, explicit bool) Discovery {
 			found.Warnings = append(found.Warnings, Problem{File: dir, Message: fmt.Sprintf(
 				"holds no capsules: neither it nor a directory in it has a %s", FileName)})
 		}
-		for _, capsule := range capsules {
-			m, err := Load(capsule)
+		for i, loaded := range loadAll(capsules) {
+			m, err := loaded.manifest, loaded.err
 			if err != nil {
-				reject(capsule, m, err)
+				reject(capsules[i], m, err)
 				continue
 			}
 			if winner := first[m.ID()]; winner != nil {
@@ -73,6 +76,29 @@ func Discover(dirs []string, explicit bool) Discovery {
 		}
 	}
 	return found
+}
+
+// loaded is what Load returned.
+type loaded struct {
+	manifest *Manifest
+	err      error
+}
+
+// loadAll loads several capsules' manifests, as many at a time as there are
+// processors: of ten thousand it is a good part of what their start takes.
+func loadAll(dirs []string) []loaded {
+	all := make([]loaded, len(dirs))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(dirs)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(dirs)); i = next.Add(1) - 1 {
+				all[i].manifest, all[i].err = Load(dirs[i])
+			}
+		})
+	}
+	workers.Wait()
+	return all
 }
 
 // capsulesIn returns the directories of the capsules in dir: itself, or those
