@@ -121,3 +121,13 @@ func TestRestartInvariants(t *testing.T) {
 		}
 	})
 }
+
+// Where there is to be no delay there is none, however long it goes on.
+func TestNoBackoffStaysNone(t *testing.T) {
+	r := restarts{policy: RestartPolicy{InitialBackoff: -1, Budget: 1000}.withDefaults()}
+	for n := range 200 {
+		if v := r.died(0, false, 0.5); !v.restart || v.delay != 0 {
+			t.Fatalf("restart %d: %+v", n+1, v)
+		}
+	}
+}
