@@ -39,7 +39,7 @@ func (a *app) printPs(tree *messages.Tree, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(psJSON(tree))
 	}
-	return a.print(psText(tree))
+	return a.print(psText(tree, a.painter()))
 }
 
 func psJSON(tree *messages.Tree) []psCapsule {
@@ -62,7 +62,7 @@ func psJSON(tree *messages.Tree) []psCapsule {
 	return out
 }
 
-func psText(tree *messages.Tree) string {
+func psText(tree *messages.Tree, p painter) string {
 	rows := [][]string{{"ID", "VERSION", "STATE", "GENERATION", "RESTARTS", "QUEUE", "CALLS", "UPTIME", "LAST FAILURE"}}
 	for _, c := range tree.GetCapsules() {
 		uptime, failure := "-", "-"
@@ -80,7 +80,19 @@ func psText(tree *messages.Tree) string {
 			uptime, failure,
 		})
 	}
-	return table(rows)
+	return p.table(rows, func(row, column int, text string) string {
+		switch {
+		case row == 0:
+			return p.paint(faint, text)
+		case column == 0:
+			return p.paint(strong, text)
+		case column == 2:
+			return p.paint(stateStyles[tree.GetCapsules()[row-1].GetState()], text)
+		case text == "-" || text == "0":
+			return p.paint(faint, text)
+		}
+		return text
+	})
 }
 
 func orDash(text string) string {

@@ -186,7 +186,7 @@ func TestPsText(t *testing.T) {
 			Uptime:      durationpb.New(5 * time.Second),
 			LastFailure: &messages.CapsuleFailure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: timestamppb.New(at.Add(-time.Minute))}},
 		{Id: "b", State: messages.CapsuleState_CAPSULE_STATE_FAILED},
-	}})
+	}}, false)
 	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
 a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
 b    -         failed   0            0          0       0       -        -
@@ -219,7 +219,7 @@ func TestTreeText(t *testing.T) {
 			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), busy, crashed, failed, stopped,
 			{Id: "rejected", State: messages.CapsuleState_CAPSULE_STATE_FAILED, LastFailure: &messages.CapsuleFailure{Message: "no version"}},
 		},
-	})
+	}, false)
 	want := `supervisor          up 3s, triggers: 7, open: 1
 └─ root             one for one
    ├─ registry      restarted once

@@ -9,7 +9,7 @@ import (
 )
 
 // treeText draws the supervision tree.
-func treeText(tree *messages.Tree) string {
+func treeText(tree *messages.Tree, p painter) string {
 	state := "starting"
 	switch {
 	case tree.GetStopping():
@@ -34,6 +34,7 @@ func treeText(tree *messages.Tree) string {
 		{"   ├─ hook-router", restarted("hook-router")},
 		{"   └─ capsules", strings.TrimSuffix("one for one, "+restarted("capsules"), ", ")},
 	}
+	system := len(rows)
 	for i, c := range tree.GetCapsules() {
 		branch := "├─ "
 		if i == len(tree.GetCapsules())-1 {
@@ -41,7 +42,17 @@ func treeText(tree *messages.Tree) string {
 		}
 		rows = append(rows, []string{"      " + branch + printable(c.GetId()), treeCapsule(tree, c)})
 	}
-	return table(rows)
+	return p.table(rows, func(row, column int, text string) string {
+		switch {
+		case column == 0:
+			name := strings.TrimLeft(text, " ├─└")
+			return p.paint(faint, strings.TrimSuffix(text, name)) + p.paint(strong, name)
+		case row < system:
+			return p.paint(faint, text)
+		}
+		state := tree.GetCapsules()[row-system].GetState()
+		return p.paint(stateStyles[state], state.Word()) + strings.TrimPrefix(text, state.Word())
+	})
 }
 
 // treeCapsule says how one capsule is, and what comes next.

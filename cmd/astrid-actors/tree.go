@@ -7,13 +7,18 @@ import (
 )
 
 func newTree(a *app) *cobra.Command {
-	return &cobra.Command{
+	var watch bool
+	cmd := &cobra.Command{
 		Use:   "tree",
 		Short: "Show the supervision tree",
 		Long: `Show the supervision tree: the system's own actors and, under "capsules", every
 capsule with its state, its generation, when it is restarted, how much of its
 restart budget is spent, and the call that it is in. Only time in which a capsule is
-up counts for the budget.` +
+up counts for the budget.
+
+With --watch, go on until the daemon ends: at a terminal show it anew every second,
+and at once when something happens; elsewhere print it again when the state of a
+capsule has changed, with an empty line in front.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -22,8 +27,13 @@ up counts for the budget.` +
 				if err != nil {
 					return err
 				}
-				return a.print(treeText(tree))
+				if watch {
+					return a.watchTree(cmd.Context(), c, tree)
+				}
+				return a.print(treeText(tree, a.painter()))
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "go on until the daemon ends")
+	return cmd
 }

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// style is how text looks at a terminal: the parameters of SGR. The colours are
+// those that the terminal's own theme gives the names to.
+type style string
+
+const (
+	plain     style = ""
+	strong    style = "1"
+	faint     style = "2"
+	marked    style = "7"
+	good      style = "32"
+	warning   style = "33"
+	bad       style = "1;31"
+	underway  style = "36"
+	strongish style = "1;36"
+)
+
+// stateStyles says how a state's word looks.
+var stateStyles = map[messages.CapsuleState]style{
+	messages.CapsuleState_CAPSULE_STATE_LOADING:  underway,
+	messages.CapsuleState_CAPSULE_STATE_STARTING: underway,
+	messages.CapsuleState_CAPSULE_STATE_READY:    good,
+	messages.CapsuleState_CAPSULE_STATE_CRASHED:  warning,
+	messages.CapsuleState_CAPSULE_STATE_FAILED:   bad,
+	messages.CapsuleState_CAPSULE_STATE_STOPPING: underway,
+	messages.CapsuleState_CAPSULE_STATE_STOPPED:  faint,
+}
+
+// painter paints text, where a person sees it who has not asked for none of it.
+type painter bool
+
+// painter is the one for the standard output.
+func (a *app) painter() painter { return painter(isTerminal(a.stdout) && !colourless()) }
+
+// colourless says whether the user wants no colours (no-color.org), or has a
+// terminal that knows none.
+func colourless() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
+
+// paint returns printable text so that it looks like s.
+func (p painter) paint(s style, text string) string {
+	if !bool(p) || s == plain || text == "" {
+		return text
+	}
+	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
+}
+
+// table is table, with cells painted by look. Without painting it is the same text.
+func (p painter) table(rows [][]string, look func(row, column int, text string) string) string {
+	if !p {
+		return table(rows)
+	}
+	var widths []int
+	for _, row := range rows {
+		for column, text := range row {
+			if column == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[column] = max(widths[column], utf8.RuneCountInString(text))
+		}
+	}
+	var b strings.Builder
+	for i, row := range rows {
+		last := len(row) - 1
+		for last >= 0 && row[last] == "" {
+			last--
+		}
+		for column, text := range row[:last+1] {
+			b.WriteString(look(i, column, text))
+			if column < last {
+				b.WriteString(strings.Repeat(" ", widths[column]-utf8.RuneCountInString(text)+3))
+			}
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

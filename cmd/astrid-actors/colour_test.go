@@ -1,0 +1,71 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// oneOfEach is a tree with a capsule in each state, whose guests write what
+// terminals obey.
+func oneOfEach() *messages.Tree {
+	at := time.Unix(1000, 0)
+	tree := &messages.Tree{At: timestamppb.New(at), Started: timestamppb.New(at.Add(-time.Hour)), SystemRestarts: map[string]uint64{"registry": 1}}
+	for n := messages.CapsuleState_CAPSULE_STATE_LOADING; n <= messages.CapsuleState_CAPSULE_STATE_STOPPED; n++ {
+		c := &messages.Capsule{
+			Id: "is-" + n.Word(), Path: "capsules/is-" + n.Word(), Version: "1.0.0", State: n, Generation: uint64(n), Budget: 5, Restart: "permanent",
+			Window: durationpb.New(time.Minute), Reason: "é \x1b]0;owned\x07\x1b[31m", Since: timestamppb.New(at.Add(-time.Second)),
+			RestartAt:   timestamppb.New(at.Add(12 * time.Second)),
+			LastFailure: &messages.CapsuleFailure{Kind: "trap", Message: "trap: \x1b[2J\u009b2J\nunreachable", At: timestamppb.New(at.Add(-time.Minute))},
+		}
+		if n == messages.CapsuleState_CAPSULE_STATE_READY {
+			c.Uptime, c.Reason = durationpb.New(time.Minute), ""
+		}
+		tree.Capsules = append(tree.Capsules, c)
+	}
+	return tree
+}
+
+func TestPainted(t *testing.T) {
+	for name, text := range map[string]func(*messages.Tree, painter) string{"ps": psText, "tree": treeText} {
+		t.Run(name, func(t *testing.T) {
+			unpainted, painted := text(oneOfEach(), false), text(oneOfEach(), true)
+			if strings.ContainsAny(unpainted, "\x1b\u009b\x07") {
+				t.Errorf("not plain: %q", unpainted)
+			}
+			if diff := cmp.Diff(unpainted, ansi.Strip(painted)); diff != "" {
+				t.Errorf("painting changes the text (-plain +painted):\n%s", diff)
+			}
+			for _, want := range []string{"\x1b[32mready\x1b[m", "\x1b[33mcrashed\x1b[m", "\x1b[1;31mfailed\x1b[m", "\x1b[36mloading\x1b[m", "\x1b[2mstopped\x1b[m"} {
+				if !strings.Contains(painted, want) {
+					t.Errorf("%q is not in %q", want, painted)
+				}
+			}
+		})
+	}
+}
+
+func TestFitted(t *testing.T) {
+	text := "one\n\x1b[32mtwo is long\x1b[m\nthree\nfour\n"
+	for _, c := range []struct {
+		name          string
+		width, height int
+		want          string
+	}{
+		{"room", 20, 10, "\x1b[Hone\x1b[m\x1b[K\r\n\x1b[32mtwo is long\x1b[m\x1b[m\x1b[K\r\nthree\x1b[m\x1b[K\r\nfour\x1b[m\x1b[K\r\n\x1b[J"},
+		{"narrow", 5, 10, "\x1b[Hone\x1b[m\x1b[K\r\n\x1b[32mtwo …\x1b[m\x1b[m\x1b[K\r\nthree\x1b[m\x1b[K\r\nfour\x1b[m\x1b[K\r\n\x1b[J"},
+		{"low", 20, 4, "\x1b[Hone\x1b[m\x1b[K\r\n\x1b[32mtwo is long\x1b[m\x1b[m\x1b[K\r\n… lines below: 2\x1b[m\x1b[K\r\n\x1b[J"},
+		{"one line", 20, 1, "\x1b[H… lines below: 4\x1b[m\x1b[K\r\n\x1b[J"},
+	} {
+		if diff := cmp.Diff(c.want, fitted(text, c.width, c.height)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c.name, diff)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/charmbracelet/x/ansi"
+	"golang.org/x/term"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+const (
+	// refreshEvery is how old at most what a person sees is.
+	refreshEvery = time.Second
+	// settle is how long we wait after something has happened for what comes with it.
+	settle = 100 * time.Millisecond
+)
+
+// watchTree shows the tree again and again, until the daemon ends.
+func (a *app) watchTree(ctx context.Context, c messagesconnect.ControlClient, tree *messages.Tree) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	happened, over := make(chan struct{}, 1), make(chan error, 1)
+	since := tree.GetSequence()
+	go func() {
+		over <- follow(ctx, c, since, func(e *messages.Event) {
+			if changesState(e) {
+				poke(happened)
+			}
+		})
+	}()
+	var tick <-chan time.Time
+	if isTerminal(a.stdout) {
+		ticker := time.NewTicker(refreshEvery)
+		defer ticker.Stop()
+		tick = ticker.C
+	}
+	for first := true; ; first = false {
+		if err := a.showTree(tree, first); err != nil {
+			return err
+		}
+		select {
+		case err := <-over:
+			return err
+		case <-tick:
+		case <-happened:
+			select {
+			case err := <-over:
+				return err
+			case <-time.After(settle):
+			}
+		}
+		next, err := snapshot(ctx, c, 0)
+		switch {
+		case errors.Is(err, control.ErrNoDaemon):
+			return <-over // which ends with the daemon
+		case err != nil:
+			return err
+		}
+		tree = next
+	}
+}
+
+// showTree shows a tree in the place of the one before.
+func (a *app) showTree(tree *messages.Tree, first bool) error {
+	text := treeText(tree, a.painter())
+	width, height, ok := size(a.stdout)
+	switch {
+	case ok && first:
+		return a.print("\x1b[2J" + fitted(text, width, height))
+	case ok:
+		return a.print(fitted(text, width, height))
+	case first:
+		return a.print(text)
+	}
+	return a.print("\n" + text)
+}
+
+// fitted is text that fills a screen from its upper left corner, and nothing beyond.
+func fitted(text string, width, height int) string {
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	if most := max(1, height-1); len(lines) > most {
+		lines = append(lines[:most-1], fmt.Sprintf("… lines below: %d", len(lines)-most+1))
+	}
+	var b strings.Builder
+	b.WriteString("\x1b[H")
+	for _, line := range lines {
+		b.WriteString(ansi.Truncate(line, width, "…") + "\x1b[m\x1b[K\r\n")
+	}
+	b.WriteString("\x1b[J")
+	return b.String()
+}
+
+// size is how many columns and lines the terminal has that w is, if it is one.
+func size(w any) (width, height int, ok bool) {
+	file, is := w.(interface{ Fd() uintptr })
+	if !is || !isTerminal(w) {
+		return 0, 0, false
+	}
+	width, height, err := term.GetSize(int(file.Fd())) //nolint:gosec // a file descriptor
+	return width, height, err == nil && width > 0 && height > 0
+}
+
+// follow calls on with every event after the one numbered since, until the
+// daemon ends (nil) or ctx does.
+func follow(ctx context.Context, c messagesconnect.ControlClient, since uint64, on func(*messages.Event)) error {
+	stream, err := c.Events(ctx, connect.NewRequest(&messages.EventsRequest{Since: since, Follow: true}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		on(stream.Msg())
+	}
+	return stream.Err()
+}
+
+// changesState says whether after an event the tree's words are others.
+func changesState(e *messages.Event) bool {
+	switch e.GetWhat().(type) {
+	case *messages.Event_TriggerAnswered, *messages.Event_LogSuppressed:
+		return false
+	}
+	return true
+}
+
+// poke tells whoever waits at c, if that has not been told yet.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
