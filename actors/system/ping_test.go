@@ -40,6 +40,7 @@ func TestPing(t *testing.T) {
 		if err := <-pinged; err != nil {
 			t.Errorf("an actor that goes on: %v", err)
 		}
+		synctest.Wait() // or the queue may still be full
 		sys.Send(pid, "fail")
 		<-p.failed
 		if err := ping(); !errors.Is(err, context.DeadlineExceeded) {
