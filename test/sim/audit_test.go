@@ -392,7 +392,8 @@ func (a *audit) now() (sequence uint64, started bool) {
 	return a.last, a.started
 }
 
-// since returns the states that a capsule was in from an event on.
+// since returns the states that a capsule was in from an event on. Where it has
+// crashed and no restart was decided, it is as good as failed.
 func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -402,6 +403,9 @@ func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 			states = states[:0]
 		}
 		states = append(states, at.state)
+	}
+	if v := a.capsules[c.id]; v.state == messages.CapsuleState_CAPSULE_STATE_CRASHED && v.starts == 0 {
+		states = append(states, messages.CapsuleState_CAPSULE_STATE_FAILED)
 	}
 	return states
 }

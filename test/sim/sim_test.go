@@ -3,7 +3,10 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -20,21 +23,28 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestSim(t *testing.T) {
 	home, reached := t.TempDir(), &tally{of: map[string]int{}}
 	t.Cleanup(func() { t.Logf("%d seeds have reached:%v", *seeds, reached) })
-	for seed := *first; seed < *first+*seeds; seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(seed, home, reached)
-			defer func() {
-				if reason := recover(); reason != nil {
-					w.fail("%v", reason)
-				}
-				if w.failed() {
-					w.report(t)
-				}
-			}()
-			synctest.Test(t, func(*testing.T) { w.run() })
+	var next atomic.Uint64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for n := next.Add(1); n <= *seeds; n = next.Add(1) {
+				t.Run(fmt.Sprint(*first+n-1), func(t *testing.T) { simulate(t, newWorld(*first+n-1, home, reached)) })
+			}
 		})
 	}
+	workers.Wait()
+}
+
+func simulate(t *testing.T, w *world) {
+	defer func() {
+		if reason := recover(); reason != nil { // a bubble in which all wait for each other
+			w.fail("%v", reason)
+		}
+		if w.failed() {
+			w.report(t)
+		}
+	}()
+	synctest.Test(t, func(*testing.T) { w.run() })
 }
 
 // report says what was broken, and how to see it again.
