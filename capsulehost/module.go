@@ -152,6 +152,16 @@ func (m *Module) HasExport(name string) bool { return m.compiled.ExportedFunctio
 // RunLoop says whether it is a run-loop capsule: it exports `run`.
 func (m *Module) RunLoop() bool { return m.HasExport(ExportRun) }
 
+// Serves checks that the module can do what a manifest with so many interceptors
+// says of it. Its error is a *Failure of KindLink.
+func (m *Module) Serves(interceptors int) error {
+	if interceptors == 0 || m.RunLoop() || m.HasExport(ExportInterceptor) {
+		return nil
+	}
+	return linkFailure("it exports neither %q, which would answer the interceptors of its manifest (there are %d), nor %q",
+		ExportInterceptor, interceptors, ExportRun)
+}
+
 // Close frees the compiled code. Close its instances first.
 func (m *Module) Close(ctx context.Context) error {
 	err := m.compiled.Close(ctx)

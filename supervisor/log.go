@@ -37,9 +37,9 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 	case *messages.Event_CapsuleStarting:
 		line(log.Debug()).Msg("capsule starting")
 	case *messages.Event_CapsuleReady:
-		line(log.Info()).Dur("took", what.CapsuleReady.GetTook().AsDuration()).Msg("capsule ready")
+		line(log.Info()).Dur("took_ms", what.CapsuleReady.GetTook().AsDuration()).Msg("capsule ready")
 	case *messages.Event_ReadinessTimedOut:
-		line(log.Warn()).Dur("waited", what.ReadinessTimedOut.GetWaited().AsDuration()).
+		line(log.Warn()).Dur("waited_ms", what.ReadinessTimedOut.GetWaited().AsDuration()).
 			Msg("capsule has not signalled that it is ready; the others start without it")
 	case *messages.Event_CapsuleCrashed:
 		f := what.CapsuleCrashed.GetFailure()
@@ -48,8 +48,8 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
 		line(log.Info()).Str("cause", s.GetCause()).Uint32("attempt", s.GetAttempt()).Uint32("budget_spent", s.GetBudgetSpent()).
-			Uint32("budget", s.GetBudget()).Dur("window", s.GetWindow().AsDuration()).
-			Dur("delay", s.GetDelay().AsDuration()).Msg("capsule restarts")
+			Uint32("budget", s.GetBudget()).Dur("window_ms", s.GetWindow().AsDuration()).
+			Dur("delay_ms", s.GetDelay().AsDuration()).Msg("capsule restarts")
 	case *messages.Event_CapsuleFailed:
 		line(log.Error()).Str("decision", what.CapsuleFailed.GetDecision()).
 			Str("failure", what.CapsuleFailed.GetFailure().GetMessage()).Msg("capsule failed for good")
@@ -66,7 +66,7 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 		if a.GetProblem() != "" {
 			level = log.Info() // each of its legs that went wrong has a warning of its own
 		}
-		line(level).Str("topic", a.GetTopic()).Dur("took", a.GetDuration().AsDuration()).Interface("legs", a.GetLegs()).
+		line(level).Str("topic", a.GetTopic()).Dur("took_ms", a.GetDuration().AsDuration()).Interface("legs", a.GetLegs()).
 			Str("problem", a.GetProblem()).Uint64("stands_for", a.GetStandsFor()).Msg("trigger answered")
 	}
 }

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/rs/zerolog"
@@ -114,14 +113,11 @@ func (s *source) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := len(s.manifest.Interceptors); n > 0 && !module.RunLoop() && !module.HasExport(capsulehost.ExportInterceptor) {
-		s.module = module
-		s.letGo(ctx)
-		return &capsulehost.Failure{Kind: capsulehost.KindLink, Message: fmt.Sprintf(
-			"the manifest has %d interceptors, but the module exports neither %q, which answers them, nor %q",
-			n, capsulehost.ExportInterceptor, capsulehost.ExportRun)}
-	}
 	s.module = module
+	if err := module.Serves(len(s.manifest.Interceptors)); err != nil {
+		s.letGo(ctx)
+		return err
+	}
 	return nil
 }
 

@@ -87,16 +87,15 @@ func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *ma
 		file = filepath.Join(m.Dir, m.Components[0].File)
 	}
 	module, err := host.Compile(ctx, wasm)
-	if err != nil {
-		if f, ok := errors.AsType[*capsulehost.Failure](err); ok {
-			return fmt.Errorf("%s: %s", file, f.Message)
-		}
-		return fmt.Errorf("%s: %w", file, err)
+	if err == nil {
+		defer module.Close(ctx)
+		err = module.Serves(len(m.Interceptors))
 	}
-	defer module.Close(ctx)
-	if n := len(m.Interceptors); n > 0 && !module.RunLoop() && !module.HasExport(capsulehost.ExportInterceptor) {
-		return fmt.Errorf("%s: the manifest has %d interceptors, but the module exports neither %q, which answers them, nor %q",
-			file, n, capsulehost.ExportInterceptor, capsulehost.ExportRun)
+	if f, ok := errors.AsType[*capsulehost.Failure](err); ok {
+		return fmt.Errorf("%s: %s", file, f.Message)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", file, err)
 	}
 	return nil
 }
