@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -104,7 +105,7 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 	switch c.GetState() {
 	case failed:
 		a := &attention{
-			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: cmp.Or(c.GetReason(), "given up"),
+			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: "give up: " + cmp.Or(c.GetReason(), "no restart is left"),
 			Next: "Nothing: it stays down until it is started.",
 		}
 		if c.GetLastFailure().GetKind() == "bad_manifest" {
@@ -204,7 +205,7 @@ func lastCause(c *messages.Capsule) string {
 	switch {
 	case f == nil:
 		return ""
-	case f.GetKind() == "":
+	case f.GetKind() == "" || strings.HasPrefix(f.GetMessage(), f.GetKind()):
 		return f.GetMessage()
 	}
 	return f.GetKind() + ": " + f.GetMessage()

@@ -69,7 +69,7 @@ func stateAfter(e *messages.Event) (messages.CapsuleState, bool) {
 
 // timeline draws a capsule's events, which come newest first, and its last deaths.
 func timeline(events []*messages.Event, d *messages.CapsuleDetail, now time.Time, span time.Duration) *timelinePicture {
-	t := &timelinePicture{ID: d.GetCapsule().GetId(), From: now.Add(-time.Minute), To: now}
+	t := &timelinePicture{ID: d.GetCapsule().GetId(), From: now.Add(-10 * time.Second), To: now}
 	if span > 0 {
 		t.From = now.Add(-span)
 	} else {

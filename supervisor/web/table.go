@@ -56,9 +56,14 @@ func columns() []column {
 	}
 }
 
-// rank orders states by how bad they are.
+// rank orders capsules by how bad they are: what is down, what else needs
+// attention, what is on its way, what is well, what was stopped.
 func (f *frame) rank(c *messages.Capsule) int {
-	return slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.GetState())
+	rank := 2 * slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.GetState())
+	if f.trouble[c.GetId()] != nil {
+		rank = min(rank, 3) // behind crashed
+	}
+	return rank
 }
 
 // readQuery reads an address's query. What it does not understand it leaves out.

@@ -81,6 +81,9 @@ func (v *view) title() string {
 // At is when it was so.
 func (f *frame) At() time.Time { return f.now }
 
+// Zone is that of the times that are shown.
+func (f *frame) Zone() string { return f.now.Local().Format("MST") }
+
 // PageTitle is title for the templates.
 func (v *view) PageTitle() string { return v.title() }
 
@@ -91,7 +94,6 @@ type stats struct {
 	Restarts uint64
 	States   []stateCount
 	Troubled int
-	Zone     string
 }
 
 type stateCount struct {
@@ -101,9 +103,7 @@ type stateCount struct {
 
 func (p *page) stats(f *frame) *stats {
 	s := &stats{
-		Tree: f.tree, Triggers: f.triggers, Restarts: f.restarts, Troubled: len(f.attention),
-		Zone: f.now.Local().Format("MST"),
-	}
+		Tree: f.tree, Triggers: f.triggers, Restarts: f.restarts, Troubled: len(f.attention)}
 	n := map[messages.CapsuleState]int{}
 	for _, c := range f.tree.GetCapsules() {
 		n[c.GetState()]++
@@ -213,7 +213,7 @@ func (p *page) capsules(v *view, q url.Values) {
 	}
 	head.Capsules = nil
 	v.Data = head
-	v.Parts = append(v.Parts, part{"head", "head", head}, part{"pager", "pager", head})
+	v.Parts = append(v.Parts, part{"columns", "columns", head}, part{"pager", "pager", head})
 	rows := make([]part, len(s.Capsules))
 	for i, c := range s.Capsules {
 		rows[i] = part{"r-" + c.GetId(), "row", p.watch.row(v.Frame, c)}

@@ -66,7 +66,10 @@ func describe(e *messages.Event) *happening {
 	case *messages.Event_CapsuleCrashed:
 		f := what.CapsuleCrashed.GetFailure()
 		h.Grade, h.What = "bad", "crashed"
-		h.Cause = fmt.Sprintf("%s (%s): %s", f.GetKind(), what.CapsuleCrashed.GetDuring(), f.GetMessage())
+		h.Cause = fmt.Sprintf("in %s: %s", what.CapsuleCrashed.GetDuring(), f.GetMessage())
+		if !strings.HasPrefix(f.GetMessage(), f.GetKind()) {
+			h.Cause = fmt.Sprintf("in %s: %s: %s", what.CapsuleCrashed.GetDuring(), f.GetKind(), f.GetMessage())
+		}
 	case *messages.Event_RestartScheduled:
 		r := what.RestartScheduled
 		h.Grade, h.What, h.Cause = "warn", "restart", r.GetCause()

@@ -1,0 +1,238 @@
+package browser
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+	"github.com/astrid-actors/astrid-actors/supervisor/web"
+)
+
+// patience is how long anything may take that is to happen at all.
+const patience = time.Minute
+
+var screenshots = flag.String("screenshots", "", "write pictures of the page into this `directory`")
+
+// chromium is the one browser that all tests share; each has tabs of its own.
+var chromium struct {
+	once sync.Once
+	ctx  context.Context
+	stop context.CancelFunc
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if chromium.stop != nil {
+		chromium.stop()
+	}
+	os.Exit(code)
+}
+
+var errNoBrowser = errors.New("chromium is not installed")
+
+func start() {
+	path := os.Getenv("CHROMIUM")
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if found, err := exec.LookPath(name); path == "" && err == nil {
+			path = found
+		}
+	}
+	if path == "" {
+		chromium.err = errNoBrowser
+		return
+	}
+	profile, err := os.MkdirTemp("", "chromium")
+	if err != nil {
+		chromium.err = err
+		return
+	}
+	allocated, free := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
+		chromedp.Flag("headless", true), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", true),
+		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("disable-lcd-text", true),
+	)
+	ctx, closeBrowser := chromedp.NewContext(allocated)
+	chromium.ctx = ctx
+	chromium.stop = func() {
+		closeBrowser()
+		free()
+		_ = os.RemoveAll(profile)
+	}
+	chromium.err = chromedp.Do(ctx)
+}
+
+// tab is one tab of the browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // what the page's script and its policies complained of
+}
+
+func newTab(t *testing.T) *tab {
+	t.Helper()
+	chromium.once.Do(start)
+	if errors.Is(chromium.err, errNoBrowser) && os.Getenv("CI") == "" {
+		t.Skip(chromium.err, ": apt-get install chromium")
+	}
+	if chromium.err != nil {
+		t.Fatal(chromium.err)
+	}
+	ctx, closeTab := chromedp.NewContext(chromium.ctx)
+	b := &tab{t: t, ctx: ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	listening, over := context.WithCancel(ctx)
+	console := chromedp.Console(listening)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for m, err := range console {
+			if err != nil {
+				return
+			}
+			if m.IsException() || strings.Contains(m.String(), "Content Security Policy") {
+				b.mu.Lock()
+				b.problems = append(b.problems, m.String())
+				b.mu.Unlock()
+			}
+		}
+	})
+	t.Cleanup(func() {
+		over()
+		reading.Wait()
+		closeTab()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range b.problems {
+			t.Errorf("the page complained: %s", p)
+		}
+	})
+	b.size(1280, 900)
+	return b
+}
+
+func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	if err := chromedp.Do(b.ctx, actions...); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// size makes the window so large, in CSS pixels.
+func (b *tab) size(width, height int64) {
+	b.t.Helper()
+	b.do(chromedp.EmulateViewport(width, height))
+}
+
+// scheme is "light" or "dark".
+func (b *tab) scheme(name string) {
+	b.t.Helper()
+	b.do(func(ctx context.Context, to *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, to, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: name}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+		return chromedp.Void{}, err
+	})
+}
+
+// open loads a page and waits until it is live.
+func (b *tab) open(url string) {
+	b.t.Helper()
+	b.do(chromedp.Navigate(url))
+	b.until(`document.getElementById('link-text').textContent === 'live'`)
+}
+
+// until waits until an expression is true in the page, also where another page is
+// loaded meanwhile.
+func (b *tab) until(expression string) {
+	b.t.Helper()
+	timeout := time.After(patience)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		is, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool](`Boolean(`+expression+`)`))
+		if err == nil && is {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.body.innerText.slice(0, 3000)`))
+			b.t.Fatalf("%s: it did not come (%v); the page says\n%s", expression, err, text)
+		}
+	}
+}
+
+// value is what an expression is in the page.
+func value[T any](b *tab, expression string) T {
+	b.t.Helper()
+	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		b.t.Fatalf("%s: %v", expression, err)
+	}
+	return got
+}
+
+// text is an element's, as it is seen.
+func (b *tab) text(selector string) string {
+	b.t.Helper()
+	return value[string](b, fmt.Sprintf(`document.querySelector(%q)?.innerText ?? '(none)'`, selector))
+}
+
+// noScript turns the page's scripts off; ours in the page then are off as well.
+func (b *tab) noScript() {
+	b.t.Helper()
+	b.do(func(ctx context.Context, to *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, to, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+		return chromedp.Void{}, err
+	})
+}
+
+// html is what is inside an element.
+func (b *tab) html(selector string) string {
+	b.t.Helper()
+	got, err := chromedp.Run(b.ctx, chromedp.OuterHTML(selector))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return got
+}
+
+// serve serves a system's page, and returns its address.
+func serve(t *testing.T, sys *supervisortest.System, cfg web.Config) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	listener, err := web.Listen(ctx, "127.0.0.1:0", cfg)
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(ctx, listener, sys.Supervisor, cfg) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + listener.Addr().String()
+}
