@@ -148,7 +148,7 @@ func TestEventsFileThatFails(t *testing.T) {
 	}
 	mkdir()
 	var log strings.Builder
-	f := &eventsFile{path: filepath.Join(dir, "events"), limit: 250, keep: 1, log: zerolog.New(&log)}
+	f := &eventsFile{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: zerolog.New(&log)}
 	if err := f.open(); err != nil {
 		t.Fatal(err)
 	}
@@ -160,13 +160,13 @@ func TestEventsFileThatFails(t *testing.T) {
 			f.take(e)
 		}
 	}
-	take(2) // as many as there is room for
+	take(3) // as many as there is room for
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	take(3)
 	mkdir()
-	take(1)
+	take(2)
 	r.end()
 	f.follow(r)
 	text, err := os.ReadFile(f.path)
@@ -174,12 +174,33 @@ func TestEventsFileThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if len(lines) != 2 || !strings.Contains(lines[0], `"event":"events_lost","count":3`) || !strings.Contains(lines[1], `"sequence":6`) {
+	if len(lines) != 3 || !strings.Contains(lines[0], `"event":"events_lost","count":3`) ||
+		!strings.Contains(lines[1], `"sequence":7`) || !strings.Contains(lines[2], `"sequence":8`) {
 		t.Errorf("the file says\n%s", text)
 	}
 	if f.lost.Load() != 3 || strings.Count(log.String(), "events are not written") != 1 {
 		t.Errorf("%d lost; the log says\n%s", f.lost.Load(), log.String())
 	}
+}
+
+// Suppressed lines are an event a minute at most, which tells of all since the last.
+func TestSuppressedLinesAreSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(100, zerolog.Nop())
+		r.enter(&messages.Capsule{Id: "c", Path: "capsules/c"})
+		for _, wait := range []time.Duration{0, time.Second, 30 * time.Second, 30 * time.Second, time.Hour} {
+			<-time.After(wait)
+			r.suppressed("c", 10)
+		}
+		r.end()
+		var got []string
+		for e := range r.events(t.Context(), 0) {
+			got = append(got, fmt.Sprintf("%s %d of %d", e.GetPath(), e.GetLogSuppressed().GetLines(), e.GetLogSuppressed().GetTotal()))
+		}
+		if d := cmp.Diff([]string{"capsules/c 10 of 10", "capsules/c 30 of 40", "capsules/c 10 of 50"}, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+	})
 }
 
 // The end of a log is kept within its bounds, read from anywhere, and followed to
