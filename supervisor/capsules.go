@@ -304,8 +304,8 @@ func (s *capsules) giveUp(ctx actor.Context, c *child, crash *actors.Crash) {
 func (s *capsules) end(ctx actor.Context, c *child, state messages.CapsuleState, reason string, final func()) {
 	c.stopTimer()
 	c.phase, c.final = stopping, final
-	s.tellDown(c, state, reason)
 	c.handle.Close()
+	s.tellDown(c, state, reason)
 	ctx.Stop(c.pid)
 	handle := c.handle
 	c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(handle.Generation(), actors.ErrStopping) })

@@ -142,8 +142,9 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	defer cancel()
 	err := t.sys.AwaitStopped(grace, t.sys.PID(capsulesPath))
 	if err == nil {
-		t.open.Wait() // every leg is answered by now, so every trigger is about to be
-		err = t.sys.AwaitStopped(grace, root)
+		if err = t.sys.AwaitStopped(grace, root); err == nil {
+			t.open.Wait() // nobody is left to wait for, so every trigger is about to be answered
+		}
 	}
 	var left []string
 	for _, c := range t.record.snapshot().GetCapsules() {
