@@ -78,7 +78,7 @@ func (a *Activity) begin(now time.Time) { a.began.Store(now.UnixNano()) }
 func (a *Activity) idle() { a.began.Store(0) }
 
 // end notes that it is over, and its answer known.
-func (a *Activity) end(guest Guest, call recentCall) {
+func (a *Activity) end(guest Guest, call *recentCall) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.living == nil {
@@ -89,7 +89,7 @@ func (a *Activity) end(guest Guest, call recentCall) {
 	a.calls++
 	f.took.Add(call.took)
 	f.waited.Add(call.waited)
-	f.recent[f.over%callsKept] = call
+	f.recent[f.over%callsKept] = *call
 	f.over++
 }
 

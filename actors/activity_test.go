@@ -121,7 +121,7 @@ func TestRecentCalls(t *testing.T) {
 	guest := &idle{}
 	a.born(guest)
 	for i := range callsKept + 5 {
-		a.end(guest, recentCall{generation: uint64(i)})
+		a.end(guest, &recentCall{generation: uint64(i)})
 	}
 	calls := a.RecentCalls()
 	if len(calls) != callsKept || calls[0].GetGeneration() != 5 || calls[callsKept-1].GetGeneration() != callsKept+4 {
@@ -130,7 +130,7 @@ func TestRecentCalls(t *testing.T) {
 	now := time.Now()
 	if n := testing.AllocsPerRun(100, func() {
 		a.begin(now)
-		a.end(guest, recentCall{at: now, action: "a"})
+		a.end(guest, &recentCall{at: now, action: "a"})
 	}); n != 0 {
 		t.Errorf("a call costs %v allocations", n)
 	}

@@ -186,7 +186,7 @@ func (c *capsule) afterRestart() {
 		result, _, err := c.call(began, time.Time{}, 0, nil, ActionAfterRestart, nil)
 		took := time.Since(began)
 		judge(answer, result, err)
-		c.ended(recentCall{action: ActionAfterRestart}, began, took, answer)
+		c.ended(&recentCall{action: ActionAfterRestart}, began, took, answer)
 		if lost(err) {
 			c.collapse(c.died("call", err))
 		}
@@ -220,7 +220,7 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		took := time.Since(began)
 		answer.Duration, answer.Reductions = durationpb.New(took), spent
 		judge(answer, result, err)
-		c.ended(recentCall{
+		c.ended(&recentCall{
 			action: m.GetAction(), topic: trigger.made.GetTopic(), from: trigger.made.GetFromCapsule(), waited: waited(m, began),
 		}, began, took, answer)
 		c.endSpan(span, answer, began.Add(took))
@@ -250,7 +250,7 @@ func (c *capsule) call(began, deadline time.Time, budget uint64, caller *message
 }
 
 // ended counts a call that is over.
-func (c *capsule) ended(call recentCall, began time.Time, took time.Duration, answer *messages.InterceptorAnswered) {
+func (c *capsule) ended(call *recentCall, began time.Time, took time.Duration, answer *messages.InterceptorAnswered) {
 	call.at, call.took = began.Add(took), took
 	call.outcome, call.reason, call.generation = answer.Outcome, answer.Reason, answer.Generation
 	c.activity.end(c.guest, call)
