@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +58,7 @@ func (c *collector) answer(a *messages.InterceptorAnswered) {
 	if leg.GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
 		return // as all are once it is over
 	}
-	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), a.GetValue(), a.GetReason()
+	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), string(a.GetValue()), a.GetReason()
 	leg.Generation, leg.Duration, leg.Reductions = a.GetGeneration(), a.GetDuration(), a.GetReductions()
 	c.settledLocked(leg)
 	c.traced.answered(int(a.GetLeg()), leg)
@@ -108,22 +109,25 @@ func (c *collector) finishLocked() {
 }
 
 // joinResponses is the JSON array of the values that legs gave, in their order.
-func joinResponses(legs []*messages.Leg) []byte {
+func joinResponses(legs []*messages.Leg) string {
 	size := 2
 	for _, leg := range legs {
 		size += len(leg.GetValue()) + 1
 	}
-	out := append(make([]byte, 0, size), '[')
+	var out strings.Builder
+	out.Grow(size)
+	out.WriteByte('[')
 	for _, leg := range legs {
-		if len(leg.GetValue()) == 0 {
+		if leg.GetValue() == "" {
 			continue
 		}
-		if len(out) > 1 {
-			out = append(out, ',')
+		if out.Len() > 1 {
+			out.WriteByte(',')
 		}
-		out = append(out, leg.GetValue()...)
+		out.WriteString(leg.GetValue())
 	}
-	return append(out, ']')
+	out.WriteByte(']')
+	return out.String()
 }
 
 // WarnOfLegs logs each leg of a trigger that gave no value although it was asked

@@ -130,7 +130,7 @@ func TestResponsesAreJoined(t *testing.T) {
 	} {
 		var legs []*messages.Leg
 		for _, v := range test.values {
-			legs = append(legs, &messages.Leg{Value: []byte(v)})
+			legs = append(legs, &messages.Leg{Value: v})
 		}
 		if got := string(joinResponses(legs)); got != test.want {
 			t.Errorf("%q joined to %s, want %s", test.values, got, test.want)

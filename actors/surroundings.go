@@ -74,7 +74,7 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	values := make([]json.RawMessage, 0, len(legs))
 	for _, leg := range legs {
 		if len(leg.GetValue()) > 0 {
-			values = append(values, leg.GetValue())
+			values = append(values, json.RawMessage(leg.GetValue()))
 		}
 	}
 	return values, nil

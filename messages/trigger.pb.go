@@ -568,8 +568,9 @@ type Leg struct {
 	Action   string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	Priority uint32                 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
 	Outcome  Outcome                `protobuf:"varint,4,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`
-	Value    []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
-	Reason   string                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	// JSON, as text; empty where the leg gave none.
+	Value  string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The generation that answered; 0 where none was asked.
 	Generation uint64               `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	Duration   *durationpb.Duration `protobuf:"bytes,8,opt,name=duration,proto3" json:"duration,omitempty"`
@@ -638,11 +639,11 @@ func (x *Leg) GetOutcome() Outcome {
 	return Outcome_OUTCOME_UNSPECIFIED
 }
 
-func (x *Leg) GetValue() []byte {
+func (x *Leg) GetValue() string {
 	if x != nil {
 		return x.Value
 	}
-	return nil
+	return ""
 }
 
 func (x *Leg) GetReason() string {
@@ -677,8 +678,9 @@ func (x *Leg) GetReductions() uint64 {
 type TriggerReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// A JSON array: the values of the legs that gave one, in the order of the legs.
-	Responses []byte `protobuf:"bytes,2,opt,name=responses,proto3" json:"responses,omitempty"`
+	// A JSON array, as text: the values of the legs that gave one, in the order of
+	// the legs.
+	Responses string `protobuf:"bytes,2,opt,name=responses,proto3" json:"responses,omitempty"`
 	// Ordered by priority (lower first), then capsule id, then place in the manifest.
 	Legs          []*Leg `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -722,11 +724,11 @@ func (x *TriggerReply) GetTopic() string {
 	return ""
 }
 
-func (x *TriggerReply) GetResponses() []byte {
+func (x *TriggerReply) GetResponses() string {
 	if x != nil {
 		return x.Responses
 	}
-	return nil
+	return ""
 }
 
 func (x *TriggerReply) GetLegs() []*Leg {
@@ -794,7 +796,7 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
 	"\bpriority\x18\x03 \x01(\rR\bpriority\x123\n" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
-	"\x05value\x18\x05 \x01(\fR\x05value\x12\x16\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1e\n" +
 	"\n" +
 	"generation\x18\a \x01(\x04R\n" +
@@ -805,7 +807,7 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"reductions\"m\n" +
 	"\fTriggerReply\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
-	"\tresponses\x18\x02 \x01(\fR\tresponses\x12)\n" +
+	"\tresponses\x18\x02 \x01(\tR\tresponses\x12)\n" +
 	"\x04legs\x18\x03 \x03(\v2\x15.astrid.actors.v1.LegR\x04legs*\x8c\x02\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +

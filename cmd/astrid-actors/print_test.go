@@ -242,7 +242,7 @@ func TestTriggerRemarks(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got := triggerRemarks(&messages.TriggerReply{Legs: []*messages.Leg{
-		{Capsule: "a", Action: "x", Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: []byte("1")},
+		{Capsule: "a", Action: "x", Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: "1"},
 		{Capsule: "b", Action: "y", Outcome: messages.Outcome_OUTCOME_DENIED, Reason: "no\x1b"},
 		{Capsule: "c", Action: "z", Outcome: messages.Outcome_OUTCOME_EMPTY},
 	}})

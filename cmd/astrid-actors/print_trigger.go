@@ -32,12 +32,7 @@ func (a *app) printTrigger(reply *messages.TriggerReply, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(triggerJSON(reply))
 	}
-	var line bytes.Buffer
-	if err := json.Compact(&line, reply.GetResponses()); err != nil { // a guest's value may have line breaks
-		return fmt.Errorf("read the daemon's answer: %w", err)
-	}
-	line.WriteByte('\n')
-	if err := a.print(line.String()); err != nil {
+	if err := a.print(reply.GetResponses() + "\n"); err != nil {
 		return err
 	}
 	if isTerminal(a.stderr) {
@@ -48,12 +43,12 @@ func (a *app) printTrigger(reply *messages.TriggerReply, asJSON bool) error {
 
 func triggerJSON(reply *messages.TriggerReply) triggerAnswer {
 	answer := triggerAnswer{
-		Topic: reply.GetTopic(), Responses: reply.GetResponses(), Legs: make([]triggerLeg, 0, len(reply.GetLegs())),
+		Topic: reply.GetTopic(), Responses: json.RawMessage(reply.GetResponses()), Legs: make([]triggerLeg, 0, len(reply.GetLegs())),
 	}
 	for _, leg := range reply.GetLegs() {
 		answer.Legs = append(answer.Legs, triggerLeg{
 			Capsule: leg.GetCapsule(), Action: leg.GetAction(), Priority: leg.GetPriority(),
-			Outcome: leg.GetOutcome().Word(), Value: leg.GetValue(), Reason: leg.GetReason(),
+			Outcome: leg.GetOutcome().Word(), Value: json.RawMessage(leg.GetValue()), Reason: leg.GetReason(),
 			Generation: leg.GetGeneration(), DurationUS: leg.GetDuration().AsDuration().Microseconds(),
 		})
 	}

@@ -159,7 +159,7 @@ func TestTriggerHasACaller(t *testing.T) {
 			t.Fatal(err)
 		}
 		var callers []map[string]any
-		if err := json.Unmarshal(reply.Msg.GetResponses(), &callers); err != nil {
+		if err := json.Unmarshal([]byte(reply.Msg.GetResponses()), &callers); err != nil {
 			t.Fatal(err)
 		}
 		if got := callers[0]["principal"]; got != want {

@@ -115,7 +115,7 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 		l := want[next+place]
 		next += place + 1
 		if len(got.GetValue()) > 0 {
-			values = append(values, got.GetValue())
+			values = append(values, json.RawMessage(got.GetValue()))
 		}
 		if problem := w.checkLeg(a, l, got, since); problem != "" {
 			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.GetAction(), got.GetCapsule(), got.GetGeneration(), got.GetOutcome().Word(), got.GetReason(), problem)
@@ -140,7 +140,7 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 	switch got.GetOutcome() {
 	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL:
 		var v answer
-		if err := json.Unmarshal(got.GetValue(), &v); err != nil {
+		if err := json.Unmarshal([]byte(got.GetValue()), &v); err != nil {
 			return err.Error()
 		}
 		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.GetGeneration() {
@@ -162,6 +162,9 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 	case messages.Outcome_OUTCOME_TIMEOUT:
 		if left := time.Until(time.Unix(0, a.Until)); left > 0 {
 			return fmt.Sprintf("the deadline is %v away", left)
+		}
+		if w.audit.hadEnded(c) {
+			return "it had ended long before"
 		}
 	case messages.Outcome_OUTCOME_OVERLOADED:
 		if c.queue >= 256 {

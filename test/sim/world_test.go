@@ -224,7 +224,7 @@ func (w *world) checkFan(reply *messages.TriggerReply, c *capsule, ready []*caps
 	var v answer
 	for _, leg := range reply.GetLegs() {
 		if leg.GetCapsule() == c.id && leg.GetAction() == "fan" {
-			_ = json.Unmarshal(leg.GetValue(), &v) // checked before
+			_ = json.Unmarshal([]byte(leg.GetValue()), &v) // checked before
 		}
 	}
 	if v.Capsule == "" {
