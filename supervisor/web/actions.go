@@ -71,6 +71,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		"start": p.supervisor.Start, "stop": p.supervisor.Stop, "restart": p.supervisor.Restart, "kill": p.supervisor.Kill,
 	}[a.Verb]
 	err := do(ctx, a.ID)
+	p.watch.look() // so that the next page shows what has come of it
 	p.cfg.Log.Info().Str("command", a.Verb).Str("capsule", a.ID).Str("from", r.RemoteAddr).AnErr("problem", err).Msg("a command from the page")
 	if err != nil {
 		a.Problem = err.Error()

@@ -11,6 +11,7 @@ import (
 // text makes what a guest wrote safe to look at: what can't be seen, or turns the
 // direction of writing around, is shown as an escape. HTML is the templates' care.
 func text(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	clean := true
 	for _, r := range s {
 		if !unicode.IsPrint(r) {

@@ -176,6 +176,9 @@ func TestWhoMayLook(t *testing.T) {
 		{"another port's script", open, "/stream?view=overview", []string{"Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors"}, 403},
 		{"another page's link", open, "/", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
 		{"a bookmark", open, "/", []string{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
+		{"a stream of nothing", open, "/stream?view=nonsense", nil, 404},
+		{"a stream of nobody", open, "/stream?view=capsule&id=nobody", nil, 404},
+		{"nobody", open, "/capsules/nobody", nil, 404},
 		{"metrics from another page", open, "/metrics", []string{"Origin", "null"}, 403},
 
 		{"a program without the token", locked, "/", nil, 401},

@@ -46,6 +46,12 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	defer p.watch.leave()
 	name := r.URL.Query().Get("view")
 	since := p.lastEvent(r)
+	f := p.watch.fresh()
+	v, err := p.view(name, r, f, since)
+	if err != nil {
+		refuse(w, statusOf(err), err.Error())
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
@@ -56,13 +62,8 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	}
 
 	has, order, seed := sent{}, map[string][]string{}, maphash.MakeSeed()
-	f := p.watch.fresh()
 	for {
 		began := time.Now()
-		v, err := p.view(name, r, f, since)
-		if err != nil {
-			return // its capsule can't be shown, and the page says so when it is loaded again
-		}
 		if err := s.send(p, v, has, order, seed); err != nil {
 			return
 		}
@@ -92,6 +93,9 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 			beat.Stop()
 		}
 		f = p.watch.frame()
+		if v, err = p.view(name, r, f, since); err != nil {
+			return // its capsule can't be shown any more, and the page says so when it is loaded again
+		}
 	}
 }
 
