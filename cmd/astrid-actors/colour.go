@@ -13,15 +13,14 @@ import (
 type style string
 
 const (
-	plain     style = ""
-	strong    style = "1"
-	faint     style = "2"
-	marked    style = "7"
-	good      style = "32"
-	warning   style = "33"
-	bad       style = "1;31"
-	underway  style = "36"
-	strongish style = "1;36"
+	plain    style = ""
+	strong   style = "1"
+	faint    style = "2"
+	marked   style = "7"
+	good     style = "32"
+	warning  style = "33"
+	bad      style = "1;31"
+	underway style = "36"
 )
 
 // stateStyles says how a state's word looks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -37,7 +38,7 @@ func (a *app) watchTree(ctx context.Context, c messagesconnect.ControlClient, tr
 		})
 	}()
 	var tick <-chan time.Time
-	if isTerminal(a.stdout) {
+	if _, _, screen := size(a.stdout); screen {
 		ticker := time.NewTicker(refreshEvery)
 		defer ticker.Stop()
 		tick = ticker.C
@@ -98,10 +99,11 @@ func fitted(text string, width, height int) string {
 	return b.String()
 }
 
-// size is how many columns and lines the terminal has that w is, if it is one.
+// size is how many columns and lines the terminal has that w is, if it is one
+// that can be written anew.
 func size(w any) (width, height int, ok bool) {
 	file, is := w.(interface{ Fd() uintptr })
-	if !is || !isTerminal(w) {
+	if !is || !isTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return 0, 0, false
 	}
 	width, height, err := term.GetSize(int(file.Fd())) //nolint:gosec // a file descriptor

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/web"
+)
+
+// closely draws the open capsule, from the line that was scrolled to.
+func (m *topModel) closely(room int) []string {
+	lines := m.detailLines()
+	m.scroll = min(m.scroll, max(0, len(lines)-room))
+	return lines[m.scroll:]
+}
+
+// detailLines is all that is known of the open capsule.
+func (m *topModel) detailLines() []string {
+	p := m.painter
+	i := slices.IndexFunc(m.tree.GetCapsules(), func(c *messages.Capsule) bool { return c.GetId() == m.open })
+	if i < 0 {
+		return []string{"", "  " + printable(m.open) + " is gone."}
+	}
+	c, detail := m.tree.GetCapsules()[i], m.details[m.open]
+	since := duration(max(0, m.clock().Sub(c.GetSince().AsTime())).Round(time.Second))
+	lines := []string{
+		"",
+		p.paint(stateStyles[c.GetState()], stateGlyph(c.GetState())+" "+c.GetState().Word()) + " for " + since + "  " +
+			p.paint(strong, printable(c.GetId())) + " " + printable(c.GetVersion()) + "  generation " + few(float64(c.GetGeneration())),
+		fmt.Sprintf("%s, restarts %d/%d in %s; queue %d, calls %d, p50 %s, p99 %s; memory %s of %s at most, %s now",
+			orDash(printable(c.GetRestart())), c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration()), c.GetQueue(), c.GetCalls(),
+			duration(c.GetCallDuration().Quantile(0.5)), duration(c.GetCallDuration().Quantile(0.99)),
+			bytesText(c.GetMemoryPeakBytes()), bytesText(c.GetMemoryLimitBytes()), bytesText(c.GetMemoryBytes())),
+	}
+	if t := web.Diagnose(c, detail, m.tree.GetSettings(), m.tree.GetAt().AsTime()); t != nil {
+		lines = append(lines, m.trouble(t)...)
+	} else if c.GetReason() != "" {
+		lines = append(lines, m.wrapped("    "+printable(c.GetReason()))...)
+	}
+	if detail == nil {
+		return append(lines, "", "  asking the daemon …")
+	}
+	lines = append(lines, m.failures(detail)...)
+	lines = append(lines, m.calls(detail)...)
+	return append(lines, m.log(detail)...)
+}
+
+// failures are the last deaths, newest first, with their stacks.
+func (m *topModel) failures(d *messages.CapsuleDetail) []string {
+	lines := m.heading("FAILURES", len(d.GetFailures()))
+	for _, r := range slices.Backward(d.GetFailures()) {
+		f := r.GetFailure()
+		lines = append(lines, m.wrapped(fmt.Sprintf("  %s  generation %d, in %s: %s", m.ago(f.GetAt().AsTime()),
+			r.GetGeneration(), printable(r.GetDuring()), printable(f.GetMessage())))...)
+		if r.GetDecision() != "" {
+			lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "decided: ")+printable(r.GetDecision()))...)
+		}
+		for _, frame := range f.GetWasmStack() {
+			lines = append(lines, m.painter.paint(faint, "      "+printable(frame)))
+		}
+	}
+	return lines
+}
+
+// calls are the last ones, newest first.
+func (m *topModel) calls(d *messages.CapsuleDetail) []string {
+	lines := m.heading("RECENT CALLS", len(d.GetRecentCalls()))
+	for _, c := range slices.Backward(d.GetRecentCalls()) {
+		line := fmt.Sprintf("  %s  %-11s  %6s  %s (%s)", m.ago(c.GetAt().AsTime()), c.GetOutcome().Word(),
+			duration(c.GetDuration().AsDuration()), printable(c.GetTopic()), printable(c.GetAction()))
+		if c.GetFromCapsule() != "" {
+			line += " from " + printable(c.GetFromCapsule())
+		}
+		if c.GetReason() != "" {
+			line += ": " + printable(c.GetReason())
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// log is the end of what it has logged, newest first.
+func (m *topModel) log(d *messages.CapsuleDetail) []string {
+	lines := m.heading("LOG", len(d.GetLog()))
+	for _, l := range slices.Backward(d.GetLog()) {
+		look := map[string]style{"ERROR": bad, "WARN": warning}[l.GetLevel()]
+		lines = append(lines, fmt.Sprintf("  %s  %s  %s%s", m.ago(l.GetAt().AsTime()),
+			m.painter.paint(look, fmt.Sprintf("%-5s", printable(l.GetLevel()))), bracketed(l.GetPrincipal()), printable(l.GetMessage())))
+	}
+	return lines
+}
+
+func (m *topModel) heading(title string, n int) []string {
+	if n == 0 {
+		title += ": none"
+	}
+	return []string{"", m.painter.paint(strong, title)}
+}
+
+// ago is how long something is over.
+func (m *topModel) ago(at time.Time) string {
+	return fmt.Sprintf("%10s", duration(max(0, m.clock().Sub(at)).Round(time.Second))+" ago")
+}
+
+// wrapped breaks a line where it is too long, and keeps its indentation.
+func (m *topModel) wrapped(line string) []string {
+	rest := strings.TrimLeft(line, " ")
+	indent := strings.Repeat(" ", len(line)-len(rest))
+	lines := strings.Split(ansi.Wrap(rest, max(20, m.width-len(indent)-2), ""), "\n")
+	for i := range lines {
+		if i > 0 {
+			lines[i] = "  " + lines[i]
+		}
+		lines[i] = indent + lines[i]
+	}
+	return lines
+}

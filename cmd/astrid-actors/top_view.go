@@ -1,0 +1,279 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/web"
+)
+
+// screen draws what is to be seen: as many lines as the terminal has, none of them
+// longer than it is wide.
+func (m *topModel) screen() string {
+	lines := m.head()
+	room := max(1, m.height-len(lines)-2)
+	var body []string
+	if m.open != "" {
+		body = m.closely(room)
+	} else {
+		lines = append(lines, m.titles())
+		room = max(1, room-1)
+		body = m.list(room)
+	}
+	for len(body) < room {
+		body = append(body, "")
+	}
+	lines = append(lines, body[:room]...)
+	lines = append(lines, m.prompt(), m.keys())
+	if len(lines) > m.height && m.height > 0 {
+		lines = lines[len(lines)-m.height:]
+	}
+	for i, line := range lines {
+		lines[i] = ansi.Truncate(line, m.width, "…")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// head says how all are.
+func (m *topModel) head() []string {
+	p, tree := m.painter, m.tree
+	up := "starting"
+	switch {
+	case tree.GetStopping():
+		up = "stopping"
+	case tree.GetStarted() != nil:
+		up = "up " + duration(max(0, m.clock().Sub(tree.GetStarted().AsTime())).Round(time.Second))
+	}
+	link := p.paint(good, "connected")
+	switch {
+	case m.paused:
+		link = p.paint(warning, "paused")
+	case m.stale != nil:
+		link = p.paint(bad, "stale for "+duration(max(0, m.now.Sub(m.at)).Round(time.Second))) + ": " + shortened(m.stale.Error(), 60)
+	}
+	first := p.paint(strong, "astrid-actors") + "  " + up + "  " + link
+
+	in := map[messages.CapsuleState]int{}
+	for _, c := range tree.GetCapsules() {
+		in[c.GetState()]++
+	}
+	counts := []string{fmt.Sprintf("capsules %d", len(tree.GetCapsules()))}
+	for state := messages.CapsuleState_CAPSULE_STATE_UNSPECIFIED; state <= messages.CapsuleState_CAPSULE_STATE_STOPPED; state++ {
+		if in[state] > 0 {
+			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state.Word())))
+		}
+	}
+	base := m.base()
+	seconds := tree.GetAt().AsTime().Sub(base.GetAt().AsTime()).Seconds()
+	triggers := 0.0
+	if seconds > 0 {
+		triggers = rate(tree.GetTriggers(), base.GetTriggers(), seconds)
+	}
+	third := fmt.Sprintf("triggers %s/s, open %d  restarts %d/h  memory %s", few(triggers), tree.GetOpenTriggers(),
+		len(m.deaths), bytesText(tree.GetProcessMemoryBytes()))
+	for _, name := range []string{"registry", "hook-router", "capsules"} {
+		if n := tree.GetSystemRestarts()[name]; n > 0 {
+			third += p.paint(warning, fmt.Sprintf("  %s restarted: %d", name, n))
+		}
+	}
+	return []string{first, strings.Join(counts, "  "), third}
+}
+
+// widths are the columns that there is room for, and how wide they are; the others
+// have a width of 0.
+func (m *topModel) widths() []int {
+	const leastID, mostID, cursor = 14, 32, 2
+	widths := make([]int, len(m.columns))
+	left := m.width - cursor - leastID
+	for i, c := range m.columns {
+		if c.title == "ID" {
+			widths[i] = leastID
+		}
+	}
+	// What tells most comes first; the last cause has its place below what is in trouble.
+	for _, title := range []string{"STATE", "RESTARTS", "QUEUE", "CALLS/S", "P99", "P50", "MEMORY", "GEN", "RED/S", "LAST CAUSE"} {
+		i := slices.IndexFunc(m.columns, func(c topColumn) bool { return c.title == title })
+		if need := m.columns[i].width + 1; need <= left {
+			widths[i] = m.columns[i].width
+			left -= need
+		}
+	}
+	for i, c := range m.columns {
+		switch {
+		case c.title == "ID":
+			more := min(max(0, left), mostID-leastID)
+			widths[i] += more
+			left -= more
+		case c.title == "LAST CAUSE" && widths[i] > 0:
+			widths[i] += max(0, left)
+		}
+	}
+	return widths
+}
+
+// titles are the names of the columns; the one that is sorted by is marked.
+func (m *topModel) titles() string {
+	return m.line(m.painter, m.widths(), "  ", func(i int) (string, style) {
+		if i == m.order {
+			return m.columns[i].title, "1;4"
+		}
+		return m.columns[i].title, faint
+	})
+}
+
+// line lays cells out.
+func (m *topModel) line(p painter, widths []int, cursor string, cell func(column int) (string, style)) string {
+	var b strings.Builder
+	b.WriteString(cursor)
+	for i, width := range widths {
+		if width == 0 {
+			continue
+		}
+		text, look := cell(i)
+		text = ansi.Truncate(text, width, "…")
+		gap := strings.Repeat(" ", width-ansi.StringWidth(text))
+		if m.columns[i].numeric {
+			b.WriteString(gap + p.paint(look, text) + " ")
+			continue
+		}
+		b.WriteString(p.paint(look, text) + gap + " ")
+	}
+	return strings.TrimRight(b.String(), " ")
+}
+
+// list draws the rows that fit, the selected one among them, and no others.
+func (m *topModel) list(room int) []string {
+	if len(m.rows) == 0 {
+		none := "There are no capsules."
+		if m.filter != "" {
+			none = fmt.Sprintf("No capsule matches %q: esc shows all.", m.filter)
+		}
+		return []string{"", "  " + none}
+	}
+	place, widths := m.place(), m.widths()
+	m.first = min(m.first, place)
+	// From the selected row upwards, as far as there is room.
+	top, height := place, len(m.row(place, widths, place))
+	for top > m.first {
+		height += len(m.row(top-1, widths, place))
+		if height > room {
+			break
+		}
+		top--
+	}
+	m.first = top
+	var lines []string
+	for i := m.first; i < len(m.rows) && len(lines) < room; i++ {
+		lines = append(lines, m.row(i, widths, place)...)
+	}
+	return lines
+}
+
+// row draws one row, with what is wrong below it.
+func (m *topModel) row(i int, widths []int, selected int) []string {
+	r, p, cursor := &m.rows[i], m.painter, "  "
+	if i == selected {
+		cursor, p = "> ", false
+	}
+	line := m.line(p, widths, cursor, func(column int) (string, style) {
+		text := m.columns[column].text(r)
+		switch {
+		case m.columns[column].title == "STATE":
+			return text, stateStyles[r.capsule.GetState()]
+		case m.columns[column].title == "ID" && r.trouble != nil:
+			return text, strong
+		case text == "0" || text == "-":
+			return text, faint
+		}
+		return text, plain
+	})
+	if i == selected {
+		line = m.painter.paint(marked, line+strings.Repeat(" ", max(0, m.width-ansi.StringWidth(line))))
+	}
+	if r.trouble == nil {
+		return []string{line}
+	}
+	return append([]string{line}, m.trouble(r.trouble)...)
+}
+
+// trouble says what is wrong, why, what was decided, and what happens next.
+func (m *topModel) trouble(t *web.Trouble) []string {
+	look := warning
+	if t.Bad {
+		look = bad
+	}
+	const indent = "    "
+	decided, next := shortened(t.Decision, 300), m.next(t)
+	lines := m.wrapped(indent + m.painter.paint(look, t.What) + ": " + shortened(cmp.Or(t.Cause, "no cause is known"), 300))
+	if text := indent + "decided: " + decided + "; next: " + next; ansi.StringWidth(text) <= m.width {
+		return append(lines, indent+m.painter.paint(faint, "decided: ")+decided+m.painter.paint(faint, "; next: ")+next)
+	}
+	for _, line := range []string{m.painter.paint(faint, "decided: ") + decided, m.painter.paint(faint, "next: ") + next} {
+		lines = append(lines, m.wrapped(indent+line)...)
+	}
+	return lines
+}
+
+// next is what happens next, and in how long.
+func (m *topModel) next(t *web.Trouble) string {
+	text := shortened(t.Next, 300)
+	if t.Due.IsZero() {
+		return text
+	}
+	if left := t.Due.Sub(m.clock()); left > 0 {
+		return text + " in " + duration(max(time.Second, left.Round(time.Second)))
+	}
+	return text + " now"
+}
+
+// prompt is the line for what is typed, asked and answered.
+func (m *topModel) prompt() string {
+	switch {
+	case m.asking != "":
+		return m.painter.paint(strong, "restart "+printable(m.asking)+"? y/n")
+	case m.typing:
+		return "/" + m.filter + m.painter.paint(marked, "_")
+	case m.note != "":
+		return m.note
+	case m.filter != "":
+		return fmt.Sprintf("shown are %d of %d: %s", len(m.rows), len(m.tree.GetCapsules()), m.filter)
+	}
+	return ""
+}
+
+// keys says what can be pressed.
+func (m *topModel) keys() string {
+	keys := []string{
+		"enter", "detail", "/", "filter", "s", "sort:" + strings.ToLower(m.sortedBy()), "space", "pause", "r", "restart", "q", "quit",
+	}
+	if m.paused {
+		keys[7] = "go on"
+	}
+	switch {
+	case m.asking != "":
+		keys = []string{"y", "restart it", "any other key", "leave it"}
+	case m.typing:
+		keys = []string{"enter", "keep", "esc", "show all"}
+	case m.open != "":
+		keys = append([]string{"esc", "back", "up/down", "scroll"}, keys[6:]...)
+	}
+	var parts []string
+	for i := 0; i < len(keys); i += 2 {
+		parts = append(parts, m.painter.paint(strong, keys[i])+" "+keys[i+1])
+	}
+	return strings.Join(parts, "  ")
+}
+
+// sortedBy names the order.
+func (m *topModel) sortedBy() string {
+	if m.order == 0 {
+		return "trouble"
+	}
+	return m.columns[m.order].title
+}
