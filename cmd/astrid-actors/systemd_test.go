@@ -26,7 +26,7 @@ type manager struct {
 
 func newManager(t *testing.T, watchdog time.Duration) *manager {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "systemd") // a test's own may be too long for a socket
+	dir, err := os.MkdirTemp("", "systemd") //nolint:usetesting // a test's own may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
