@@ -22,7 +22,7 @@ func BenchmarkTrigger(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if legs := w.trigger("t"); len(legs) != n || string(legs[n-1].GetValue()) != "true" {
+				if legs := w.trigger("t"); len(legs) != n || legs[n-1].GetValue() != "true" {
 					b.Fatal("not answered", show(legs))
 				}
 			}

@@ -160,7 +160,7 @@ func TestTheCallerNeverLeaks(t *testing.T) {
 			if err != nil || len(legs) != 1 {
 				t.Fatal(legs, err)
 			}
-			return string(legs[0].GetValue())
+			return legs[0].GetValue()
 		}
 		for _, step := range []struct{ principal, payload, want string }{
 			{"ann", `"x"`, `"ann id 2026-03-01"`},

@@ -132,7 +132,7 @@ func TestResponsesAreJoined(t *testing.T) {
 		for _, v := range test.values {
 			legs = append(legs, &messages.Leg{Value: v})
 		}
-		if got := string(joinResponses(legs)); got != test.want {
+		if got := joinResponses(legs); got != test.want {
 			t.Errorf("%q joined to %s, want %s", test.values, got, test.want)
 		}
 	}

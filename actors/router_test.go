@@ -41,11 +41,11 @@ func TestAnswersAreInOrderNotInTime(t *testing.T) {
 		}
 		expect(t, "legs", show(reply.GetLegs()),
 			"b/1 first continue 1", "a/1 one continue 2", "b/1 second continue 1", "c/1 quick continue 3", "b/1 late continue 1")
-		if got := string(reply.GetResponses()); got != "[1,2,1,3,1]" || reply.GetTopic() != "t.x" {
+		if got := reply.GetResponses(); got != "[1,2,1,3,1]" || reply.GetTopic() != "t.x" {
 			t.Errorf("responses %s to %s", got, reply.GetTopic())
 		}
 		reply, err = w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "nobody.wants.this"})
-		if err != nil || string(reply.GetResponses()) != "[]" || len(reply.GetLegs()) != 0 {
+		if err != nil || reply.GetResponses() != "[]" || len(reply.GetLegs()) != 0 {
 			t.Errorf("nobody: %v, %v", reply, err)
 		}
 	})

@@ -128,7 +128,7 @@ func show(legs []*messages.Leg) []string {
 			line += " (" + l.GetReason() + ")"
 		}
 		if len(l.GetValue()) > 0 {
-			line += " " + string(l.GetValue())
+			line += " " + l.GetValue()
 		}
 		out = append(out, line)
 	}

@@ -45,7 +45,7 @@ func (t *Triggers) traced(m *messages.RouteTrigger, now time.Time) *traced {
 	}
 	s.ctx, s.span = t.tracer.Start(extracted(m.GetTrace()), spanTrigger, //nolint:spancheck // end ends it
 		trace.WithTimestamp(now), trace.WithAttributes(attributes...))
-	return s //nolint:spancheck // end ends it
+	return s
 }
 
 // planned begins the spans of the legs, and ends those that are decided already.
@@ -108,13 +108,13 @@ func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began time.Time) trac
 	if tracer == nil {
 		return nil
 	}
-	ctx, span := tracer.Start(extracted(m.GetTrace()), spanCall, trace.WithTimestamp(began), trace.WithAttributes(
+	ctx, span := tracer.Start(extracted(m.GetTrace()), spanCall, trace.WithTimestamp(began), trace.WithAttributes( //nolint:spancheck // endSpan ends it
 		attribute.String("astrid.capsule", c.cfg.ID),
 		attribute.String("astrid.action", m.GetAction()),
 		attribute.Int64("astrid.generation", int64(c.life.generation)), //nolint:gosec // a count
 	))
 	c.world.trace = injected(ctx)
-	return span
+	return span //nolint:spancheck // endSpan ends it
 }
 
 // endSpan ends it.

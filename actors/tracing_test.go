@@ -25,7 +25,7 @@ func forest(spans []sdktrace.ReadOnlySpan, parent [8]byte, depth int) []string {
 		}
 		about := map[string]string{}
 		for _, a := range s.Attributes() {
-			about[string(a.Key)] = a.Value.Emit()
+			about[string(a.Key)] = a.Value.String()
 		}
 		line := strings.Join(strings.Fields(fmt.Sprint(s.Name(), " ", about["astrid.topic"], about["astrid.capsule"], " ",
 			about["astrid.outcome"], " ", strings.ToLower(s.Status().Code.String()))), " ")

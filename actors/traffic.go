@@ -109,7 +109,7 @@ func answeredEvent(m *messages.RouteTrigger, by [outcomeCount]uint64, problem *m
 	}
 	for outcome, n := range by {
 		if n > 0 {
-			answered.Legs[messages.Outcome(outcome).Word()] = n //nolint:gosec // a few
+			answered.Legs[messages.Outcome(outcome).Word()] = n
 		}
 	}
 	if problem != nil {
@@ -131,7 +131,7 @@ func (t *Traffic) Show(tree *messages.Tree) {
 	tree.TriggerDuration, tree.NestedTriggerDuration = t.took.Histogram(), t.nested.Histogram()
 	for outcome, n := range t.legs {
 		if n > 0 {
-			tree.Legs = append(tree.Legs, &messages.OutcomeCount{Outcome: messages.Outcome(outcome), Count: n}) //nolint:gosec // a few
+			tree.Legs = append(tree.Legs, &messages.OutcomeCount{Outcome: messages.Outcome(outcome), Count: n})
 		}
 	}
 }

@@ -72,10 +72,10 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 		return legs[0]
 	}
 	began := time.Now()
-	if got := string(ask("ping", "1").GetValue()); got != `{"ping":[{"pong":[]}]}` {
+	if got := ask("ping", "1").GetValue(); got != `{"ping":[{"pong":[]}]}` {
 		t.Errorf("ping: %s", got)
 	}
-	if got := string(ask("pong", "1").GetValue()); got != `{"pong":[{"ping":[]}]}` {
+	if got := ask("pong", "1").GetValue(); got != `{"pong":[{"ping":[]}]}` {
 		t.Errorf("pong: %s", got)
 	}
 	for generation := range uint64(3) {
@@ -87,7 +87,7 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 		if w.allowed(session) {
 			t.Error("the session outlived its instance")
 		}
-		if leg := ask("crash-on-x", "1"); string(leg.GetValue()) != `{"alive":true}` || leg.GetGeneration() != generation+2 {
+		if leg := ask("crash-on-x", "1"); leg.GetValue() != `{"alive":true}` || leg.GetGeneration() != generation+2 {
 			t.Errorf("the next call: %v", leg)
 		}
 	}

@@ -25,7 +25,7 @@ func HistogramBucket(d time.Duration) int {
 	if d <= time.Microsecond {
 		return 0
 	}
-	return min(bits.Len64(uint64(d-1)/uint64(time.Microsecond)), HistogramBuckets-1) //nolint:gosec // positive
+	return min(bits.Len64(uint64(d-1)/uint64(time.Microsecond)), HistogramBuckets-1)
 }
 
 // Counts is a Histogram in the making, without allocations. It has no lock.

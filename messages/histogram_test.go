@@ -24,7 +24,7 @@ func TestHistogramBuckets(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "d"))
 		if rapid.Bool().Draw(t, "short") {
-			d = d % (20 * time.Second)
+			d %= 20 * time.Second
 		}
 		k := messages.HistogramBucket(d)
 		if bound := messages.HistogramBound(k); k < messages.HistogramBuckets-1 && d > bound {

@@ -77,7 +77,7 @@ func TestEventsFile(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		served := make(chan error, 1)
 		go func() { served <- sup.Serve(ctx) }()
-		err := error(supervisor.ErrNotServing)
+		err := supervisor.ErrNotServing
 		for errors.Is(err, supervisor.ErrNotServing) || errors.Is(err, supervisor.ErrRefused) {
 			err = sup.Kill(t.Context(), "echo") // as soon as it can be
 		}
@@ -181,7 +181,7 @@ func TestEventsFileThatHangs(t *testing.T) {
 		t.Error("the snapshot knows of no loss")
 	}
 	go func() {
-		for range lines { //nolint:revive // the rest
+		for range lines {
 		}
 	}()
 	if err := s.Close(); err != nil {
@@ -196,5 +196,6 @@ func start(t *testing.T, path string) (*supervisor.Supervisor, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sup, sup.Serve(t.Context())
+	err = sup.Serve(t.Context())
+	return sup, err
 }

@@ -262,7 +262,7 @@ func (r *record) snapshot() *messages.Tree {
 	now := time.Now()
 	tree := &messages.Tree{
 		At: timestamppb.New(now), Sequence: r.sequence, Stopping: r.stopping,
-		Triggers: r.triggers.Load(), OpenTriggers: uint64(max(0, r.open.Load())), //nolint:gosec // not negative
+		Triggers: r.triggers.Load(), OpenTriggers: uint64(max(0, r.open.Load())),
 		EventsLost: r.lost, Settings: r.settings, Principal: r.principal,
 		SystemRestarts: make(map[string]uint64, len(r.restarts)),
 		Capsules:       make([]*messages.Capsule, 0, len(r.order)),
@@ -270,9 +270,7 @@ func (r *record) snapshot() *messages.Tree {
 	if !r.started.IsZero() {
 		tree.Started = timestamppb.New(r.started)
 	}
-	for path, n := range r.restarts {
-		tree.SystemRestarts[path] = n
-	}
+	maps.Copy(tree.SystemRestarts, r.restarts)
 	for _, id := range r.order {
 		c := r.capsules[id]
 		shown := r.copyLocked(c, now)

@@ -78,7 +78,7 @@ func TestATriggerAsksWhoeverWantsIt(t *testing.T) {
 	)})
 	reply := s.Ask("all.things", `{"a" : 1}`)
 	diff(t, []string{`fixed continue {"ok":true}`, `counter continue {"calls":1}`, `echo continue {"a":1}`}, supervisortest.Legs(reply))
-	diff(t, `[{"ok":true},{"calls":1},{"a":1}]`, string(reply.GetResponses()))
+	diff(t, `[{"ok":true},{"calls":1},{"a":1}]`, reply.GetResponses())
 
 	for topic, want := range map[string]string{
 		"test.empty": "empty " + "empty", "test.deny": "deny denied", "test.final": `final final {"final":true}`,
@@ -91,7 +91,7 @@ func TestATriggerAsksWhoeverWantsIt(t *testing.T) {
 	if got := s.Ask("test.deny", "").GetLegs()[0].GetReason(); got != "not today" {
 		t.Errorf("the reason is %q", got)
 	}
-	if got := string(s.Ask("test.echo", "").GetResponses()); got != "[null]" {
+	if got := s.Ask("test.echo", "").GetResponses(); got != "[null]" {
 		t.Errorf("no payload is passed on as %s, want null", got)
 	}
 }
@@ -426,8 +426,8 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ada = `{"principal":"ada","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-01-02T03:04:05+00:00"}`
-	diff(t, "["+ada+"]", string(reply.GetResponses()))
-	diff(t, "[{}]", string(s.Ask("test.caller", "").GetResponses()))
+	diff(t, "["+ada+"]", reply.GetResponses())
+	diff(t, "[{}]", s.Ask("test.caller", "").GetResponses())
 	// A trigger that a capsule makes carries none, even when it was called with one.
 	reply, err = s.Trigger(ctx, supervisor.TriggerRequest{
 		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.caller","payload":1}`), Caller: &supervisor.Caller{Principal: "ada"},
@@ -435,7 +435,7 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "[[{}]]", string(reply.GetResponses()))
+	diff(t, "[[{}]]", reply.GetResponses())
 }
 
 func TestTriggersThatAreRefused(t *testing.T) {

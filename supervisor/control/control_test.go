@@ -119,7 +119,7 @@ func TestTrigger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(reply.Msg.GetResponses()), `[{"a":1}]`; got != want {
+	if got, want := reply.Msg.GetResponses(), `[{"a":1}]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
 	reply, err = d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.deny"}))
@@ -408,7 +408,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("error %v, want unavailable", err)
 	}
 	d.end(t)
-	if got, want := string((<-answered).GetResponses()), `[{"slow":true}]`; got != want {
+	if got, want := (<-answered).GetResponses(), `[{"slow":true}]`; got != want {
 		t.Errorf("the waiting trigger got %s, want %s", got, want)
 	}
 }
@@ -492,7 +492,7 @@ func TestGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(reply.Msg.GetResponses()), `[null]`; got != want {
+	if got, want := reply.Msg.GetResponses(), `[null]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -103,7 +104,7 @@ func TestLint(t *testing.T) {
 		return // the lint above is promtool's own
 	}
 	response := httptest.NewRecorder()
-	metrics.Handler(s).ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	metrics.Handler(s).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	cmd := exec.CommandContext(t.Context(), promtool, "check", "metrics")
 	cmd.Stdin = bytes.NewReader(ours(response.Body))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
@@ -205,7 +206,7 @@ func TestHistogram(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.New(metrics.Config{Source: fixed(2)}))
 	response := httptest.NewRecorder()
-	metrics.Handler(fixed(2)).ServeHTTP(response, httptest.NewRequest("GET", "/metrics", nil))
+	metrics.Handler(fixed(2)).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := response.Body.String()
 	for _, line := range []string{
 		`astrid_actors_call_duration_seconds_bucket{le="1e-06"} 0`,

@@ -104,7 +104,7 @@ func Legs(reply *messages.TriggerReply) []string {
 	for _, leg := range reply.GetLegs() {
 		line := leg.GetCapsule() + " " + leg.GetOutcome().Word()
 		if len(leg.GetValue()) > 0 {
-			line += " " + string(leg.GetValue())
+			line += " " + leg.GetValue()
 		}
 		lines = append(lines, line)
 	}
@@ -126,7 +126,7 @@ func Problems(reply *messages.TriggerReply) []string {
 			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.GetOutcome().Word(), leg.GetValue()))
 		}
 		if len(leg.GetValue()) > 0 {
-			values = append(values, string(leg.GetValue()))
+			values = append(values, leg.GetValue())
 		}
 		if n == 0 {
 			continue
@@ -136,7 +136,7 @@ func Problems(reply *messages.TriggerReply) []string {
 			problems = append(problems, fmt.Sprintf("%s comes after %s: the order is priority, capsule", who, before.GetCapsule()))
 		}
 	}
-	if want := "[" + strings.Join(values, ",") + "]"; string(reply.GetResponses()) != want {
+	if want := "[" + strings.Join(values, ",") + "]"; reply.GetResponses() != want {
 		problems = append(problems, fmt.Sprintf("the responses are %s, the legs have %s", reply.GetResponses(), want))
 	}
 	return problems
