@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -128,21 +126,4 @@ func joinResponses(legs []*messages.Leg) string {
 	}
 	out.WriteByte(']')
 	return out.String()
-}
-
-// WarnOfLegs logs each leg of a trigger that gave no value although it was asked
-// for one.
-func WarnOfLegs(log *zerolog.Logger, m *messages.RouteTrigger, legs []*messages.Leg) {
-	for _, leg := range legs {
-		switch leg.GetOutcome() {
-		case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
-			continue
-		}
-		line := log.Warn()
-		if m.GetFromCapsule() != "" {
-			line = line.Str("capsule", m.GetFromCapsule())
-		}
-		line.Str("topic", m.GetTopic()).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
-			Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).Msg("interceptor gave no answer")
-	}
 }

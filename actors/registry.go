@@ -38,6 +38,7 @@ type registry struct {
 	bySession  map[string]*entry // only sessions that are valid now
 	rebuilding bool
 	held       []question // while rebuilding; whoever asks waits, so there are few
+	warnings   warnings
 }
 
 // entry is a capsule as the registry knows it.
@@ -114,7 +115,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	case e == nil:
 		return &messages.CapabilityChecked{Reason: "no capsule has this session now"}
 	case m.GetCapability() != CapabilityPromptInjection:
-		r.Log.Warn().Str("capsule", e.id).Str("capability", m.GetCapability()).Msg("unknown capability asked for: denied")
+		r.warnings.line(&r.Log, e.id).Str("capsule", e.id).Str("capability", m.GetCapability()).Msg("unknown capability asked for: denied")
 		return &messages.CapabilityChecked{Reason: "unknown capability"}
 	case !e.up.GetAllowPromptInjection():
 		return &messages.CapabilityChecked{Reason: "not granted by the manifest"}

@@ -70,7 +70,7 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	case err != nil:
 		return nil, err
 	}
-	WarnOfLegs(&cfg.Log, m, legs)
+	cfg.Triggers.WarnOfLegs(&cfg.Log, m, legs)
 	values := make([]json.RawMessage, 0, len(legs))
 	for _, leg := range legs {
 		if len(leg.GetValue()) > 0 {

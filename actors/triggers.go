@@ -23,13 +23,14 @@ var ErrNoRouter = errors.New("the hook router did not answer")
 // which. It outlives the restarts of the router, as the triggers in it do. Its
 // methods may be called from any goroutine.
 type Triggers struct {
-	sys    *system.System
-	router *actor.PID
-	self   *actor.PID
-	waits  waits
-	epoch  time.Time
-	count  *Traffic
-	tracer trace.Tracer // nil where nobody traces
+	sys      *system.System
+	router   *actor.PID
+	self     *actor.PID
+	waits    waits
+	epoch    time.Time
+	count    *Traffic
+	tracer   trace.Tracer // nil where nobody traces
+	warnings warnings
 
 	mu   sync.Mutex
 	last uint64 // number of the latest trigger; only messages and logs carry it

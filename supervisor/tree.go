@@ -190,7 +190,7 @@ func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages
 	if err != nil {
 		return nil, err
 	}
-	actors.WarnOfLegs(&t.cfg.Log, m, reply.GetLegs())
+	t.triggers.WarnOfLegs(&t.cfg.Log, m, reply.GetLegs())
 	return reply, nil
 }
 

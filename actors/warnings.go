@@ -1,0 +1,74 @@
+package actors
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// How many lines about one capsule are logged that guests can cause as often as
+// they like: at once, and in the long run. What is left out is counted by its
+// outcome all the same, as all legs are (Traffic).
+const (
+	warningBurst = 20
+	warningEvery = time.Second
+)
+
+// warnings bounds such lines, so that no guest floods the log of all. Its zero
+// value is ready for use, from any goroutine.
+type warnings struct {
+	mu    sync.Mutex
+	about map[string]*warned // by capsule
+}
+
+// warned is what was logged about one capsule.
+type warned struct {
+	limiter limiter
+	leftOut uint64 // since the last line
+}
+
+// line returns a line to write about a capsule, with how many were left out before
+// it; or nil, which may be written to, where it is left out.
+func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	about := w.about[capsule]
+	if about == nil {
+		about = &warned{}
+		if w.about == nil {
+			w.about = map[string]*warned{}
+		}
+		w.about[capsule] = about
+	}
+	if !about.limiter.take(now, warningEvery, warningBurst) {
+		about.leftOut++
+		return nil
+	}
+	line := log.Warn()
+	if about.leftOut > 0 {
+		line = line.Uint64("left_out", about.leftOut)
+		about.leftOut = 0
+	}
+	return line
+}
+
+// WarnOfLegs logs each leg of a trigger that gave no value although it was asked
+// for one; not every one, where they are many about one capsule.
+func (t *Triggers) WarnOfLegs(log *zerolog.Logger, m *messages.RouteTrigger, legs []*messages.Leg) {
+	for _, leg := range legs {
+		switch leg.GetOutcome() {
+		case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
+			continue
+		}
+		line := t.warnings.line(log, leg.GetCapsule())
+		if m.GetFromCapsule() != "" {
+			line = line.Str("capsule", m.GetFromCapsule())
+		}
+		line.Str("topic", m.GetTopic()).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
+			Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).Msg("interceptor gave no answer")
+	}
+}
