@@ -72,10 +72,12 @@ type child struct {
 	due        time.Time             // when one of the first two is to come; zero when it has
 	settled    bool                  // its first start holds up nobody any more
 	dependents []*child
-	imports    int     // dependencies whose first start is not settled
-	over       uint64  // the newest generation that has died, or that an operator's restart ends
-	asking     []asker // who waits for a command to be done
-	final      func()  // reports the end, once the actor has stopped
+	imports    int           // dependencies whose first start is not settled
+	over       uint64        // the newest generation that has died, or that an operator's restart ends
+	undecided  *actors.Crash // a death over which deciding has failed; nil else
+	deciding   bool          // it is being decided again
+	asking     []asker       // who waits for a command to be done
+	final      func()        // reports the end, once the actor has stopped
 }
 
 // Receive handles one message.
@@ -230,6 +232,13 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 		return // an operator's restart is on its way to it
 	}
 	c.over = crash.Generation
+	c.undecided = crash
+	s.decide(ctx, c, crash)
+	c.undecided = nil
+}
+
+// decide says what follows a capsule's death, and does it.
+func (s *capsules) decide(ctx actor.Context, c *child, crash *actors.Crash) {
 	c.stopTimer()
 	c.isDown(messages.CapsuleState_CAPSULE_STATE_CRASHED, "it crashed")
 	s.settle(ctx, c)
@@ -247,7 +256,7 @@ func (s *capsules) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervis
 	}
 	s.scheduled(c, v, cause)
 	if v.delay == 0 {
-		supervisor.RestartChildren(pid)
+		s.restartNow(ctx, c)
 		return
 	}
 	c.phase = backoff
@@ -261,6 +270,7 @@ func (s *capsules) bug(c *child, reason any) *actors.Crash {
 		Generation: c.handle.Generation(), During: "call",
 		Failure: &messages.CapsuleFailure{Kind: "panic", Message: fmt.Sprintf("panic in its actor: %v", reason), At: timestamppb.Now()},
 	}
+	c.undecided = crash // also where this fails
 	s.observe(&messages.Event{
 		Path: actors.CapsulePath(c.id), Generation: crash.Generation,
 		What: &messages.Event_CapsuleCrashed{CapsuleCrashed: &messages.CapsuleCrashed{Failure: crash.Failure, During: crash.During}},
@@ -291,11 +301,13 @@ func (s *capsules) giveUp(ctx actor.Context, c *child, crash *actors.Crash) {
 	if c.restarts.policy.Mode != Temporary {
 		decision = fmt.Sprintf("restart budget spent: %d in %v", c.restarts.policy.Budget, c.restarts.policy.Window)
 	}
-	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_FAILED, decision, func() {
-		s.observe(&messages.Event{
-			Path: actors.CapsulePath(c.id), Generation: crash.Generation,
-			What: &messages.Event_CapsuleFailed{CapsuleFailed: &messages.CapsuleFailed{Failure: crash.Failure, Decision: decision}},
-		})
+	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_FAILED, decision, func() { s.failedEvent(c, crash, decision) })
+}
+
+func (s *capsules) failedEvent(c *child, crash *actors.Crash, decision string) {
+	s.observe(&messages.Event{
+		Path: actors.CapsulePath(c.id), Generation: crash.Generation,
+		What: &messages.Event_CapsuleFailed{CapsuleFailed: &messages.CapsuleFailed{Failure: crash.Failure, Decision: decision}},
 	})
 }
 
@@ -337,7 +349,7 @@ func (s *capsules) restartDue(ctx actor.Context, m *restartDue) {
 // restartNow replaces the instance of a capsule whose actor runs or stands still.
 func (s *capsules) restartNow(ctx actor.Context, c *child) {
 	c.stopTimer()
-	c.phase = running
+	c.phase, c.undecided = running, nil
 	ctx.(actor.Supervisor).RestartChildren(c.pid) //nolint:forcetypeassert // every context is one
 }
 

@@ -43,6 +43,8 @@ func (s *capsules) lookAgain(ctx actor.Context) {
 	for _, c := range s.children {
 		isDue := !c.due.IsZero() && !now.Before(c.due)
 		switch up := c.handle.Announced(); {
+		case c.undecided != nil && (c.phase == running || c.phase == backoff):
+			s.decideAgain(ctx, c)
 		case c.phase == backoff && isDue:
 			s.restartNow(ctx, c)
 		case c.phase == running && up != nil && (c.up.GetGeneration() != up.GetGeneration() || c.up.GetState() != up.GetState()):
@@ -53,4 +55,20 @@ func (s *capsules) lookAgain(ctx actor.Context) {
 	}
 	s.announce(ctx, s.sys.PID(registryPath))
 	s.announce(ctx, s.sys.PID(routerPath))
+}
+
+// decideAgain decides over a death where that has failed: the capsule's actor stands
+// still until then. Where it fails again, it would fail for ever.
+func (s *capsules) decideAgain(ctx actor.Context, c *child) {
+	crash, again := c.undecided, c.deciding
+	if !again {
+		c.deciding = true
+		s.decide(ctx, c, crash)
+	}
+	c.undecided, c.deciding = nil, false
+	if !again {
+		return
+	}
+	const decision = "its supervisor has failed twice to decide what follows"
+	s.end(ctx, c, messages.CapsuleState_CAPSULE_STATE_FAILED, decision, func() { s.failedEvent(c, crash, decision) })
 }
