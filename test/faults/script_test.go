@@ -1,0 +1,118 @@
+package faults
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// script tells one guest when to misbehave: it answers what the guest asks of its
+// configuration. Its methods may be called from any goroutine.
+type script struct {
+	way way
+	id  string
+
+	mu   sync.Mutex
+	due  map[string]int // how often to misbehave yet, by where: start, run, call
+	held chan struct{}  // calls wait until it is closed; nil while none does
+	hits int            // how often it has misbehaved
+}
+
+func newScript(w way, id string) *script { return &script{way: w, id: id, due: map[string]int{}} }
+
+// next has the guest misbehave in the next so many starts, runs or calls.
+func (s *script) next(where string, times int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if where == "start" && s.way.loop { // its start is its run
+		where = "run"
+	}
+	if s.way.letter != 0 {
+		s.due[where] = times
+	}
+}
+
+// hold has the next call stand still until release.
+func (s *script) hold() (release func()) {
+	held := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = held
+	return func() { close(held) }
+}
+
+// letter answers the guest, which asks where it is.
+func (s *script) letter(where string) string {
+	s.mu.Lock()
+	held := s.held
+	if where != "call" {
+		held = nil
+	}
+	if held != nil {
+		s.held = nil // the calls behind it go on
+	}
+	s.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.due[where] == 0 {
+		return ""
+	}
+	s.due[where]--
+	s.hits++
+	return string(s.way.letter)
+}
+
+func (s *script) struck() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hits
+}
+
+// wrap puts the script between the guest and the world.
+func (s *script) wrap(id string, load supervisor.LoadFunc) supervisor.LoadFunc {
+	if id != s.id {
+		return load
+	}
+	return func(ctx context.Context, world capsulehost.Surroundings) (supervisor.Guest, error) {
+		if s.way.endless {
+			ctx = &looked{Context: ctx}
+		}
+		return load(ctx, &surroundings{world, s})
+	}
+}
+
+// surroundings are what the guest sees.
+type surroundings struct {
+	capsulehost.Surroundings
+	script *script
+}
+
+func (s *surroundings) Config(where string) string { return s.script.letter(where) }
+
+func (s *surroundings) Now() time.Time {
+	if s.script.way.panics {
+		panic("a bug of the host's")
+	}
+	return s.Surroundings.Now()
+}
+
+// looked is the context of a start. No time passes in a bubble while a guest runs:
+// here it is the number of looks at it that ends a guest.
+type looked struct {
+	context.Context
+	looks int // belongs to the guest's goroutine
+}
+
+// Err ends the start after a while.
+func (l *looked) Err() error {
+	if l.looks++; l.looks > 50 {
+		return context.DeadlineExceeded
+	}
+	return l.Context.Err()
+}
