@@ -221,7 +221,7 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		answer.Duration, answer.Reductions = durationpb.New(took), spent
 		judge(answer, result, err)
 		c.ended(&recentCall{
-			action: m.GetAction(), topic: trigger.made.GetTopic(), from: trigger.made.GetFromCapsule(), waited: waited(m, began),
+			action: m.GetAction(), topic: shortened(trigger.made.GetTopic(), topicKept), from: trigger.made.GetFromCapsule(), waited: waited(m, began),
 		}, began, took, answer)
 		c.endSpan(span, answer, began.Add(took))
 		if lost(err) {

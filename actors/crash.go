@@ -125,10 +125,11 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 func failureOf(during string, err error) *messages.CapsuleFailure {
 	out := &messages.CapsuleFailure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: timestamppb.Now()}
 	if failure, ok := errors.AsType[*capsulehost.Failure](err); ok {
-		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), failure.Stack
+		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), shortStack(failure.Stack)
 	} else if during == "load" {
 		out.Kind = string(capsulehost.KindBadModule)
 	}
+	out.Message = shortened(out.Message, reasonKept)
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -95,6 +96,7 @@ func (s *surroundings) CheckCapability(ctx context.Context, sourceUUID, capabili
 
 // judge turns what a guest call came to into its leg's outcome.
 func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err error) {
+	defer func() { answer.Reason = shortened(answer.Reason, reasonKept) }()
 	failure, isLost := errors.AsType[*capsulehost.Failure](err)
 	switch {
 	case isLost && errors.Is(err, errDeadline):
@@ -110,6 +112,9 @@ func judge(answer *messages.InterceptorAnswered, result capsulehost.Result, err 
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_DENIED, string(result.Data)
 	case result.Action == capsulehost.Continue && len(result.Data) == 0:
 		answer.Outcome = messages.Outcome_OUTCOME_EMPTY
+	case len(result.Data) > maxAnswer:
+		answer.Outcome = messages.Outcome_OUTCOME_INVALID
+		answer.Reason = fmt.Sprintf("the answer of %d bytes is over the limit of %d", len(result.Data), maxAnswer)
 	default:
 		answer.Outcome = messages.Outcome_OUTCOME_CONTINUE
 		if result.Action == capsulehost.Final {

@@ -105,7 +105,7 @@ func answers(o messages.Outcome) bool {
 
 func answeredEvent(m *messages.RouteTrigger, by [outcomeCount]uint64, problem *messages.Leg, took time.Duration, standsFor uint64) *messages.Event {
 	answered := &messages.TriggerAnswered{
-		Topic: m.GetTopic(), Duration: durationpb.New(took), Legs: map[string]uint64{}, StandsFor: standsFor,
+		Topic: shortened(m.GetTopic(), topicKept), Duration: durationpb.New(took), Legs: map[string]uint64{}, StandsFor: standsFor,
 	}
 	for outcome, n := range by {
 		if n > 0 {

@@ -68,7 +68,7 @@ func (t *Triggers) WarnOfLegs(log *zerolog.Logger, m *messages.RouteTrigger, leg
 		if m.GetFromCapsule() != "" {
 			line = line.Str("capsule", m.GetFromCapsule())
 		}
-		line.Str("topic", m.GetTopic()).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
+		line.Str("topic", shortened(m.GetTopic(), topicKept)).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
 			Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).Msg("interceptor gave no answer")
 	}
 }
