@@ -25,7 +25,7 @@ func Handler(s *supervisor.Supervisor) http.Handler {
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // nothing to gain within one machine
 	))
-	return mux
+	return bounded(mux)
 }
 
 // service turns requests into calls of the supervisor, and its errors into
