@@ -60,9 +60,10 @@ type account struct {
 	crashes    map[string]uint64 // by kind
 	restartsBy map[string]uint64 // the same, an operator's under "operator"
 
-	// Of the restart that is due.
-	due   time.Time // zero where nobody can know
-	cause string
+	// Of what is due.
+	due    time.Time // the next load; zero where nobody can know
+	cause  string    // of that
+	stopAt time.Time // when an operator's command, or the end of all, came to end the instance; zero where none did
 
 	// The account of its policy.
 	up      time.Duration
@@ -82,6 +83,7 @@ func (a *account) isDown() bool {
 // stateAt is the state that an event has put a capsule into.
 type stateAt struct {
 	sequence uint64
+	at       time.Time
 	state    messages.CapsuleState
 }
 
@@ -148,7 +150,7 @@ func (a *audit) enter(e *messages.Event) {
 		return
 	}
 	c.sequence = e.GetSequence()
-	defer func() { c.history = append(c.history, stateAt{e.GetSequence(), c.state}) }()
+	defer func() { c.history = append(c.history, stateAt{e.GetSequence(), a.at, c.state}) }()
 	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.GetWhat()), "*messages.Event_"))
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
@@ -189,6 +191,8 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		if late := at.Sub(c.due); !c.due.IsZero() && (late < 0 || late > slack) {
 			check(false, "it was due %v ago", late)
 		}
+		check(c.cause != "" || a.mayStart(c), "it waits for others") // unless an operator starts it
+		a.interruptedBy(c, at, check)
 		a.close(c)
 		c.starts, c.due = 0, time.Time{}
 		c.state, c.generation = loading, e.GetGeneration()
@@ -226,7 +230,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.readyAt = time.Time{}
 			check(s.GetDelay().AsDuration() == 0 && s.GetBudgetSpent() == 0, "an operator's restart waits, or costs")
 			check(!in(stopping), "it is stopping")
-			c.starts = 1
+			c.starts, c.stopAt = 1, at
 			c.restartsBy["operator"]++
 		} else {
 			check(in(crashed), "it has not crashed")
@@ -245,7 +249,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		c.state, c.decided = failed, true
 	case *messages.Event_CapsuleStopping:
 		check(!in(failed, stopped, stopping), "it does not live")
-		c.state, c.starts, c.due = stopping, 0, time.Time{}
+		c.state, c.starts, c.due, c.stopAt = stopping, 0, time.Time{}, at
 	case *messages.Event_CapsuleStopped:
 		switch {
 		case in(crashed) && strings.HasPrefix(what.CapsuleStopped.GetCause(), "it ended by itself"):
@@ -255,12 +259,39 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		default:
 			check(false, "it is not stopping")
 		}
+		a.interruptedBy(c, at, check)
 		a.close(c)
 		c.state, c.readyAt, c.starts, c.due, c.decided = stopped, time.Time{}, 0, time.Time{}, true
 	default:
 		check(false, "unknown")
 	}
 	return problem
+}
+
+// mayStart says whether all that a capsule waits for has had its first start.
+func (a *audit) mayStart(c *account) bool {
+	for n, other := range a.w.capsules {
+		if slices.Contains(c.imports, n) || (other.uplink && !c.uplink) {
+			// Its first event after Loading settles it, but for a loop that only runs.
+			h := a.capsules[other.id].history
+			if len(h) < 2 || (len(h) == 2 && h[1].state == messages.CapsuleState_CAPSULE_STATE_STARTING) {
+				stopped := len(h) == 1 && h[0].state == messages.CapsuleState_CAPSULE_STATE_STOPPED
+				if !stopped {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// interruptedBy checks that what had to end has ended within its stop time-out.
+// Some guests do not heed it for 300 ms, and take 20 ms to close.
+func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string, ...any)) {
+	if took := at.Sub(c.stopAt); !c.stopAt.IsZero() && took > c.stopTimeout+320*ms {
+		check(false, "it has taken %v to end, with a stop time-out of %v", took, c.stopTimeout)
+	}
+	c.stopAt = time.Time{}
 }
 
 // ownEnd says whether the capsule ended by itself without an error.
@@ -408,6 +439,12 @@ func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 		states = append(states, messages.CapsuleState_CAPSULE_STATE_FAILED)
 	}
 	return states
+}
+
+// hadEnded says whether a capsule had ended before now, for good until now.
+func (a *audit) hadEnded(c *capsule) bool {
+	v := a.view(c)
+	return v.isDown() && v.history[len(v.history)-1].at.Before(time.Now())
 }
 
 // view is a copy of what is known of a capsule.

@@ -103,12 +103,16 @@ type guest struct {
 	*capsule
 	world      capsulehost.Surroundings
 	generation uint64
+	vanished   bool // it has ended its goroutine
 }
 
 func (g *guest) RunLoop() bool       { return g.loop }
 func (g *guest) MemoryBytes() uint64 { return 1 << 16 }
 
 func (g *guest) Close(context.Context) error {
+	if c := g.world.Caller(); c != nil && !g.vanished {
+		g.w.fail("%s/%d: a caller outlives its call: %q", g.id, g.generation, who(c))
+	}
 	r := g.draw("close")
 	if g.w.calm.Load() || chance(r, 90) {
 		return nil
@@ -170,7 +174,7 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	case what < 81:
 		panic("panic in a call")
 	case what < 82 && chance(r, 50):
-		ended = false
+		ended, g.vanished = false, true
 		runtime.Goexit()
 	case what < 84:
 		return capsulehost.Result{Action: capsulehost.Deny, Data: []byte("denied")}, nil

@@ -311,8 +311,8 @@ func (l logWatch) deadlock(line []byte) {
 		l.w.fail("log: %s: %v", line, err)
 	}
 	began, ok := l.w.asking.Load(fields.Capsule)
-	if !ok {
-		l.w.fail("a deadlock of a trigger that no capsule made: %s", line)
+	if !ok || fields.Capsule == fields.Asked {
+		l.w.fail("a deadlock that can't be: %s", line)
 		return
 	}
 	for _, c := range l.w.capsules {
