@@ -78,7 +78,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		p.render(w, statusOf(err), "confirm", a)
 		return
 	}
-	http.Redirect(w, r, "/capsules/"+a.ID, http.StatusSeeOther)
+	http.Redirect(w, r, "/capsules/"+a.ID, http.StatusSeeOther) //nolint:gosec // it is a capsule of ours
 }
 
 // statusOf is the HTTP status for an error of the supervisor's.

@@ -43,12 +43,10 @@ func echo(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error)
 	return capsulehost.Result{Data: c.Payload}, nil
 }
 
-func serve(t *testing.T, cfg web.Config, capsules ...supervisor.Capsule) *site {
+func serve(t *testing.T, cfg web.Config) *site {
 	t.Helper()
-	if len(capsules) == 0 {
-		capsules = []supervisor.Capsule{supervisortest.Func("echo", "test.*", echo)}
-	}
-	s := &site{t: t, sys: supervisortest.Start(t, supervisor.Config{}, capsules...), log: &bytes.Buffer{}}
+	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("echo", "test.*", echo))
+	s := &site{t: t, sys: sys, log: &bytes.Buffer{}}
 	cfg.Log = zerolog.New(zerolog.SyncWriter(s.log))
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := web.Listen(ctx, "127.0.0.1:0", cfg)
@@ -76,7 +74,7 @@ func serve(t *testing.T, cfg web.Config, capsules ...supervisor.Capsule) *site {
 }
 
 // ask makes one request. Header is pairs of name and value; "Host" is the request's.
-func (s *site) ask(method, path, body string, header ...string) (*http.Response, string) {
+func (s *site) ask(method, path, body string, header ...string) (answer, string) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
 	if err != nil {
@@ -92,6 +90,7 @@ func (s *site) ask(method, path, body string, header ...string) (*http.Response,
 		r.Header.Set(header[i], header[i+1])
 	}
 	client := &http.Client{
+		Timeout:       10 * time.Second, // a stream that should have been refused does not end
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -104,7 +103,14 @@ func (s *site) ask(method, path, body string, header ...string) (*http.Response,
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return response, string(text)
+	return answer{response.StatusCode, response.Header, response.Cookies()}, string(text)
+}
+
+// answer is a response that has been read.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	Cookies    []*http.Cookie
 }
 
 var csrfField = regexp.MustCompile(`name="csrf" value="([A-Z0-9]+)"`)
@@ -302,7 +308,7 @@ func (s *site) logIn() string {
 	if response.StatusCode != http.StatusSeeOther || response.Header.Get("Location") != "/events?q=a" {
 		s.t.Fatalf("the login got %d %s to %q", response.StatusCode, text, response.Header.Get("Location"))
 	}
-	cookies := response.Cookies()
+	cookies := response.Cookies
 	if len(cookies) != 1 {
 		s.t.Fatalf("cookies %v", cookies)
 	}
@@ -315,7 +321,7 @@ func (s *site) logIn() string {
 func TestLogin(t *testing.T) {
 	s := serve(t, web.Config{Token: token})
 	response, text := s.ask(http.MethodPost, "/login", url.Values{"token": {"wrong"}}.Encode(), "Origin", s.url)
-	if response.StatusCode != http.StatusForbidden || len(response.Cookies()) != 0 || !strings.Contains(text, "not the token") {
+	if response.StatusCode != http.StatusForbidden || len(response.Cookies) != 0 || !strings.Contains(text, "not the token") {
 		t.Errorf("a wrong token got %d %s", response.StatusCode, text)
 	}
 	response, _ = s.ask(http.MethodPost, "/login", url.Values{"token": {token}}.Encode(), "Origin", "http://attacker.example")
@@ -338,7 +344,7 @@ func TestLogin(t *testing.T) {
 	_, page := s.ask(http.MethodGet, "/", "", "Cookie", cookie)
 	csrf := csrfField.FindStringSubmatch(page)[1]
 	response, _ = s.ask(http.MethodPost, "/logout", url.Values{"csrf": {csrf}}.Encode(), "Origin", s.url, "Cookie", cookie)
-	if c := response.Cookies(); len(c) != 1 || c[0].MaxAge >= 0 {
+	if c := response.Cookies; len(c) != 1 || c[0].MaxAge >= 0 {
 		t.Errorf("the logout left the cookie: %v", c)
 	}
 }

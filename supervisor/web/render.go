@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"html/template"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -31,7 +32,7 @@ func parse(moving bool) (templates, error) {
 		"age":       age,
 		"size":      size,
 		"perSecond": perSecond,
-		"count":     func(n any) string { return countOf(n) },
+		"count":     countOf,
 		"plural":    plural[uint64],
 		"ms":        func(t time.Time) int64 { return t.UnixMilli() },
 		"ago":       clock(func(t time.Time) string { return age(time.Since(t)) }),
@@ -246,8 +247,6 @@ func (p *page) changed(v *view, has sent, seed maphash.Seed) (set [][2]string, e
 		}
 	}
 	clear(has)
-	for id, sum := range keep {
-		has[id] = sum
-	}
+	maps.Copy(has, keep)
 	return set, nil
 }

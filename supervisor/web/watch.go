@@ -73,7 +73,6 @@ type facts struct {
 	generation uint64
 	queue      uint32
 	call       time.Duration // its limit; 0 is none
-	ready      time.Duration
 	stop       time.Duration
 	module     string
 }

@@ -29,7 +29,7 @@ const maxForm = 3*supervisor.MaxPayload + 64<<10
 const shutdownGrace = time.Second
 
 //go:embed static templates
-var files embed.FS //nolint:gochecknoglobals // how Go embeds files
+var files embed.FS
 
 // Config says who may look, and whether they may act. Its zero value is a page
 // to look at, for this machine's users.

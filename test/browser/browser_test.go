@@ -25,26 +25,21 @@ const patience = time.Minute
 
 var screenshots = flag.String("screenshots", "", "write pictures of the page into this `directory`")
 
-// chromium is the one browser that all tests share; each has tabs of its own.
-var chromium struct {
-	once sync.Once
-	ctx  context.Context
-	stop context.CancelFunc
-	err  error
-}
+// chromium starts the one browser that all tests share; each has a tab of its own.
+var chromium = sync.OnceValues(start)
+
+// stop ends it, once it was started.
+var stop = func() {}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code := m.Run()
-	if chromium.stop != nil {
-		chromium.stop()
-	}
-	os.Exit(code)
+	m.Run()
+	stop()
 }
 
 var errNoBrowser = errors.New("chromium is not installed")
 
-func start() {
+func start() (context.Context, error) {
 	path := os.Getenv("CHROMIUM")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if found, err := exec.LookPath(name); path == "" && err == nil {
@@ -52,13 +47,11 @@ func start() {
 		}
 	}
 	if path == "" {
-		chromium.err = errNoBrowser
-		return
+		return nil, errNoBrowser
 	}
 	profile, err := os.MkdirTemp("", "chromium")
 	if err != nil {
-		chromium.err = err
-		return
+		return nil, err
 	}
 	allocated, free := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path), chromedp.UserDataDir(profile),
@@ -69,13 +62,12 @@ func start() {
 		chromedp.Flag("font-render-hinting", "none"), chromedp.Flag("disable-lcd-text", true),
 	)
 	ctx, closeBrowser := chromedp.NewContext(allocated)
-	chromium.ctx = ctx
-	chromium.stop = func() {
+	stop = func() {
 		closeBrowser()
 		free()
 		_ = os.RemoveAll(profile)
 	}
-	chromium.err = chromedp.Do(ctx)
+	return ctx, chromedp.Do(ctx)
 }
 
 // tab is one tab of the browser.
@@ -89,14 +81,14 @@ type tab struct {
 
 func newTab(t *testing.T) *tab {
 	t.Helper()
-	chromium.once.Do(start)
-	if errors.Is(chromium.err, errNoBrowser) && os.Getenv("CI") == "" {
-		t.Skip(chromium.err, ": apt-get install chromium")
+	browser, err := chromium()
+	if errors.Is(err, errNoBrowser) && os.Getenv("CI") == "" {
+		t.Skip(err, ": apt-get install chromium")
 	}
-	if chromium.err != nil {
-		t.Fatal(chromium.err)
+	if err != nil {
+		t.Fatal(err)
 	}
-	ctx, closeTab := chromedp.NewContext(chromium.ctx)
+	ctx, closeTab := chromedp.NewContext(browser)
 	b := &tab{t: t, ctx: ctx}
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
