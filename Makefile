@@ -23,6 +23,7 @@ BUILD    := CGO_ENABLED=0 go build
 # Further flags, as in: make test TESTFLAGS='-run Deadlock -v'
 TESTFLAGS  :=
 BENCHFLAGS := -bench .
+SOAK       := 5m
 # As in: make bench COMPAREFLAGS='-rows trigger -markdown'
 COMPAREFLAGS :=
 
@@ -60,6 +61,10 @@ test: ## run all tests, with the race detector where there is a C compiler
 	for module in $(MODULES); do \
 		echo "test $$module"; (cd $$module && go test $$flags $(TESTFLAGS) ./...); \
 	done
+
+.PHONY: soak
+soak: ## flood a system for SOAK, and see its memory stay flat: make soak SOAK=1h
+	go test $(TESTFLAGS) -run 'TestSoak$$' -v -timeout 0 ./test/faults -soak $(SOAK)
 
 .PHONY: bench
 bench: ## run the benchmarks, and the comparison with other hosts

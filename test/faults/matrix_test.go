@@ -191,8 +191,12 @@ func (r *row) strike(how, topic string) {
 // strikeLoop has the loop misbehave where it stands.
 func (r *row) strikeLoop() {
 	r.script.next("call", 1)
-	pass(10 * time.Second)
-	r.state("misbehaved")
+	select {
+	case <-r.script.hit:
+		r.state("misbehaved")
+	case <-time.After(time.Minute): // it looks every ten seconds
+		r.state("does not live")
+	}
 }
 
 // damage and mend change the module's file, where that is the way.
@@ -243,7 +247,7 @@ func (r *row) end() string {
 		r.aftermath()
 		r.close()
 	}
-	if r.script.struck() == 0 && r.way.letter != 0 {
+	if !r.script.hasStruck() && r.way.letter != 0 {
 		r.t.Error("the guest has not misbehaved")
 	}
 	r.note("timeline:")

@@ -15,10 +15,12 @@ type script struct {
 	way way
 	id  string
 
-	mu   sync.Mutex
-	due  map[string]int // how often to misbehave yet, by where: start, run, call
-	held chan struct{}  // calls wait until it is closed; nil while none does
-	hits int            // how often it has misbehaved
+	mu     sync.Mutex
+	due    map[string]int // how often to misbehave yet, by where: start, run, call
+	held   chan struct{}  // calls wait until it is closed; nil while none does
+	struck bool           // it has misbehaved
+
+	hit chan struct{} // has room for one: the run loop has just been told to
 }
 
 func newScript(w way, id string) *script { return &script{way: w, id: id, due: map[string]int{}} }
@@ -64,14 +66,17 @@ func (s *script) letter(where string) string {
 		return ""
 	}
 	s.due[where]--
-	s.hits++
+	s.struck = true
+	if s.way.loop && where == "call" {
+		s.hit <- struct{}{}
+	}
 	return string(s.way.letter)
 }
 
-func (s *script) struck() int {
+func (s *script) hasStruck() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hits
+	return s.struck
 }
 
 // wrap puts the script between the guest and the world.

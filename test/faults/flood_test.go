@@ -1,0 +1,243 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+var soak = flag.Duration("soak", 2*time.Second, "how long TestSoak floods the system")
+
+// The bounds that the flood is to run into.
+const (
+	floodQueue = 8
+	floodOpen  = 24
+	floodFrom  = 32 // clients, more than may be open
+)
+
+// TestSoak floods a system in every way in which guests and clients can: with more
+// triggers than may be open, calls than may wait, log lines, long reasons, large
+// answers, crashes, nested triggers of run loops, and answers that nobody waits for.
+// What is too much is refused at once and counted, a capsule that has nothing to
+// do with it is served in time, and memory stays flat.
+func TestSoak(t *testing.T) {
+	long := strings.Repeat("x", 1<<20)
+	var lines atomic.Uint64 // of the system's log
+	log := zerolog.New(writer(func(p []byte) (int, error) {
+		lines.Add(1)
+		return len(p), nil
+	})).Level(zerolog.WarnLevel)
+	cfg := supervisor.Config{
+		Queue: floodQueue, OpenTriggers: floodOpen, EventsKept: 64, TriggerTimeout: 10 * time.Second, MemoryLimitPages: 64,
+		Restart:     supervisor.RestartPolicy{Budget: 1 << 30, InitialBackoff: -1},
+		CapsuleDirs: []string{fixture("counter"), fixture("trap"), fixture("guest-error"), fixture("echo"), fixture("memory-bomb")},
+		Log:         log,
+	}
+	slow := supervisortest.Func("slow", "slow", func(ctx context.Context, _ *supervisortest.Call) (capsulehost.Result, error) {
+		select {
+		case <-time.After(5 * time.Millisecond):
+			return supervisortest.JSON(1)
+		case <-ctx.Done():
+			return capsulehost.Result{}, ctx.Err()
+		}
+	})
+	chatty := supervisortest.Func("chatty", "chatty", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		for range 100 {
+			c.Log(capsulehost.LevelWarn, long[:1000])
+		}
+		return supervisortest.JSON(1)
+	})
+	denies := supervisortest.Func("denies", "*.long", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+		return capsulehost.Result{Action: capsulehost.Deny, Data: []byte(long)}, nil
+	})
+	loop := supervisortest.Loop("loop", func(ctx context.Context, c *supervisortest.Call) error {
+		c.SignalReady()
+		for ctx.Err() == nil {
+			c.Trigger(ctx, "slow", nil)
+			c.Trigger(ctx, "test.trap", nil)
+			c.Peers().CheckCapability(ctx, "no-such-session", long[:500])
+		}
+		return ctx.Err()
+	})
+	sys := supervisortest.Start(t, cfg, slow, chatty, denies, loop)
+
+	topics := []string{"slow", "slow", "chatty", "test.trap", "test.guest-error", "test.echo", "test.memory-bomb", "a.long", long[:1000] + ".long"}
+	var asked, refused, abandoned, mostOpen atomic.Int64
+	ask := func(ctx context.Context, topic string) (*messages.TriggerReply, error) {
+		asked.Add(1)
+		began := time.Now()
+		reply, err := sys.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: []byte(`"` + long[:1000] + `"`)})
+		if errors.Is(err, supervisor.ErrOverloaded) {
+			refused.Add(1)
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("it took %v to refuse a trigger", took)
+			}
+		}
+		return reply, err
+	}
+	var outcomes [16]atomic.Int64
+	end := make(chan struct{})
+	var clients sync.WaitGroup
+	for client := range floodFrom {
+		clients.Go(func() {
+			for n := client; ; n++ {
+				select {
+				case <-end:
+					return
+				default:
+				}
+				ctx, cancel := context.WithCancel(context.Background())
+				if n%7 == 0 {
+					ctx, cancel = context.WithTimeout(ctx, time.Millisecond)
+				}
+				if n%11 == 0 {
+					cancel() // nobody waits
+				}
+				reply, err := ask(ctx, topics[n%len(topics)])
+				cancel()
+				switch {
+				case errors.Is(err, supervisor.ErrOverloaded):
+					runtime.Gosched()
+				case err != nil:
+					abandoned.Add(1)
+				}
+				for _, leg := range reply.GetLegs() {
+					outcomes[leg.GetOutcome()].Add(1)
+				}
+				tree := sys.Snapshot()
+				if open := int64(tree.GetOpenTriggers()); open > mostOpen.Load() {
+					mostOpen.Store(open)
+				}
+			}
+		})
+	}
+	// Readers: one that stands still, one that follows.
+	reading, stop := context.WithCancel(t.Context())
+	clients.Go(func() {
+		for range sys.Events(reading, 0) {
+			<-reading.Done()
+			return
+		}
+	})
+
+	warm := after(t, ask, *soak/4)
+	most := after(t, ask, *soak-*soak/4)
+	close(end)
+	stop()
+	clients.Wait()
+	if slack := uint64(24 << 20); most > warm+warm/2+slack {
+		t.Errorf("the heap has grown from %d to %d MiB", warm>>20, most>>20)
+	}
+	sys.NoTriggerLost()
+
+	tree := sys.Snapshot()
+	t.Logf("%d asked, %d refused, %d given up, at most %d open; heap %d MiB after a quarter, then at most %d; %d log lines",
+		asked.Load(), refused.Load(), abandoned.Load(), mostOpen.Load(), warm>>20, most>>20, lines.Load())
+	for outcome := range outcomes {
+		if n := outcomes[outcome].Load(); n > 0 {
+			t.Logf("%s: %d", messages.Outcome(outcome).Word(), n)
+		}
+	}
+	if got := int64(tree.GetTriggers()); got != asked.Load()-refused.Load() {
+		t.Errorf("%d triggers are counted as accepted; %d were asked, %d of them refused", got, asked.Load(), refused.Load())
+	}
+	if mostOpen.Load() > floodOpen {
+		t.Errorf("%d triggers were open, and %d may be", mostOpen.Load(), floodOpen)
+	}
+	for what, n := range map[string]int64{
+		"trigger was refused": refused.Load(), "call found its queue full": outcomes[messages.Outcome_OUTCOME_OVERLOADED].Load(),
+		"call crashed": outcomes[messages.Outcome_OUTCOME_CRASHED].Load(), "answer was long": outcomes[messages.Outcome_OUTCOME_DENIED].Load(),
+	} {
+		if n == 0 {
+			t.Errorf("no %s: this was no flood", what)
+		}
+	}
+	if sys.Capsule("chatty").GetLogSuppressed() == 0 {
+		t.Error("no log line was suppressed")
+	}
+	// Of each capsule a few lines at once, and one a second.
+	seconds := uint64(*soak/time.Second) + 30
+	if bound := 12 * (100 + 4*seconds) * 10; lines.Load() > bound {
+		t.Errorf("%d lines were logged, more than %d", lines.Load(), bound)
+	}
+}
+
+// after lets the flood go on, has a capsule served meanwhile that has nothing to do
+// with it, and returns the most of the heap that was in use.
+func after(t *testing.T, ask func(context.Context, string) (*messages.TriggerReply, error), d time.Duration) (most uint64) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < d; {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		reply, err := ask(ctx, "test.counter")
+		cancel()
+		switch {
+		case errors.Is(err, supervisor.ErrOverloaded):
+		case err != nil || reply.GetLegs()[0].GetOutcome() != messages.Outcome_OUTCOME_CONTINUE:
+			t.Errorf("a capsule that has nothing to do with the flood: %v, %v", err, supervisortest.Legs(reply))
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapAlloc)
+	}
+	return most
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(p []byte) (int, error) { return w(p) }
+
+// However capsules trigger each other, each waits for one trigger at a time: what
+// is open is bounded by the clients' triggers and by the number of capsules.
+func TestNestedTriggersAreBounded(t *testing.T) {
+	const capsules = 20
+	var chain []supervisor.Capsule
+	deep := make(chan struct{})
+	for i := range capsules {
+		chain = append(chain, supervisortest.Func(fmt.Sprintf("c%d", i), fmt.Sprintf("c%d", i), func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			if i+1 < capsules {
+				return supervisortest.JSON(c.Trigger(ctx, fmt.Sprintf("c%d", i+1), nil))
+			}
+			<-deep
+			return supervisortest.JSON(i)
+		}))
+	}
+	sys := supervisortest.Start(t, supervisor.Config{OpenTriggers: 3}, chain...)
+	at := sys.Inject(fmt.Sprintf("c%d", capsules-1), supervisortest.Fault{Do: func(context.Context, supervisortest.Visit) error { return nil }})
+	answers := []func() *messages.TriggerReply{sys.Begin("c0", "")}
+	at.Await(1) // the whole chain waits
+	answers = append(answers, sys.Begin("c0", ""), sys.Begin("c0", ""))
+	for sys.Snapshot().GetOpenTriggers() < 3 {
+		runtime.Gosched()
+	}
+	if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "c0"}); !errors.Is(err, supervisor.ErrOverloaded) {
+		t.Errorf("one more: %v", err)
+	}
+	if got := sys.Snapshot().GetNestedTriggers(); got != capsules-1 {
+		t.Errorf("%d nested triggers, want %d", got, capsules-1)
+	}
+	close(deep)
+	for _, answer := range answers {
+		if legs := supervisortest.Legs(answer()); len(legs) != 1 || !strings.HasPrefix(legs[0], "c0 continue [[[") {
+			t.Errorf("got %v", legs)
+		}
+	}
+}

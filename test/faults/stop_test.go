@@ -1,0 +1,171 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// A guest that spins, that asks the host for ever, or that recurses without a loop,
+// is stopped within 100 ms of its grace. A busy machine gets several attempts.
+func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
+	const grace, most = 50 * time.Millisecond, 100 * time.Millisecond
+	for _, id := range []string{"spin", "host-spin", "fork-bomb", "run-spin"} {
+		t.Run(id, func(t *testing.T) {
+			sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture(id)}, StopTimeout: grace})
+			best := time.Hour
+			for range 10 {
+				answer := func() *messages.TriggerReply { return nil }
+				if id != "run-spin" { // it spins already
+					answer = sys.Begin("test."+id, "")
+					for sys.Capsule(id).GetBusy() == nil {
+						synchronise(t, sys)
+					}
+				}
+				began := time.Now()
+				if err := sys.Stop(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				best = min(best, time.Since(began))
+				answer()
+				if best < grace+most {
+					return
+				}
+				if err := sys.Supervisor.Start(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Errorf("the fastest stop took %v, with a grace of %v", best, grace)
+		})
+	}
+}
+
+// synchronise lets the system's actors do what they have to.
+func synchronise(t *testing.T, sys *supervisortest.System) {
+	t.Helper()
+	if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "nobody.wants.this"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whoever gives a trigger up leaves nothing of it: not its collector, and no edge in
+// the graph of who waits for whom, where the capsules that it has set off have ended.
+func TestACancelledTriggerIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer := supervisortest.Func("outer", "outer", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			return supervisortest.JSON(c.Trigger(ctx, "inner", nil))
+		})
+		inner := supervisortest.Func("inner", "inner", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			return supervisortest.JSON(c.Trigger(ctx, "outer.back", nil))
+		})
+		sys := supervisortest.Start(t, supervisor.Config{}, outer, inner)
+		hang := sys.Inject("inner", supervisortest.Fault{Do: supervisortest.Hang})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		left := errors.New("the client has left")
+		failed := make(chan error, 1)
+		go func() {
+			_, err := sys.Trigger(ctx, supervisor.TriggerRequest{Topic: "outer"})
+			failed <- err
+		}()
+		hang.Await(1)
+		if open, edges := sys.Snapshot().GetOpenTriggers(), sys.Snapshot().GetWaitEdges(); open != 1 || edges != 1 {
+			t.Fatalf("%d triggers are open, with %d edges; want one of each", open, edges)
+		}
+		cancel(left)
+		if err := <-failed; !errors.Is(err, left) {
+			t.Errorf("the trigger ended with %v", err)
+		}
+		synctest.Wait()
+		if open := sys.Snapshot().GetOpenTriggers(); open != 0 {
+			t.Errorf("%d triggers are open", open)
+		}
+		// The outer capsule still waits, and says so. When it ends, so does its wait.
+		if edges := sys.Snapshot().GetWaitEdges(); edges != 1 {
+			t.Errorf("%d edges, want the one of outer", edges)
+		}
+		if err := sys.Kill(t.Context(), "outer"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if edges := sys.Snapshot().GetWaitEdges(); edges != 0 {
+			t.Errorf("%d edges are left", edges)
+		}
+		if err := sys.Kill(t.Context(), "inner"); err != nil {
+			t.Fatal(err)
+		}
+		sys.Expect("outer", "", "outer continue [[]]")
+	})
+}
+
+// Serve returns when nothing of ours is left; what does not heed its context is
+// named, in the error and in the last event, and holds it up no longer than the
+// stop time-out and two seconds.
+func TestServeSaysWhatWouldNotStop(t *testing.T) {
+	ignore := func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+		<-time.After(time.Hour)
+		return supervisortest.JSON(1)
+	}
+	for name, test := range map[string]struct {
+		stuck supervisor.Capsule
+		begin func(sys *supervisortest.System)
+	}{
+		"a call": {supervisortest.Func("stuck", "stuck", ignore), func(sys *supervisortest.System) {
+			sys.Begin("stuck", "")
+		}},
+		"a run loop": {supervisortest.Loop("stuck", func(ctx context.Context, c *supervisortest.Call) error {
+			c.SignalReady()
+			_, err := ignore(ctx, c)
+			return err
+		}), func(*supervisortest.System) {}},
+		"a load": {supervisortest.Func("stuck", "stuck", ignore), func(sys *supervisortest.System) {
+			sys.Inject("stuck", supervisortest.Fault{At: supervisortest.AtLoad, Do: func(ctx context.Context, _ supervisortest.Visit) error {
+				_, err := ignore(ctx, nil)
+				return err
+			}})
+			go func() { _ = sys.Restart(context.Background(), "stuck") }()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sys := supervisortest.Start(t, supervisor.Config{StopTimeout: 3 * time.Second}, test.stuck, well("b"), well("c"))
+				test.begin(sys)
+				synctest.Wait()
+				began := time.Now()
+				err := sys.Close()
+				if err == nil || !strings.Contains(err.Error(), "these would not stop: [capsules/stuck]") {
+					t.Errorf("Serve: %v", err)
+				}
+				var left []string
+				for e := range sys.Events(t.Context(), 0) {
+					if e.GetSystemStopped() == nil {
+						continue
+					}
+					left = e.GetSystemStopped().GetLeftRunning()
+					if took := e.GetAt().AsTime().Sub(began); took != 5*time.Second {
+						t.Errorf("it took %v", took)
+					}
+				}
+				if d := cmp.Diff([]string{"capsules/stuck"}, left); d != "" {
+					t.Errorf("left running (-want +got):\n%s", d)
+				}
+				for _, id := range []string{"b", "c"} {
+					if state := sys.Capsule(id).GetState(); state != messages.CapsuleState_CAPSULE_STATE_STOPPED {
+						t.Errorf("%s is %s", id, state.Word())
+					}
+				}
+				<-time.After(2 * time.Hour) // it has ended by then
+				synctest.Wait()
+			})
+		})
+	}
+}
