@@ -14,8 +14,9 @@ import (
 
 // serve runs a supervisor and its control service until ctx ends: the
 // supervisor first, so that whoever waits at the socket still gets an answer.
-// ready is called once the first start of every capsule has been decided.
-func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, ready func(*supervisor.Supervisor)) error {
+// ready is called once the first start of every capsule has been decided; until then
+// there is progress, which may be nil.
+func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(*supervisor.Supervisor)) error {
 	sup, err := supervisor.New(cfg)
 	if err != nil {
 		return &failure{status: exitUsage, err: err}
@@ -50,8 +51,15 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, ready f
 		tellSystemd(running, sup, cfg.Log)
 		return nil
 	})
+	starting, started := context.WithCancel(running)
 	group.Go(func() error {
+		progress.show(starting, sup)
+		return nil
+	})
+	group.Go(func() error {
+		defer started()
 		if sup.AwaitStarted(running) == nil {
+			started()
 			ready(sup)
 		}
 		return nil

@@ -67,7 +67,7 @@ func (a *app) demo() (err error) {
 		served <- serve(ctx, supervisor.Config{
 			Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket,
 			Log: zerolog.New(zerolog.ConsoleWriter{Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}),
-		}, httpOptions{}, func(*supervisor.Supervisor) { close(ready) })
+		}, httpOptions{}, nil, func(*supervisor.Supervisor) { close(ready) })
 	}()
 	select {
 	case err := <-served:

@@ -70,7 +70,8 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 		// Guests get one processor less than there are: see docs/RATIONALE.md, turns.
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
-	log, err := o.log(cmd, a)
+	progress := newProgress(a.stderr)
+	log, err := o.log(cmd, a, progress)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	ctx, stop := untilSignal(log)
 	defer stop()
 	o.http.reachBy(a, cfg.SocketPath)
-	return serve(ctx, cfg, o.http, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
+	return serve(ctx, cfg, o.http, progress, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
 }
 
 // config turns the flags into the supervisor's configuration.
@@ -128,8 +129,8 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 
 const logLevels = "trace debug info warn error"
 
-// log returns the daemon's logger.
-func (o *runOptions) log(cmd *cobra.Command, a *app) (zerolog.Logger, error) {
+// log returns the daemon's logger, which writes above the progress where there is one.
+func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolog.Logger, error) {
 	if !slices.Contains(strings.Fields(logLevels), o.logLevel) {
 		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
 	}
@@ -149,10 +150,14 @@ func (o *runOptions) log(cmd *cobra.Command, a *app) (zerolog.Logger, error) {
 		return zerolog.Nop(), usage("--log-level: %w", err)
 	}
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
-	log := zerolog.New(a.stderr)
+	out := a.stderr
+	if progress != nil {
+		out = progress
+	}
+	log := zerolog.New(out)
 	if format == "console" {
 		log = zerolog.New(zerolog.ConsoleWriter{
-			Out: a.stderr, TimeFormat: "15:04:05.000", NoColor: !terminal || os.Getenv("NO_COLOR") != "",
+			Out: out, TimeFormat: "15:04:05.000", NoColor: !terminal || colourless(),
 		})
 	}
 	return log.Level(level).With().Timestamp().Logger(), nil

@@ -32,10 +32,11 @@ func (m *topModel) detailLines() []string {
 		"",
 		p.paint(stateStyles[c.GetState()], stateGlyph(c.GetState())+" "+c.GetState().Word()) + " for " + since + "  " +
 			p.paint(strong, printable(c.GetId())) + " " + printable(c.GetVersion()) + "  generation " + few(float64(c.GetGeneration())),
-		fmt.Sprintf("%s, restarts %d/%d in %s; queue %d, calls %d, p50 %s, p99 %s; memory %s of %s at most, %s now",
-			orDash(printable(c.GetRestart())), c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration()), c.GetQueue(), c.GetCalls(),
-			duration(c.GetCallDuration().Quantile(0.5)), duration(c.GetCallDuration().Quantile(0.99)),
-			bytesText(c.GetMemoryPeakBytes()), bytesText(c.GetMemoryLimitBytes()), bytesText(c.GetMemoryBytes())),
+		fmt.Sprintf("%s, restarts %d/%d in %s; queue %d, calls %d, p50 %s, p99 %s", orDash(printable(c.GetRestart())),
+			c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration()), c.GetQueue(), c.GetCalls(),
+			duration(c.GetCallDuration().Quantile(0.5)), duration(c.GetCallDuration().Quantile(0.99))),
+		fmt.Sprintf("memory %s, peak %s, limit %s; reductions %s", bytesText(c.GetMemoryBytes()),
+			bytesText(c.GetMemoryPeakBytes()), bytesText(c.GetMemoryLimitBytes()), few(float64(c.GetReductions()))),
 	}
 	if t := web.Diagnose(c, detail, m.tree.GetSettings(), m.tree.GetAt().AsTime()); t != nil {
 		lines = append(lines, m.trouble(t)...)

@@ -88,7 +88,7 @@ func (m *topModel) head() []string {
 // widths are the columns that there is room for, and how wide they are; the others
 // have a width of 0.
 func (m *topModel) widths() []int {
-	const leastID, mostID, cursor = 14, 32, 2
+	const leastID, mostID, cursor = 14, 24, 2
 	widths := make([]int, len(m.columns))
 	left := m.width - cursor - leastID
 	for i, c := range m.columns {

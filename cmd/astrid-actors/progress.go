@@ -1,0 +1,131 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+const (
+	// progressAfter is how long a start may take before it is worth a word.
+	progressAfter = 300 * time.Millisecond
+	progressEvery = 200 * time.Millisecond
+)
+
+// progress keeps a line below all others at a terminal, while capsules start. What
+// else is written there goes through it. It may be used from any goroutine.
+type progress struct {
+	out io.Writer
+
+	mu   sync.Mutex
+	line string // what stands there now
+}
+
+// newProgress returns a progress for a terminal, and nil, which shows nothing, for
+// all else.
+func newProgress(out io.Writer) *progress {
+	if _, _, ok := size(out); !ok {
+		return nil
+	}
+	return &progress{out: out}
+}
+
+// Write writes whole lines above the progress.
+func (p *progress) Write(lines []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.line == "" {
+		return p.out.Write(lines)
+	}
+	if _, err := io.WriteString(p.out, "\r\x1b[K"); err != nil {
+		return 0, err
+	}
+	n, err := p.out.Write(lines)
+	if err == nil {
+		_, err = io.WriteString(p.out, p.line)
+	}
+	return n, err
+}
+
+// set replaces the line; an empty one is none.
+func (p *progress) set(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if line == p.line {
+		return
+	}
+	p.line = line
+	_, _ = io.WriteString(p.out, "\r\x1b[K"+line) // a terminal that is gone misses nothing
+}
+
+// show shows how far the first start is, until that has been decided for every
+// capsule, or ctx ends.
+func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
+	if p == nil {
+		return
+	}
+	defer p.set("")
+	for wait := progressAfter; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		text := progressText(sup.Snapshot())
+		if text == "" {
+			return
+		}
+		if width, _, ok := size(p.out); ok {
+			text = ansi.Truncate(text, width-1, "…")
+		}
+		p.set(text)
+		wait = max(progressEvery, 10*time.Since(began))
+	}
+}
+
+// progressText says how far a start is, and who is slow; it is empty where all is
+// decided.
+func progressText(tree *messages.Tree) string {
+	var slow *messages.Capsule
+	var decided, failed int
+	for _, c := range tree.GetCapsules() {
+		if c.GetDecided() {
+			decided++
+			if c.GetState() == messages.CapsuleState_CAPSULE_STATE_FAILED {
+				failed++
+			}
+			continue
+		}
+		if slow == nil || startedBefore(c, slow) {
+			slow = c
+		}
+	}
+	if slow == nil {
+		return ""
+	}
+	text := fmt.Sprintf("starting: %d of %d capsules", decided, len(tree.GetCapsules()))
+	if failed > 0 {
+		text += fmt.Sprintf(", failed: %d", failed)
+	}
+	if slow.GetGeneration() == 0 {
+		return text
+	}
+	return text + fmt.Sprintf("; %s is %s for %s", printable(slow.GetId()), slow.GetState().Word(),
+		duration(max(0, tree.GetAt().AsTime().Sub(slow.GetSince().AsTime())).Round(100*time.Millisecond)))
+}
+
+// startedBefore says whether a has been on its way for longer than b; what has
+// not begun is behind.
+func startedBefore(a, b *messages.Capsule) bool {
+	begun := func(c *messages.Capsule) int { return min(1, int(c.GetGeneration())) } //nolint:gosec // 0 or more
+	return cmp.Or(cmp.Compare(begun(b), begun(a)), a.GetSince().AsTime().Compare(b.GetSince().AsTime())) < 0
+}

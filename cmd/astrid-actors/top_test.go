@@ -1,0 +1,351 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/charmbracelet/x/ansi"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// ourEscapes are those of painter.
+var ourEscapes = regexp.MustCompile(`\x1b\[(1|2|7|1;4|32|33|1;31|36)?m`)
+
+// theDay is when these tests happen.
+var theDay = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// aTree is a tree of capsules that are ready, as of so long after theDay.
+func aTree(after time.Duration, ids ...string) *messages.Tree {
+	at := timestamppb.New(theDay.Add(after))
+	tree := &messages.Tree{At: at, Started: timestamppb.New(theDay.Add(-time.Hour)), Settings: &messages.Settings{Queue: 256}}
+	for _, id := range ids {
+		tree.Capsules = append(tree.Capsules, &messages.Capsule{
+			Id: id, Path: "capsules/" + id, Version: "1.0.0", State: messages.CapsuleState_CAPSULE_STATE_READY, Generation: 1,
+			Restart: "permanent", Budget: 5, Window: durationpb.New(time.Minute), Since: timestamppb.New(theDay.Add(-time.Minute)),
+		})
+	}
+	return tree
+}
+
+func (m *topModel) keysPressed(keys ...string) (last topAction) {
+	for _, k := range keys {
+		text := k
+		if len([]rune(k)) > 1 {
+			text = map[string]string{"space": " "}[k]
+		}
+		last = m.press(k, text)
+	}
+	return last
+}
+
+func (m *topModel) ids() []string {
+	var ids []string
+	for i := range m.rows {
+		ids = append(ids, m.rows[i].capsule.GetId())
+	}
+	return ids
+}
+
+func TestTopOrders(t *testing.T) {
+	tree := aTree(0, "d", "c", "b", "a")
+	tree.Capsules[0].Queue, tree.Capsules[0].Calls = 7, 10
+	tree.Capsules[1].MemoryBytes, tree.Capsules[1].MemoryLimitBytes = 1<<20, 1<<30
+	tree.Capsules[2].State, tree.Capsules[2].Reason = messages.CapsuleState_CAPSULE_STATE_FAILED, "budget spent"
+	tree.Capsules[3].CallDuration = &messages.Histogram{Buckets: []uint64{0, 0, 0, 1}}
+	m := newTopModel(false, tree, theDay)
+	later := proto.CloneOf(tree)
+	later.At = timestamppb.New(theDay.Add(2 * time.Second))
+	later.Capsules[0].Calls = 14
+	later.Capsules[1].Reductions = 5000
+	m.look(looked{tree: later}, theDay.Add(2*time.Second))
+	if got := m.rows[slices.Index(m.ids(), "d")].calls; got != 2 {
+		t.Errorf("4 calls in 2 s are %v a second", got)
+	}
+	for _, want := range []struct {
+		by  string
+		ids string
+	}{
+		{"trouble", "b a c d"},
+		{"ID", "a b c d"}, {"GEN", "a b c d"}, {"RESTARTS", "a b c d"}, {"QUEUE", "d a b c"}, {"CALLS/S", "d a b c"},
+		{"P99", "a b c d"}, {"MEMORY", "c a b d"}, {"RED/S", "c a b d"}, {"trouble", "b a c d"},
+	} {
+		if m.sortedBy() != want.by || strings.Join(m.ids(), " ") != want.ids {
+			t.Errorf("by %s: %v, want by %s: %s", m.sortedBy(), m.ids(), want.by, want.ids)
+		}
+		m.keysPressed("s")
+	}
+	m.keysPressed("S", "S")
+	if m.sortedBy() != "RED/S" {
+		t.Errorf("backwards comes %s", m.sortedBy())
+	}
+}
+
+func TestTopKeys(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		keys   []string
+		action topAction
+		want   string // on the screen
+		not    string
+	}{
+		{"quit", []string{"q"}, topAction{do: topQuit}, "", ""},
+		{"interrupted while it asks", []string{"r", "ctrl+c"}, topAction{do: topQuit}, "", ""},
+		{"down", []string{"down"}, topAction{}, "> ● ready    beta", ""},
+		{"not beyond the end", []string{"end", "down", "down"}, topAction{}, "> ● ready    gamma", ""},
+		{"not beyond the beginning", []string{"end", "home", "up"}, topAction{}, "> ● ready    alpha", ""},
+		{"pages", []string{"pgdown", "pgup"}, topAction{}, "> ● ready    alpha", ""},
+		{"filter", []string{"/", "m", "m"}, topAction{}, "/mm_", "alpha"},
+		{"filter by state", []string{"/", "c", "r", "a", "s", "h", "enter"}, topAction{}, "No capsule matches \"crash\"", "alpha"},
+		{"filter kept", []string{"/", "m", "m", "enter"}, topAction{}, "shown are 1 of 3: mm", "beta"},
+		{"filter taken back", []string{"/", "m", "m", "esc"}, topAction{}, "beta", "/mm"},
+		{"filter shortened", []string{"/", "b", "x", "backspace"}, topAction{}, "/b_", "gamma"},
+		{"q is text in a filter", []string{"/", "q"}, topAction{}, "/q_", ""},
+		{"filter emptied later", []string{"/", "m", "m", "enter", "esc"}, topAction{}, "beta", "shown are"},
+		{"asks", []string{"down", "r"}, topAction{}, "restart beta? y/n", ""},
+		{"restart", []string{"down", "r", "y"}, topAction{topRestart, "beta"}, "restarting beta …", ""},
+		{"no restart", []string{"down", "r", "n"}, topAction{}, "not restarted", ""},
+		{"any key is a no", []string{"r", "enter"}, topAction{}, "not restarted", ""},
+		{"a yes without a question", []string{"y"}, topAction{}, "> ● ready    alpha", "restart alpha"},
+		{"pause", []string{"space"}, topAction{do: topLook}, "paused", "connected"},
+		{"go on", []string{"space", "space"}, topAction{do: topLook}, "connected", "paused"},
+		{"detail", []string{"enter"}, topAction{do: topLook}, "asking the daemon", "beta"},
+		{"back", []string{"enter", "esc"}, topAction{}, "beta", "asking the daemon"},
+		{"restart in the detail", []string{"down", "enter", "r", "y"}, topAction{topRestart, "beta"}, "restarting beta …", ""},
+		{"nothing", []string{"f7"}, topAction{}, "alpha", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newTopModel(false, aTree(0, "alpha", "beta", "gamma"), theDay)
+			if got := m.keysPressed(c.keys...); got != c.action {
+				t.Errorf("it does %v, want %v", got, c.action)
+			}
+			screen := m.screen()
+			if !strings.Contains(screen, c.want) || c.not != "" && strings.Contains(screen, c.not) {
+				t.Errorf("want %q and not %q in\n%s", c.want, c.not, screen)
+			}
+		})
+	}
+}
+
+func TestTopNobodyToRestart(t *testing.T) {
+	m := newTopModel(false, aTree(0), theDay)
+	if got := m.keysPressed("r", "y"); got != (topAction{}) {
+		t.Errorf("with no capsules, r and y do %v", got)
+	}
+	if m.keysPressed("enter"); m.open != "" {
+		t.Errorf("opened %q", m.open)
+	}
+	if !strings.Contains(m.screen(), "There are no capsules.") {
+		t.Error(m.screen())
+	}
+}
+
+// What is selected stays so, wherever it goes.
+func TestTopSelectionStays(t *testing.T) {
+	m := newTopModel(false, aTree(0, "a", "b", "c"), theDay)
+	m.keysPressed("down")
+	tree := aTree(time.Second, "a", "b", "c")
+	tree.Capsules[2].State = messages.CapsuleState_CAPSULE_STATE_FAILED
+	m.look(looked{tree: tree}, theDay.Add(time.Second))
+	if m.current() != "b" || m.ids()[0] != "c" {
+		t.Errorf("%s is selected of %v", m.current(), m.ids())
+	}
+}
+
+func TestTopCountsDown(t *testing.T) {
+	tree := aTree(0, "a")
+	c := tree.Capsules[0]
+	c.State, c.RestartAt = messages.CapsuleState_CAPSULE_STATE_CRASHED, timestamppb.New(theDay.Add(12*time.Second))
+	c.LastFailure = &messages.CapsuleFailure{Kind: "trap", Message: "unreachable", At: timestamppb.New(theDay)}
+	m := newTopModel(false, tree, theDay)
+	for _, after := range []struct {
+		d    time.Duration
+		want string
+	}{{0, "in 12s"}, {5 * time.Second, "in 7s"}, {20 * time.Second, "starts now"}} {
+		m.look(looked{err: errors.New("no answer")}, theDay.Add(after.d))
+		if !strings.Contains(m.screen(), after.want) || !strings.Contains(m.screen(), "crashed: trap: unreachable") {
+			t.Errorf("after %v %q is not in\n%s", after.d, after.want, m.screen())
+		}
+	}
+	if !strings.Contains(m.screen(), "stale for 20s: no answer") {
+		t.Error(m.screen())
+	}
+	m.look(looked{tree: aTree(21*time.Second, "a")}, theDay.Add(21*time.Second))
+	if !strings.Contains(m.screen(), "connected") {
+		t.Error(m.screen())
+	}
+}
+
+func TestTopPaused(t *testing.T) {
+	m := newTopModel(false, aTree(0, "a"), theDay)
+	m.keysPressed("space")
+	m.look(looked{tree: aTree(time.Second, "b")}, theDay.Add(time.Second))
+	if got := m.ids(); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("paused it shows %v", got)
+	}
+	m.keysPressed("space")
+	m.look(looked{tree: aTree(time.Second, "b")}, theDay.Add(time.Second))
+	if got := m.ids(); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("then it shows %v", got)
+	}
+}
+
+func TestTopRestartsAnHour(t *testing.T) {
+	m := newTopModel(false, aTree(0, "a"), theDay)
+	at := []time.Time{theDay.Add(-61 * time.Minute), theDay.Add(-59 * time.Minute), theDay.Add(-time.Minute)}
+	m.countRestarts(at)
+	m.countRestarts(at) // connected again
+	m.countRestarts([]time.Time{theDay})
+	if !strings.Contains(m.screen(), "restarts 3/h") {
+		t.Error(m.screen())
+	}
+}
+
+func TestTopAnswers(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{nil, "restarted a"},
+		{errors.New("no\x1b[31m daemon"), "error: no�[31m daemon"},
+		{connect.NewError(connect.CodeNotFound, errors.New("no such capsule: a")), "error: no such capsule: a"},
+	} {
+		m := newTopModel(false, aTree(0, "a"), theDay)
+		m.answered(restarted{"a", c.err})
+		if diff := cmp.Diff(c.want, m.prompt()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+}
+
+// aDetail is all of a capsule, written by a guest that wants to own the terminal.
+func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
+	const evil = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\nline two"
+	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: durationpb.New(time.Minute)}
+	for n := range 10 {
+		at := timestamppb.New(theDay.Add(-time.Duration(n) * time.Second))
+		d.Failures = append(d.Failures, &messages.FailureRecord{
+			Generation: uint64(n), During: "call", Decision: "restart " + evil,
+			Failure: &messages.CapsuleFailure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}},
+		})
+		d.RecentCalls = append(d.RecentCalls, &messages.RecentCall{
+			At: at, Topic: "t" + evil, Action: evil, Outcome: messages.Outcome_OUTCOME_DENIED, Reason: evil, FromCapsule: evil,
+		})
+		d.Log = append(d.Log, &messages.LogLine{At: at, Level: "ERROR" + evil, Principal: evil, Message: evil})
+	}
+	return d
+}
+
+// Whatever guests write, and however small the terminal is: the screen has as many
+// lines as that, none of them longer, and no escape but our own.
+func TestTopFitsAndObeysNoGuest(t *testing.T) {
+	tree := oneOfEach()
+	for i := range 30 {
+		c := proto.CloneOf(tree.Capsules[i%7])
+		c.Id += fmt.Sprint("-\x1b[31m漢字", i)
+		tree.Capsules = append(tree.Capsules, c)
+	}
+	now := tree.GetAt().AsTime()
+	m := newTopModel(true, tree, now)
+	m.look(looked{tree: tree, details: []*messages.CapsuleDetail{aDetail(tree.Capsules[3])}}, now)
+	for _, size := range [][2]int{{80, 24}, {118, 30}, {200, 60}, {40, 10}, {20, 5}, {3, 3}, {1, 1}} {
+		m.resize(size[0], size[1])
+		for _, keys := range [][]string{
+			nil, {"down", "down"}, {"end"}, {"home"}, {"r"}, {"n"}, {"/", "x"}, {"esc"}, {"s"}, {"S"}, {"home", "enter"}, {"pgdown"}, {"end"}, {"esc"},
+		} {
+			m.keysPressed(keys...)
+			if m.open != "" {
+				m.open = tree.Capsules[3].GetId()
+			}
+			lines := strings.Split(m.screen(), "\n")
+			if len(lines) != size[1] {
+				t.Fatalf("%v, after %v: %d lines:\n%s", size, keys, len(lines), m.screen())
+			}
+			for _, line := range lines {
+				if w := ansi.StringWidth(line); w > size[0] {
+					t.Fatalf("%v, after %v: a line of %d: %q", size, keys, w, line)
+				}
+				if left := ourEscapes.ReplaceAllString(line, ""); strings.ContainsAny(left, "\x1b\x07\u009b\u202e") {
+					t.Fatalf("%v, after %v: not ours: %q", size, keys, line)
+				}
+			}
+		}
+	}
+}
+
+func TestTopDetail(t *testing.T) {
+	tree := aTree(0, "a")
+	m := newTopModel(false, tree, theDay)
+	m.resize(100, 80)
+	m.keysPressed("enter")
+	d := aDetail(tree.Capsules[0])
+	d.Failures[0].Failure.Message, d.Failures[0].Decision = "unreachable", "restart it"
+	m.look(looked{tree: tree, details: []*messages.CapsuleDetail{d}}, theDay)
+	for _, want := range []string{
+		"● ready for 60s  a 1.0.0  generation 1", "permanent, restarts 0/5 in 60s", "FAILURES", "0s ago  generation 0, in call: unreachable",
+		"decided: restart it", "echo.$f", "RECENT CALLS", "denied", "LOG", "ERROR",
+	} {
+		if !strings.Contains(m.screen(), want) {
+			t.Errorf("%q is not in\n%s", want, m.screen())
+		}
+	}
+	m.look(looked{tree: aTree(time.Second)}, theDay.Add(time.Second))
+	if !strings.Contains(m.screen(), "a is gone.") {
+		t.Error(m.screen())
+	}
+}
+
+// Only what is to be seen is drawn: ten thousand capsules cost a screen no more.
+func TestTopDrawsWhatIsSeen(t *testing.T) {
+	draw := func(n int) float64 {
+		ids := make([]string, n)
+		for i := range ids {
+			ids[i] = fmt.Sprintf("capsule-%05d", i)
+		}
+		m := newTopModel(true, aTree(0, ids...), theDay)
+		m.keysPressed("end")
+		if !strings.Contains(m.screen(), ids[n-1]) {
+			t.Fatalf("the last is not on the screen:\n%s", m.screen())
+		}
+		return testing.AllocsPerRun(5, func() { m.list(18) })
+	}
+	if few, many := draw(100), draw(10_000); many > 1.1*few {
+		t.Errorf("the list of 100 takes %v allocations, of 10,000 %v", few, many)
+	}
+}
+
+func TestShortNumbers(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 0.04: "0", 0.25: "0.2", 1: "1", 9.94: "9.9", 9.96: "10", 999.4: "999", 999.6: "1k", 1234: "1.2k", 45_000: "45k", 3.4e6: "3.4M", 1e9: "1G"} {
+		if got := few(v); got != want {
+			t.Errorf("few(%v) = %q, want %q", v, got, want)
+		}
+	}
+	for n, want := range map[uint64]string{0: "0", 1: "1", 999: "999", 1024: "1KiB", 131072: "128KiB", 1<<20 + 1<<19: "1.5MiB", 1 << 30: "1GiB"} {
+		if got := bytesText(n); got != want {
+			t.Errorf("bytesText(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func BenchmarkTopLook(b *testing.B) {
+	ids := make([]string, 10_000)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("capsule-%05d", i)
+	}
+	tree := aTree(0, ids...)
+	m := newTopModel(true, tree, theDay)
+	for b.Loop() {
+		m.look(looked{tree: tree}, theDay)
+		m.screen()
+	}
+}
