@@ -62,6 +62,14 @@ test: ## run all tests, with the race detector where there is a C compiler
 		echo "test $$module"; (cd $$module && go test $$flags $(TESTFLAGS) ./...); \
 	done
 
+# How many seeds, and from which on: make sim SEEDS=20000 FIRST=1
+SEEDS := 2000
+FIRST := 1
+
+.PHONY: sim
+sim: ## simulate whole systems under faults: make sim SEEDS=20000
+	go test -race -timeout 0 ./test/sim -run TestSim -seeds $(SEEDS) -first $(FIRST)
+
 .PHONY: soak
 soak: ## flood a system for SOAK, and see its memory stay flat: make soak SOAK=1h
 	go test $(TESTFLAGS) -run 'TestSoak$$' -v -timeout 0 ./test/faults -soak $(SOAK)
@@ -98,7 +106,7 @@ capsules: ## assemble every capsule written as WebAssembly text
 
 .PHONY: check
 check: RACE := required
-check: check-text check-built check-tidy lint test cross ## everything that has to hold before a change is merged
+check: check-text check-built check-tidy lint test sim cross ## everything that has to hold before a change is merged
 	@echo 'check: all well'
 
 .PHONY: check-text
