@@ -180,8 +180,9 @@ func (s *capsules) remind(c *child, after time.Duration, message any) {
 // readinessDue: a run loop has had the time that others wait for it.
 func (s *capsules) readinessDue(ctx actor.Context, m *readinessDue) {
 	c := s.byID[m.id]
-	if c.phase != running || c.handle.Generation() != m.generation || c.due.IsZero() ||
-		c.up.GetState() != messages.CapsuleState_CAPSULE_STATE_STARTING {
+	up := c.handle.Announced() // newer than c.up: it may be Ready by now, or dead
+	if c.phase != running || c.due.IsZero() || up.GetGeneration() != m.generation ||
+		up.GetState() != messages.CapsuleState_CAPSULE_STATE_STARTING {
 		return
 	}
 	c.due = time.Time{}

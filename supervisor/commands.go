@@ -63,8 +63,11 @@ func (s *capsules) restartCapsule(ctx actor.Context, c *child) string {
 		return ""
 	}
 	handle, generation := c.handle, c.handle.Generation() // read before the next one can begin
-	c.over = generation
 	wasRunning := c.phase == running
+	if wasRunning && generation <= c.over {
+		return "" // the next instance is on its way, and has not read the files yet
+	}
+	c.over = generation
 	s.restartNow(ctx, c)
 	if wasRunning {
 		c.timer = time.AfterFunc(c.stopTimeout, func() { handle.Interrupt(generation, actors.ErrRestarting) })
