@@ -107,36 +107,41 @@ func (t *topProgram) Init() tea.Cmd { return t.look() }
 
 // Update takes what has happened.
 func (t *topProgram) Update(m tea.Msg) (tea.Model, tea.Cmd) {
+	next := t.take(m)
+	return t, next
+}
+
+func (t *topProgram) take(m tea.Msg) tea.Cmd {
 	switch m := m.(type) {
 	case tea.WindowSizeMsg:
 		t.model.resize(m.Width, m.Height)
 	case tea.KeyPressMsg:
-		return t, t.act(t.model.press(m.String(), m.Key().Text))
+		return t.act(t.model.press(m.String(), m.Key().Text))
 	case tea.PasteMsg:
 		t.model.typed(m.Content)
 	case looked:
 		t.looking, t.took = false, m.took
 		t.model.look(m, time.Now())
 		if t.soon {
-			return t, t.lookAfter(settle)
+			return t.lookAfter(settle)
 		}
-		return t, t.lookAfter(refreshEvery)
+		return t.lookAfter(refreshEvery)
 	case lookDue:
 		if m.turn == t.turn {
-			return t, t.look()
+			return t.look()
 		}
 	case happened:
 		t.model.countRestarts(m.restarts)
 		if !t.soon {
 			t.soon = true
 			if !t.looking {
-				return t, t.lookAfter(settle)
+				return t.lookAfter(settle)
 			}
 		}
 	case restarted:
 		t.model.answered(m)
 	}
-	return t, nil
+	return nil
 }
 
 // View draws the screen.

@@ -40,13 +40,13 @@ type crowd struct {
 
 func startCrowd(t *testing.T) *crowd {
 	t.Helper()
-	home, err := os.MkdirTemp("", "top") // a socket's path has to be short
+	home, err := os.MkdirTemp("", "top") //nolint:usetesting // a socket's path has to be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
 	capsules := filepath.Join(home, "capsules")
-	for _, name := range strings.Fields(healthy) {
+	for name := range strings.FieldsSeq(healthy) {
 		makeCapsule(t, capsules, "echo", name, "tick", "")
 	}
 	makeCapsule(t, capsules, "trap", "payments", "pay.card", "backoff_initial = \"5m\"\nbackoff_max = \"10m\"")

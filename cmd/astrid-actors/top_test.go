@@ -130,6 +130,9 @@ func TestTopKeys(t *testing.T) {
 				t.Errorf("it does %v, want %v", got, c.action)
 			}
 			screen := m.screen()
+			if strings.Contains(screen, "\x1b") {
+				t.Errorf("unpainted it is not plain: %q", screen)
+			}
 			if !strings.Contains(screen, c.want) || c.not != "" && strings.Contains(screen, c.not) {
 				t.Errorf("want %q and not %q in\n%s", c.want, c.not, screen)
 			}
@@ -317,7 +320,12 @@ func TestTopDrawsWhatIsSeen(t *testing.T) {
 		if !strings.Contains(m.screen(), ids[n-1]) {
 			t.Fatalf("the last is not on the screen:\n%s", m.screen())
 		}
-		return testing.AllocsPerRun(5, func() { m.list(18) })
+		return testing.AllocsPerRun(5, func() {
+			m.list(18)
+			m.keysPressed("home")
+			m.list(18)
+			m.keysPressed("end")
+		})
 	}
 	if few, many := draw(100), draw(10_000); many > 1.1*few {
 		t.Errorf("the list of 100 takes %v allocations, of 10,000 %v", few, many)

@@ -75,14 +75,16 @@ func (m *topModel) head() []string {
 	if seconds > 0 {
 		triggers = rate(tree.GetTriggers(), base.GetTriggers(), seconds)
 	}
-	third := fmt.Sprintf("triggers %s/s, open %d  restarts %d/h  memory %s", few(triggers), tree.GetOpenTriggers(),
-		len(m.deaths), bytesText(tree.GetProcessMemoryBytes()))
+	third := []string{
+		fmt.Sprintf("triggers %s/s, open %d", few(triggers), tree.GetOpenTriggers()),
+		fmt.Sprintf("restarts %d/h", len(m.deaths)), "memory " + bytesText(tree.GetProcessMemoryBytes()),
+	}
 	for _, name := range []string{"registry", "hook-router", "capsules"} {
 		if n := tree.GetSystemRestarts()[name]; n > 0 {
-			third += p.paint(warning, fmt.Sprintf("  %s restarted: %d", name, n))
+			third = append(third, p.paint(warning, fmt.Sprintf("%s restarted: %d", name, n)))
 		}
 	}
-	return []string{first, strings.Join(counts, "  "), third}
+	return []string{first, strings.Join(counts, "  "), strings.Join(third, "  ")}
 }
 
 // widths are the columns that there is room for, and how wide they are; the others

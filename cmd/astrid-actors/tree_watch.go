@@ -106,7 +106,7 @@ func size(w any) (width, height int, ok bool) {
 	if !is || !isTerminal(w) || os.Getenv("TERM") == "dumb" {
 		return 0, 0, false
 	}
-	width, height, err := term.GetSize(int(file.Fd())) //nolint:gosec // a file descriptor
+	width, height, err := term.GetSize(int(file.Fd()))
 	return width, height, err == nil && width > 0 && height > 0
 }
 
