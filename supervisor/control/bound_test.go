@@ -46,11 +46,11 @@ func TestBounds(t *testing.T) {
 		_ = stream.Close()
 	}
 	// What was held is free again.
+	ctx, cancel = context.WithCancel(patiently(t))
+	defer cancel()
 	for free := false; !free; {
-		ctx, cancel = context.WithCancel(patiently(t))
 		stream, err := follow()
 		free = err == nil
-		cancel()
 		_ = stream.Close()
 		if err != nil && connect.CodeOf(err) != connect.CodeResourceExhausted {
 			t.Fatal(err)

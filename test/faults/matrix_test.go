@@ -184,13 +184,13 @@ func (r *row) bystander(n int) {
 
 // strike has the guest misbehave in its next call, if it still lives.
 func (r *row) strike(how, topic string) {
-	r.script.next("call", 1)
+	r.script.next("call")
 	r.ask(how, topic)
 }
 
 // strikeLoop has the loop misbehave where it stands.
 func (r *row) strikeLoop() {
-	r.script.next("call", 1)
+	r.script.next("call")
 	select {
 	case <-r.script.hit:
 		r.state("misbehaved")

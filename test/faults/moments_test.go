@@ -19,7 +19,7 @@ type moment struct {
 func moments() []moment {
 	return []moment{
 		{"first start", false, func(r *row) {
-			r.script.next("start", 1)
+			r.script.next("start")
 			r.damage()
 			r.launch()
 			r.settles()
@@ -81,7 +81,7 @@ func moments() []moment {
 		}},
 		{"a start again", false, func(r *row) {
 			r.launch()
-			r.script.next("start", 1)
+			r.script.next("start")
 			r.damage()
 			r.note("restart: %s", r.command(r.sys.Restart)())
 			r.settles()
@@ -116,7 +116,7 @@ func (r *row) command(do func(ctx context.Context, id string) error) (result fun
 // which it misbehaves: unless that is the part of those behind it.
 func (r *row) hold(deadline time.Duration) (answer func() *messages.TriggerReply, release func()) {
 	if !r.way.queued {
-		r.script.next("call", 1)
+		r.script.next("call")
 		deadline = r.deadline()
 	}
 	release = r.script.hold()

@@ -25,15 +25,15 @@ type script struct {
 
 func newScript(w way, id string) *script { return &script{way: w, id: id, due: map[string]int{}} }
 
-// next has the guest misbehave in the next so many starts, runs or calls.
-func (s *script) next(where string, times int) {
+// next has the guest misbehave in the next start, run or call.
+func (s *script) next(where string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if where == "start" && s.way.loop { // its start is its run
 		where = "run"
 	}
 	if s.way.letter != 0 {
-		s.due[where] = times
+		s.due[where] = 1
 	}
 }
 
