@@ -190,6 +190,9 @@ func (s *System) lost() {
 // checkEnd says what is left after Serve has returned.
 func (s *System) checkEnd() {
 	s.tb.Helper()
+	if open := s.Snapshot().GetOpenTriggers(); open != 0 && s.result == nil {
+		s.tb.Errorf("Serve has returned, and %d triggers are open", open)
+	}
 	s.NoTriggerLost()
 	if s.result != nil {
 		return // it says itself what would not stop

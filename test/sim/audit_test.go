@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -57,6 +58,7 @@ type account struct {
 	restarts   uint64
 	spentShown uint32
 	history    []stateAt
+	settledAt  time.Time         // when its first start came to hold up nobody any more
 	crashes    map[string]uint64 // by kind
 	restartsBy map[string]uint64 // the same, an operator's under "operator"
 
@@ -150,7 +152,16 @@ func (a *audit) enter(e *messages.Event) {
 		return
 	}
 	c.sequence = e.GetSequence()
-	defer func() { c.history = append(c.history, stateAt{e.GetSequence(), a.at, c.state}) }()
+	defer func() {
+		c.history = append(c.history, stateAt{e.GetSequence(), a.at, c.state})
+		switch e.GetWhat().(type) {
+		case *messages.Event_CapsuleReady, *messages.Event_ReadinessTimedOut, *messages.Event_CapsuleCrashed,
+			*messages.Event_CapsuleFailed, *messages.Event_CapsuleStopped:
+			if !c.settled() {
+				c.settledAt = a.at
+			}
+		}
+	}()
 	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.GetWhat()), "*messages.Event_"))
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
@@ -271,18 +282,47 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 // mayStart says whether all that a capsule waits for has had its first start.
 func (a *audit) mayStart(c *account) bool {
 	for n, other := range a.w.capsules {
-		if slices.Contains(c.imports, n) || (other.uplink && !c.uplink) {
-			// Its first event after Loading settles it, but for a loop that only runs.
-			h := a.capsules[other.id].history
-			if len(h) < 2 || (len(h) == 2 && h[1].state == messages.CapsuleState_CAPSULE_STATE_STARTING) {
-				stopped := len(h) == 1 && h[0].state == messages.CapsuleState_CAPSULE_STATE_STOPPED
-				if !stopped {
-					return false
-				}
-			}
+		if (slices.Contains(c.imports, n) || (other.uplink && !c.uplink)) && !a.capsules[other.id].settled() {
+			return false
 		}
 	}
 	return true
+}
+
+// settled says whether the first start holds up nobody any more.
+func (a *account) settled() bool { return !a.settledAt.IsZero() }
+
+// checkStarts checks, when nothing else runs, that nobody waits without need.
+func (a *audit) checkStarts() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	places, waiting, all := 2*runtime.GOMAXPROCS(0), 0, true
+	for _, c := range a.capsules {
+		switch {
+		case c.settled():
+			if time.Since(c.settledAt) <= 20*ms {
+				return // it may be closing still, and its supervisor not know
+			}
+			continue
+		case len(c.history) > 0:
+			places--
+			if at := c.history[len(c.history)-1]; c.state == messages.CapsuleState_CAPSULE_STATE_STARTING && time.Since(at.at) > a.w.cfg.ReadyTimeout {
+				a.w.fail("%v has been so for %v, and nobody said that it is not ready in time", c, time.Since(at.at))
+			}
+		case a.mayStart(c):
+			waiting++
+		}
+		all = false
+	}
+	if a.w.stopping.Load() {
+		return
+	}
+	if places > 0 && waiting > 0 {
+		a.w.fail("%d capsules could start, there are %d places, and they do not", waiting, places)
+	}
+	if all != a.started {
+		a.w.fail("all first starts are settled: %v; the event says %v", all, a.started)
+	}
 }
 
 // interruptedBy checks that what had to end has ended within its stop time-out.

@@ -134,14 +134,14 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 	if c.loop && got.GetOutcome() != messages.Outcome_OUTCOME_UNAVAILABLE {
 		return "it is a run loop"
 	}
-	if g := got.GetGeneration(); g > c.loads.Load() {
-		return "there is no such generation"
-	}
 	switch got.GetOutcome() {
 	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL:
 		var v answer
 		if err := json.Unmarshal([]byte(got.GetValue()), &v); err != nil {
 			return err.Error()
+		}
+		if got.GetGeneration() > c.loads.Load() {
+			return "there is no such generation"
 		}
 		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.GetGeneration() {
 			return fmt.Sprintf("it has the value of %s of %s/%d", v.Action, v.Capsule, v.Generation)
@@ -262,7 +262,7 @@ func (w *world) command(r *rand.Rand) {
 // saboteur has the system's own actors fail.
 func (w *world) saboteur() {
 	r := w.rng("saboteur", 0)
-	for range pick(r, 0, 0, 1, 3, 6) {
+	for n := range pick(r, 0, 0, 1, 3, 6) {
 		w.sleep(context.Background(), r, pick(r, 1*ms, 100*ms, 2*time.Second))
 		path := pick(r, "registry", "hook-router", "capsules", "capsules/"+pick(r, w.capsules...).id)
 		if w.stopping.Load() {
@@ -273,6 +273,9 @@ func (w *world) saboteur() {
 			w.sys.FailActorNext(path)
 		} else {
 			w.sys.FailActor(path)
+		}
+		if chance(r, 50) { // while it is being healed
+			w.ask(nil, "client-saboteur", uint64(n+1), pick(r, append(topics(), "probe.all")...))
 		}
 	}
 }

@@ -37,18 +37,52 @@ type turn struct {
 	rank    int // of the leg, among the capsule's own
 }
 
-// hooks says when the capsule waited in a trigger of its own. Times are ticks of
-// the world's.
+// hooks says when the capsule waited in triggers of its own, and for whom at most.
 type hooks struct {
-	mu    sync.Mutex
-	open  int
-	ended uint64 // when the last one ended
+	mu  sync.Mutex
+	all []hook
 }
 
-func (h *hooks) waitedSince(tick uint64) bool {
+// hook is one of these triggers. Times are ticks of the world's.
+type hook struct {
+	began, ended uint64 // ended is 0 while it is open
+	asks         []leg
+}
+
+// since returns whom the capsule may have waited for since a tick.
+func (h *hooks) since(tick uint64) []leg {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.open > 0 || h.ended > tick
+	var asks []leg
+	for _, k := range h.all {
+		if k.ended == 0 || k.ended > tick {
+			asks = append(asks, k.asks...)
+		}
+	}
+	return asks
+}
+
+// last is when the last one began.
+func (h *hooks) last() (began uint64, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.all) == 0 {
+		return 0, false
+	}
+	return h.all[len(h.all)-1].began, true
+}
+
+// begin notes a trigger, and returns how to end it.
+func (h *hooks) begin(w *world, asks []leg) (end func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.all)
+	h.all = append(h.all, hook{began: w.tick.Add(1), asks: asks})
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.all[n].ended = w.tick.Add(1)
+	}
 }
 
 // ask is a trigger's payload: who asks, on whose behalf, and until when.
@@ -104,6 +138,7 @@ type guest struct {
 	world      capsulehost.Surroundings
 	generation uint64
 	vanished   bool // it has ended its goroutine
+	knows      bool // it was told that it was restarted
 }
 
 func (g *guest) RunLoop() bool       { return g.loop }
@@ -132,10 +167,14 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	}()
 	g.w.audit.asked(g)
 	if action == "handle_lifecycle_restart" {
-		if g.generation == 1 || len(payload) > 0 {
-			g.w.fail("%s/%d: %s with payload %q", g.id, g.generation, action, payload)
+		if g.generation == 1 || len(payload) > 0 || g.knows {
+			g.w.fail("%s/%d: %s with payload %q, or again", g.id, g.generation, action, payload)
 		}
+		g.knows = true
 		return capsulehost.Result{}, nil
+	}
+	if g.told && g.generation > 1 && !g.knows {
+		g.w.fail("%s/%d was not told of its restart", g.id, g.generation)
 	}
 	var a ask
 	if err := json.Unmarshal(payload, &a); err != nil {
@@ -148,8 +187,11 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	what := r.IntN(100)
 	if g.w.calm.Load() || action == "probe" {
 		what = 0
-		if action == "fan" {
+		switch {
+		case action == "fan":
 			out.Kids = g.fan(ctx)
+		case chance(r, 50):
+			g.checkCapability(ctx, r)
 		}
 	}
 	switch {
@@ -261,9 +303,9 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 	if err != nil {
 		w.fail("%v", err)
 	}
-	g.hook(true)
+	end := g.inHook.begin(w, w.legs(topic, g.id))
 	values, err := g.world.Peers().TriggerHook(ctx, topic, payload)
-	g.hook(false)
+	end()
 	if took := time.Since(began); took > max(timeout, 0) {
 		w.fail("%s: a trigger of %s took %v, and had %v", g.id, topic, took, timeout)
 	}
@@ -275,21 +317,6 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 	}
 	w.checkValues(fmt.Sprintf("%s's trigger %d", g.id, a.N), a, w.legs(topic, g.id), values)
 	return values, nil
-}
-
-// hook notes that the capsule begins or ends to wait.
-func (g *guest) hook(begins bool) {
-	h := &g.inHook
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	tick := g.w.tick.Add(1)
-	if begins {
-		h.open++
-		g.w.asking.Store(g.id, tick)
-	} else {
-		h.open--
-		h.ended = tick
-	}
 }
 
 // fan asks all others, who answer at once: those that are Ready and do not wait

@@ -40,7 +40,6 @@ type world struct {
 	inFlight atomic.Int64
 	answered atomic.Uint64
 	tick     atomic.Uint64
-	asking   sync.Map // capsule id -> the tick at which its present trigger began
 
 	mu       sync.Mutex
 	problems []string
@@ -134,6 +133,7 @@ func (w *world) check() {
 	synctest.Wait()
 	tree := w.sys.Snapshot()
 	w.audit.compare(tree)
+	w.audit.checkStarts()
 	if open, inFlight := tree.GetOpenTriggers(), w.inFlight.Load(); int64(open) != inFlight {
 		w.fail("%d triggers are open, and %d are not answered", open, inFlight)
 	}
@@ -310,14 +310,26 @@ func (l logWatch) deadlock(line []byte) {
 	if err := json.Unmarshal(line, &fields); err != nil {
 		l.w.fail("log: %s: %v", line, err)
 	}
-	began, ok := l.w.asking.Load(fields.Capsule)
+	byID := map[string]*capsule{}
+	for _, c := range l.w.capsules {
+		byID[c.id] = c
+	}
+	began, ok := byID[fields.Capsule].inHook.last()
 	if !ok || fields.Capsule == fields.Asked {
 		l.w.fail("a deadlock that can't be: %s", line)
 		return
 	}
-	for _, c := range l.w.capsules {
-		if c.id == fields.Asked && !c.inHook.waitedSince(began.(uint64)) {
-			l.w.fail("false alarm: %s", line)
+	// Whoever it may have waited for, directly or through others, while this trigger was open.
+	seen := map[string]bool{fields.Asked: true}
+	for from := []string{fields.Asked}; len(from) > 0; from = from[1:] {
+		for _, ask := range byID[from[0]].inHook.since(began) {
+			if id := ask.capsule.id; !seen[id] {
+				seen[id] = true
+				from = append(from, id)
+			}
 		}
+	}
+	if !seen[fields.Capsule] {
+		l.w.fail("false alarm: %s", line)
 	}
 }
