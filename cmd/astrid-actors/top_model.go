@@ -105,7 +105,7 @@ func (m *topModel) arrange() {
 func (m *topModel) clock() time.Time { return m.tree.GetAt().AsTime().Add(m.now.Sub(m.at)) }
 
 // wanted are the capsules to be looked at closely: the open one, and some of those
-// in trouble whose limits are not known.
+// that their limits may show to be in trouble, where these are not known yet.
 func (m *topModel) wanted() []string {
 	const atOnce = 16
 	var ids []string
@@ -114,7 +114,8 @@ func (m *topModel) wanted() []string {
 	}
 	for i := range m.rows {
 		c := m.rows[i].capsule
-		if m.rows[i].trouble == nil || c.GetId() == m.open || len(ids) == atOnce {
+		strained := m.rows[i].trouble != nil || c.GetQueue() > 0 || c.GetState() == messages.CapsuleState_CAPSULE_STATE_STOPPING
+		if !strained || c.GetId() == m.open || len(ids) == atOnce {
 			continue
 		}
 		if d := m.details[c.GetId()]; d == nil || d.GetCapsule().GetGeneration() != c.GetGeneration() {

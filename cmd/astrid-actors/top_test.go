@@ -189,6 +189,27 @@ func TestTopCountsDown(t *testing.T) {
 	}
 }
 
+// A capsule's own limits tell what is wrong: they are asked for where calls wait, once
+// for each generation.
+func TestTopAsksForLimits(t *testing.T) {
+	tree := aTree(0, "a", "b")
+	tree.Capsules[1].Queue = 16
+	m := newTopModel(false, tree, theDay)
+	if got := m.wanted(); !slices.Equal(got, []string{"b"}) || strings.Contains(m.screen(), "queue full") {
+		t.Errorf("it asks for %v, and shows\n%s", got, m.screen())
+	}
+	m.look(looked{tree: tree, details: []*messages.CapsuleDetail{aDetail(tree.Capsules[1])}}, theDay)
+	if got := m.wanted(); len(got) > 0 || !strings.Contains(m.screen(), "queue full: 16 of 16 calls wait") {
+		t.Errorf("it asks for %v, and shows\n%s", got, m.screen())
+	}
+	tree = proto.CloneOf(tree)
+	tree.Capsules[1].Generation++
+	m.look(looked{tree: tree}, theDay)
+	if got := m.wanted(); !slices.Equal(got, []string{"b"}) {
+		t.Errorf("of the next generation it asks for %v", got)
+	}
+}
+
 func TestTopPaused(t *testing.T) {
 	m := newTopModel(false, aTree(0, "a"), theDay)
 	m.keysPressed("space")
