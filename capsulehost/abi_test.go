@@ -35,6 +35,8 @@ func (d *driven) try(name string, arguments ...uint64) (uint64, error) {
 	if f == nil {
 		d.t.Fatalf("the driver has no %s", name)
 	}
+	d.begin(context.Background())
+	defer d.end()
 	results, err := f.Call(d.enter(context.Background()), arguments...)
 	if err != nil {
 		return 0, d.failure(context.Background(), name, err)
