@@ -125,7 +125,7 @@ func (c *capsule) load(ctx context.Context, s capsulehost.Surroundings) (supervi
 		<-ctx.Done()
 		return nil, interrupted(ctx)
 	default:
-		g.trigger(ctx, r, 2)
+		_, _ = g.trigger(ctx, r, 2) // whatever it says
 	}
 	return g, nil
 }
