@@ -23,7 +23,9 @@ type script struct {
 	hit chan struct{} // has room for one: the run loop has just been told to
 }
 
-func newScript(w way, id string) *script { return &script{way: w, id: id, due: map[string]int{}} }
+func newScript(w way, id string) *script {
+	return &script{way: w, id: id, due: map[string]int{}, hit: make(chan struct{}, 1)}
+}
 
 // next has the guest misbehave in the next start, run or call.
 func (s *script) next(where string) {
