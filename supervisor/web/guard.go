@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -58,6 +59,14 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="astrid-actors"`)
 			refuse(w, http.StatusUnauthorized, "log in at /login, or send the token: Authorization: Bearer TOKEN")
+			return
+		}
+		if err := r.ParseForm(); err != nil {
+			status := http.StatusBadRequest
+			if _, large := errors.AsType[*http.MaxBytesError](err); large {
+				status = http.StatusRequestEntityTooLarge
+			}
+			refuse(w, status, "the form can't be read: "+err.Error())
 			return
 		}
 		if changes(r) && r.URL.Path != "/login" {
@@ -161,7 +170,7 @@ func (p *page) logIn(w http.ResponseWriter, r *http.Request) {
 // local is where to go after the login: an address of ours, or the first page.
 func local(to string) string {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(to, "/") ||
+	if err != nil || u.Scheme != "" || !strings.HasPrefix(to, "/") ||
 		strings.HasPrefix(to, "//") || strings.Contains(to, `\`) {
 		return "/"
 	}

@@ -106,3 +106,24 @@ func TestRates(t *testing.T) {
 		}
 	})
 }
+
+// TestLooksArePaced: events wake the watch, but not more than four times a second.
+func TestLooksArePaced(t *testing.T) {
+	watching(t, supervisor.Config{}, func(t *testing.T, sys *supervisortest.System, w *watch) {
+		w.enter()
+		defer w.leave()
+		looks := 0
+		for last, began := w.frame(), time.Now(); time.Since(began) < 5*time.Second; {
+			if err := sys.Restart(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(5 * time.Millisecond)
+			if f := w.frame(); f != last {
+				looks, last = looks+1, f
+			}
+		}
+		if looks < 15 || looks > 21 {
+			t.Errorf("%d looks in 5 s, want 4 a second", looks)
+		}
+	})
+}

@@ -104,6 +104,14 @@ func TestKeyboard(t *testing.T) {
 	if got := value[string](b, `location.search`); got != "?dir=down&sort=path" {
 		t.Errorf("the address is %q", got)
 	}
+	// A row that moves keeps the focus.
+	b.do(chromedp.Evaluate[chromedp.Void](`look('?sort=path')`))
+	b.until(order + ` === 'r-a r-b'`)
+	b.do(chromedp.Focus(`#r-b a`), chromedp.Evaluate[chromedp.Void](`look('?sort=path&dir=down')`))
+	b.until(order + ` === 'r-b r-a'`)
+	if got := active(); got != "/capsules/b" {
+		t.Errorf("the focus went to %q", got)
+	}
 	b.do(chromedp.Focus(`#q`), chromedp.KeyEvent("a"))
 	b.until(order + ` === 'r-a r-b' || ` + order + ` === 'r-b r-a'`) // both are capsules/…
 	b.do(chromedp.KeyEvent(kb.Backspace), chromedp.KeyEvent("s/b"))
