@@ -59,6 +59,9 @@ type CapsuleConfig struct {
 	System   *system.System
 	Registry *actor.PID
 	Triggers *Triggers
+	// Generation is that of its last load so far: the first one from now on is one
+	// more. 0 means that there was none.
+	Generation uint64
 	// Activity is where the capsule's calls are counted; nil means a fresh one.
 	Activity *Activity
 	// Observe takes what happens, in order, on the capsule's goroutine. It must not block.
@@ -175,7 +178,7 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began time.
 
 // afterRestart tells a capsule that asked to know that it was restarted.
 func (c *capsule) afterRestart() {
-	if c.life.generation == 1 {
+	if c.life.generation == c.cfg.Generation+1 {
 		return
 	}
 	for _, i := range c.cfg.Interceptors {

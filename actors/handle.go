@@ -48,6 +48,7 @@ func NewHandle(cfg CapsuleConfig) *Handle {
 	if h.activity == nil {
 		h.activity = &Activity{}
 	}
+	h.generation.Store(cfg.Generation)
 	h.mailbox.Store(system.NewMailbox(cfg.Queue, h.refuse))
 	return h
 }

@@ -90,6 +90,14 @@ func (r *record) hashed(id, hash string) {
 	r.capsules[id].shown.ModuleHash = hash
 }
 
+// generation is that of a known capsule's last load, in whichever Serve; 0 before
+// the first.
+func (r *record) generation(id string) uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.capsules[id].shown.GetGeneration()
+}
+
 // activity is where a known capsule's calls are counted.
 func (r *record) activity(id string) *actors.Activity {
 	r.mu.Lock()

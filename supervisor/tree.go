@@ -77,6 +77,7 @@ func (t *tree) add(s *Supervisor, f *found) {
 		load = s.cfg.WrapLoad(m.ID(), load)
 	}
 	settings := s.cfg.forCapsule(m)
+	generation := t.record.generation(m.ID())
 	handle := actors.NewHandle(actors.CapsuleConfig{
 		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
@@ -84,12 +85,13 @@ func (t *tree) add(s *Supervisor, f *found) {
 		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
 		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers, Activity: t.record.activity(m.ID()),
-		Observe: t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
+		Generation: generation,
+		Observe:    t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
 	})
 	c := &child{
 		id: m.ID(), handle: handle, reload: src.readAgain, interceptors: f.interceptors,
 		readyTimeout: s.cfg.ReadyTimeout, stopTimeout: settings.stopTimeout,
-		restarts: restarts{policy: settings.restart},
+		restarts: restarts{policy: settings.restart}, over: generation,
 	}
 	t.children, t.byID[c.id] = append(t.children, c), c
 }
