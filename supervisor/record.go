@@ -215,9 +215,13 @@ func (r *record) rejection(id string) string {
 
 // openTrigger and closeTrigger count triggers; full says that too many are open.
 func (r *record) openTrigger(limit int64) (full bool) {
-	if r.open.Add(1) > limit {
-		r.open.Add(-1)
-		return true
+	for open := r.open.Load(); ; open = r.open.Load() {
+		if open >= limit {
+			return true
+		}
+		if r.open.CompareAndSwap(open, open+1) { // never seen above the limit
+			break
+		}
 	}
 	r.triggers.Add(1)
 	return false
