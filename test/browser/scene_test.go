@@ -91,15 +91,18 @@ func crowd(t *testing.T) *supervisortest.System {
 			}
 		}
 	})
-	for range 17 {
-		calls.Go(func() {
-			_, _ = sys.Trigger(ctx, supervisor.TriggerRequest{Topic: "find.text"}) // ended by cancel
-		})
-	}
 	t.Cleanup(func() {
 		cancel()
 		calls.Wait()
 	})
+	find := func() {
+		_, _ = sys.Trigger(ctx, supervisor.TriggerRequest{Topic: "find.text"}) // ended by cancel
+	}
+	calls.Go(find)
+	await(t, func() bool { return sys.Capsule("search").GetBusy() != nil }) // it does not wait any more
+	for range 16 {
+		calls.Go(find)
+	}
 	await(t, func() bool { return sys.Capsule("search").GetQueue() == 16 })
 	sys.AwaitState("mailer", messages.CapsuleState_CAPSULE_STATE_FAILED)
 	sys.AwaitState("payments", messages.CapsuleState_CAPSULE_STATE_CRASHED)
