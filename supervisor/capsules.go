@@ -145,13 +145,14 @@ func (s *capsules) spawnReady(ctx actor.Context) {
 
 // spawn starts a capsule's actor.
 func (s *capsules) spawn(ctx actor.Context, c *child) {
+	over := c.handle.Generation() // read before the next one can begin
 	pid, err := ctx.SpawnNamed(c.handle.Props(), c.id)
 	if err != nil {
 		// Only a name that is taken: two starts of one capsule, which phase forbids.
 		s.log.Error().Err(err).Str("capsule", c.id).Msg("capsule not started")
 		return
 	}
-	c.pid, c.phase = pid, running
+	c.pid, c.phase, c.over = pid, running, over
 }
 
 // up: an instance lives.

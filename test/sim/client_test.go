@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -234,6 +235,11 @@ func (w *world) command(r *rand.Rand) {
 	w.audit.catchUp()
 	before := w.audit.view(c)
 	do := map[string]func(context.Context, string) error{"start": w.sys.Start, "stop": w.sys.Stop, "restart": w.sys.Restart, "kill": w.sys.Kill}[verb]
+	if verb == "restart" && chance(r, 30) { // two that meet
+		var other sync.WaitGroup
+		other.Go(func() { _ = w.sys.Restart(context.Background(), c.id) }) // as good as the one that is looked at
+		defer other.Wait()
+	}
 	err := do(ctx, c.id)
 	w.audit.catchUp()
 	after := w.audit.view(c)

@@ -342,8 +342,11 @@ func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 		return
 	}
 	before := a.holds(session)
+	began := time.Now()
 	allowed := g.world.Peers().CheckCapability(ctx, session, "allow_prompt_injection")
-	switch {
+	switch took := time.Since(began); {
+	case took != 0:
+		g.w.fail("%s has waited %v for an answer about a capability", g.id, took)
 	case allowed && (!before || !of.grants):
 		g.w.fail("%s is allowed a session of %s that was over (%v), or grants nothing (%v)", g.id, of.id, !before, !of.grants)
 	case !allowed && before && of.grants && a.lives(session) && !g.w.harsh && ctx.Err() == nil:
