@@ -25,7 +25,7 @@ func echo(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error)
 // TestKill kills a capsule with the mouse, and sees it crash and come back.
 func TestKill(t *testing.T) {
 	slow := supervisortest.Func("greeter", "greet.*", echo)
-	slow.Manifest += "[supervision]\nbackoff_initial = \"2s\"\nbackoff_max = \"2s\"\n"
+	slow.Manifest += "[supervision]\nbackoff_initial = \"8s\"\nbackoff_max = \"8s\"\n"
 	sys := supervisortest.Start(t, supervisor.Config{}, slow, supervisortest.Func("other", "other.*", echo))
 	url := serve(t, sys, web.Config{Actions: true, Command: "astrid-actors --socket /run/a.sock"})
 	b := newTab(t)
@@ -52,11 +52,8 @@ func TestKill(t *testing.T) {
 	b.until(`document.querySelector('#top').innerText.includes('generation 2')`)
 	kill() // the first restart is at once; the second one waits
 	b.do(chromedp.Click(`dialog button`))
-	b.until(`document.querySelector('#top .state').innerText === 'crashed'`)
-	b.until(`/Generation 3 starts in 1\.\d s/.test(document.querySelector('#top').innerText)`)
-	if got := b.text("#top"); !strings.Contains(got, "2 of 5 restarts in 1 min spent") {
-		t.Errorf("nothing of the decision in %q", got)
-	}
+	b.until(`document.querySelector('#top .state').innerText === 'crashed' &&
+		/2 of 5 restarts in 1 min spent\s+Next\s+Generation 3 starts in \d\.\d s/.test(document.querySelector('#top').innerText)`)
 	b.until(`document.querySelector('#top .state').innerText === 'ready'`)
 	b.until(`document.querySelector('#top').innerText.includes('generation 3')`)
 	b.until(`document.querySelectorAll('#failures li').length === 2`)
@@ -320,7 +317,12 @@ func TestCrowdOf2000(t *testing.T) {
 	for i := range 2000 {
 		capsules = append(capsules, supervisortest.Func(fmt.Sprintf("capsule-%04d", i), fmt.Sprintf("test.c%d", i), echo))
 	}
-	sys := supervisortest.Start(t, supervisor.Config{}, capsules...)
+	sys := supervisortest.New(t, supervisor.Config{}, capsules...)
+	sys.Patience = 5 * patience // with the race detector, on a machine that does other things too
+	sys.Launch()
+	if err := sys.AwaitStarted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	url := serve(t, sys, web.Config{Actions: true})
 	b := newTab(t)
 	within := func(what string, took, limit time.Duration) {
