@@ -10,7 +10,9 @@
 // goes first that want to at the same moment: a failure that depends on that may
 // need its seed more than once (-count).
 //
-// Everything is in the tests: draw_test.go draws, guest_test.go and
-// client_test.go act, audit_test.go checks the events against a model of its own,
-// world_test.go holds it together.
+// Everything is in the tests: draw_test.go draws; guest_test.go, trigger_test.go
+// and client_test.go act, and check what they see; audit_test.go follows the events
+// with a model of its own, which account_test.go (restarts, starts), sessions_test.go
+// and views_test.go (snapshots, metrics) hold against the rest; world_test.go tells
+// the story.
 package sim

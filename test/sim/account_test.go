@@ -1,0 +1,121 @@
+package sim
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// mayStart says whether all that a capsule waits for has had its first start.
+func (a *audit) mayStart(c *account) bool {
+	for n, other := range a.w.capsules {
+		if (slices.Contains(c.imports, n) || (other.uplink && !c.uplink)) && !a.capsules[other.id].settled() {
+			return false
+		}
+	}
+	return true
+}
+
+// settled says whether the first start holds up nobody any more.
+func (a *account) settled() bool { return !a.settledAt.IsZero() }
+
+// checkStarts checks, when nothing else runs, that nobody waits without need.
+func (a *audit) checkStarts() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	places, waiting, all := 2*runtime.GOMAXPROCS(0), 0, true
+	for _, c := range a.capsules {
+		switch {
+		case c.settled():
+			if time.Since(c.settledAt) <= 20*ms {
+				return // it may be closing still, and its supervisor not know
+			}
+			continue
+		case len(c.history) > 0:
+			places--
+			if at := c.history[len(c.history)-1]; c.state == messages.CapsuleState_CAPSULE_STATE_STARTING && time.Since(at.at) > a.w.cfg.ReadyTimeout {
+				a.w.fail("%v has been so for %v, and nobody said that it is not ready in time", c, time.Since(at.at))
+			}
+		case a.mayStart(c):
+			waiting++
+		}
+		all = false
+	}
+	if a.w.stopping.Load() {
+		return
+	}
+	if places > 0 && waiting > 0 {
+		a.w.fail("%d capsules could start, there are %d places, and they do not", waiting, places)
+	}
+	if all != a.started {
+		a.w.fail("all first starts are settled: %v; the event says %v", all, a.started)
+	}
+}
+
+// interruptedBy checks that what had to end has ended within its stop time-out.
+// Some guests do not heed it for 300 ms, and take 20 ms to close.
+func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string, ...any)) {
+	if took := at.Sub(c.stopAt); !c.stopAt.IsZero() && took > c.stopTimeout+320*ms {
+		check(false, "it has taken %v to end, with a stop time-out of %v", took, c.stopTimeout)
+	}
+	c.stopAt = time.Time{}
+}
+
+// ownEnd says whether the capsule ended by itself without an error.
+func (a *account) ownEnd() bool {
+	f := a.failure
+	return f.GetKind() == "exit" && (strings.Contains(f.GetMessage(), "ended by itself") || f.GetMessage() == "exit: exit 0")
+}
+
+// checkRestart holds a restart after a death against the policy.
+func (a *audit) checkRestart(c *account, s *messages.RestartScheduled, check func(bool, string, ...any)) {
+	blameless := s.GetCause() == "a trigger's deadline"
+	check(blameless == strings.HasSuffix(c.failure.GetMessage(), "the trigger's deadline passed"), "the cause is not why it died: %s", c.failure.GetMessage())
+	if blameless {
+		a.verdict(c, true)
+		check(s.GetDelay().AsDuration() == 0, "it waits, and is not to blame")
+		return
+	}
+	restart, delay := a.verdict(c, false)
+	check(restart && !(c.ownEnd() && c.policy.Mode == supervisor.Transient), "the policy does not restart it: %d spent of %d, %s", len(c.spent), c.policy.Budget, c.policy.Mode)
+	check(int(s.GetBudgetSpent()) == len(c.spent) && int(s.GetBudget()) == c.policy.Budget, "spent %d of %d, the model says %d of %d",
+		s.GetBudgetSpent(), s.GetBudget(), len(c.spent), c.policy.Budget)
+	check(int(s.GetAttempt()) == c.attempt, "attempt %d, the model says %d", s.GetAttempt(), c.attempt)
+	got := s.GetDelay().AsDuration()
+	check(got <= delay && got >= delay-delay/5, "the delay is %v, the model says %v less a fifth at most", got, delay)
+}
+
+// verdict accounts for a death, and says whether a restart is left, and after
+// which delay at most. It spends it unless it only looks.
+func (a *audit) verdict(c *account, look bool) (restart bool, delay time.Duration) {
+	c.up += c.spell
+	if c.spell >= c.policy.Window {
+		c.attempt = 0
+	}
+	c.spell = 0
+	c.spent = slices.DeleteFunc(c.spent, func(at time.Duration) bool { return c.up-at >= c.policy.Window })
+	if c.policy.Mode == supervisor.Temporary || len(c.spent) >= c.policy.Budget {
+		return false, 0
+	}
+	if look {
+		return true, 0
+	}
+	c.spent = append(c.spent, c.up)
+	c.attempt++
+	steps := c.attempt - 2
+	if a.w.cfg.Restart.EagerBackoff {
+		steps++
+	}
+	if steps < 0 {
+		return true, 0
+	}
+	delay = c.policy.InitialBackoff
+	for range steps {
+		delay = min(2*delay, c.policy.MaxBackoff)
+	}
+	return true, delay
+}

@@ -1,0 +1,183 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
+)
+
+// note adds a line to the story.
+func (a *audit) note(line string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	a.story = append(a.story, fmt.Sprintf("%v\t%s", time.Since(a.began), line))
+}
+
+// loading: a load begins.
+func (a *audit) loading(c *capsule, generation uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	if v := a.capsules[c.id]; v.generation != generation || (v.state != messages.CapsuleState_CAPSULE_STATE_LOADING && v.state != messages.CapsuleState_CAPSULE_STATE_STOPPING) {
+		a.w.fail("load %d begins of %v", generation, v)
+	}
+}
+
+// asked: a call begins. Only Ready capsules are asked.
+func (a *audit) asked(g *guest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	if v := a.capsules[g.id]; v.generation != g.generation || (v.state != messages.CapsuleState_CAPSULE_STATE_READY && v.state != messages.CapsuleState_CAPSULE_STATE_STOPPING) {
+		a.w.fail("generation %d was asked of %v", g.generation, v)
+	}
+}
+
+// running: a loop begins.
+func (a *audit) running(g *guest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	v := a.capsules[g.id]
+	ok := v.state == messages.CapsuleState_CAPSULE_STATE_STARTING || v.state == messages.CapsuleState_CAPSULE_STATE_STOPPING ||
+		v.state == messages.CapsuleState_CAPSULE_STATE_CRASHED // killed before it has begun
+	if v.generation != g.generation || !ok {
+		a.w.fail("generation %d runs of %v", g.generation, v)
+	}
+}
+
+// died says whether the events tell of the end of a generation, or of its beginning.
+func (a *audit) died(c *capsule, generation uint64) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := a.capsules[c.id]
+	return v.generation > generation || v.state != messages.CapsuleState_CAPSULE_STATE_READY || v.starts > 0
+}
+
+// now is the number of the last event, and whether the system had started by then.
+func (a *audit) now() (sequence uint64, started bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	return a.last, a.started
+}
+
+// since returns the states that a capsule was in from an event on. Where it has
+// crashed and no restart was decided, it is as good as failed.
+func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	states := []messages.CapsuleState{messages.CapsuleState_CAPSULE_STATE_LOADING}
+	for _, at := range a.capsules[c.id].history {
+		if at.sequence <= sequence {
+			states = states[:0]
+		}
+		states = append(states, at.state)
+	}
+	if v := a.capsules[c.id]; v.state == messages.CapsuleState_CAPSULE_STATE_CRASHED && v.starts == 0 {
+		states = append(states, messages.CapsuleState_CAPSULE_STATE_FAILED)
+	}
+	return states
+}
+
+// hadEnded says whether a capsule had ended before now, for good until now.
+func (a *audit) hadEnded(c *capsule) bool {
+	v := a.view(c)
+	return v.isDown() && v.history[len(v.history)-1].at.Before(time.Now())
+}
+
+// view is a copy of what is known of a capsule.
+func (a *audit) view(c *capsule) *account {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	v := *a.capsules[c.id]
+	return &v
+}
+
+// compare holds a snapshot against the events up to it. Nothing else may run.
+func (a *audit) compare(tree *messages.Tree) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	if tree.GetSequence() != a.last {
+		a.w.fail("the snapshot is of event %d, the last one is %d", tree.GetSequence(), a.last)
+	}
+	nested := uint64(0)
+	for _, got := range tree.GetCapsules() {
+		c := a.capsules[got.GetId()]
+		nested += c.capsule.asked.Load()
+		show := func(state messages.CapsuleState, generation uint64, session string, restarts uint64, spent uint32, decided bool, failure string) string {
+			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.Word(), generation, session, restarts, spent, decided, failure)
+		}
+		g := show(got.GetState(), got.GetGeneration(), got.GetSession(), got.GetRestarts(), got.GetBudgetSpent(), got.GetDecided(), got.GetLastFailure().GetMessage())
+		w := show(c.state, c.generation, c.session, c.restarts, c.spentShown, c.decided, c.failure.GetMessage())
+		if g != w {
+			a.w.fail("the snapshot has %s: %s\nthe events say: %s", c.id, g, w)
+		}
+		if due := got.GetRestartAt(); (due != nil) != (c.starts > 0 && c.generation > 0) {
+			a.w.fail("the snapshot says %v for the restart of %v, of which %d are due", due, c, c.starts)
+		}
+		if n := int(got.GetQueue()); n > c.queue {
+			a.w.fail("%d calls wait at %s, whose queue is %d", n, c.id, c.queue)
+		}
+		if !maps.Equal(got.GetCrashes(), c.crashes) || !maps.Equal(got.GetRestartsByKind(), c.restartsBy) {
+			a.w.fail("the snapshot counts of %s the crashes %v, the restarts %v; the events %v, %v", c.id, got.GetCrashes(), got.GetRestartsByKind(), c.crashes, c.restartsBy)
+		}
+		if c.loop {
+			continue
+		}
+		if n := c.capsule.calls.Load(); got.GetCalls() != n || got.GetCallDuration().Count() != n {
+			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.GetCalls(), c.id, got.GetCallDuration().Count(), n)
+		}
+		if busy := c.inside.Load(); (got.GetBusy() != nil) != busy {
+			a.w.fail("the snapshot shows %s busy for %v, and it is: %v", c.id, got.GetBusy(), busy)
+		}
+	}
+	if got := tree.GetNestedTriggers(); got != nested {
+		a.w.fail("%d nested triggers are counted, and there were %d", got, nested)
+	}
+}
+
+// metrics holds what Prometheus would see against the events.
+func (a *audit) metrics(source metrics.Source) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.New(metrics.Config{Source: source}))
+	families, err := registry.Gather()
+	if err != nil {
+		a.w.fail("metrics: %v", err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	want := map[string]float64{"triggers_open": 0, "wait_edges": 0, "triggers_total outside": float64(a.w.answered.Load())}
+	for id, c := range a.capsules {
+		want["capsule_state "+id+" "+c.state.Word()] = 1
+		want["capsule_generation "+id] = float64(c.generation)
+		for kind, n := range c.crashes {
+			want["capsule_crashes_total "+id+" "+kind] = float64(n)
+		}
+		for kind, n := range c.restartsBy {
+			want["capsule_restarts_total "+id+" "+kind] = float64(n)
+		}
+	}
+	for name, n := range want {
+		if v, ok := got[name]; !ok || v != n {
+			a.w.fail("metric %s is %v (%v), and should be %v", name, v, ok, n)
+		}
+	}
+}
