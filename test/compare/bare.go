@@ -72,11 +72,10 @@ func (h *bareHost) Close(ctx context.Context) error { return h.runtime.Close(ctx
 // bare is one instance of the guest and its kernel. It serves one goroutine.
 type bare struct {
 	kernel, guest       api.Module
-	alloc, reset        api.Function
-	input, inputLength  api.MutableGlobal
+	do                  api.Function // of the kernel: see kernel.wat
 	output, outputBytes api.Global
 	exports             map[string]api.Function
-	stack               [1]uint64
+	stack               [2]uint64
 }
 
 func (h *bareHost) instantiate(ctx context.Context) (*bare, error) {
@@ -99,13 +98,10 @@ func (h *bareHost) instantiate(ctx context.Context) (*bare, error) {
 	}
 	b := &bare{
 		kernel: kernel, guest: guest, exports: map[string]api.Function{},
-		alloc: kernel.ExportedFunction("alloc"), reset: kernel.ExportedFunction("reset"),
+		do:     kernel.ExportedFunction("kernel.do"),
 		output: kernel.ExportedGlobal("kernel.output"), outputBytes: kernel.ExportedGlobal("kernel.output_length"),
 	}
-	var mutable, alsoMutable bool
-	b.input, mutable = kernel.ExportedGlobal("kernel.input").(api.MutableGlobal)
-	b.inputLength, alsoMutable = kernel.ExportedGlobal("kernel.input_length").(api.MutableGlobal)
-	if !mutable || !alsoMutable || b.alloc == nil || b.reset == nil || b.output == nil || b.outputBytes == nil {
+	if b.do == nil || b.output == nil || b.outputBytes == nil {
 		return nil, errors.New("instantiate the kernel: it no longer exports what bare.go uses")
 	}
 	return b, nil
@@ -120,17 +116,12 @@ func (b *bare) call(ctx context.Context, export string, input []byte) ([]byte, e
 		}
 		b.exports[export] = f
 	}
-	if err := b.reset.CallWithStack(ctx, b.stack[:]); err != nil {
+	b.stack = [2]uint64{0, uint64(len(input))} // reset, with room for the input
+	if err := b.do.CallWithStack(ctx, b.stack[:]); err != nil {
 		return nil, err
 	}
 	if len(input) > 0 {
-		b.stack[0] = uint64(len(input))
-		if err := b.alloc.CallWithStack(ctx, b.stack[:]); err != nil {
-			return nil, err
-		}
 		b.kernel.ExportedMemory("kernel.memory").Write(uint32(b.stack[0]), input)
-		b.input.Set(b.stack[0])
-		b.inputLength.Set(uint64(len(input)))
 	}
 	if err := f.CallWithStack(ctx, b.stack[:]); err != nil {
 		return nil, err
