@@ -47,3 +47,19 @@ func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
 		diff(t, []string{"hangs crashed"}, supervisortest.Legs(hangs()))
 	})
 }
+
+// A healthy spell clears the count of restarts, also where a caller's deadline
+// ended it.
+func TestASpellThatADeadlineEndsIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Second}, worker("a", "budget = 1", `window = "10s"`))
+		wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
+		s.AwaitReady("a", 2)
+		pass(10 * time.Second)
+		s.Inject("a", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Expect("ask.a", "", "a timeout")
+		s.AwaitReady("a", 3)
+		wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
+		s.AwaitReady("a", 4)
+	})
+}
