@@ -144,7 +144,8 @@ func (a *audit) enter(e *messages.Event) {
 		switch e.GetWhat().(type) {
 		case *messages.Event_CapsuleReady, *messages.Event_ReadinessTimedOut, *messages.Event_CapsuleCrashed,
 			*messages.Event_CapsuleFailed, *messages.Event_CapsuleStopped:
-			if !c.settled() {
+			replaced := e.GetCapsuleCrashed() != nil && c.starts > 0 // by an operator, and starts again
+			if !c.settled() && !replaced {
 				c.settledAt = a.at
 			}
 		}
