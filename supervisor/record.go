@@ -154,7 +154,10 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, what.CapsuleCrashed.GetFailure().GetMessage(), e, now)
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
-		m.BudgetSpent, m.RestartAt = s.GetBudgetSpent(), timestamppb.New(now.Add(s.GetDelay().AsDuration()))
+		m.BudgetSpent = s.GetBudgetSpent()
+		if e.GetGeneration() == m.GetGeneration() { // else it was on its way already, and has come
+			m.RestartAt = timestamppb.New(now.Add(s.GetDelay().AsDuration()))
+		}
 		kind := kindOperator
 		if s.GetCause() != causeOperator {
 			m.Restarts++

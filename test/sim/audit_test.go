@@ -176,7 +176,8 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			problem = fmt.Sprintf(format, args...)
 		}
 	}
-	if e.GetCapsuleLoading() == nil {
+	late := e.GetRestartScheduled().GetCause() == "an operator's command" && e.GetGeneration()+1 == c.generation // it was on its way already
+	if e.GetCapsuleLoading() == nil && !late {
 		check(e.GetGeneration() == c.generation, "it is about generation %d", e.GetGeneration())
 	}
 	switch what := e.GetWhat().(type) {
@@ -229,7 +230,9 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.readyAt = time.Time{}
 			check(s.GetDelay().AsDuration() == 0 && s.GetBudgetSpent() == 0, "an operator's restart waits, or costs")
 			check(!in(stopping), "it is stopping")
-			c.starts, c.stopAt = 1, at
+			if !late {
+				c.starts, c.stopAt = 1, at
+			}
 			c.restartsBy["operator"]++
 		} else {
 			check(in(crashed), "it has not crashed")

@@ -274,8 +274,8 @@ func (w *world) saboteur() {
 		if w.stopping.Load() {
 			return
 		}
+		w.broken = append(w.broken, path)
 		if w.harsh && chance(r, 50) {
-			w.armed = append(w.armed, path)
 			w.sys.FailActorNext(path)
 		} else {
 			w.sys.FailActor(path)

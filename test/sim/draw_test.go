@@ -109,6 +109,9 @@ func (w *world) drawCapsule(n int) *drawn {
 		stopTimeout: pick(r, between(r, 1*ms, 300*ms), between(r, 1*ms, 5*time.Second)),
 		queue:       pick(r, 1, 2, 5, 256, 256, 256, 256),
 	}
+	if chance(r, 10) { // in a bubble they cost nothing
+		d.policy.Window, d.policy.InitialBackoff = between(r, time.Minute, 5*time.Hour), between(r, time.Minute, 2*time.Hour)
+	}
 	d.policy.MaxBackoff = d.policy.InitialBackoff + between(r, 0, 8*time.Second)
 	most := 4
 	if d.loop {

@@ -23,8 +23,8 @@ type world struct {
 	cfg   supervisor.Config
 	drawn []*drawn
 	// harsh: the system's own actors may also fail over a message, which is lost.
-	harsh bool
-	armed []string // the actors that were to fail over a message; the saboteur's
+	harsh  bool
+	broken []string // the actors that were to fail; the saboteur's
 
 	tally    *tally
 	capsules []*capsule
@@ -142,7 +142,7 @@ func (w *world) check() {
 // its backoff is over, and serves.
 func (w *world) recover() {
 	w.calm.Store(true)
-	for _, path := range w.armed { // those that have not failed yet
+	for _, path := range w.broken { // those that were to fail over a message, and have had none
 		w.sys.FailActor(path)
 	}
 	synctest.Wait()
@@ -157,12 +157,18 @@ func (w *world) recover() {
 			_ = w.sys.Kill(context.Background(), c.id) // refused where it does not run
 		}
 	}
-	<-time.After(longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second)
-	w.check()
-	for _, c := range w.capsules {
-		if v := w.audit.view(c); v.state != messages.CapsuleState_CAPSULE_STATE_READY && !v.isDown() {
-			w.fail("%v, %v after faults have ceased", v, longest+10*time.Second)
+	// An actor that is to fail, and waits for its restart, fails after that.
+	patience := longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second
+	var restless []*account
+	for range 1 + len(w.broken) {
+		<-time.After(patience)
+		w.check()
+		if restless = w.restless(); len(restless) == 0 {
+			break
 		}
+	}
+	for _, v := range restless {
+		w.fail("%v, although faults have ceased long ago", v)
 	}
 	began := time.Now()
 	ready := w.ready()
@@ -186,6 +192,17 @@ func (w *world) recover() {
 		w.fail("all is calm, and %d legs are waited for", n)
 	}
 	w.check()
+}
+
+// restless are the capsules that have neither come back nor ended for good.
+func (w *world) restless() []*account {
+	var out []*account
+	for _, c := range w.capsules {
+		if v := w.audit.view(c); v.state != messages.CapsuleState_CAPSULE_STATE_READY && !v.isDown() {
+			out = append(out, v)
+		}
+	}
+	return out
 }
 
 // ready are the capsules that serve.
