@@ -170,6 +170,7 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		c.decided(what.CapsuleFailed.GetDecision())
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, what.CapsuleFailed.GetDecision(), e, now)
 	case *messages.Event_CapsuleStopping:
+		m.RestartAt = nil
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_STOPPING, what.CapsuleStopping.GetCause(), e, now)
 	case *messages.Event_CapsuleStopped:
 		m.Session, m.RestartAt = "", nil

@@ -45,7 +45,7 @@ func (a *audit) checkStarts() {
 		}
 		all = false
 	}
-	if a.w.stopping.Load() {
+	if a.w.stopping.Load() || a.muddled {
 		return
 	}
 	if places > 0 && waiting > 0 {

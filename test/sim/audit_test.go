@@ -25,6 +25,7 @@ type audit struct {
 	began    time.Time
 	started  bool
 	ended    bool
+	muddled  bool // an operator has restarted a capsule in its first start
 	capsules map[string]*account
 	sessions map[string]*session
 	all      []string // the sessions, in the order of their beginning
@@ -144,8 +145,7 @@ func (a *audit) enter(e *messages.Event) {
 		switch e.GetWhat().(type) {
 		case *messages.Event_CapsuleReady, *messages.Event_ReadinessTimedOut, *messages.Event_CapsuleCrashed,
 			*messages.Event_CapsuleFailed, *messages.Event_CapsuleStopped:
-			replaced := e.GetCapsuleCrashed() != nil && c.starts > 0 // by an operator, and starts again
-			if !c.settled() && !replaced {
+			if !c.settled() {
 				c.settledAt = a.at
 			}
 		}
@@ -234,6 +234,8 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 				c.starts, c.stopAt = 1, at
 			}
 			c.restartsBy["operator"]++
+			// The supervisor may not have heard of its first instance, and waits for the next.
+			a.muddled = a.muddled || !c.settled() || c.settledAt.Equal(at)
 		} else {
 			check(in(crashed), "it has not crashed")
 			c.restarts++
