@@ -18,6 +18,7 @@ import (
 func TestARunLoopSignalsAndAsks(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("other", says("1"))
+		synctest.Wait() // two loads are in no order
 		var answers []string
 		h := w.start("c", nil, runs(func(ctx context.Context, s *script) error {
 			time.Sleep(time.Second)
