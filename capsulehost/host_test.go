@@ -155,10 +155,30 @@ func TestInvocationInput(t *testing.T) {
 		{"a", "", `{"name":"a","arguments":[]}`},
 		{`say "<é>"`, "\x00\xff7", `{"name":"say \"<é>\"","arguments":[0,255,55]}`},
 	} {
-		if got := string(triggerInput(tt.action, []byte(tt.payload))); got != tt.want {
+		if got := written(tt.action, []byte(tt.payload)); got != tt.want {
 			t.Errorf("got %s, want %s", got, tt.want)
 		}
 	}
+	every := make([]byte, 512) // each byte, with each of its neighbours' lengths
+	for n := range every {
+		every[n] = byte(n * 7)
+	}
+	for from := range every {
+		for _, payload := range [][]byte{every[from:], every[:from]} {
+			want := strings.ReplaceAll(fmt.Sprint(payload), " ", ",")
+			if got := written("a", payload); got != `{"name":"a","arguments":`+want+`}` {
+				t.Fatalf("%v becomes %s", payload, got)
+			}
+		}
+	}
+}
+
+// written is the input of an interceptor.
+func written(action string, payload []byte) string {
+	in := input{bytes: payload, action: &action}
+	out := make([]byte, in.size())
+	in.write(out)
+	return string(out)
 }
 
 // A guest's own error leaves its instance as good as before.
@@ -217,14 +237,14 @@ func TestFaults(t *testing.T) {
 				}
 				ctx, cancel := context.WithTimeout(context.Background(), limit)
 				defer cancel()
-				export, input := ExportInterceptor, triggerInput("ask", []byte("null"))
-				if i.module.RunLoop() {
-					export, input = ExportRun, nil
+				switch {
+				case i.module.RunLoop():
+					err = i.Run(ctx)
+				case tt.capsule == "unknown-import":
+					_, err = i.Invoke(ctx, "use", []byte("null"))
+				default:
+					_, err = i.Invoke(ctx, "ask", []byte("null"))
 				}
-				if tt.capsule == "unknown-import" {
-					input = triggerInput("use", []byte("null"))
-				}
-				_, err = i.Call(ctx, export, input)
 			}
 			var failure *Failure
 			if !errors.As(err, &failure) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strconv"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -24,8 +23,10 @@ type Instance struct {
 	stderr stderr
 	vars   variables
 	export map[string]api.Function
-	start  bool     // _start is running
-	lost   *Failure // what ended it, once something has
+	within callContext // what ctx is inside the call
+	stack  [2]uint64   // parameters and results of the export that is called
+	start  bool        // _start is running
+	lost   *Failure    // what ended it, once something has
 	meter  meter
 	usage  published
 }
@@ -92,7 +93,7 @@ func (i *Instance) startUp(ctx context.Context) error {
 			continue
 		}
 		i.start = name == exportStart
-		_, err := i.run(ctx, name, nil)
+		_, err := i.run(ctx, name, input{})
 		i.start = false
 		if err != nil && !errors.Is(err, errStarted) {
 			return err
@@ -101,7 +102,7 @@ func (i *Instance) startUp(ctx context.Context) error {
 		break
 	}
 	if d := i.module.compiled.ExportedFunctions()[exportHaskell]; d != nil && slices.Equal(d.ParamTypes(), []api.ValueType{i32, i32}) {
-		if _, err := i.run(ctx, exportHaskell, nil); err != nil {
+		if _, err := i.run(ctx, exportHaskell, input{}); err != nil {
 			return err
 		}
 	}
@@ -111,7 +112,7 @@ func (i *Instance) startUp(ctx context.Context) error {
 // Invoke runs one interceptor action. An error is a *GuestError or a *Failure.
 // Ending ctx interrupts the guest, as a *Failure that wraps ctx's cause.
 func (i *Instance) Invoke(ctx context.Context, action string, payload []byte) (Result, error) {
-	output, err := i.Call(ctx, ExportInterceptor, triggerInput(action, payload))
+	output, err := i.call(ctx, ExportInterceptor, input{bytes: payload, action: &action})
 	if err != nil {
 		return Result{}, err
 	}
@@ -124,17 +125,16 @@ func (i *Instance) Run(ctx context.Context) error {
 	return err
 }
 
-// Call calls an export of type () -> i32 with input and returns its output. An
+// Call calls an export of type () -> i32 with an input and returns its output. An
 // error is a *GuestError or a *Failure; after the latter the instance is good
 // for Close only.
-func (i *Instance) Call(ctx context.Context, export string, input []byte) ([]byte, error) {
-	output, err := i.call(ctx, export, input)
-	i.publish()
-	return output, err
+func (i *Instance) Call(ctx context.Context, export string, given []byte) ([]byte, error) {
+	return i.call(ctx, export, input{bytes: given})
 }
 
-func (i *Instance) call(ctx context.Context, export string, input []byte) ([]byte, error) {
-	code, err := i.run(ctx, export, input)
+func (i *Instance) call(ctx context.Context, export string, in input) ([]byte, error) {
+	defer i.publish()
+	code, err := i.run(ctx, export, in)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (i *Instance) call(ctx context.Context, export string, input []byte) ([]byt
 }
 
 // run is the one place where guest code runs. It is stopped at a tick, in meter.go.
-func (i *Instance) run(ctx context.Context, export string, input []byte) (code int32, err error) {
+func (i *Instance) run(ctx context.Context, export string, in input) (code int32, err error) {
 	if i.lost != nil {
 		return 0, i.lost
 	}
@@ -156,16 +156,18 @@ func (i *Instance) run(ctx context.Context, export string, input []byte) (code i
 		}
 		i.export[export] = f
 	}
-	if err := i.kernel.Reset(input); err != nil {
+	view, err := i.kernel.ResetFor(in.size())
+	if err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
+	in.write(view)
 	i.begin(ctx)
 	defer i.end()
-	var stack [2]uint64 // hs_init has two parameters, both 0
-	if err := f.CallWithStack(i.enter(ctx), stack[:]); err != nil {
+	i.stack = [2]uint64{} // hs_init has two parameters, both 0
+	if err := f.CallWithStack(i.enter(ctx), i.stack[:]); err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
-	return int32(stack[0]), nil //nolint:gosec // an i32, carried in 64 bits
+	return int32(i.stack[0]), nil //nolint:gosec // an i32, carried in 64 bits
 }
 
 // MemoryBytes is what the guest's memory and the memory shared with it take.
@@ -193,7 +195,8 @@ func (i *Instance) Close(ctx context.Context) error {
 	return err
 }
 
-// callContext carries the instance to the host functions that it calls.
+// callContext carries the instance to the host functions that it calls. An
+// instance has one: wazero keeps none, and nobody else is given it.
 type callContext struct {
 	context.Context
 	instance *Instance
@@ -208,22 +211,9 @@ func (c *callContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-func (i *Instance) enter(ctx context.Context) context.Context { return &callContext{ctx, i} }
-
-// triggerInput is the input of ExportInterceptor.
-func triggerInput(action string, payload []byte) []byte {
-	const head, middle, end = `{"name":`, `,"arguments":[`, `]}`
-	out := make([]byte, 0, len(head)+len(action)+2+len(middle)+4*len(payload)+len(end))
-	out = append(out, head...)
-	out = appendJSONString(out, action)
-	out = append(out, middle...)
-	for n, b := range payload {
-		if n > 0 {
-			out = append(out, ',')
-		}
-		out = strconv.AppendUint(out, uint64(b), 10)
-	}
-	return append(out, end...)
+func (i *Instance) enter(ctx context.Context) context.Context {
+	i.within = callContext{ctx, i}
+	return &i.within
 }
 
 // resultOf decodes an interceptor's output: a tag and its bytes. Output without

@@ -6,12 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // maxJSONDepth is how deep JSON may nest: the reference's parser's limit.
 const maxJSONDepth = 127
 
-// CompactJSON returns b as the reference hands JSON on, which is parsed and
+// CompactJSON returns b, or a copy, as the reference hands JSON on, which is parsed and
 // printed again: without spaces, the keys of objects sorted by their bytes, of a
 // key that is given twice the last value, strings with the fewest escapes,
 // numbers as integers of 64 bits where they are some and else as the shortest
@@ -23,16 +24,31 @@ const maxJSONDepth = 127
 // takes: invalid UTF-8, half a surrogate pair, a number outside of float64, and
 // more than 127 levels.
 func CompactJSON(b []byte) ([]byte, error) {
+	scratch, _ := jsonScratch.Get().(*[]byte)
+	defer jsonScratch.Put(scratch)
 	r := jsonReader{in: b}
-	out, err := r.value(make([]byte, 0, len(b)))
+	out, err := r.value((*scratch)[:0])
+	if cap(out) <= jsonScratchKept {
+		*scratch = out
+	}
 	if err == nil {
 		err = r.end()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case bytes.Equal(out, b):
+		return b, nil
+	default:
+		return bytes.Clone(out), nil
 	}
-	return out, nil
 }
+
+// jsonScratch has what JSON is printed into: most of it is found to be compact
+// already, and nothing new is needed.
+var jsonScratch = sync.Pool{New: func() any { return new([]byte) }}
+
+const jsonScratchKept = 64 << 10
 
 // jsonReader reads JSON from the front.
 type jsonReader struct {

@@ -82,7 +82,7 @@ type meter struct {
 	quantum  int64         // how much to grant at a tick
 	resumed  time.Time     // when the guest last went on after a tick; zero: not in this call
 	before   time.Duration // what turn.used was when the call that runs began
-	yielded  time.Time     // when it last let others run
+	yielded  time.Duration // what it was when the guest last let others run
 	turn     turn
 }
 
@@ -231,11 +231,10 @@ func (i *Instance) tick(guest api.Module) {
 	}
 	m.resumed = now
 	wait := m.ahead(spent, now)
-	if wait > 0 || now.Sub(m.yielded) >= yieldEvery {
+	if wait > 0 || m.turn.used-m.yielded >= yieldEvery {
 		i.publish()
 		m.yield(i.ctx, wait)
-		m.resumed = time.Now()
-		m.yielded = m.resumed
+		m.resumed, m.yielded = time.Now(), m.turn.used
 		i.stopIfEnded(m.resumed)
 	}
 	m.grant(spent)

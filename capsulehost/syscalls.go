@@ -110,7 +110,7 @@ func astridClockMS(_ context.Context, i *Instance, stack []uint64) error {
 	return i.answer(stack, strconv.FormatInt(max(0, i.world.Now().UnixMilli()), 10))
 }
 
-func astridTriggerHook(ctx context.Context, i *Instance, stack []uint64) error {
+func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	request, err := i.bytes("request", stack[0], maxTriggerRequest)
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func astridTriggerHook(ctx context.Context, i *Instance, stack []uint64) error {
 		return fmt.Errorf("invalid trigger request: %w", err)
 	}
 	var values []json.RawMessage
-	i.outside(func() { values, err = peers.TriggerHook(ctx, topic, payload) })
+	i.outside(func() { values, err = peers.TriggerHook(i.ctx, topic, payload) })
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func astridTriggerHook(ctx context.Context, i *Instance, stack []uint64) error {
 	return i.answer(stack, answer.String())
 }
 
-func astridCheckCapsuleCapability(ctx context.Context, i *Instance, stack []uint64) error {
+func astridCheckCapsuleCapability(_ context.Context, i *Instance, stack []uint64) error {
 	request, err := i.bytes("request", stack[0], maxCapabilityRequest)
 	if err != nil {
 		return err
@@ -152,7 +152,7 @@ func astridCheckCapsuleCapability(ctx context.Context, i *Instance, stack []uint
 	allowed := false
 	if peers := i.world.Peers(); peers != nil {
 		if id, ok := parseUUID(source); ok {
-			i.outside(func() { allowed = peers.CheckCapability(ctx, id, capability) })
+			i.outside(func() { allowed = peers.CheckCapability(i.ctx, id, capability) })
 		}
 	}
 	return i.answer(stack, `{"allowed":`+strconv.FormatBool(allowed)+`}`)

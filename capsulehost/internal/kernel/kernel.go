@@ -55,14 +55,22 @@ func View(m api.Module) *Kernel {
 // Reset forgets every block, the output and the error, and makes input the
 // guest's input.
 func (k *Kernel) Reset(input []byte) error {
-	offset, err := k.call(opReset, uint64(len(input)))
+	view, err := k.ResetFor(len(input))
+	copy(view, input)
+	return err
+}
+
+// ResetFor is Reset for an input of n bytes that is yet to be written: it returns
+// where, good until the kernel or the guest runs.
+func (k *Kernel) ResetFor(n int) (input []byte, err error) {
+	offset, err := k.call(opReset, uint64(n))
 	if err == nil {
-		err = k.write(offset, input)
+		input, err = k.block(offset, n)
 	}
 	if err != nil {
-		return fmt.Errorf("input of %d bytes: %w", len(input), err)
+		return nil, fmt.Errorf("input of %d bytes: %w", n, err)
 	}
-	return nil
+	return input, nil
 }
 
 // Store puts data into a fresh block and returns its offset, 0 for no data.
@@ -73,21 +81,25 @@ func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	if offset, err = k.call(opAlloc, uint64(len(data))); err != nil {
 		return 0, err
 	}
-	return offset, k.write(offset, data)
+	view, err := k.block(offset, len(data))
+	copy(view, data)
+	return offset, err
 }
 
-// write fills the block that was made for data.
-func (k *Kernel) write(offset uint64, data []byte) error {
-	switch {
-	case len(data) == 0:
-		return nil
-	case offset == 0:
-		return ErrNoMemory
-	case !k.memory.Write(uint32(offset), data): //nolint:gosec // the kernel's offsets fit its memory
-		return fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, len(data))
+// block is where the n bytes go that a fresh block was made for.
+func (k *Kernel) block(offset uint64, n int) ([]byte, error) {
+	if n == 0 {
+		return nil, nil
 	}
-	k.copied += uint64(len(data))
-	return nil
+	if offset == 0 {
+		return nil, ErrNoMemory
+	}
+	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // the kernel's offsets and lengths fit its memory
+	if !ok {
+		return nil, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, n)
+	}
+	k.copied += uint64(n)
+	return view, nil
 }
 
 // Free gives a block back. Of what is no block it does nothing.

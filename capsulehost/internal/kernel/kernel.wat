@@ -59,9 +59,15 @@
   ;; 1 once an alloc had no memory left.
   (global $exhausted (export "kernel.exhausted") (mut i32) (i32.const 0))
 
+  ;; 1 once a block was freed: the heads are 0 before.
+  (global $freed (mut i32) (i32.const 0))
+
   ;; reset forgets every block, and what was said of input, output and error.
   (func $reset (export "reset")
-    (memory.fill (i32.const 0) (i32.const 0) (i32.wrap_i64 (global.get $BASE)))
+    (if (global.get $freed)
+      (then
+        (memory.fill (i32.const 0) (i32.const 0) (i32.wrap_i64 (global.get $BASE)))
+        (global.set $freed (i32.const 0))))
     (global.set $end (global.get $BASE))
     (global.set $input (i64.const 0))
     (global.set $input_length (i64.const 0))
@@ -173,7 +179,8 @@
       (then (return)))
     (local.set $head (i32.shl (local.get $class) (i32.const 2)))
     (call $mark (local.get $p) (local.get $capacity) (i32.load (local.get $head)) (global.get $FREE))
-    (i32.store (local.get $head) (i32.wrap_i64 (local.get $p))))
+    (i32.store (local.get $head) (i32.wrap_i64 (local.get $p)))
+    (global.set $freed (i32.const 1)))
 
   (func $length (export "length") (export "length_unsafe") (param $p i64) (result i64)
     (local $header i32)

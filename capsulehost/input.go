@@ -1,0 +1,74 @@
+package capsulehost
+
+import (
+	"encoding/binary"
+	"strconv"
+)
+
+// input is what an export is called with: bytes as they are, or an action of
+// ExportInterceptor and its payload, as JSON whose one argument is the array of
+// the payload's bytes. It is written straight into the memory that is shared with
+// the guest.
+type input struct {
+	bytes  []byte
+	action *string
+}
+
+const (
+	inputName      = `{"name":`
+	inputArguments = `,"arguments":[`
+	inputEnd       = `]}`
+)
+
+func (in input) size() int {
+	if in.action == nil {
+		return len(in.bytes)
+	}
+	var name [64]byte // on the stack
+	n := len(inputName) + len(appendJSONString(name[:0], *in.action)) + len(inputArguments) + len(inputEnd)
+	for _, b := range in.bytes {
+		n += int(decimals[b].size) + len(",")
+	}
+	if len(in.bytes) > 0 {
+		n -= len(",")
+	}
+	return n
+}
+
+// write fills what has the size.
+func (in input) write(to []byte) {
+	if in.action == nil {
+		copy(to, in.bytes)
+		return
+	}
+	out := appendJSONString(append(to[:0], inputName...), *in.action)
+	at := len(append(out, inputArguments...))
+	for n, b := range in.bytes {
+		d := &decimals[b]
+		if n == len(in.bytes)-1 {
+			at += copy(to[at:], d.text[:d.size])
+			break
+		}
+		// All four bytes fit: behind this one come a digit and the end, at least.
+		binary.LittleEndian.PutUint32(to[at:], d.word)
+		at += int(d.size) + len(",")
+	}
+	copy(to[at:], inputEnd)
+}
+
+// decimal is a byte's value as text, and that with a comma in one word.
+type decimal struct {
+	size uint8
+	text [4]byte
+	word uint32
+}
+
+var decimals = func() (all [256]decimal) {
+	for b := range all {
+		d := &all[b]
+		d.size = uint8(len(strconv.AppendInt(d.text[:0], int64(b), 10))) //nolint:gosec // at most 3
+		d.text[d.size] = ','
+		d.word = binary.LittleEndian.Uint32(d.text[:])
+	}
+	return all
+}()
