@@ -227,10 +227,10 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 		c := w.triggers.begin(time.Now(), &messages.RouteTrigger{})
 		c.plan([]*messages.Leg{{Capsule: "c"}})
 		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{
-			Trigger: w.triggers.last, Deadline: time.Now().UnixNano(),
+			Trigger: w.triggers.last.Load(), Deadline: time.Now().UnixNano(),
 		}, w.triggers.self)
 		<-c.answered
-		legs := w.triggers.end(w.triggers.last, c)
+		legs := w.triggers.end(w.triggers.last.Load(), c)
 		expect(t, "leg", show(legs), "c/0  timeout (the trigger's deadline passed while the call was queued)")
 	})
 }

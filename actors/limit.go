@@ -18,8 +18,8 @@ var errDeadline = errors.New("the trigger's deadline passed")
 // tells of the end, so that a short call costs none.
 type limited struct {
 	life     context.Context
-	deadline time.Time // zero is none
-	cause    error     // of the end at the deadline
+	deadline time.Time     // zero is none
+	limit    time.Duration // whose end the deadline is; 0 where it is the trigger's
 	timed    atomic.Pointer[timed]
 }
 
@@ -32,11 +32,19 @@ type timed struct {
 // newLimited returns the context for a guest call that begins now: it ends
 // after limit and at deadline, where these are not zero. Release it.
 func newLimited(life context.Context, now time.Time, limit time.Duration, deadline time.Time) *limited {
-	l := &limited{life: life, deadline: deadline, cause: errDeadline}
+	l := &limited{life: life, deadline: deadline}
 	if own := now.Add(limit); limit > 0 && (deadline.IsZero() || !deadline.Before(own)) {
-		l.deadline, l.cause = own, limitPassed(limit)
+		l.deadline, l.limit = own, limit
 	}
 	return l
+}
+
+// cause is why the call ends at its deadline.
+func (l *limited) cause() error {
+	if l.limit > 0 {
+		return limitPassed(l.limit)
+	}
+	return errDeadline
 }
 
 // limitPassed is why a call ended that ran into its capsule's own limit.
@@ -80,7 +88,7 @@ func (l *limited) withTimer() context.Context {
 		return l.life
 	}
 	if l.timed.Load() == nil {
-		ctx, cancel := context.WithDeadlineCause(l.life, l.deadline, l.cause)
+		ctx, cancel := context.WithDeadlineCause(l.life, l.deadline, l.cause())
 		if !l.timed.CompareAndSwap(nil, &timed{ctx, cancel}) {
 			cancel()
 		}
@@ -100,8 +108,8 @@ func (l *limited) explain(err error) error {
 		return errors.Join(failure, ended)
 	case l.passed():
 		said := *failure
-		said.Message = "out of time: " + l.cause.Error() // which the guest's host may not have known yet
-		return errors.Join(&said, l.cause)
+		said.Message = "out of time: " + l.cause().Error() // which the guest's host may not have known yet
+		return errors.Join(&said, l.cause())
 	default:
 		return errors.Join(failure, ended)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -28,24 +29,24 @@ type Triggers struct {
 	self     *actor.PID
 	waits    waits
 	epoch    time.Time
-	count    *Traffic
+	traffic  *Traffic
 	tracer   trace.Tracer // nil where nobody traces
 	warnings warnings
 
-	mu   sync.Mutex
-	last uint64 // number of the latest trigger; only messages and logs carry it
-	open map[uint64]*collector
+	last  atomic.Uint64 // number of the latest trigger; only messages and logs carry it
+	open  sync.Map      // number → *collector; looked into twice for each leg
+	count atomic.Int64  // of the open ones
 }
 
 // NewTriggers returns the place for the triggers that a router routes.
 func NewTriggers(sys *system.System, router *actor.PID) *Triggers {
-	t := &Triggers{sys: sys, router: router, epoch: time.Now(), count: &Traffic{}, open: map[uint64]*collector{}}
+	t := &Triggers{sys: sys, router: router, epoch: time.Now(), traffic: &Traffic{}}
 	t.self = sys.Register(t)
 	return t
 }
 
 // CountIn has the triggers counted in traffic. Call it before the first.
-func (t *Triggers) CountIn(traffic *Traffic) { t.count = traffic }
+func (t *Triggers) CountIn(traffic *Traffic) { t.traffic = traffic }
 
 // Route makes a trigger, which it numbers and gives ctx's deadline, and waits
 // for its one answer: every leg has exactly one outcome in it, legs without an
@@ -67,11 +68,7 @@ func (t *Triggers) Route(ctx context.Context, m *messages.RouteTrigger) (*messag
 }
 
 // Open is how many triggers are open, nested ones included.
-func (t *Triggers) Open() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.open)
-}
+func (t *Triggers) Open() int { return int(t.count.Load()) }
 
 // Awaited is how many legs capsules wait for, inside their guests.
 func (t *Triggers) Awaited() int { return t.waits.count() }
@@ -106,38 +103,35 @@ func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan ti
 	if err != nil {
 		return nil, err
 	}
-	t.count.answered(m, legs, ended, c.age(ended))
+	t.traffic.answered(m, legs, ended, c.age(ended))
 	return legs, nil
 }
 
 // begin opens a trigger.
 func (t *Triggers) begin(now time.Time, m *messages.RouteTrigger) *collector {
 	if m.GetFromCapsule() != "" {
-		t.count.asked()
+		t.traffic.asked()
 	}
 	m.Made = now.UnixNano()
 	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), traced: t.traced(m, now), answered: make(chan struct{})}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.last++
-	m.Trigger = t.last
-	t.open[m.Trigger] = c
+	m.Trigger = t.last.Add(1)
+	t.count.Add(1)
+	t.open.Store(m.Trigger, c)
 	return c
 }
 
 // end closes a trigger: nobody finds it from here on, and no leg changes.
 func (t *Triggers) end(trigger uint64, c *collector) []*messages.Leg {
-	t.mu.Lock()
-	delete(t.open, trigger)
-	t.mu.Unlock()
+	t.open.Delete(trigger)
+	t.count.Add(-1)
 	return c.close()
 }
 
 // find returns an open trigger's collector, or nil.
 func (t *Triggers) find(trigger uint64) *collector {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.open[trigger]
+	c, _ := t.open.Load(trigger)
+	found, _ := c.(*collector)
+	return found
 }
 
 // plan hands a trigger the legs that the router made for it; from then on they
