@@ -1,6 +1,7 @@
 package system
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -15,18 +16,21 @@ import (
 // So a burst of short activations costs few switches of goroutine, and one that
 // blocks in a guest holds up nobody: there is no limit to the workers that run.
 type dispatcher struct {
-	maximum int // of parked workers
+	maximum    int // of parked workers
+	processors int
 
 	mu     sync.Mutex
 	queue  fifo[func()]
 	parked []chan struct{} // one for each parked worker, the latest last
-	coming bool            // a worker is on its way to the queue
+	coming int             // workers on their way to the queue
 	closed bool
 }
 
 var _ actor.Dispatcher = (*dispatcher)(nil)
 
-func newDispatcher(maximum int) *dispatcher { return &dispatcher{maximum: maximum} }
+func newDispatcher(maximum int) *dispatcher {
+	return &dispatcher{maximum: maximum, processors: runtime.GOMAXPROCS(0)}
+}
 
 // Schedule runs fn soon, on a worker.
 func (d *dispatcher) Schedule(fn func()) {
@@ -40,11 +44,11 @@ func (d *dispatcher) Throughput() int { return 300 }
 
 // sendForLocked gets a worker where activations wait and none is coming. It unlocks.
 func (d *dispatcher) sendForLocked() {
-	if d.coming || d.queue.len() == 0 {
+	if d.coming >= min(d.processors, d.queue.len()) {
 		d.mu.Unlock()
 		return
 	}
-	d.coming = true
+	d.coming++
 	var wake chan struct{}
 	if n := len(d.parked); n > 0 {
 		wake = d.parked[n-1]
@@ -66,7 +70,7 @@ func (d *dispatcher) worker() {
 	for {
 		d.mu.Lock()
 		if came {
-			d.coming, came = false, false
+			d.coming, came = d.coming-1, false
 		}
 		if d.queue.len() > 0 {
 			fn := d.queue.pop()

@@ -12,7 +12,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-const hand = "by hand"
+const (
+	hand  = "by hand"
+	crews = "a goroutine each"
+)
 
 // The interceptors' export, and the action that all guests here answer.
 const (
@@ -60,6 +63,78 @@ func (s subscribers) ask(ctx context.Context, topic string, payload json.RawMess
 		values = append(values, value)
 	}
 	return values, nil
+}
+
+// crew is a goroutine and a channel for each subscriber: the least that asks them
+// at once.
+type crew struct {
+	of      subscribers
+	asked   []chan question
+	workers sync.WaitGroup
+}
+
+type question struct {
+	payload []byte
+	ctx     context.Context
+	answer  *crewAnswer
+	done    chan<- struct{}
+}
+
+type crewAnswer struct {
+	value []byte
+	err   error
+}
+
+func newCrew(of subscribers) *crew {
+	c := &crew{of: of}
+	for i := range of {
+		asked := make(chan question, 1)
+		c.asked = append(c.asked, asked)
+		c.workers.Go(func() {
+			for q := range asked {
+				q.answer.value, q.answer.err = of[i].ask(q.ctx, q.payload)
+				q.done <- struct{}{}
+			}
+		})
+	}
+	return c
+}
+
+func (c *crew) close(context.Context) error {
+	for _, asked := range c.asked {
+		close(asked)
+	}
+	c.workers.Wait()
+	return nil
+}
+
+// trigger asks all who want the topic at once, and wants n of them to answer.
+func (c *crew) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	answers, done := make([]crewAnswer, len(c.of)), make(chan struct{}, len(c.of))
+	sent := 0
+	for i := range c.of {
+		if matches(c.of[i].pattern, topic) {
+			c.asked[i] <- question{payload, ctx, &answers[i], done}
+			sent++
+		}
+	}
+	for range sent {
+		<-done
+	}
+	if sent != n {
+		return fmt.Errorf("trigger %q: %d answers, want %d", topic, sent, n)
+	}
+	for _, a := range answers {
+		if a.err != nil {
+			return a.err
+		}
+		if !json.Valid(a.value) {
+			return fmt.Errorf("trigger %q: the answer %q is not JSON", topic, a.value)
+		}
+	}
+	return nil
 }
 
 // invoke asks an instance of capsulehost.

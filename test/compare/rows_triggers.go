@@ -95,18 +95,25 @@ func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, pay
 		return s.trigger(ctx, topic, payload, n)
 	})}}
 
-	// Two sets, as the second to call the same ones would find them warm.
-	instances, closeAll, err := b.instances(ctx, guest, 2*n)
+	// A set each, as the second to call the same ones would find them warm.
+	instances, closeAll, err := b.instances(ctx, guest, 3*n)
 	if err != nil {
 		return nil, err
 	}
 	c.add(closeAll)
-	byHand, bareGuests := make(subscribers, n), instances[n:]
-	for i := range byHand {
-		byHand[i] = subscriber{topic, &sync.Mutex{}, invoke(instances[i])}
+	subscribe := func(instances []*capsulehost.Instance) (all subscribers) {
+		for _, i := range instances {
+			all = append(all, subscriber{topic, &sync.Mutex{}, invoke(i)})
+		}
+		return all
 	}
+	byHand, atOnce, bareGuests := subscribe(instances[:n]), newCrew(subscribe(instances[n:2*n])), instances[2*n:]
+	c.add(atOnce.close)
 	out = append(out, contender{who: hand, run: repeat(func(ctx context.Context) error {
 		return byHand.trigger(ctx, topic, payload, n)
+	})})
+	out = append(out, contender{who: crews, run: repeat(func(ctx context.Context) error {
+		return atOnce.trigger(ctx, topic, payload, n)
 	})})
 	out = append(out, contender{who: guestsAlone, run: repeat(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
