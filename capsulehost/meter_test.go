@@ -235,6 +235,35 @@ func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 	}
 }
 
+// A call that is soon over runs where all places are taken; a longer one waits.
+func TestAShortCallNeedsNoTurn(t *testing.T) {
+	h := newHost(t, Config{Processors: 1})
+	holder := &turn{at: -1}
+	h.turns.take(holder, nil)
+	i := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	i.SetBudget(Budget{Reductions: 500_000}) // some 400 µs: it yields
+	_, err := i.Call(ctx, "loop", nil)
+	failsWith(t, err, KindBudget)
+
+	i = mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
+	i.SetBudget(Budget{Reductions: 50_000_000})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := i.Call(ctx, "loop", nil)
+		ended <- err
+	}()
+	for h.turns.waiters.Load() == 0 {
+		if ctx.Err() != nil {
+			t.Fatal("a long call asks for no turn")
+		}
+		runtime.Gosched()
+	}
+	h.turns.give(holder)
+	failsWith(t, <-ended, KindBudget)
+}
+
 // Who has used less goes first, and a waiter that is gone is not let on.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,13 +11,16 @@ import (
 // in between: a fresh goroutine for each, the library's way, spends most of a
 // round trip on growing its stack.
 //
-// While activations wait there is always one worker on its way to the queue,
-// and never two: the one that arrives wakes the next before it begins its own.
-// So a burst of short activations costs few switches of goroutine, and one that
-// blocks in a guest holds up nobody: there is no limit to the workers that run.
+// While activations wait there is always a worker on its way to the queue, and
+// never more than one for each processor: whoever queues one sends for a worker,
+// and so does the worker that arrives, before it begins. So a burst of short
+// activations costs few switches of goroutine, and one that blocks in a guest holds
+// up nobody: there is no limit to the workers that run. More than one may come,
+// since Go lets another processor have the last goroutine that was woken only
+// after some 60 µs.
 type dispatcher struct {
 	maximum    int // of parked workers
-	processors int
+	processors int // how many workers may be on their way
 
 	mu     sync.Mutex
 	queue  fifo[func()]
@@ -42,7 +45,8 @@ func (d *dispatcher) Schedule(fn func()) {
 // Throughput is how many messages an actor may handle before it lets others run.
 func (d *dispatcher) Throughput() int { return 300 }
 
-// sendForLocked gets a worker where activations wait and none is coming. It unlocks.
+// sendForLocked gets another worker where more activations wait than come workers.
+// It unlocks.
 func (d *dispatcher) sendForLocked() {
 	if d.coming >= min(d.processors, d.queue.len()) {
 		d.mu.Unlock()
