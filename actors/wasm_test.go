@@ -2,8 +2,10 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -96,6 +98,29 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 	}
 	if ping.MemoryBytes() == 0 || ping.Calls() != 2 || pong.Generation() != 1 {
 		t.Errorf("ping: %d bytes, %d calls; pong: generation %d", ping.MemoryBytes(), ping.Calls(), pong.Generation())
+	}
+	w.stop()
+}
+
+// Whoever answers too much is not heard; who asked lives on, and hears the others.
+func TestAnswersThatDoNotFitHarmNobody(t *testing.T) {
+	host, w := newHost(t), newTree(t)
+	large := `"` + strings.Repeat("x", maxAnswer-2) + `"`
+	const many = 17 // more than all the memory that is shared with a guest
+	for i := range many {
+		w.start(fmt.Sprintf("large-%02d", i), says(large), func(c *CapsuleConfig) { c.Interceptors = wants("pong") })
+	}
+	w.start("small", says(`"small"`), func(c *CapsuleConfig) { c.Interceptors = wants("pong") })
+	w.start("ping", nil, wasm(t, host, "ping"))
+	for id := range w.handles {
+		w.awaitReady(id, 1)
+	}
+	legs, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "ping", Payload: []byte("1")})
+	if err != nil || len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_INVALID && legs[0].GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
+		t.Errorf("%v, %v", show(legs), err)
+	}
+	if ready := w.find("ping"); ready.GetGeneration() != 1 || ready.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+		t.Errorf("who asked is %v", ready)
 	}
 	w.stop()
 }

@@ -23,7 +23,12 @@ type driven struct {
 
 func drive(t testing.TB, w *world) *driven {
 	t.Helper()
-	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/driver.wasm"), w)
+	return driveIn(t, Config{}, w)
+}
+
+func driveIn(t testing.TB, cfg Config, w *world) *driven {
+	t.Helper()
+	i := mustInstantiate(t, newHost(t, cfg), read(t, "testdata/driver.wasm"), w)
 	if err := i.kernel.Reset([]byte("the input")); err != nil {
 		t.Fatal(err)
 	}
@@ -457,6 +462,25 @@ func TestTriggerHook(t *testing.T) {
 		d := drive(t, &world{})
 		if got := d.read(d.call("astrid_trigger_hook", d.text(`not even parsed`))); got != "[]" {
 			t.Errorf("answered %s", got)
+		}
+	})
+	t.Run("more than there is room for", func(t *testing.T) {
+		large := func(c byte, n int) json.RawMessage { return append(append([]byte{'"'}, bytes.Repeat([]byte{c}, n-2)...), '"') }
+		w := &world{peers: &asked{values: []json.RawMessage{
+			large('a', 64<<10), []byte("1"), large('b', 128<<10), large('c', 64<<10), []byte("2"), large('d', 64<<10), large('e', 64<<10), []byte("3"),
+		}}}
+		d := driveIn(t, Config{MemoryLimitPages: 16}, w) // 1 MiB, of which a quarter
+		got := d.read(d.call("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`)))
+		want := fmt.Sprintf("[%s,1,%s,2,%s,3]", large('a', 64<<10), large('c', 64<<10), large('d', 64<<10))
+		if got != want {
+			t.Errorf("answered %d bytes, want %d", len(got), len(want))
+		}
+		if len(w.lines) != 1 || !strings.Contains(w.lines[0], `WARN astrid_trigger_hook: topic "a": the largest 2 of 8 answers were left out`) {
+			t.Errorf("logged %q", w.lines)
+		}
+		d.call("alloc", 768<<10) // what the guest has taken itself is not there either
+		if got := d.read(d.call("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`))); got != "[1,2,3]" {
+			t.Errorf("answered %d bytes", len(got))
 		}
 	})
 	t.Run("refused", func(t *testing.T) {

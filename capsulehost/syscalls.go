@@ -1,10 +1,11 @@
 package capsulehost
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,10 @@ const (
 	maxTriggerRequest    = 1 << 20
 	maxCapabilityRequest = 1024
 )
+
+// answersShare is the part of the memory shared with a guest that the answers to one
+// of its triggers may take together: a quarter.
+const answersShare = 4
 
 // systemCalls are the functions of `extism:host/user`, as astrid-capsule 0.5.0
 // has them.
@@ -128,16 +133,54 @@ func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	var answer bytes.Buffer
-	answer.WriteByte('[')
-	for n, v := range values {
-		if n > 0 {
-			answer.WriteByte(',')
-		}
-		answer.Write(v)
+	limit := min(i.module.host.memoryLimit/answersShare, i.kernel.Room(i.module.host.memoryLimit))
+	answer, leftOut := joinAnswers(values, limit)
+	if leftOut > 0 {
+		i.world.Log(LevelWarn, fmt.Sprintf("astrid_trigger_hook: topic %q: the largest %d of %d answers were left out: all are more than the %d bytes that there is room for",
+			topic, leftOut, len(values), limit))
 	}
-	answer.WriteByte(']')
-	return i.answer(stack, answer.String())
+	return i.answer(stack, answer)
+}
+
+// joinAnswers is the JSON array of values, in their order. Where that is longer than
+// limit, the longest are left out until it is not, the last of equally long ones
+// first: whoever answers too much shall not crash who asked, nor hide what others
+// said.
+func joinAnswers(values []json.RawMessage, limit uint64) (answer string, leftOut int) {
+	size := uint64(len("[]"))
+	for _, v := range values {
+		size += uint64(len(v) + len(","))
+	}
+	out := make([]bool, len(values))
+	if size > limit {
+		longest := make([]int, len(values))
+		for n := range longest {
+			longest[n] = n
+		}
+		slices.SortFunc(longest, func(a, b int) int { return cmp.Or(len(values[b])-len(values[a]), b-a) })
+		for _, n := range longest {
+			if size <= limit {
+				break
+			}
+			out[n] = true
+			leftOut++
+			size -= uint64(len(values[n]) + len(","))
+		}
+	}
+	var text strings.Builder
+	text.Grow(int(size)) //nolint:gosec // a fraction of the memory
+	text.WriteByte('[')
+	for n, v := range values {
+		if out[n] {
+			continue
+		}
+		if text.Len() > 1 {
+			text.WriteByte(',')
+		}
+		text.Write(v)
+	}
+	text.WriteByte(']')
+	return text.String(), leftOut
 }
 
 func astridCheckCapsuleCapability(_ context.Context, i *Instance, stack []uint64) error {

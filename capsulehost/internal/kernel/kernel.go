@@ -26,6 +26,7 @@ type Kernel struct {
 	memory api.Memory
 	do     api.Function // the one function that the host calls
 
+	end                  api.Global
 	output, outputLength api.Global
 	errorBlock           api.Global
 	exhausted            api.Global
@@ -45,6 +46,7 @@ const (
 func View(m api.Module) *Kernel {
 	return &Kernel{
 		module: m, memory: m.ExportedMemory("kernel.memory"), do: m.ExportedFunction("kernel.do"),
+		end:          m.ExportedGlobal("kernel.end"),
 		output:       m.ExportedGlobal("kernel.output"),
 		outputLength: m.ExportedGlobal("kernel.output_length"),
 		errorBlock:   m.ExportedGlobal("kernel.error"),
@@ -100,6 +102,17 @@ func (k *Kernel) block(offset uint64, n int) ([]byte, error) {
 	}
 	k.copied += uint64(n)
 	return view, nil
+}
+
+// Room is how many bytes at least a fresh block may have where the memory may grow
+// to limit bytes.
+func (k *Kernel) Room(limit uint64) uint64 {
+	const header, most = 16, 1 << 31
+	end := k.end.Get() + header
+	if end >= limit {
+		return 0
+	}
+	return min(most, (limit-end)/5*4) // of a class at most a fifth is left over
 }
 
 // Free gives a block back. Of what is no block it does nothing.
