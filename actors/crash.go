@@ -126,6 +126,7 @@ func failureOf(during string, err error) *messages.CapsuleFailure {
 	out := &messages.CapsuleFailure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: timestamppb.Now()}
 	if failure, ok := errors.AsType[*capsulehost.Failure](err); ok {
 		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), shortStack(failure.Stack)
+		out.Stderr = failure.Stderr
 	} else if during == "load" {
 		out.Kind = string(capsulehost.KindBadModule)
 	}

@@ -65,9 +65,12 @@ func TestLongTextsOfAGuest(t *testing.T) {
 			}
 		})
 	}
-	failure := failureOf("call", &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: long, Stack: []string{long, "short"}})
+	failure := failureOf("call", &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: long, Stack: []string{long, "short"}, Stderr: "panic: no"})
 	if len(failure.GetMessage()) > reasonKept+100 || len(failure.GetWasmStack()[0]) > frameKept+100 || failure.GetWasmStack()[1] != "short" {
 		t.Errorf("a failure of %d bytes, whose stack has %d", len(failure.GetMessage()), len(failure.GetWasmStack()[0]))
+	}
+	if failure.GetStderr() != "panic: no" {
+		t.Errorf("it wrote %q", failure.GetStderr())
 	}
 }
 

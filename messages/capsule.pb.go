@@ -220,8 +220,11 @@ type CapsuleFailure struct {
 	// One line for a person.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// The frames of the guest's stack, innermost first; empty where there are none.
-	WasmStack     []string               `protobuf:"bytes,3,rep,name=wasm_stack,json=wasmStack,proto3" json:"wasm_stack,omitempty"`
-	At            *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	WasmStack []string               `protobuf:"bytes,3,rep,name=wasm_stack,json=wasmStack,proto3" json:"wasm_stack,omitempty"`
+	At        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
+	// What the guest wrote to its standard error, where it says more than the message:
+	// of a Go or Rust guest that panicked, its words. At most 4 KiB.
+	Stderr        string `protobuf:"bytes,5,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -282,6 +285,13 @@ func (x *CapsuleFailure) GetAt() *timestamppb.Timestamp {
 		return x.At
 	}
 	return nil
+}
+
+func (x *CapsuleFailure) GetStderr() string {
+	if x != nil {
+		return x.Stderr
+	}
+	return ""
 }
 
 // CapsuleUp tells the registry, the hook router and the capsules supervisor that
@@ -2330,13 +2340,14 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\vInterceptor\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
-	"\bpriority\x18\x03 \x01(\rR\bpriority\"\x89\x01\n" +
+	"\bpriority\x18\x03 \x01(\rR\bpriority\"\xa1\x01\n" +
 	"\x0eCapsuleFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1d\n" +
 	"\n" +
 	"wasm_stack\x18\x03 \x03(\tR\twasmStack\x12*\n" +
-	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xc3\x02\n" +
+	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06stderr\x18\x05 \x01(\tR\x06stderr\"\xc3\x02\n" +
 	"\tCapsuleUp\x12\x18\n" +
 	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x1e\n" +
 	"\n" +

@@ -43,8 +43,12 @@ func logEvent(log *zerolog.Logger, e *messages.Event) {
 			Msg("capsule has not signalled that it is ready; the others start without it")
 	case *messages.Event_CapsuleCrashed:
 		f := what.CapsuleCrashed.GetFailure()
-		line(log.Error()).Str("during", what.CapsuleCrashed.GetDuring()).Str("kind", f.GetKind()).
-			Str("failure", f.GetMessage()).Strs("wasm_stack", f.GetWasmStack()).Msg("capsule crashed")
+		e := line(log.Error()).Str("during", what.CapsuleCrashed.GetDuring()).Str("kind", f.GetKind()).
+			Str("failure", f.GetMessage()).Strs("wasm_stack", f.GetWasmStack())
+		if f.GetStderr() != "" {
+			e = e.Str("stderr", f.GetStderr())
+		}
+		e.Msg("capsule crashed")
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
 		line(log.Info()).Str("cause", s.GetCause()).Uint32("attempt", s.GetAttempt()).Uint32("budget_spent", s.GetBudgetSpent()).

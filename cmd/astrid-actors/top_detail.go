@@ -64,6 +64,11 @@ func (m *topModel) failures(d *messages.CapsuleDetail) []string {
 		for _, frame := range f.GetWasmStack() {
 			lines = append(lines, m.painter.paint(faint, "      "+printable(frame)))
 		}
+		if f.GetStderr() != "" {
+			for said := range strings.SplitSeq(f.GetStderr(), "\n") {
+				lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "stderr: ")+printable(said))...)
+			}
+		}
 	}
 	return lines
 }

@@ -260,7 +260,7 @@ func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
 		at := timestamppb.New(theDay.Add(-time.Duration(n) * time.Second))
 		d.Failures = append(d.Failures, &messages.FailureRecord{
 			Generation: uint64(n), During: "call", Decision: "restart " + evil,
-			Failure: &messages.CapsuleFailure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}},
+			Failure: &messages.CapsuleFailure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}, Stderr: evil},
 		})
 		d.RecentCalls = append(d.RecentCalls, &messages.RecentCall{
 			At: at, Topic: "t" + evil, Action: evil, Outcome: messages.Outcome_OUTCOME_DENIED, Reason: evil, FromCapsule: evil,

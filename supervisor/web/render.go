@@ -28,6 +28,7 @@ func parse(moving bool) (templates, error) {
 	t, err := template.New("").Funcs(template.FuncMap{
 		"text":      text,
 		"short":     shortened,
+		"lines":     func(s string) []string { return strings.Split(s, "\n") },
 		"duration":  duration,
 		"age":       age,
 		"size":      size,

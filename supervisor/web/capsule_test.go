@@ -1,0 +1,37 @@
+package web
+
+import (
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// A death shows where the guest was and what it said, which is a guest's text.
+func TestAFailureShowsWhatTheGuestSaid(t *testing.T) {
+	templates, err := parse(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var page strings.Builder
+	err = templates.ExecuteTemplate(&page, "failure", failureRow{FailureRecord: &messages.FailureRecord{
+		Failure: &messages.CapsuleFailure{
+			Message: "unreachable", At: timestamppb.Now(), WasmStack: []string{"main.$work"},
+			Stderr: "panic: <b>a bug\x1b[31m\ngoroutine 1",
+		},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := page.String()
+	for _, want := range []string{"1 frame", "main.$work", "Standard error", "panic: &lt;b&gt;a bug", "\ngoroutine 1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "\x1b") {
+		t.Errorf("a control character in %q", got)
+	}
+}
