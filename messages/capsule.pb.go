@@ -1017,7 +1017,7 @@ type Capsule struct {
 	// The restart policy and what is spent of it.
 	Restart     string               `protobuf:"bytes,15,opt,name=restart,proto3" json:"restart,omitempty"`
 	Budget      uint32               `protobuf:"varint,16,opt,name=budget,proto3" json:"budget,omitempty"`
-	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"`
+	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"` // as of the snapshot: what was spent a window of time up ago is back
 	Window      *durationpb.Duration `protobuf:"bytes,18,opt,name=window,proto3" json:"window,omitempty"`
 	// When the next restart is due; absent where none is.
 	RestartAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=restart_at,json=restartAt,proto3" json:"restart_at,omitempty"`

@@ -879,7 +879,9 @@ type RestartScheduled struct {
 	Window      *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
 	Delay       *durationpb.Duration `protobuf:"bytes,5,opt,name=delay,proto3" json:"delay,omitempty"`
 	// Why: "crash", "an operator's restart", "a trigger's deadline".
-	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	// For how much more time up each of the spent restarts counts, oldest first.
+	CountsFor     []*durationpb.Duration `protobuf:"bytes,7,rep,name=counts_for,json=countsFor,proto3" json:"counts_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -954,6 +956,13 @@ func (x *RestartScheduled) GetCause() string {
 		return x.Cause
 	}
 	return ""
+}
+
+func (x *RestartScheduled) GetCountsFor() []*durationpb.Duration {
+	if x != nil {
+		return x.CountsFor
+	}
+	return nil
 }
 
 // CapsuleFailed: no restart is left, or policy allows none.
@@ -1338,14 +1347,16 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x06waited\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06waited\"d\n" +
 	"\x0eCapsuleCrashed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x16\n" +
-	"\x06during\x18\x02 \x01(\tR\x06during\"\xe1\x01\n" +
+	"\x06during\x18\x02 \x01(\tR\x06during\"\x9b\x02\n" +
 	"\x10RestartScheduled\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12!\n" +
 	"\fbudget_spent\x18\x02 \x01(\rR\vbudgetSpent\x12\x16\n" +
 	"\x06budget\x18\x03 \x01(\rR\x06budget\x121\n" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12/\n" +
 	"\x05delay\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12\x14\n" +
-	"\x05cause\x18\x06 \x01(\tR\x05cause\"g\n" +
+	"\x05cause\x18\x06 \x01(\tR\x05cause\x128\n" +
+	"\n" +
+	"counts_for\x18\a \x03(\v2\x19.google.protobuf.DurationR\tcountsFor\"g\n" +
 	"\rCapsuleFailed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"'\n" +
@@ -1431,14 +1442,15 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	21, // 20: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
 	20, // 21: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
 	20, // 22: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	21, // 23: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	20, // 24: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	18, // 25: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	20, // 23: astrid.actors.v1.RestartScheduled.counts_for:type_name -> google.protobuf.Duration
+	21, // 24: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	20, // 25: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	18, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }

@@ -59,6 +59,8 @@ type live interface {
 type capsuleRecord struct {
 	shown    *messages.Capsule         // never handed out: snapshots copy it
 	ready    time.Time                 // zero unless Ready
+	spent    []*durationpb.Duration    // for how much time up, from when it was scheduled, each spent restart counts
+	up       time.Duration             // how much it has been up since, before ready
 	rejected bool                      // it is only shown: there is nothing to start
 	failures []*messages.FailureRecord // the last ones, oldest first; entries are replaced, not changed
 	log      logTail
@@ -154,7 +156,7 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, what.CapsuleCrashed.GetFailure().GetMessage(), e, now)
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
-		m.BudgetSpent = s.GetBudgetSpent()
+		c.spent, c.up = s.GetCountsFor(), 0
 		if e.GetGeneration() == m.GetGeneration() { // else it was on its way already, and has come
 			m.RestartAt = timestamppb.New(now.Add(s.GetDelay().AsDuration()))
 		}
@@ -181,7 +183,7 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 // moveLocked puts a capsule into a state.
 func (r *record) moveLocked(c *capsuleRecord, state messages.CapsuleState, reason string, e *messages.Event, now time.Time) {
 	c.shown.State, c.shown.Since, c.shown.Reason = state, e.GetAt(), reason
-	c.ready = time.Time{}
+	c.up, c.ready = c.upLocked(now), time.Time{}
 	switch state {
 	case messages.CapsuleState_CAPSULE_STATE_READY:
 		c.ready = now
@@ -190,6 +192,25 @@ func (r *record) moveLocked(c *capsuleRecord, state messages.CapsuleState, reaso
 		c.shown.RestartAt = nil
 		r.decideLocked(c)
 	}
+}
+
+// upLocked is how long the capsule has been up since its last restart was scheduled.
+func (c *capsuleRecord) upLocked(now time.Time) time.Duration {
+	if c.ready.IsZero() {
+		return c.up
+	}
+	return c.up + now.Sub(c.ready)
+}
+
+// spentLocked is how many of the spent restarts still count.
+func (c *capsuleRecord) spentLocked(now time.Time) (n uint32) {
+	up := c.upLocked(now)
+	for _, left := range c.spent {
+		if left.AsDuration() > up {
+			n++
+		}
+	}
+	return n
 }
 
 // decideLocked notes that a capsule's first start has been decided.
@@ -300,7 +321,7 @@ func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
 	out := &messages.Capsule{
 		Path: m.Path, Id: m.Id, Version: m.Version, State: m.State, Generation: m.Generation, Session: m.Session,
 		Restarts: m.Restarts, LastFailure: m.LastFailure, Since: m.Since, Interceptors: m.Interceptors,
-		RunLoop: m.RunLoop, Restart: m.Restart, Budget: m.Budget, BudgetSpent: m.BudgetSpent, Window: m.Window,
+		RunLoop: m.RunLoop, Restart: m.Restart, Budget: m.Budget, BudgetSpent: c.spentLocked(now), Window: m.Window,
 		RestartAt: m.RestartAt, Decided: m.Decided, Reason: m.Reason,
 		Crashes: maps.Clone(m.Crashes), RestartsByKind: maps.Clone(m.RestartsByKind),
 		LogSuppressed: m.LogSuppressed, ModuleHash: m.ModuleHash, Directory: m.Directory,

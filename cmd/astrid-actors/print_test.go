@@ -89,6 +89,8 @@ func fill(m protoreflect.Message) {
 		switch {
 		case field.IsMap():
 			m.Mutable(field).Map().Set(protoreflect.ValueOfString("<key>").MapKey(), protoreflect.ValueOfUint64(6))
+		case field.IsList() && field.Message() != nil:
+			m.Mutable(field).List().Append(protoreflect.ValueOfMessage(durationpb.New(2500 * time.Microsecond).ProtoReflect()))
 		case field.IsList():
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
@@ -122,7 +124,7 @@ func TestEventJSON(t *testing.T) {
 		}
 		got[name] = rest
 	})
-	failure := `"failure":{"kind":"<text>","message":"<text>","wasm_stack":["<one>"],"at":"1970-01-01T00:00:02Z"}`
+	failure := `"failure":{"kind":"<text>","message":"<text>","wasm_stack":["<one>"],"at":"1970-01-01T00:00:02Z","stderr":"<text>"}`
 	want := map[string]string{
 		"system_started":      `,"capsules":4}`,
 		"system_stopping":     `,"cause":"<text>"}`,
@@ -134,7 +136,7 @@ func TestEventJSON(t *testing.T) {
 		"capsule_ready":       `,"session":"<text>","took_ms":1.5}`,
 		"readiness_timed_out": `,"waited_ms":1.5}`,
 		"capsule_crashed":     `,` + failure + `,"during":"<text>"}`,
-		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>"}`,
+		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>","counts_for_ms":[2.5]}`,
 		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
 		"capsule_stopping":    `,"cause":"<text>"}`,
 		"capsule_stopped":     `,"cause":"<text>"}`,

@@ -44,7 +44,9 @@ type account struct {
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
-	spentShown uint32
+	counting   []time.Duration // for how much time up, from the last RestartScheduled on, each spent restart counts
+	upSince    time.Duration   // that time, before readySince
+	readySince time.Time
 	history    []stateAt
 	settledAt  time.Time         // when its first start came to hold up nobody any more
 	crashes    map[string]uint64 // by kind
@@ -244,7 +246,12 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.due = at.Add(s.GetDelay().AsDuration())
 			a.checkRestart(c, s, check)
 		}
-		c.spentShown = s.GetBudgetSpent()
+		c.counting, c.upSince = nil, 0
+		for n, left := range s.GetCountsFor() {
+			c.counting = append(c.counting, left.AsDuration())
+			check(n >= len(c.spent) || left.AsDuration() == c.spent[n]+c.policy.Window-c.up, "restart %d counts for %v", n, left.AsDuration())
+		}
+		check(len(c.counting) == int(s.GetBudgetSpent()), "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent())
 	case *messages.Event_CapsuleFailed:
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
@@ -269,5 +276,25 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 	default:
 		check(false, "unknown")
 	}
+	switch {
+	case was != ready && c.state == ready:
+		c.readySince = at
+	case was == ready && c.state != ready:
+		c.upSince += at.Sub(c.readySince)
+	}
 	return problem
+}
+
+// spentNow is how many of the spent restarts count now.
+func (a *account) spentNow() (n uint32) {
+	up := a.upSince
+	if a.state == messages.CapsuleState_CAPSULE_STATE_READY {
+		up += time.Since(a.readySince)
+	}
+	for _, left := range a.counting {
+		if left > up {
+			n++
+		}
+	}
+	return n
 }

@@ -118,7 +118,7 @@ func (a *audit) compare(tree *messages.Tree) {
 			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.Word(), generation, session, restarts, spent, decided, failure)
 		}
 		g := show(got.GetState(), got.GetGeneration(), got.GetSession(), got.GetRestarts(), got.GetBudgetSpent(), got.GetDecided(), got.GetLastFailure().GetMessage())
-		w := show(c.state, c.generation, c.session, c.restarts, c.spentShown, c.decided, c.failure.GetMessage())
+		w := show(c.state, c.generation, c.session, c.restarts, c.spentNow(), c.decided, c.failure.GetMessage())
 		if g != w {
 			a.w.fail("the snapshot has %s: %s\nthe events say: %s", c.id, g, w)
 		}
