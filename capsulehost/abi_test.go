@@ -465,7 +465,9 @@ func TestTriggerHook(t *testing.T) {
 		}
 	})
 	t.Run("more than there is room for", func(t *testing.T) {
-		large := func(c byte, n int) json.RawMessage { return append(append([]byte{'"'}, bytes.Repeat([]byte{c}, n-2)...), '"') }
+		large := func(c byte, n int) json.RawMessage {
+			return append(append([]byte{'"'}, bytes.Repeat([]byte{c}, n-2)...), '"')
+		}
 		w := &world{peers: &asked{values: []json.RawMessage{
 			large('a', 64<<10), []byte("1"), large('b', 128<<10), large('c', 64<<10), []byte("2"), large('d', 64<<10), large('e', 64<<10), []byte("3"),
 		}}}

@@ -350,11 +350,12 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 // waits. What it returns are the answers as they come.
 func askTwice(s *supervisortest.System, id string) (answers <-chan []string) {
 	both := make(chan []string, 2)
+	before := s.Snapshot().GetOpenTriggers()
 	for range 2 {
 		answer := s.Begin("test."+id, "")
 		go func() { both <- supervisortest.Legs(answer()) }()
 	}
-	for s.Capsule(id).GetQueue() != 1 || s.Snapshot().GetOpenTriggers() < 2 {
+	for s.Capsule(id).GetBusy() == nil || s.Capsule(id).GetQueue() != 1 || s.Snapshot().GetOpenTriggers() < before+2 {
 		runtime.Gosched()
 	}
 	return both
