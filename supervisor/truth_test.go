@@ -306,6 +306,7 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 		id := c.GetId()
 		want["capsule_state "+id+" "+c.GetState().Word()] = 1
 		want["capsule_generation "+id] = float64(c.GetGeneration())
+		want["capsule_restart_budget_spent "+id] = float64(c.GetBudgetSpent())
 		want["capsule_calls_total "+id] = float64(c.GetCalls())
 		want["capsule_call_duration_seconds "+id] = float64(c.GetCalls())
 		want["calls_total"] += float64(c.GetCalls())
