@@ -106,7 +106,7 @@ capsules: ## assemble every capsule written as WebAssembly text
 
 .PHONY: check
 check: RACE := required
-check: check-text check-built check-tidy lint test sim cross ## everything that has to hold before a change is merged
+check: check-text check-built check-tidy lint test sim bench-check cross ## everything that has to hold before a change is merged
 	@echo 'check: all well'
 
 .PHONY: check-text

@@ -112,7 +112,12 @@ func (p *panel) draw(b *strings.Builder) {
 			top = max(top, point.value)
 		}
 	}
-	top = roundUp(top)
+	if p.unit == octets {
+		kilo := math.Pow(1024, math.Floor(math.Log2(max(top, 1))/10))
+		top = kilo * roundUp(top/kilo)
+	} else {
+		top = roundUp(top)
+	}
 	width := max(last-first, 1e-9)
 	x := func(n int) float64 {
 		return left + (math.Log10(float64(n))-first)/width*(panelWidth-left-right)

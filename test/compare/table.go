@@ -61,28 +61,19 @@ func (v verdict) word() string {
 
 // printMarkdown prints the table for a document: a line for each row.
 func printMarkdown(w io.Writer, results []*result) error {
-	var whos []string // in the order in which they first appear
-	seen := map[string]bool{}
+	fmt.Fprintf(w, "%s\n\n| what | astrid-actors | others | target |\n|---|---|---|---|\n", environment())
 	for _, r := range results {
-		for _, e := range r.entries {
-			if !seen[e.who] {
-				seen[e.who] = true
-				whos = append(whos, e.who)
+		var others, targets []string
+		for i, e := range r.entries {
+			if i > 0 {
+				others = append(others, fmt.Sprintf("%s %s: %s ×", e.who, r.cell(e), number(e.ratio.Median)))
 			}
 		}
-	}
-	fmt.Fprintf(w, "%s\n\n| | %s | target |\n|---|%s---|\n", environment(), strings.Join(whos, " | "), strings.Repeat("---|", len(whos)))
-	for _, r := range results {
-		cells := []string{r.row}
-		for _, who := range whos {
-			cells = append(cells, r.cell(who))
-		}
-		var targets []string
 		for _, v := range r.targets {
 			targets = append(targets, fmt.Sprintf("%s: %s", v.want, v.word()))
 		}
-		cells = append(cells, strings.Join(targets, "<br>"))
-		if _, err := fmt.Fprintf(w, "| %s |\n", strings.Join(cells, " | ")); err != nil {
+		if _, err := fmt.Fprintf(w, "| %s | %s | %s | %s |\n", r.row, r.cell(r.entries[0]),
+			strings.Join(others, "<br>"), strings.Join(targets, "<br>")); err != nil {
 			return err
 		}
 	}
@@ -90,21 +81,12 @@ func printMarkdown(w io.Writer, results []*result) error {
 }
 
 // cell is what one contender came to, in one cell.
-func (r *result) cell(who string) string {
-	for i, e := range r.entries {
-		if e.who != who {
-			continue
-		}
-		text := r.unit.text(e.value.Median)
-		if e.allocs >= 0 && (i == 0 || who == sdk) {
-			text += ", " + number(e.allocs) + " allocs"
-		}
-		if i > 0 {
-			text += " (" + number(e.ratio.Median) + " ×)"
-		}
-		return text
+func (r *result) cell(e entry) string {
+	text := r.unit.text(e.value.Median)
+	if e.allocs > 0 {
+		text += ", " + number(e.allocs) + " allocs"
 	}
-	return ""
+	return text
 }
 
 // environment says when and where this was measured.
