@@ -226,7 +226,7 @@ func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
 		span := c.beginSpan(m, began)
 		result, spent, err := c.call(began, deadline, m.GetReductions(), m.GetCaller(), m.GetAction(), m.GetPayload())
 		took := time.Since(began)
-		made.took.Seconds, made.took.Nanos = int64(took/time.Second), int32(took%time.Second) //nolint:gosec // below 1e9
+		made.took.Seconds, made.took.Nanos = int64(took/time.Second), int32(took%time.Second)
 		answer.Duration, answer.Reductions = &made.took, spent
 		judge(answer, result, err)
 		c.ended(&recentCall{

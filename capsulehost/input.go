@@ -66,7 +66,7 @@ type decimal struct {
 var decimals = func() (all [256]decimal) {
 	for b := range all {
 		d := &all[b]
-		d.size = uint8(len(strconv.AppendInt(d.text[:0], int64(b), 10))) //nolint:gosec // at most 3
+		d.size = uint8(len(strconv.AppendInt(d.text[:0], int64(b), 10)))
 		d.text[d.size] = ','
 		d.word = binary.LittleEndian.Uint32(d.text[:])
 	}

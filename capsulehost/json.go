@@ -46,7 +46,7 @@ func CompactJSON(b []byte) ([]byte, error) {
 
 // jsonScratch has what JSON is printed into: most of it is found to be compact
 // already, and nothing new is needed.
-var jsonScratch = sync.Pool{New: func() any { return new([]byte) }}
+var jsonScratch = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool is one for all
 
 const jsonScratchKept = 64 << 10
 

@@ -168,7 +168,7 @@ func joinAnswers(values []json.RawMessage, limit uint64) (answer string, leftOut
 		}
 	}
 	var text strings.Builder
-	text.Grow(int(size)) //nolint:gosec // a fraction of the memory
+	text.Grow(int(size))
 	text.WriteByte('[')
 	for n, v := range values {
 		if out[n] {

@@ -17,7 +17,7 @@ type Usage struct {
 type published struct{ shared, memory atomic.Uint64 }
 
 // Usage may be asked from any goroutine. While a call runs, it is behind by the
-// time between two turns of the guest: some 20 µs, where others let it run.
+// time between two turns of the guest: some 100 µs, where others let it run.
 func (i *Instance) Usage() Usage {
 	return Usage{Reductions: i.Reductions(), SharedBytes: i.usage.shared.Load(), MemoryBytes: i.usage.memory.Load()}
 }

@@ -65,7 +65,7 @@ func (k *Kernel) Reset(input []byte) error {
 // ResetFor is Reset for an input of n bytes that is yet to be written: it returns
 // where, good until the kernel or the guest runs.
 func (k *Kernel) ResetFor(n int) (input []byte, err error) {
-	offset, err := k.call(opReset, uint64(n))
+	offset, err := k.call(opReset, uint64(n)) //nolint:gosec // a length
 	if err == nil {
 		input, err = k.block(offset, n)
 	}
@@ -100,7 +100,7 @@ func (k *Kernel) block(offset uint64, n int) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, n)
 	}
-	k.copied += uint64(n)
+	k.copied += uint64(n) //nolint:gosec // a length
 	return view, nil
 }
 
