@@ -127,9 +127,6 @@ func (c *capsule) start(ctx actor.Context) {
 	}
 	began := time.Now()
 	c.life = c.incarnate()
-	c.observe(&messages.Event{What: &messages.Event_CapsuleLoading{
-		CapsuleLoading: &messages.CapsuleLoading{Version: c.cfg.Version},
-	}})
 	c.world = &surroundings{capsule: c}
 	limit := newLimited(c.life.ctx, began, c.cfg.LoadTimeout, time.Time{})
 	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(limit, c.world) })

@@ -104,14 +104,26 @@ func (h *Handle) Generation() uint64 { return h.generation.Load() }
 // the router, nil where none is: what they must be told after a restart.
 func (h *Handle) Announced() *messages.CapsuleUp { return h.announced.Load() }
 
-// incarnate begins a new life.
+// incarnate begins a new life, and says so.
 func (h *Handle) incarnate() *incarnation {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	life := &incarnation{generation: h.generation.Add(1), session: uuid.NewString()}
 	life.ctx, life.end = context.WithCancelCause(context.Background())
 	h.interrupt = life.end
+	h.cfg.Observe(&messages.Event{
+		Path: CapsulePath(h.cfg.ID), Generation: life.generation,
+		What: &messages.Event_CapsuleLoading{CapsuleLoading: &messages.CapsuleLoading{Version: h.cfg.Version}},
+	})
 	return life
+}
+
+// During runs f with the present generation, of which it is told that it loads, and
+// which is not replaced meanwhile: what f observes stands where it belongs.
+func (h *Handle) During(f func(generation uint64)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(h.generation.Load())
 }
 
 // over notes that the present life has ended.

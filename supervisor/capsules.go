@@ -280,17 +280,21 @@ func (s *capsules) bug(c *child, reason any) *actors.Crash {
 	return crash
 }
 
-// scheduled reports a restart that was decided.
-func (s *capsules) scheduled(c *child, v verdict, cause string) {
-	s.observe(&messages.Event{
-		Path: actors.CapsulePath(c.id), Generation: c.handle.Generation(),
-		What: &messages.Event_RestartScheduled{RestartScheduled: &messages.RestartScheduled{
-			Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
-			BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
-			Window: durationpb.New(c.restarts.policy.Window), Delay: durationpb.New(v.delay), Cause: cause,
-			CountsFor: c.restarts.countsFor(),
-		}},
+// scheduled reports a restart that was decided, and of which generation.
+func (s *capsules) scheduled(c *child, v verdict, cause string) (of uint64) {
+	c.handle.During(func(generation uint64) {
+		of = generation
+		s.observe(&messages.Event{
+			Path: actors.CapsulePath(c.id), Generation: generation,
+			What: &messages.Event_RestartScheduled{RestartScheduled: &messages.RestartScheduled{
+				Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
+				BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
+				Window: durationpb.New(c.restarts.policy.Window), Delay: durationpb.New(v.delay), Cause: cause,
+				CountsFor: c.restarts.countsFor(),
+			}},
+		})
 	})
+	return of
 }
 
 // giveUp ends a capsule that policy does not restart.
@@ -333,12 +337,12 @@ func (s *capsules) terminated(ctx actor.Context, m *actor.Terminated) {
 		return
 	}
 	c.stopTimer()
-	s.settle(ctx, c)
-	c.phase, c.pid = ended, nil
 	if c.final != nil {
 		c.final()
 		c.final = nil
 	}
+	s.settle(ctx, c) // those that waited for it begin after its end
+	c.phase, c.pid = ended, nil
 	s.answer(c, false, c.down.GetReason())
 }
 

@@ -57,12 +57,12 @@ func (s *capsules) restartCapsule(ctx actor.Context, c *child) string {
 	}
 	c.restarts.reset()
 	c.reload()
-	s.scheduled(c, verdict{}, causeOperator)
+	generation := s.scheduled(c, verdict{}, causeOperator)
 	if c.phase == ended {
 		s.spawn(ctx, c)
 		return ""
 	}
-	handle, generation := c.handle, c.handle.Generation() // read before the next one can begin
+	handle := c.handle
 	wasRunning := c.phase == running
 	if wasRunning && generation <= c.over {
 		return "" // the next instance is on its way, and has not read the files yet

@@ -29,6 +29,7 @@ type audit struct {
 	capsules map[string]*account
 	sessions map[string]*session
 	all      []string // the sessions, in the order of their beginning
+	denials  []denial
 	story    []string // the events as lines
 }
 
@@ -232,12 +233,15 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.readyAt = time.Time{}
 			check(s.GetDelay().AsDuration() == 0 && s.GetBudgetSpent() == 0, "an operator's restart waits, or costs")
 			check(!in(stopping), "it is stopping")
+			if s := a.sessions[c.session]; s != nil {
+				s.ending(at)
+			}
 			if !late {
 				c.starts, c.stopAt = 1, at
 			}
 			c.restartsBy["operator"]++
 			// The supervisor may not have heard of its first instance, and waits for the next.
-			a.muddled = a.muddled || !c.settled() || c.settledAt.Equal(at)
+			a.muddled = a.muddled || !c.settled() || at.Sub(c.settledAt) <= 20*ms
 		} else {
 			check(in(crashed), "it has not crashed")
 			c.restarts++
@@ -261,6 +265,9 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 	case *messages.Event_CapsuleStopping:
 		check(!in(failed, stopped, stopping), "it does not live")
 		c.state, c.starts, c.due, c.stopAt = stopping, 0, time.Time{}, at
+		if s := a.sessions[c.session]; s != nil {
+			s.ending(at)
+		}
 	case *messages.Event_CapsuleStopped:
 		switch {
 		case in(crashed) && strings.HasPrefix(what.CapsuleStopped.GetCause(), "it ended by itself"):

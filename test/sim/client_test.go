@@ -175,7 +175,8 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 		if got.GetReason() == "" {
 			return "it says no reason"
 		}
-		if states := w.audit.since(c, since); !c.loop && states[0] == messages.CapsuleState_CAPSULE_STATE_READY && !mayBeUnavailable(got.GetReason(), states[1:]) {
+		if states := w.audit.since(c, since); !c.loop && states[0] == messages.CapsuleState_CAPSULE_STATE_READY && !mayBeUnavailable(got.GetReason(), states[1:]) &&
+			(w.audit.view(c).starts == 0 || got.GetReason() != "it is about to be restarted") { // as a new router is told
 			return fmt.Sprintf("it was Ready, and then only %v", states[1:])
 		}
 	default:

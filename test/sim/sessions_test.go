@@ -3,8 +3,7 @@ package sim
 import (
 	"context"
 	"math/rand/v2"
-
-	"github.com/astrid-actors/astrid-actors/messages"
+	"time"
 )
 
 // session is what one session UUID stands for.
@@ -12,6 +11,35 @@ type session struct {
 	of         *account
 	generation uint64
 	over       bool
+	endingAt   time.Time // when it ended, or its capsule was told to; zero before
+}
+
+// denial is a session that a capsule was denied.
+type denial struct {
+	by *guest
+	id string
+	at time.Time
+}
+
+// denied notes that a session was denied which was not over. The registry may have
+// heard of its end a moment before the event: it must come in that very moment.
+func (a *audit) denied(by *guest, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.denials = append(a.denials, denial{by, id, time.Now()})
+}
+
+// checkDenials is between two steps: nothing else runs.
+func (a *audit) checkDenials() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.catchUpLocked()
+	for _, d := range a.denials {
+		if s := a.sessions[d.id]; s.endingAt.IsZero() || s.endingAt.After(d.at) {
+			a.w.fail("%s is denied the session of %s, which grants it", d.by.id, s.of.id)
+		}
+	}
+	a.denials = nil
 }
 
 // open and close begin and end the session of a capsule.
@@ -27,8 +55,15 @@ func (a *audit) open(c *account, id string) {
 func (a *audit) close(c *account) {
 	if s := a.sessions[c.session]; s != nil {
 		s.over = true
+		s.ending(a.at)
 	}
 	c.session = ""
+}
+
+func (s *session) ending(at time.Time) {
+	if s.endingAt.IsZero() {
+		s.endingAt = at
+	}
 }
 
 // anySession returns one of the sessions that there ever were, and whose it was.
@@ -49,15 +84,6 @@ func (a *audit) holds(id string) bool {
 	defer a.mu.Unlock()
 	a.catchUpLocked()
 	return !a.sessions[id].over
-}
-
-// lives says whether a session has not ended, and is not about to.
-func (a *audit) lives(id string) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.catchUpLocked()
-	s := a.sessions[id]
-	return !s.over && s.of.state != messages.CapsuleState_CAPSULE_STATE_STOPPING
 }
 
 // checkSessions has the registry asked for the last sessions, when nothing

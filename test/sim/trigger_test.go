@@ -191,8 +191,8 @@ func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 		g.w.fail("%s has waited %v for an answer about a capability", g.id, took)
 	case allowed && (!before || !of.grants):
 		g.w.fail("%s is allowed a session of %s that was over (%v), or grants nothing (%v)", g.id, of.id, !before, !of.grants)
-	case !allowed && before && of.grants && a.lives(session) && !g.w.harsh && ctx.Err() == nil:
-		g.w.fail("%s is denied the session of %s, which grants it", g.id, of.id)
+	case !allowed && before && of.grants && !g.w.harsh && ctx.Err() == nil:
+		a.denied(g, session)
 	}
 	if g.world.Peers().CheckCapability(ctx, session, "fly") {
 		g.w.fail("%s is allowed a capability that nobody has", g.id)

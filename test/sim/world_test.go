@@ -130,6 +130,7 @@ func (w *world) check() {
 	tree := w.sys.Snapshot()
 	w.audit.compare(tree)
 	w.audit.checkStarts()
+	w.audit.checkDenials()
 	if open, inFlight := tree.GetOpenTriggers(), w.inFlight.Load(); int64(open) != inFlight {
 		w.fail("%d triggers are open, and %d are not answered", open, inFlight)
 	}
@@ -160,7 +161,7 @@ func (w *world) recover() {
 	// An actor that is to fail, and waits for its restart, fails after that.
 	patience := longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second
 	var restless []*account
-	for range 1 + len(w.broken) {
+	for range 1 + 2*len(w.broken) { // again above, where it had failed already
 		<-time.After(patience)
 		w.check()
 		if restless = w.restless(); len(restless) == 0 {
