@@ -118,8 +118,8 @@ func (h *Handle) incarnate() *incarnation {
 	return life
 }
 
-// During runs f with the present generation, of which it is told that it loads, and
-// which is not replaced meanwhile: what f observes stands where it belongs.
+// During runs f with the present generation. No other begins meanwhile, and this one
+// has been told of: what f observes stands in its place. f must not block.
 func (h *Handle) During(f func(generation uint64)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
