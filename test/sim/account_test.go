@@ -37,7 +37,7 @@ func (a *audit) checkStarts() {
 			continue
 		case len(c.history) > 0:
 			places--
-			if at := c.history[len(c.history)-1]; c.state == messages.CapsuleState_CAPSULE_STATE_STARTING && time.Since(at.at) > a.w.cfg.ReadyTimeout {
+			if at := c.history[len(c.history)-1]; c.state == messages.CapsuleState_CAPSULE_STATE_STARTING && c.starts == 0 && time.Since(at.at) > a.w.cfg.ReadyTimeout {
 				a.w.fail("%v has been so for %v, and nobody said that it is not ready in time", c, time.Since(at.at))
 			}
 		case a.mayStart(c):

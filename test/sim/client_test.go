@@ -248,7 +248,7 @@ func (w *world) command(r *rand.Rand) {
 	problem := ""
 	w.tally.add(fmt.Sprintf("command %s %v", verb, err == nil))
 	switch {
-	case err == nil && verb == "kill" && !changed, err == nil && verb == "stop" && !after.isDown():
+	case err == nil && verb == "kill" && !changed && before.state != messages.CapsuleState_CAPSULE_STATE_CRASHED, err == nil && verb == "stop" && !after.isDown():
 		problem = "done, but it is not"
 	case err == nil && (verb == "start" || verb == "restart") && (after.generation <= before.generation):
 		problem = "done, but there is no new generation"
