@@ -81,7 +81,7 @@ bench: ## run the benchmarks, and the comparison with other hosts
 
 .PHONY: bench-check
 bench-check: ## fail where we are slower than we were, beside other hosts
-	go -C test/compare run . -short -check baseline.json $(COMPAREFLAGS)
+	go -C test/compare run . -short -check baseline.json -tolerance 2 $(COMPAREFLAGS)
 
 .PHONY: lint
 lint: ## vet and lint, import arrows and formatting included

@@ -38,8 +38,9 @@ func readBaseline(path string) (*baseline, error) {
 	return b, nil
 }
 
-// writeBaseline enters the results into the file at path; rows that were not
-// measured stay as they are.
+// writeBaseline enters the results into the file at path. Of what is there already
+// the worse stays, so that it can be the least of some runs: one run's luck would
+// make all others regressions. Without the file it begins anew.
 func writeBaseline(path string, results []*result) error {
 	b, err := readBaseline(path)
 	switch {
@@ -52,11 +53,15 @@ func writeBaseline(path string, results []*result) error {
 		b.Rows = map[string]baselineRow{}
 	}
 	for _, r := range results {
+		was, known := b.Rows[r.row]
 		row := baselineRow{Ratios: map[string]float64{}, Work: map[string]float64{}, Allocs: r.entries[0].allocs}
+		if known {
+			row.Allocs = max(row.Allocs, was.Allocs)
+		}
 		for _, e := range r.entries[1:] {
-			row.Ratios[e.who] = e.ratio.Median
+			row.Ratios[e.who] = least(was.Ratios, e.who, e.ratio.Median)
 			if e.work.Median > 0 {
-				row.Work[e.who] = e.work.Median
+				row.Work[e.who] = least(was.Work, e.who, e.work.Median)
 			}
 		}
 		b.Rows[r.row] = row
@@ -66,6 +71,13 @@ func writeBaseline(path string, results []*result) error {
 		return err
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func least(was map[string]float64, who string, now float64) float64 {
+	if ratio, known := was[who]; known {
+		return min(ratio, now)
+	}
+	return now
 }
 
 // regressions says what is worse than it was. A ratio is, where even the upper
