@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	flags.IntVar(&o.many, "many", 0, "how many capsules are many (default 10000; 500 with -short)")
 	flags.StringVar(&o.check, "check", "", "fail where a ratio is worse than in this `file`")
 	flags.Float64Var(&o.tolerance, "tolerance", 1.5, "how many times worse is a regression, for -check; times may be twice as bad")
-	flags.StringVar(&o.write, "write-baseline", "", "write the ratios to this `file`, in place of those of the same rows")
+	flags.StringVar(&o.write, "write-baseline", "", "write the ratios to this `file`, where it has no lower ones")
 	flags.BoolVar(&o.markdown, "markdown", false, "print the table as markdown")
 	flags.StringVar(&o.chart, "chart", "", "measure nothing but how the cost grows, and draw it in this SVG `file`")
 	if err := flags.Parse(args); err != nil {
