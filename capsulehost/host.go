@@ -41,8 +41,8 @@ type Config struct {
 	// Processors is how many guests may run at a time for longer than a tick. 0 is
 	// one less than Go has (GOMAXPROCS), but one at least: while all are busy, Go
 	// looks at the network only every 10 ms. A process that lives for its guests
-	// has both, throughput and latency, with a GOMAXPROCS of one more than there
-	// are cores.
+	// has all cores for them, and a latency of some 3 ms, with a GOMAXPROCS of one
+	// more than there are cores.
 	Processors int
 	// CacheDir keeps compiled modules across processes; "" keeps none. It is
 	// made where missing, and may be shared by processes.
