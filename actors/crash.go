@@ -51,7 +51,7 @@ func (c *capsule) died(during string, err error) *Crash {
 	if !c.ready.IsZero() {
 		crash.Up = time.Since(c.ready)
 	}
-	c.revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
+	c.Revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
 	c.observe(&messages.Event{What: &messages.Event_CapsuleCrashed{
 		CapsuleCrashed: &messages.CapsuleCrashed{Failure: crash.Failure, During: during},
 	}})
@@ -84,7 +84,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 	c.over()
 	c.life.end(ErrStopping)
 	if c.announced.Load() != nil {
-		c.revoke(state, "the instance was ended")
+		c.Revoke(state, "the instance was ended")
 	}
 	if c.loop != nil {
 		<-c.loop
@@ -98,16 +98,6 @@ func (c *capsule) discard(state messages.CapsuleState) {
 			c.cfg.Log.Warn().Str("capsule", c.cfg.ID).Err(err).Msg("closing the instance failed")
 		}
 	}
-}
-
-// revoke tells the registry that the present instance is no more. The router is
-// not told: calls may wait for the next one, unless the supervisor decides otherwise.
-func (c *capsule) revoke(state messages.CapsuleState, reason string) {
-	c.announced.Store(nil)
-	c.cfg.System.Send(c.cfg.Registry, &messages.CapsuleDown{
-		Capsule: c.cfg.ID, Generation: c.life.generation, State: state,
-		Reason: reason, Interceptors: c.cfg.Interceptors,
-	})
 }
 
 // guarded turns a panic below f, which is no guest's, into a failure: it costs

@@ -104,6 +104,17 @@ func (h *Handle) Generation() uint64 { return h.generation.Load() }
 // the router, nil where none is: what they must be told after a restart.
 func (h *Handle) Announced() *messages.CapsuleUp { return h.announced.Load() }
 
+// Revoke tells the registry that the present instance is no more: its session is
+// invalid before anybody hears of its end otherwise. The router is not told: calls
+// may wait for the next instance, unless the supervisor decides otherwise. It is
+// for the capsule itself, and for its supervisor while the failed actor stands still.
+func (h *Handle) Revoke(state messages.CapsuleState, reason string) {
+	h.announced.Store(nil)
+	h.cfg.System.Send(h.cfg.Registry, &messages.CapsuleDown{
+		Capsule: h.cfg.ID, Generation: h.Generation(), State: state, Reason: reason, Interceptors: h.cfg.Interceptors,
+	})
+}
+
 // incarnate begins a new life, and says so.
 func (h *Handle) incarnate() *incarnation {
 	h.mu.Lock()

@@ -273,6 +273,7 @@ func (s *capsules) bug(c *child, reason any) *actors.Crash {
 		Failure: &messages.CapsuleFailure{Kind: "panic", Message: fmt.Sprintf("panic in its actor: %v", reason), At: timestamppb.Now()},
 	}
 	c.undecided = crash // also where this fails
+	c.handle.Revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
 	s.observe(&messages.Event{
 		Path: actors.CapsulePath(c.id), Generation: crash.Generation,
 		What: &messages.Event_CapsuleCrashed{CapsuleCrashed: &messages.CapsuleCrashed{Failure: crash.Failure, During: crash.During}},

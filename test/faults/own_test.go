@@ -146,6 +146,45 @@ func well(id string) supervisor.Capsule {
 	})
 }
 
+// A capsule's actor fails by itself: its session is denied from the moment that its
+// crash is told.
+func TestASessionEndsBeforeTheFailureOfItsActorIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told, answered := make(chan struct{}), make(chan struct{})
+		log := zerolog.New(meanwhile{during: "capsule crashed", f: func() { close(told); <-answered }})
+		ant := well("ant")
+		ant.Manifest += "[capabilities]\nallow_prompt_injection = true\n"
+		var session string
+		bee := supervisortest.Func("bee", "ask", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			before := c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")
+			<-told
+			defer close(answered)
+			return supervisortest.JSON([]bool{before, c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")})
+		})
+		sys := supervisortest.Start(t, supervisor.Config{Log: log}, ant, bee)
+		session = sys.Capsule("ant").GetSession()
+		asked := sys.Begin("ask", "")
+		synctest.Wait()
+		sys.FailActor("capsules/ant")
+		if d := cmp.Diff([]string{"bee continue [true,false]"}, supervisortest.Legs(asked())); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+	})
+}
+
+// meanwhile calls f over the log's line that it waits for.
+type meanwhile struct {
+	during string
+	f      func()
+}
+
+func (m meanwhile) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte(m.during)) {
+		m.f()
+	}
+	return len(line), nil
+}
+
 // panicking is a log that panics over some lines.
 type panicking struct {
 	during string
