@@ -42,7 +42,7 @@ type figures struct {
 
 // recentCall is one guest call that is over.
 type recentCall struct {
-	at           time.Time
+	began        time.Time
 	topic, from  string
 	action       string
 	outcome      messages.Outcome
@@ -174,7 +174,7 @@ func (a *Activity) RecentCalls() []*messages.RecentCall {
 	for i := first; i < f.over; i++ {
 		call := &f.recent[i%callsKept]
 		out = append(out, &messages.RecentCall{
-			At: timestamppb.New(call.at), Topic: call.topic, Action: call.action, FromCapsule: call.from,
+			At: timestamppb.New(call.began.Add(call.took)), Topic: call.topic, Action: call.action, FromCapsule: call.from,
 			Outcome: call.outcome, Reason: call.reason, Generation: call.generation,
 			Duration: durationpb.New(call.took), QueueWait: durationpb.New(call.waited),
 		})

@@ -130,7 +130,7 @@ func TestRecentCalls(t *testing.T) {
 	now := time.Now()
 	if n := testing.AllocsPerRun(100, func() {
 		a.begin(now)
-		a.end(guest, &recentCall{at: now, action: "a"})
+		a.end(guest, &recentCall{began: now, action: "a"})
 	}); n != 0 {
 		t.Errorf("a call costs %v allocations", n)
 	}

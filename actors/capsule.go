@@ -108,7 +108,7 @@ func (c *capsule) Receive(ctx actor.Context) {
 		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
 	case *actor.Stopped:
 	case *messages.InvokeInterceptor:
-		c.invoke(ctx, m)
+		c.invoke(m)
 	case *loopSignalled:
 		c.signalled(ctx, m)
 	case *loopEnded:
@@ -196,48 +196,43 @@ func (c *capsule) afterRestart() {
 
 // invoke runs one interceptor and answers its leg. Where the guest dies of it,
 // the leg is answered before the crash.
-func (c *capsule) invoke(ctx actor.Context, m *messages.InvokeInterceptor) {
-	began := time.Now()
+func (c *capsule) invoke(m *messages.InvokeInterceptor) {
+	began, route := time.Now(), m.GetRoute()
+	trigger := c.cfg.Triggers.find(route.GetTrigger())
+	if trigger == nil {
+		c.activity.missed(waited(route, began))
+		return // nobody is left to answer
+	}
 	var deadline time.Time
-	if m.GetDeadline() != 0 {
-		deadline = time.Unix(0, m.GetDeadline())
+	if route.GetDeadline() != 0 {
+		deadline = time.Unix(0, route.GetDeadline())
 	}
-	var made struct { // at once: each costs time, and the collector of garbage more
-		answer messages.InterceptorAnswered
-		took   durationpb.Duration
-	}
-	answer := &made.answer
-	answer.Trigger, answer.Leg = m.GetTrigger(), m.GetLeg()
-	trigger := c.cfg.Triggers.find(m.GetTrigger()) // nil where it was given up
+	answer := messages.InterceptorAnswered{Trigger: route.GetTrigger(), Leg: m.GetLeg()}
 	switch {
 	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
 	case !deadline.IsZero() && !began.Before(deadline):
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
-		c.activity.missed(waited(m, began))
-	case trigger == nil:
-		c.activity.missed(waited(m, began))
-		return // nobody is left to answer
+		c.activity.missed(waited(route, began))
 	default:
 		answer.Generation = c.life.generation
 		span := c.beginSpan(m, began)
-		result, spent, err := c.call(began, deadline, m.GetReductions(), m.GetCaller(), m.GetAction(), m.GetPayload())
+		result, spent, err := c.call(began, deadline, route.GetReductions(), route.GetCaller(), m.GetAction(), route.GetPayload())
 		took := time.Since(began)
-		made.took.Seconds, made.took.Nanos = int64(took/time.Second), int32(took%time.Second)
-		answer.Duration, answer.Reductions = &made.took, spent
-		judge(answer, result, err)
+		answer.Took, answer.Reductions = int64(took), spent
+		judge(&answer, result, err)
 		c.ended(&recentCall{
-			action: m.GetAction(), topic: shortened(trigger.made.GetTopic(), topicKept), from: trigger.made.GetFromCapsule(), waited: waited(m, began),
-		}, began, took, answer)
-		c.endSpan(span, answer, began.Add(took))
+			action: m.GetAction(), topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(), waited: waited(route, began),
+		}, began, took, &answer)
+		c.endSpan(span, &answer, began, took)
 		if lost(err) {
 			crash := c.died("call", err)
-			ctx.Respond(answer)
+			trigger.answer(&answer)
 			c.collapse(crash)
 			return
 		}
 	}
-	ctx.Respond(answer)
+	trigger.answer(&answer)
 }
 
 // call runs an action in the guest, for a caller, until a deadline and within a
@@ -257,13 +252,13 @@ func (c *capsule) call(began, deadline time.Time, budget uint64, caller *message
 
 // ended counts a call that is over.
 func (c *capsule) ended(call *recentCall, began time.Time, took time.Duration, answer *messages.InterceptorAnswered) {
-	call.at, call.took = began.Add(took), took
+	call.began, call.took = began, took
 	call.outcome, call.reason, call.generation = answer.Outcome, answer.Reason, answer.Generation
 	c.activity.end(c.guest, call)
 }
 
 // waited is how long a call has waited for its turn.
-func waited(m *messages.InvokeInterceptor, now time.Time) time.Duration {
+func waited(m *messages.RouteTrigger, now time.Time) time.Duration {
 	if m.GetMade() == 0 {
 		return 0
 	}

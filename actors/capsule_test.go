@@ -227,7 +227,7 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 		c := w.triggers.begin(time.Now(), &messages.RouteTrigger{})
 		c.plan([]*messages.Leg{{Capsule: "c"}})
 		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{
-			Trigger: w.triggers.last.Load(), Deadline: time.Now().UnixNano(),
+			Route: &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: time.Now().UnixNano()},
 		}, w.triggers.self)
 		<-c.answered
 		legs := w.triggers.end(w.triggers.last.Load(), c)

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -17,7 +19,8 @@ type collector struct {
 	traced   *traced       // nil where nobody traces
 
 	mu       sync.Mutex
-	legs     []*messages.Leg // nil until planned; not touched once over
+	legs     []*messages.Leg       // nil until planned; not touched once over
+	took     []durationpb.Duration // what they took, at once: each for itself costs more
 	missing  int
 	over     bool
 	answered chan struct{} // closed when no leg is missing, or none will come
@@ -34,7 +37,7 @@ func (c *collector) plan(legs []*messages.Leg) bool {
 	if c.over || c.legs != nil {
 		return false
 	}
-	c.legs = legs
+	c.legs, c.took = legs, make([]durationpb.Duration, len(legs))
 	c.traced.planned(legs)
 	for _, leg := range legs {
 		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED {
@@ -57,7 +60,11 @@ func (c *collector) answer(a *messages.InterceptorAnswered) {
 		return // as all are once it is over
 	}
 	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), string(a.GetValue()), a.GetReason()
-	leg.Generation, leg.Duration, leg.Reductions = a.GetGeneration(), a.GetDuration(), a.GetReductions()
+	leg.Generation, leg.Reductions = a.GetGeneration(), a.GetReductions()
+	if took := time.Duration(a.GetTook()); took > 0 {
+		leg.Duration = &c.took[a.GetLeg()]
+		leg.Duration.Seconds, leg.Duration.Nanos = int64(took/time.Second), int32(took%time.Second) //nolint:gosec // below a second
+	}
 	c.settledLocked(leg)
 	c.traced.answered(int(a.GetLeg()), leg)
 	c.missing--

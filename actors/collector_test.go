@@ -7,8 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -22,7 +20,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		answer := func(trigger uint64, leg uint32, value string) {
 			w.sys.Send(w.triggers.self, &messages.InterceptorAnswered{
 				Trigger: trigger, Leg: leg, Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: []byte(value),
-				Generation: 7, Duration: durationpb.New(time.Second),
+				Generation: 7, Took: int64(time.Second),
 			})
 		}
 		answer(m.GetTrigger(), 0, "before the plan")
@@ -73,7 +71,7 @@ func TestUndelivered(t *testing.T) {
 			t.Fatal("over before its legs are")
 		default:
 		}
-		lose(&messages.InvokeInterceptor{Trigger: m.GetTrigger()}, system.Closed)
+		lose(&messages.InvokeInterceptor{Route: m}, system.Closed)
 		<-c.answered
 		expect(t, "legs", show(w.triggers.end(m.GetTrigger(), c)), "a/0 x unavailable (the capsule has stopped)")
 		lose(m, system.Closed)

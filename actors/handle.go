@@ -158,7 +158,7 @@ func (h *Handle) refuse(message any, sender *actor.PID, why system.Refusal) bool
 	case system.Failed:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_CRASHED, "the capsule's actor failed during the call"
 	}
-	answer.Trigger, answer.Leg, answer.Generation = call.GetTrigger(), call.GetLeg(), h.Generation()
+	answer.Trigger, answer.Leg, answer.Generation = call.GetRoute().GetTrigger(), call.GetLeg(), h.Generation()
 	if sender != nil {
 		h.cfg.System.Send(sender, answer)
 	}

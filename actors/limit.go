@@ -33,8 +33,8 @@ type timed struct {
 // after limit and at deadline, where these are not zero. Release it.
 func newLimited(life context.Context, now time.Time, limit time.Duration, deadline time.Time) *limited {
 	l := &limited{life: life, deadline: deadline}
-	if own := now.Add(limit); limit > 0 && (deadline.IsZero() || !deadline.Before(own)) {
-		l.deadline, l.limit = own, limit
+	if limit > 0 && (deadline.IsZero() || deadline.Sub(now) >= limit) {
+		l.deadline, l.limit = now.Add(limit), limit
 	}
 	return l
 }

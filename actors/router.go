@@ -130,10 +130,7 @@ func (r *router) plan(m *messages.RouteTrigger, place int, s subscription, leg *
 		return
 	}
 	c.to = t
-	c.invoke.Trigger, c.invoke.Leg = m.GetTrigger(), uint32(place) //nolint:gosec // a count
-	c.invoke.Action, c.invoke.Payload = leg.Action, m.GetPayload()
-	c.invoke.Caller, c.invoke.Deadline, c.invoke.Reductions = m.GetCaller(), m.GetDeadline(), m.GetReductions()
-	c.invoke.Made = m.GetMade()
+	c.invoke.Route, c.invoke.Leg, c.invoke.Action = m, uint32(place), leg.Action //nolint:gosec // a count
 	c.envelope.Message, c.envelope.Sender = &c.invoke, r.Triggers.self
 }
 

@@ -118,13 +118,13 @@ func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began time.Time) trac
 }
 
 // endSpan ends it.
-func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, ended time.Time) {
+func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, began time.Time, took time.Duration) {
 	if span == nil {
 		return
 	}
 	c.world.trace = nil
 	judged(span, answer.GetOutcome(), answer.GetReason())
-	span.End(trace.WithTimestamp(ended))
+	span.End(trace.WithTimestamp(began.Add(took)))
 }
 
 // judged notes an outcome on a span; one that is no answer is an error.

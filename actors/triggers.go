@@ -52,7 +52,7 @@ func (t *Triggers) CountIn(traffic *Traffic) { t.traffic = traffic }
 // for its one answer: every leg has exactly one outcome in it, legs without an
 // answer at the deadline `timeout`. It returns an error only where ctx is
 // cancelled, or the router is not there. What capsules still do for an abandoned
-// trigger is not waited for.
+// trigger is not waited for: nobody may change m from here on.
 func (t *Triggers) Route(ctx context.Context, m *messages.RouteTrigger) (*messages.TriggerReply, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		m.Deadline = deadline.UnixNano()
@@ -152,7 +152,7 @@ func (t *Triggers) SendUserMessage(_ *actor.PID, message any) {
 		switch lost := m.Message.(type) {
 		case *messages.InvokeInterceptor:
 			a := unavailable("the capsule has stopped")
-			a.Trigger, a.Leg = lost.GetTrigger(), lost.GetLeg()
+			a.Trigger, a.Leg = lost.GetRoute().GetTrigger(), lost.GetLeg()
 			t.answer(a)
 		case *messages.RouteTrigger:
 			t.unrouted(lost.GetTrigger())

@@ -24,31 +24,42 @@ const maxJSONDepth = 127
 // takes: invalid UTF-8, half a surrogate pair, a number outside of float64, and
 // more than 127 levels.
 func CompactJSON(b []byte) ([]byte, error) {
-	scratch, _ := jsonScratch.Get().(*[]byte)
-	defer jsonScratch.Put(scratch)
-	r := jsonReader{in: b}
-	out, err := r.value((*scratch)[:0])
-	if cap(out) <= jsonScratchKept {
-		*scratch = out
-	}
-	if err == nil {
+	r, _ := jsonReaders.Get().(*jsonReader)
+	defer r.free()
+	r.in = b
+	var err error
+	if r.out, err = r.value(r.out); err == nil {
 		err = r.end()
 	}
 	switch {
 	case err != nil:
 		return nil, err
-	case bytes.Equal(out, b):
+	case bytes.Equal(r.out, b):
 		return b, nil
 	default:
-		return bytes.Clone(out), nil
+		return bytes.Clone(r.out), nil
 	}
 }
 
-// jsonScratch has what JSON is printed into: most of it is found to be compact
+// jsonReaders are kept with what they print into: most JSON is found to be compact
 // already, and nothing new is needed.
-var jsonScratch = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool is one for all
+var jsonReaders = sync.Pool{New: func() any { return &jsonReader{} }} //nolint:gochecknoglobals // a pool is one for all
 
-const jsonScratchKept = 64 << 10
+// What a reader may keep, in bytes and in members of objects.
+const (
+	jsonBytesKept   = 64 << 10
+	jsonMembersKept = 64
+)
+
+// free gives a reader back, without what it has read.
+func (r *jsonReader) free() {
+	if cap(r.out) > jsonBytesKept || cap(r.open) > jsonMembersKept {
+		return
+	}
+	clear(r.open[:cap(r.open)])
+	*r = jsonReader{open: r.open[:0], out: r.out[:0]}
+	jsonReaders.Put(r)
+}
 
 // jsonReader reads JSON from the front.
 type jsonReader struct {
@@ -56,6 +67,7 @@ type jsonReader struct {
 	at    int
 	depth int
 	open  []printed // the members of the objects that are being read
+	out   []byte    // what CompactJSON prints
 }
 
 // printed is where a member of an object stands in the output.

@@ -344,21 +344,15 @@ func (x *TraceContext) GetTracestate() string {
 
 // InvokeInterceptor asks a capsule to run one interceptor.
 type InvokeInterceptor struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Trigger uint64                 `protobuf:"varint,1,opt,name=trigger,proto3" json:"trigger,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is a leg of: the same for all legs, which nobody changes. Past its
+	// deadline the call is answered `timeout` and not run.
+	Route *RouteTrigger `protobuf:"bytes,1,opt,name=route,proto3" json:"route,omitempty"`
 	// The leg's place in the order of the answer.
-	Leg     uint32  `protobuf:"varint,2,opt,name=leg,proto3" json:"leg,omitempty"`
-	Action  string  `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	Payload []byte  `protobuf:"bytes,4,opt,name=payload,proto3" json:"payload,omitempty"`
-	Caller  *Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
-	// Unix nanoseconds. Past it, the call is answered `timeout` and not run.
-	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
-	// Absent where nobody traces.
-	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
-	// What it may spend, in reductions; 0 is no bound.
-	Reductions uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
-	// When its trigger was made, in Unix nanoseconds; 0 where nobody knows.
-	Made          int64 `protobuf:"varint,9,opt,name=made,proto3" json:"made,omitempty"`
+	Leg    uint32 `protobuf:"varint,2,opt,name=leg,proto3" json:"leg,omitempty"`
+	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	// The leg's span; absent where nobody traces.
+	Trace         *TraceContext `protobuf:"bytes,4,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -393,11 +387,11 @@ func (*InvokeInterceptor) Descriptor() ([]byte, []int) {
 	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *InvokeInterceptor) GetTrigger() uint64 {
+func (x *InvokeInterceptor) GetRoute() *RouteTrigger {
 	if x != nil {
-		return x.Trigger
+		return x.Route
 	}
-	return 0
+	return nil
 }
 
 func (x *InvokeInterceptor) GetLeg() uint32 {
@@ -414,46 +408,11 @@ func (x *InvokeInterceptor) GetAction() string {
 	return ""
 }
 
-func (x *InvokeInterceptor) GetPayload() []byte {
-	if x != nil {
-		return x.Payload
-	}
-	return nil
-}
-
-func (x *InvokeInterceptor) GetCaller() *Caller {
-	if x != nil {
-		return x.Caller
-	}
-	return nil
-}
-
-func (x *InvokeInterceptor) GetDeadline() int64 {
-	if x != nil {
-		return x.Deadline
-	}
-	return 0
-}
-
 func (x *InvokeInterceptor) GetTrace() *TraceContext {
 	if x != nil {
 		return x.Trace
 	}
 	return nil
-}
-
-func (x *InvokeInterceptor) GetReductions() uint64 {
-	if x != nil {
-		return x.Reductions
-	}
-	return 0
-}
-
-func (x *InvokeInterceptor) GetMade() int64 {
-	if x != nil {
-		return x.Made
-	}
-	return 0
 }
 
 // InterceptorAnswered is the one answer to an InvokeInterceptor.
@@ -467,8 +426,8 @@ type InterceptorAnswered struct {
 	Value []byte `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	// For a person; with the outcomes that are not an answer.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// What the guest took, without the time in the queue.
-	Duration *durationpb.Duration `protobuf:"bytes,7,opt,name=duration,proto3" json:"duration,omitempty"`
+	// What the guest took, in nanoseconds, without the time in the queue.
+	Took int64 `protobuf:"varint,7,opt,name=took,proto3" json:"took,omitempty"`
 	// What it spent, in reductions; 0 where it was not counted.
 	Reductions    uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -547,11 +506,11 @@ func (x *InterceptorAnswered) GetReason() string {
 	return ""
 }
 
-func (x *InterceptorAnswered) GetDuration() *durationpb.Duration {
+func (x *InterceptorAnswered) GetTook() int64 {
 	if x != nil {
-		return x.Duration
+		return x.Took
 	}
-	return nil
+	return 0
 }
 
 func (x *InterceptorAnswered) GetReductions() uint64 {
@@ -765,19 +724,12 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\vtraceparent\x18\x01 \x01(\tR\vtraceparent\x12\x1e\n" +
 	"\n" +
 	"tracestate\x18\x02 \x01(\tR\n" +
-	"tracestate\"\xa9\x02\n" +
-	"\x11InvokeInterceptor\x12\x18\n" +
-	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
+	"tracestate\"\xa9\x01\n" +
+	"\x11InvokeInterceptor\x124\n" +
+	"\x05route\x18\x01 \x01(\v2\x1e.astrid.actors.v1.RouteTriggerR\x05route\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x16\n" +
-	"\x06action\x18\x03 \x01(\tR\x06action\x12\x18\n" +
-	"\apayload\x18\x04 \x01(\fR\apayload\x120\n" +
-	"\x06caller\x18\x05 \x01(\v2\x18.astrid.actors.v1.CallerR\x06caller\x12\x1a\n" +
-	"\bdeadline\x18\x06 \x01(\x03R\bdeadline\x124\n" +
-	"\x05trace\x18\a \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\x12\x1e\n" +
-	"\n" +
-	"reductions\x18\b \x01(\x04R\n" +
-	"reductions\x12\x12\n" +
-	"\x04made\x18\t \x01(\x03R\x04made\"\x9b\x02\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x124\n" +
+	"\x05trace\x18\x04 \x01(\v2\x1e.astrid.actors.v1.TraceContextR\x05trace\"\xf8\x01\n" +
 	"\x13InterceptorAnswered\x12\x18\n" +
 	"\atrigger\x18\x01 \x01(\x04R\atrigger\x12\x10\n" +
 	"\x03leg\x18\x02 \x01(\rR\x03leg\x12\x1e\n" +
@@ -786,8 +738,8 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"generation\x123\n" +
 	"\aoutcome\x18\x04 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05value\x18\x05 \x01(\fR\x05value\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\x125\n" +
-	"\bduration\x18\a \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04took\x18\a \x01(\x03R\x04took\x12\x1e\n" +
 	"\n" +
 	"reductions\x18\b \x01(\x04R\n" +
 	"reductions\"\xad\x02\n" +
@@ -851,21 +803,20 @@ var file_astrid_actors_v1_trigger_proto_goTypes = []any{
 	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
 }
 var file_astrid_actors_v1_trigger_proto_depIdxs = []int32{
-	8,  // 0: astrid.actors.v1.Caller.timestamp:type_name -> google.protobuf.Timestamp
-	1,  // 1: astrid.actors.v1.RouteTrigger.caller:type_name -> astrid.actors.v1.Caller
-	3,  // 2: astrid.actors.v1.RouteTrigger.trace:type_name -> astrid.actors.v1.TraceContext
-	1,  // 3: astrid.actors.v1.InvokeInterceptor.caller:type_name -> astrid.actors.v1.Caller
-	3,  // 4: astrid.actors.v1.InvokeInterceptor.trace:type_name -> astrid.actors.v1.TraceContext
-	0,  // 5: astrid.actors.v1.InterceptorAnswered.outcome:type_name -> astrid.actors.v1.Outcome
-	9,  // 6: astrid.actors.v1.InterceptorAnswered.duration:type_name -> google.protobuf.Duration
-	0,  // 7: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
-	9,  // 8: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
-	6,  // 9: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	8, // 0: astrid.actors.v1.Caller.timestamp:type_name -> google.protobuf.Timestamp
+	1, // 1: astrid.actors.v1.RouteTrigger.caller:type_name -> astrid.actors.v1.Caller
+	3, // 2: astrid.actors.v1.RouteTrigger.trace:type_name -> astrid.actors.v1.TraceContext
+	2, // 3: astrid.actors.v1.InvokeInterceptor.route:type_name -> astrid.actors.v1.RouteTrigger
+	3, // 4: astrid.actors.v1.InvokeInterceptor.trace:type_name -> astrid.actors.v1.TraceContext
+	0, // 5: astrid.actors.v1.InterceptorAnswered.outcome:type_name -> astrid.actors.v1.Outcome
+	0, // 6: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
+	9, // 7: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
+	6, // 8: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
+	9, // [9:9] is the sub-list for method output_type
+	9, // [9:9] is the sub-list for method input_type
+	9, // [9:9] is the sub-list for extension type_name
+	9, // [9:9] is the sub-list for extension extendee
+	0, // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_trigger_proto_init() }
