@@ -19,7 +19,7 @@ const callsKept = 32
 // value is ready for use. The capsule's goroutine writes, a lock and no
 // allocation for each call; any other may read.
 type Activity struct {
-	began atomic.Int64 // when the call began that runs, in Unix nanoseconds; 0 while none does
+	began atomic.Int64 // when the call began that runs, a moment; 0 while none does
 
 	mu      sync.Mutex
 	living  user              // nil where no instance lives, or where it does not say
@@ -42,7 +42,7 @@ type figures struct {
 
 // recentCall is one guest call that is over.
 type recentCall struct {
-	began        time.Time
+	ended        moment
 	topic, from  string
 	action       string
 	outcome      messages.Outcome
@@ -72,7 +72,7 @@ func (a *Activity) died() {
 }
 
 // begin notes that a call runs from now on.
-func (a *Activity) begin(now time.Time) { a.began.Store(now.UnixNano()) }
+func (a *Activity) begin(at moment) { a.began.Store(int64(at)) }
 
 // idle notes that it has returned, or was ended by runtime.Goexit.
 func (a *Activity) idle() { a.began.Store(0) }
@@ -143,9 +143,9 @@ func (a *Activity) MemoryBytes() uint64 {
 }
 
 // Show fills the figures into a snapshot of the capsule.
-func (a *Activity) Show(c *messages.Capsule, now time.Time) {
+func (a *Activity) Show(c *messages.Capsule) {
 	if began := a.began.Load(); began != 0 {
-		c.Busy = durationpb.New(max(0, now.Sub(time.Unix(0, began))))
+		c.Busy = durationpb.New(now().after(moment(began)))
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -174,7 +174,7 @@ func (a *Activity) RecentCalls() []*messages.RecentCall {
 	for i := first; i < f.over; i++ {
 		call := &f.recent[i%callsKept]
 		out = append(out, &messages.RecentCall{
-			At: timestamppb.New(call.began.Add(call.took)), Topic: call.topic, Action: call.action, FromCapsule: call.from,
+			At: timestamppb.New(call.ended.date()), Topic: call.topic, Action: call.action, FromCapsule: call.from,
 			Outcome: call.outcome, Reason: call.reason, Generation: call.generation,
 			Duration: durationpb.New(call.took), QueueWait: durationpb.New(call.waited),
 		})

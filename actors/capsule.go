@@ -88,7 +88,7 @@ type capsule struct {
 	life    *incarnation
 	guest   Guest // nil before the load and after a death
 	runLoop bool  // what guest is
-	ready   time.Time
+	ready   moment
 	world   *surroundings
 	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
 }
@@ -125,10 +125,10 @@ func (c *capsule) start(ctx actor.Context) {
 	if c.own.Closed() {
 		return // it is to stop before it has begun
 	}
-	began := time.Now()
+	began := now()
 	c.life = c.incarnate()
 	c.world = &surroundings{capsule: c}
-	limit := newLimited(c.life.ctx, began, c.cfg.LoadTimeout, time.Time{})
+	limit := newLimited(c.life.ctx, began, c.cfg.LoadTimeout, 0)
 	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(limit, c.world) })
 	limit.release()
 	if err != nil {
@@ -151,7 +151,7 @@ func (c *capsule) start(ctx actor.Context) {
 
 // up makes the instance known: first to the registry and the router, so that
 // whoever sees the event finds it there.
-func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began time.Time) {
+func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began moment) {
 	m := &messages.CapsuleUp{
 		Capsule: c.cfg.ID, Generation: c.life.generation, Session: c.life.session, Version: c.cfg.Version,
 		Interceptors: c.cfg.Interceptors, RunLoop: c.runLoop,
@@ -161,9 +161,9 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began time.
 	ctx.Send(c.cfg.Registry, m)
 	ctx.Send(c.cfg.Triggers.router, m)
 	if state == messages.CapsuleState_CAPSULE_STATE_READY {
-		c.ready = time.Now()
+		c.ready = now()
 		c.observe(&messages.Event{What: &messages.Event_CapsuleReady{CapsuleReady: &messages.CapsuleReady{
-			Session: c.life.session, Took: durationpb.New(c.ready.Sub(began)),
+			Session: c.life.session, Took: durationpb.New(c.ready.after(began)),
 		}}})
 	} else {
 		c.observe(&messages.Event{What: &messages.Event_CapsuleStarting{
@@ -182,11 +182,11 @@ func (c *capsule) afterRestart() {
 		if i.GetAction() != ActionAfterRestart {
 			continue
 		}
-		began, answer := time.Now(), &messages.InterceptorAnswered{Generation: c.life.generation}
-		result, _, err := c.call(began, time.Time{}, 0, nil, ActionAfterRestart, nil)
-		took := time.Since(began)
+		began, answer := now(), &messages.InterceptorAnswered{Generation: c.life.generation}
+		result, _, err := c.call(began, 0, 0, nil, ActionAfterRestart, nil)
+		ended := now()
 		judge(answer, result, err)
-		c.ended(&recentCall{action: ActionAfterRestart}, began, took, answer)
+		c.ended(&recentCall{action: ActionAfterRestart, ended: ended, took: ended.after(began)}, answer)
 		if lost(err) {
 			c.collapse(c.died("call", err))
 		}
@@ -197,34 +197,33 @@ func (c *capsule) afterRestart() {
 // invoke runs one interceptor and answers its leg. Where the guest dies of it,
 // the leg is answered before the crash.
 func (c *capsule) invoke(m *messages.InvokeInterceptor) {
-	began, route := time.Now(), m.GetRoute()
+	began, route := now(), m.GetRoute()
 	trigger := c.cfg.Triggers.find(route.GetTrigger())
 	if trigger == nil {
 		c.activity.missed(waited(route, began))
 		return // nobody is left to answer
 	}
-	var deadline time.Time
-	if route.GetDeadline() != 0 {
-		deadline = time.Unix(0, route.GetDeadline())
-	}
+	deadline := moment(route.GetDeadline())
 	answer := messages.InterceptorAnswered{Trigger: route.GetTrigger(), Leg: m.GetLeg()}
 	switch {
 	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
-	case !deadline.IsZero() && !began.Before(deadline):
+	case deadline != 0 && began >= deadline:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
 		c.activity.missed(waited(route, began))
 	default:
 		answer.Generation = c.life.generation
 		span := c.beginSpan(m, began)
 		result, spent, err := c.call(began, deadline, route.GetReductions(), route.GetCaller(), m.GetAction(), route.GetPayload())
-		took := time.Since(began)
+		ended := now()
+		took := ended.after(began)
 		answer.Took, answer.Reductions = int64(took), spent
 		judge(&answer, result, err)
 		c.ended(&recentCall{
-			action: m.GetAction(), topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(), waited: waited(route, began),
-		}, began, took, &answer)
-		c.endSpan(span, &answer, began, took)
+			action: m.GetAction(), topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(),
+			ended: ended, took: took, waited: waited(route, began),
+		}, &answer)
+		c.endSpan(span, &answer, ended)
 		if lost(err) {
 			crash := c.died("call", err)
 			trigger.answer(&answer)
@@ -237,7 +236,7 @@ func (c *capsule) invoke(m *messages.InvokeInterceptor) {
 
 // call runs an action in the guest, for a caller, until a deadline and within a
 // budget of reductions, where there are such.
-func (c *capsule) call(began, deadline time.Time, budget uint64, caller *messages.Caller, action string, payload []byte) (result capsulehost.Result, spent uint64, err error) {
+func (c *capsule) call(began, deadline moment, budget uint64, caller *messages.Caller, action string, payload []byte) (result capsulehost.Result, spent uint64, err error) {
 	limit := newLimited(c.life.ctx, began, c.cfg.CallTimeout, deadline)
 	c.world.caller = fromCaller(caller)
 	c.world.grant(budget)
@@ -251,18 +250,17 @@ func (c *capsule) call(began, deadline time.Time, budget uint64, caller *message
 }
 
 // ended counts a call that is over.
-func (c *capsule) ended(call *recentCall, began time.Time, took time.Duration, answer *messages.InterceptorAnswered) {
-	call.began, call.took = began, took
+func (c *capsule) ended(call *recentCall, answer *messages.InterceptorAnswered) {
 	call.outcome, call.reason, call.generation = answer.Outcome, answer.Reason, answer.Generation
 	c.activity.end(c.guest, call)
 }
 
 // waited is how long a call has waited for its turn.
-func waited(m *messages.RouteTrigger, now time.Time) time.Duration {
+func waited(m *messages.RouteTrigger, began moment) time.Duration {
 	if m.GetMade() == 0 {
 		return 0
 	}
-	return time.Duration(now.UnixNano() - m.GetMade())
+	return began.after(moment(m.GetMade()))
 }
 
 // observe completes an event with whom it is about, and passes it on.

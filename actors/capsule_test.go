@@ -224,10 +224,10 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("c", says("1"))
 		synctest.Wait()
-		c := w.triggers.begin(time.Now(), &messages.RouteTrigger{})
+		c := w.triggers.begin(now(), &messages.RouteTrigger{})
 		c.plan([]*messages.Leg{{Capsule: "c"}})
 		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{
-			Route: &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: time.Now().UnixNano()},
+			Route: &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: int64(now())},
 		}, w.triggers.self)
 		<-c.answered
 		legs := w.triggers.end(w.triggers.last.Load(), c)

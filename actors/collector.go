@@ -15,8 +15,7 @@ import (
 type collector struct {
 	triggers *Triggers
 	made     *messages.RouteTrigger
-	began    time.Duration // after triggers.epoch
-	traced   *traced       // nil where nobody traces
+	traced   *traced // nil where nobody traces
 
 	mu       sync.Mutex
 	legs     []*messages.Leg       // nil until planned; not touched once over
@@ -27,7 +26,7 @@ type collector struct {
 }
 
 // age is how long the trigger has been open.
-func (c *collector) age(now time.Time) time.Duration { return now.Sub(c.triggers.epoch) - c.began }
+func (c *collector) age(now moment) time.Duration { return now.after(moment(c.made.GetMade())) }
 
 // plan takes the legs, some of them decided already. It returns false where
 // nobody waits any more.

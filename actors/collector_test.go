@@ -16,7 +16,7 @@ import (
 func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		m := &messages.RouteTrigger{}
-		c := w.triggers.begin(time.Now(), m)
+		c := w.triggers.begin(now(), m)
 		answer := func(trigger uint64, leg uint32, value string) {
 			w.sys.Send(w.triggers.self, &messages.InterceptorAnswered{
 				Trigger: trigger, Leg: leg, Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: []byte(value),
@@ -59,7 +59,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 func TestUndelivered(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		m := &messages.RouteTrigger{Topic: "t"}
-		c := w.triggers.begin(time.Now(), m)
+		c := w.triggers.begin(now(), m)
 		c.plan([]*messages.Leg{{Capsule: "a", Action: "x"}})
 		lose := func(message any, why system.Refusal) {
 			w.sys.Send(w.triggers.self, &system.Undelivered{Message: message, Why: why})

@@ -48,8 +48,8 @@ func (c *capsule) died(during string, err error) *Crash {
 		Generation: c.life.generation, Failure: failureOf(during, err), During: during,
 		Clean: endedCleanly(err), Blameless: blameless(err),
 	}
-	if !c.ready.IsZero() {
-		crash.Up = time.Since(c.ready)
+	if c.ready != 0 {
+		crash.Up = now().after(c.ready)
 	}
 	c.Revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
 	c.observe(&messages.Event{What: &messages.Event_CapsuleCrashed{

@@ -18,7 +18,7 @@ var errDeadline = errors.New("the trigger's deadline passed")
 // tells of the end, so that a short call costs none.
 type limited struct {
 	life     context.Context
-	deadline time.Time     // zero is none
+	deadline moment
 	limit    time.Duration // whose end the deadline is; 0 where it is the trigger's
 	timed    atomic.Pointer[timed]
 }
@@ -31,10 +31,10 @@ type timed struct {
 
 // newLimited returns the context for a guest call that begins now: it ends
 // after limit and at deadline, where these are not zero. Release it.
-func newLimited(life context.Context, now time.Time, limit time.Duration, deadline time.Time) *limited {
+func newLimited(life context.Context, now moment, limit time.Duration, deadline moment) *limited {
 	l := &limited{life: life, deadline: deadline}
-	if limit > 0 && (deadline.IsZero() || deadline.Sub(now) >= limit) {
-		l.deadline, l.limit = now.Add(limit), limit
+	if limit > 0 && (deadline == 0 || deadline.after(now) >= limit) {
+		l.deadline, l.limit = now.add(limit), limit
 	}
 	return l
 }
@@ -54,7 +54,7 @@ func (l limitPassed) Error() string {
 	return fmt.Sprintf("the capsule's limit of %v passed", time.Duration(l))
 }
 
-func (l *limited) Deadline() (time.Time, bool) { return l.deadline, !l.deadline.IsZero() }
+func (l *limited) Deadline() (time.Time, bool) { return l.deadline.time(), l.deadline != 0 }
 
 func (l *limited) Done() <-chan struct{} { return l.withTimer().Done() }
 
@@ -73,7 +73,7 @@ func (l *limited) Err() error {
 }
 
 // passed says whether the deadline is over.
-func (l *limited) passed() bool { return !l.deadline.IsZero() && !time.Now().Before(l.deadline) }
+func (l *limited) passed() bool { return l.deadline != 0 && now() >= l.deadline }
 
 func (l *limited) Value(key any) any {
 	if t := l.timed.Load(); t != nil {
@@ -84,11 +84,11 @@ func (l *limited) Value(key any) any {
 
 // withTimer returns what ends by itself.
 func (l *limited) withTimer() context.Context {
-	if l.deadline.IsZero() {
+	if l.deadline == 0 {
 		return l.life
 	}
 	if l.timed.Load() == nil {
-		ctx, cancel := context.WithDeadlineCause(l.life, l.deadline, l.cause())
+		ctx, cancel := context.WithDeadlineCause(l.life, l.deadline.time(), l.cause())
 		if !l.timed.CompareAndSwap(nil, &timed{ctx, cancel}) {
 			cancel()
 		}

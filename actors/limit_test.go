@@ -34,21 +34,21 @@ func TestLimited(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					life, end := context.WithCancelCause(context.WithValue(t.Context(), keyOf("k"), "v"))
 					defer end(nil)
-					now, deadline := time.Now(), time.Time{}
+					began, deadline := time.Now(), moment(0)
 					if test.deadline > 0 {
-						deadline = now.Add(test.deadline)
+						deadline = now().add(test.deadline)
 					}
-					l := newLimited(life, now, test.limit, deadline)
+					l := newLimited(life, now(), test.limit, deadline)
 					defer l.release()
 					if test.kill > 0 {
 						time.AfterFunc(test.kill, func() { end(killed) })
 					}
-					if at, ok := l.Deadline(); ok != (test.limit+test.deadline > 0) || (test.kill == 0 && !at.Equal(now.Add(2*time.Second))) {
+					if at, ok := l.Deadline(); ok != (test.limit+test.deadline > 0) || (test.kill == 0 && !at.Equal(began.Add(2*time.Second))) {
 						t.Errorf("Deadline() = %v, %v", at, ok)
 					}
 					if how == "waited for" {
 						<-l.Done()
-						if took := time.Since(now); took != 2*time.Second {
+						if took := time.Since(began); took != 2*time.Second {
 							t.Errorf("Done after %v", took)
 						}
 					} else {
@@ -79,7 +79,7 @@ func TestLimited(t *testing.T) {
 // A timer that is late, as on a busy machine, changes nothing of what is said.
 func TestLimitedGoesByTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t.Context(), time.Now(), 0, time.Now().Add(time.Second))
+		l := newLimited(t.Context(), now(), 0, now().add(time.Second))
 		l.timed.Store(&timed{t.Context(), func() {}}) // it will never fire
 		if err := l.Err(); err != nil {
 			t.Errorf("before: %v", err)
@@ -98,7 +98,7 @@ func TestLimitedGoesByTheClock(t *testing.T) {
 // Whoever waits, from any goroutine, waits for the same.
 func TestLimitedIsForManyGoroutines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t.Context(), time.Now(), time.Second, time.Time{})
+		l := newLimited(t.Context(), now(), time.Second, 0)
 		defer l.release()
 		var all sync.WaitGroup
 		for range 8 {
@@ -115,7 +115,7 @@ func TestLimitedIsForManyGoroutines(t *testing.T) {
 
 func TestWhyAGuestWasInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimited(t.Context(), time.Now(), 0, time.Now().Add(time.Second))
+		l := newLimited(t.Context(), now(), 0, now().add(time.Second))
 		defer l.release()
 		failure := func(kind capsulehost.Kind) error { return &capsulehost.Failure{Kind: kind} }
 		if err := l.explain(failure(capsulehost.KindTimeout)); errors.Is(err, errDeadline) {

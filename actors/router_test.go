@@ -254,7 +254,7 @@ func TestATriggerGivenUpWhileRouted(t *testing.T) {
 		r := &router{RouterConfig: RouterConfig{System: w.sys, Triggers: w.triggers}, targets: map[string]*target{}}
 		r.up(&messages.CapsuleUp{Capsule: "b", Generation: 1, Interceptors: wants("t")})
 		m := &messages.RouteTrigger{Topic: "t", FromCapsule: "a"}
-		c := w.triggers.begin(time.Now(), m)
+		c := w.triggers.begin(now(), m)
 		c.close() // while the router plans, as it may
 		r.route(nil, m)
 		if n := w.triggers.Awaited(); n != 0 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -20,7 +19,7 @@ var errLoopVanished = errors.New("the run loop's goroutine was ended by runtime.
 
 // startLoop runs a run-loop capsule's `run` on a goroutine of its own, which
 // owns the guest until it ends; the actor goes on serving its mailbox.
-func (c *capsule) startLoop(ctx actor.Context, began time.Time) {
+func (c *capsule) startLoop(ctx actor.Context, began moment) {
 	if n := len(c.cfg.Interceptors); n > MaxRunLoopInterceptors {
 		c.collapse(c.died("load", &capsulehost.Failure{
 			Kind:    capsulehost.KindLink,
@@ -72,7 +71,7 @@ func (c *capsule) loopEnded(m *loopEnded) {
 type (
 	loopSignalled struct {
 		generation uint64
-		began      time.Time
+		began      moment
 	}
 	loopEnded struct {
 		generation uint64

@@ -50,18 +50,18 @@ func (s *surroundings) SignalReady() {
 // time that it has, so that the answer can still be used.
 func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	cfg := &s.capsule.cfg
-	now, timeout := time.Now(), cfg.TriggerTimeout
+	made, timeout := now(), cfg.TriggerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, deadline.Sub(now)*15/16)
+		timeout = min(timeout, time.Until(deadline)*15/16)
 	}
 	// A timer of its own, and the end of the capsule's life: ctx would make another timer.
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	m := &messages.RouteTrigger{
-		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: now.Add(timeout).UnixNano(),
+		Topic: topic, Payload: payload, FromCapsule: cfg.ID, Deadline: int64(made.add(timeout)),
 		Reductions: s.inherited(), Trace: s.trace,
 	}
-	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, now, timer.C, m)
+	legs, err := cfg.Triggers.gather(s.capsule.life.ctx, made, timer.C, m)
 	s.pay(legs)
 	switch {
 	case errors.Is(err, ErrNoRouter):

@@ -2,7 +2,6 @@ package actors
 
 import (
 	"context"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -34,7 +33,7 @@ type traced struct {
 }
 
 // traced begins a trigger's span, below the one that m names if it does.
-func (t *Triggers) traced(m *messages.RouteTrigger, now time.Time) *traced {
+func (t *Triggers) traced(m *messages.RouteTrigger, made moment) *traced {
 	if t.tracer == nil {
 		return nil
 	}
@@ -44,7 +43,7 @@ func (t *Triggers) traced(m *messages.RouteTrigger, now time.Time) *traced {
 		attributes = append(attributes, attribute.String("astrid.from", m.GetFromCapsule()))
 	}
 	s.ctx, s.span = t.tracer.Start(extracted(m.GetTrace()), spanTrigger, //nolint:spancheck // end ends it
-		trace.WithTimestamp(now), trace.WithAttributes(attributes...))
+		trace.WithTimestamp(made.date()), trace.WithAttributes(attributes...))
 	return s
 }
 
@@ -91,24 +90,24 @@ func (s *traced) answered(i int, leg *messages.Leg) {
 }
 
 // end ends the trigger's span, when no leg is missing any more.
-func (s *traced) end(err error, now time.Time) {
+func (s *traced) end(err error, ended moment) {
 	if s == nil {
 		return
 	}
 	if err != nil {
 		s.span.SetStatus(codes.Error, err.Error())
 	}
-	s.span.End(trace.WithTimestamp(now))
+	s.span.End(trace.WithTimestamp(ended.date()))
 }
 
 // beginSpan begins the span of a guest call, which the triggers that the guest
 // makes will be below. It returns nil where nobody traces.
-func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began time.Time) trace.Span {
+func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began moment) trace.Span {
 	tracer := c.cfg.Triggers.tracer
 	if tracer == nil {
 		return nil
 	}
-	ctx, span := tracer.Start(extracted(m.GetTrace()), spanCall, trace.WithTimestamp(began), trace.WithAttributes( //nolint:spancheck // endSpan ends it
+	ctx, span := tracer.Start(extracted(m.GetTrace()), spanCall, trace.WithTimestamp(began.date()), trace.WithAttributes( //nolint:spancheck // endSpan ends it
 		attribute.String("astrid.capsule", c.cfg.ID),
 		attribute.String("astrid.action", m.GetAction()),
 		attribute.Int64("astrid.generation", int64(c.life.generation)), //nolint:gosec // a count
@@ -118,13 +117,13 @@ func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began time.Time) trac
 }
 
 // endSpan ends it.
-func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, began time.Time, took time.Duration) {
+func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, ended moment) {
 	if span == nil {
 		return
 	}
 	c.world.trace = nil
 	judged(span, answer.GetOutcome(), answer.GetReason())
-	span.End(trace.WithTimestamp(began.Add(took)))
+	span.End(trace.WithTimestamp(ended.date()))
 }
 
 // judged notes an outcome on a span; one that is no answer is an error.

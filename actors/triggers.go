@@ -28,7 +28,6 @@ type Triggers struct {
 	router   *actor.PID
 	self     *actor.PID
 	waits    waits
-	epoch    time.Time
 	traffic  *Traffic
 	tracer   trace.Tracer // nil where nobody traces
 	warnings warnings
@@ -40,7 +39,7 @@ type Triggers struct {
 
 // NewTriggers returns the place for the triggers that a router routes.
 func NewTriggers(sys *system.System, router *actor.PID) *Triggers {
-	t := &Triggers{sys: sys, router: router, epoch: time.Now(), traffic: &Traffic{}}
+	t := &Triggers{sys: sys, router: router, traffic: &Traffic{}}
 	t.self = sys.Register(t)
 	return t
 }
@@ -55,12 +54,12 @@ func (t *Triggers) CountIn(traffic *Traffic) { t.traffic = traffic }
 // trigger is not waited for: nobody may change m from here on.
 func (t *Triggers) Route(ctx context.Context, m *messages.RouteTrigger) (*messages.TriggerReply, error) {
 	if deadline, ok := ctx.Deadline(); ok {
-		m.Deadline = deadline.UnixNano()
+		m.Deadline = int64(now().add(time.Until(deadline)))
 	}
 	if t.tracer != nil {
 		m.Trace = injected(ctx)
 	}
-	legs, err := t.gather(ctx, time.Now(), nil, m)
+	legs, err := t.gather(ctx, now(), nil, m)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +72,10 @@ func (t *Triggers) Open() int { return int(t.count.Load()) }
 // Awaited is how many legs capsules wait for, inside their guests.
 func (t *Triggers) Awaited() int { return t.waits.count() }
 
-// gather routes a trigger that is made now, and waits until every leg has its
+// gather routes a trigger that was just made, and waits until every leg has its
 // outcome, deadline fires, or ctx ends.
-func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan time.Time, m *messages.RouteTrigger) ([]*messages.Leg, error) {
-	c := t.begin(now, m)
+func (t *Triggers) gather(ctx context.Context, made moment, deadline <-chan time.Time, m *messages.RouteTrigger) ([]*messages.Leg, error) {
+	c := t.begin(made, m)
 	t.sys.Request(t.router, m, t.self)
 	var cancelled, late error
 	select {
@@ -89,7 +88,7 @@ func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan ti
 		}
 	}
 	legs := t.end(m.GetTrigger(), c)
-	ended := time.Now()
+	ended := now()
 	var err error
 	switch {
 	case cancelled != nil:
@@ -103,17 +102,17 @@ func (t *Triggers) gather(ctx context.Context, now time.Time, deadline <-chan ti
 	if err != nil {
 		return nil, err
 	}
-	t.traffic.answered(m, legs, ended, c.age(ended))
+	t.traffic.answered(m, legs, ended.time(), c.age(ended))
 	return legs, nil
 }
 
 // begin opens a trigger.
-func (t *Triggers) begin(now time.Time, m *messages.RouteTrigger) *collector {
+func (t *Triggers) begin(made moment, m *messages.RouteTrigger) *collector {
 	if m.GetFromCapsule() != "" {
 		t.traffic.asked()
 	}
-	m.Made = now.UnixNano()
-	c := &collector{triggers: t, made: m, began: now.Sub(t.epoch), traced: t.traced(m, now), answered: make(chan struct{})}
+	m.Made = int64(made)
+	c := &collector{triggers: t, made: m, traced: t.traced(m, made), answered: make(chan struct{})}
 	m.Trigger = t.last.Add(1)
 	t.count.Add(1)
 	t.open.Store(m.Trigger, c)

@@ -183,14 +183,14 @@ type RouteTrigger struct {
 	FromCapsule string `protobuf:"bytes,4,opt,name=from_capsule,json=fromCapsule,proto3" json:"from_capsule,omitempty"`
 	// Absent where a capsule triggers.
 	Caller *Caller `protobuf:"bytes,5,opt,name=caller,proto3" json:"caller,omitempty"`
-	// Unix nanoseconds.
+	// By the process's own clock (actors/clock.go), in nanoseconds; 0 is none.
 	Deadline int64 `protobuf:"varint,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Absent where nobody traces.
 	Trace *TraceContext `protobuf:"bytes,7,opt,name=trace,proto3" json:"trace,omitempty"`
 	// What each of its legs may spend, in reductions, with all that it triggers in
 	// turn; 0 is no bound.
 	Reductions uint64 `protobuf:"varint,8,opt,name=reductions,proto3" json:"reductions,omitempty"`
-	// When it was made, in Unix nanoseconds.
+	// When it was made, by the same clock.
 	Made          int64 `protobuf:"varint,9,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

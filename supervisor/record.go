@@ -330,7 +330,7 @@ func (r *record) copyLocked(c *capsuleRecord, now time.Time) *messages.Capsule {
 	if !c.ready.IsZero() {
 		out.Uptime = durationpb.New(now.Sub(c.ready))
 	}
-	c.activity.Show(out, now)
+	c.activity.Show(out)
 	if r.live != nil {
 		out.Queue = uint32(r.live.queue(out.Id)) //nolint:gosec // a count
 	}
