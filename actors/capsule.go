@@ -107,7 +107,7 @@ func (c *capsule) Receive(ctx actor.Context) {
 	case *actor.Stopping:
 		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
 	case *actor.Stopped:
-	case *messages.InvokeInterceptor:
+	case *invocation:
 		c.invoke(m)
 	case *loopSignalled:
 		c.signalled(ctx, m)
@@ -182,12 +182,9 @@ func (c *capsule) afterRestart() {
 		if i.GetAction() != ActionAfterRestart {
 			continue
 		}
-		began, answer := now(), &messages.InterceptorAnswered{Generation: c.life.generation}
-		result, _, err := c.call(began, 0, 0, nil, ActionAfterRestart, nil)
-		ended := now()
-		judge(answer, result, err)
-		c.ended(&recentCall{action: ActionAfterRestart, ended: ended, took: ended.after(began)}, answer)
-		if lost(err) {
+		m, answer := &invocation{}, &messages.InterceptorAnswered{}
+		m.Action = ActionAfterRestart
+		if err := c.call(m, now(), answer); lost(err) {
 			c.collapse(c.died("call", err))
 		}
 		return
@@ -196,34 +193,24 @@ func (c *capsule) afterRestart() {
 
 // invoke runs one interceptor and answers its leg. Where the guest dies of it,
 // the leg is answered before the crash.
-func (c *capsule) invoke(m *messages.InvokeInterceptor) {
+func (c *capsule) invoke(m *invocation) {
 	began, route := now(), m.GetRoute()
 	trigger := c.cfg.Triggers.find(route.GetTrigger())
 	if trigger == nil {
 		c.activity.missed(waited(route, began))
 		return // nobody is left to answer
 	}
-	deadline := moment(route.GetDeadline())
 	answer := messages.InterceptorAnswered{Trigger: route.GetTrigger(), Leg: m.GetLeg()}
-	switch {
+	switch deadline := moment(route.GetDeadline()); {
 	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
 	case deadline != 0 && began >= deadline:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
 		c.activity.missed(waited(route, began))
 	default:
-		answer.Generation = c.life.generation
 		span := c.beginSpan(m, began)
-		result, spent, err := c.call(began, deadline, route.GetReductions(), route.GetCaller(), m.GetAction(), route.GetPayload())
-		ended := now()
-		took := ended.after(began)
-		answer.Took, answer.Reductions = int64(took), spent
-		judge(&answer, result, err)
-		c.ended(&recentCall{
-			action: m.GetAction(), topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(),
-			ended: ended, took: took, waited: waited(route, began),
-		}, &answer)
-		c.endSpan(span, &answer, ended)
+		err := c.call(m, began, &answer)
+		c.endSpan(span, &answer, began)
 		if lost(err) {
 			crash := c.died("call", err)
 			trigger.answer(&answer)
@@ -234,25 +221,29 @@ func (c *capsule) invoke(m *messages.InvokeInterceptor) {
 	trigger.answer(&answer)
 }
 
-// call runs an action in the guest, for a caller, until a deadline and within a
-// budget of reductions, where there are such.
-func (c *capsule) call(began, deadline moment, budget uint64, caller *messages.Caller, action string, payload []byte) (result capsulehost.Result, spent uint64, err error) {
-	limit := newLimited(c.life.ctx, began, c.cfg.CallTimeout, deadline)
-	c.world.caller = fromCaller(caller)
-	c.world.grant(budget)
+// call runs an action in the guest, until its trigger's deadline and within its
+// budget, if it has one, and fills in what the answer is.
+func (c *capsule) call(m *invocation, began moment, answer *messages.InterceptorAnswered) error {
+	route := m.GetRoute() // nil where no trigger asks
+	m.limit.begin(c.life.ctx, began, c.cfg.CallTimeout, moment(route.GetDeadline()))
+	c.world.caller = fromCaller(route.GetCaller())
+	c.world.grant(route.GetReductions())
 	c.activity.begin(began)
 	defer c.activity.idle()
-	result, err = guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(limit, action, payload) })
+	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(&m.limit, m.GetAction(), route.GetPayload()) })
 	c.world.caller = nil
-	err = c.world.explain(limit.explain(err), budget)
-	limit.release()
-	return result, c.world.spent(), err
-}
-
-// ended counts a call that is over.
-func (c *capsule) ended(call *recentCall, answer *messages.InterceptorAnswered) {
-	call.outcome, call.reason, call.generation = answer.Outcome, answer.Reason, answer.Generation
-	c.activity.end(c.guest, call)
+	err = c.world.explain(m.limit.explain(err), route.GetReductions())
+	m.limit.release()
+	ended := now()
+	took := ended.after(began)
+	answer.Generation, answer.Took, answer.Reductions = c.life.generation, int64(took), c.world.spent()
+	judge(answer, result, err)
+	c.activity.end(c.guest, &recentCall{
+		ended: ended, took: took, waited: waited(route, began), generation: answer.Generation,
+		topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(), action: m.GetAction(),
+		outcome: answer.Outcome, reason: answer.Reason,
+	})
+	return err
 }
 
 // waited is how long a call has waited for its turn.

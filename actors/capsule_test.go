@@ -226,9 +226,9 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 		synctest.Wait()
 		c := w.triggers.begin(now(), &messages.RouteTrigger{})
 		c.plan([]*messages.Leg{{Capsule: "c"}})
-		w.sys.Request(capsulePID(w.sys, "c"), &messages.InvokeInterceptor{
-			Route: &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: int64(now())},
-		}, w.triggers.self)
+		var late invocation
+		late.Route = &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: int64(now())}
+		w.sys.Request(capsulePID(w.sys, "c"), &late, w.triggers.self)
 		<-c.answered
 		legs := w.triggers.end(w.triggers.last.Load(), c)
 		expect(t, "leg", show(legs), "c/0  timeout (the trigger's deadline passed while the call was queued)")

@@ -71,7 +71,9 @@ func TestUndelivered(t *testing.T) {
 			t.Fatal("over before its legs are")
 		default:
 		}
-		lose(&messages.InvokeInterceptor{Route: m}, system.Closed)
+		var call invocation
+		call.Route = m
+		lose(&call, system.Closed)
 		<-c.answered
 		expect(t, "legs", show(w.triggers.end(m.GetTrigger(), c)), "a/0 x unavailable (the capsule has stopped)")
 		lose(m, system.Closed)

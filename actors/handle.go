@@ -147,7 +147,7 @@ func (h *Handle) over() {
 // refuse answers a call that will not be made, or was lost with the actor. Other
 // messages have nobody who waits for them.
 func (h *Handle) refuse(message any, sender *actor.PID, why system.Refusal) bool {
-	call, isCall := message.(*messages.InvokeInterceptor)
+	call, isCall := message.(*invocation)
 	if !isCall {
 		return false
 	}

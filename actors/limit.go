@@ -29,14 +29,20 @@ type timed struct {
 	cancel context.CancelFunc
 }
 
-// newLimited returns the context for a guest call that begins now: it ends
-// after limit and at deadline, where these are not zero. Release it.
+// newLimited returns a context that has begun.
 func newLimited(life context.Context, now moment, limit time.Duration, deadline moment) *limited {
-	l := &limited{life: life, deadline: deadline}
+	l := &limited{}
+	l.begin(life, now, limit, deadline)
+	return l
+}
+
+// begin makes l, which is zero, the context of a guest call that begins now: it ends
+// after limit and at deadline, where these are not zero. Release it.
+func (l *limited) begin(life context.Context, now moment, limit time.Duration, deadline moment) {
+	l.life, l.deadline = life, deadline
 	if limit > 0 && (deadline == 0 || deadline.after(now) >= limit) {
 		l.deadline, l.limit = now.add(limit), limit
 	}
-	return l
 }
 
 // cause is why the call ends at its deadline.

@@ -78,7 +78,14 @@ func (r *router) Receive(ctx actor.Context) {
 type call struct {
 	to       *target // nil where the leg is decided already
 	envelope actor.MessageEnvelope
-	invoke   messages.InvokeInterceptor
+	invoke   invocation
+}
+
+// invocation is an InvokeInterceptor as a capsule gets it, with room for the call's
+// context.
+type invocation struct {
+	messages.InvokeInterceptor
+	limit limited
 }
 
 // route plans a trigger's legs, hands them to it, and sends those that can be asked.

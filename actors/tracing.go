@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -102,7 +103,7 @@ func (s *traced) end(err error, ended moment) {
 
 // beginSpan begins the span of a guest call, which the triggers that the guest
 // makes will be below. It returns nil where nobody traces.
-func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began moment) trace.Span {
+func (c *capsule) beginSpan(m *invocation, began moment) trace.Span {
 	tracer := c.cfg.Triggers.tracer
 	if tracer == nil {
 		return nil
@@ -117,13 +118,13 @@ func (c *capsule) beginSpan(m *messages.InvokeInterceptor, began moment) trace.S
 }
 
 // endSpan ends it.
-func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, ended moment) {
+func (c *capsule) endSpan(span trace.Span, answer *messages.InterceptorAnswered, began moment) {
 	if span == nil {
 		return
 	}
 	c.world.trace = nil
 	judged(span, answer.GetOutcome(), answer.GetReason())
-	span.End(trace.WithTimestamp(ended.date()))
+	span.End(trace.WithTimestamp(began.add(time.Duration(answer.GetTook())).date()))
 }
 
 // judged notes an outcome on a span; one that is no answer is an error.

@@ -149,7 +149,7 @@ func (t *Triggers) SendUserMessage(_ *actor.PID, message any) {
 		t.answer(m)
 	case *system.Undelivered:
 		switch lost := m.Message.(type) {
-		case *messages.InvokeInterceptor:
+		case *invocation:
 			a := unavailable("the capsule has stopped")
 			a.Trigger, a.Leg = lost.GetRoute().GetTrigger(), lost.GetLeg()
 			t.answer(a)
