@@ -70,7 +70,7 @@ func printMarkdown(w io.Writer, results []*result) error {
 			}
 		}
 		for _, v := range r.targets {
-			targets = append(targets, fmt.Sprintf("%s: %s", v.want, v.word()))
+			targets = append(targets, fmt.Sprintf("%s: %s, %s", v.want, v.got, v.word()))
 		}
 		if _, err := fmt.Fprintf(w, "| %s | %s | %s | %s |\n", r.row, r.cell(r.entries[0]),
 			strings.Join(others, "<br>"), strings.Join(targets, "<br>")); err != nil {
