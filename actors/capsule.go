@@ -213,12 +213,12 @@ func (c *capsule) invoke(m *invocation) {
 		c.endSpan(span, &answer, began)
 		if lost(err) {
 			crash := c.died("call", err)
-			trigger.answer(&answer)
+			trigger.answer(&answer, nil)
 			c.collapse(crash)
 			return
 		}
 	}
-	trigger.answer(&answer)
+	trigger.answer(&answer, &c.held)
 }
 
 // call runs an action in the guest, until its trigger's deadline and within its
@@ -238,6 +238,9 @@ func (c *capsule) call(m *invocation, began moment, answer *messages.Interceptor
 	took := ended.after(began)
 	answer.Generation, answer.Took, answer.Reductions = c.life.generation, int64(took), c.world.spent()
 	judge(answer, result, err)
+	if route != nil {
+		c.held.take(answer)
+	}
 	c.activity.end(c.guest, &recentCall{
 		ended: ended, took: took, waited: waited(route, began), generation: answer.Generation,
 		topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(), action: m.GetAction(),

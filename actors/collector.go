@@ -20,9 +20,16 @@ type collector struct {
 	mu       sync.Mutex
 	legs     []*messages.Leg       // nil until planned; not touched once over
 	took     []durationpb.Duration // what they took, at once: each for itself costs more
+	holds    []holding             // large answers
 	missing  int
 	over     bool
 	answered chan struct{} // closed when no leg is missing, or none will come
+}
+
+// holding is what one answer takes, of whom.
+type holding struct {
+	from  *held
+	bytes int64
 }
 
 // age is how long the trigger has been open.
@@ -47,16 +54,18 @@ func (c *collector) plan(legs []*messages.Leg) bool {
 	return true
 }
 
-// answer takes one leg's answer; only the first counts.
-func (c *collector) answer(a *messages.InterceptorAnswered) {
+// answer takes one leg's answer; only the first counts. What was taken for it from a
+// capsule's limit, which nil has none of, is given back when the trigger ends.
+func (c *collector) answer(a *messages.InterceptorAnswered, from *held) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if int(a.GetLeg()) >= len(c.legs) {
+	leg, n := c.legLocked(a.GetLeg()), size(a)
+	switch {
+	case leg == nil:
+		from.give(n)
 		return
-	}
-	leg := c.legs[a.GetLeg()]
-	if leg.GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
-		return // as all are once it is over
+	case n > 0:
+		c.holds = append(c.holds, holding{from, n})
 	}
 	leg.Outcome, leg.Value, leg.Reason = a.GetOutcome(), string(a.GetValue()), a.GetReason()
 	leg.Generation, leg.Reductions = a.GetGeneration(), a.GetReductions()
@@ -68,6 +77,15 @@ func (c *collector) answer(a *messages.InterceptorAnswered) {
 	c.traced.answered(int(a.GetLeg()), leg)
 	c.missing--
 	c.finishLocked()
+}
+
+// legLocked is the leg at a place that has no answer yet, as none is once it is
+// over; else nil.
+func (c *collector) legLocked(place uint32) *messages.Leg {
+	if int(place) >= len(c.legs) || c.legs[place].GetOutcome() != messages.Outcome_OUTCOME_UNSPECIFIED {
+		return nil
+	}
+	return c.legs[place]
 }
 
 // unrouted: there will be no legs, where there are none yet.
@@ -85,6 +103,9 @@ func (c *collector) close() []*messages.Leg {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.over = true
+	for _, h := range c.holds {
+		h.from.give(h.bytes)
+	}
 	for i, leg := range c.legs {
 		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED {
 			leg.Outcome, leg.Reason = messages.Outcome_OUTCOME_TIMEOUT, reasonDeadline

@@ -44,7 +44,7 @@ func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 		}
 		legs := w.triggers.end(m.GetTrigger(), c)
 		answer(m.GetTrigger(), 2, "late")
-		c.answer(&messages.InterceptorAnswered{Leg: 2, Outcome: messages.Outcome_OUTCOME_CONTINUE})
+		c.answer(&messages.InterceptorAnswered{Leg: 2, Outcome: messages.Outcome_OUTCOME_CONTINUE}, nil)
 		if w.triggers.plan(m.GetTrigger(), nil) || c.plan(nil) {
 			t.Error("a plan was taken after the end")
 		}

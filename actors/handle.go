@@ -29,6 +29,7 @@ type Handle struct {
 	generation atomic.Uint64
 	announced  atomic.Pointer[messages.CapsuleUp] // of the living instance; nil without one
 	activity   *Activity
+	held       held
 
 	mu        sync.Mutex
 	interrupt context.CancelCauseFunc // of the present incarnation; nil before it and after its death

@@ -167,7 +167,7 @@ func (t *Triggers) Stop(*actor.PID) {}
 
 func (t *Triggers) answer(a *messages.InterceptorAnswered) {
 	if c := t.find(a.GetTrigger()); c != nil {
-		c.answer(a)
+		c.answer(a, nil)
 	}
 }
 
