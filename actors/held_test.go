@@ -24,6 +24,7 @@ func TestAnswersThatAreHeldAreBounded(t *testing.T) {
 			c.Interceptors = slices.Repeat(wants("t"), legs)
 		})
 		w.start("other", says(string(long)), func(c *CapsuleConfig) { c.Interceptors = wants("t", "alone") })
+		w.start("small", says("true"), func(c *CapsuleConfig) { c.Interceptors = wants("t") })
 		w.start("slow", func(context.Context, *script, string) (capsulehost.Result, error) {
 			<-free
 			return capsulehost.Result{Data: long}, nil
@@ -53,8 +54,10 @@ func TestAnswersThatAreHeldAreBounded(t *testing.T) {
 			}()
 			synctest.Wait()
 			holds("much", maxHeld)
+			holds("other", int64(len(long)))
+			holds("small", 0)
 			expect(t, "another trigger", show(w.trigger("alone")), "other/1 on-alone continue "+string(long))
-			want := map[string]int{"much continue": legs - 3, "much overloaded": 3, "other continue": 1, "slow continue": 1}
+			want := map[string]int{"much continue": legs - 3, "much overloaded": 3, "other continue": 1, "small continue": 1, "slow continue": 1}
 			if late {
 				time.Sleep(time.Minute)
 				delete(want, "slow continue")
