@@ -35,9 +35,9 @@ type user interface{ Usage() capsulehost.Usage }
 
 // figures are for capsules that are called: an idle one costs no memory for them.
 type figures struct {
+	over         uint64 // calls that were entered in recent
 	took, waited messages.Counts
 	recent       [callsKept]recentCall
-	over         uint64 // calls that were entered in recent
 }
 
 // recentCall is one guest call that is over.

@@ -30,8 +30,8 @@ func HistogramBucket(d time.Duration) int {
 
 // Counts is a Histogram in the making, without allocations. It has no lock.
 type Counts struct {
+	sum     time.Duration // in the same cache line as the first buckets
 	buckets [HistogramBuckets]uint64
-	sum     time.Duration
 }
 
 // Add counts one duration; a negative one is 0.
