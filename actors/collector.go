@@ -71,7 +71,7 @@ func (c *collector) answer(a *messages.InterceptorAnswered, from *held) {
 	leg.Generation, leg.Reductions = a.GetGeneration(), a.GetReductions()
 	if took := time.Duration(a.GetTook()); took > 0 {
 		leg.Duration = &c.took[a.GetLeg()]
-		leg.Duration.Seconds, leg.Duration.Nanos = int64(took/time.Second), int32(took%time.Second) //nolint:gosec // below a second
+		leg.Duration.Seconds, leg.Duration.Nanos = int64(took/time.Second), int32(took%time.Second)
 	}
 	c.settledLocked(leg)
 	c.traced.answered(int(a.GetLeg()), leg)
