@@ -170,11 +170,12 @@ func (a *Activity) RecentCalls() []*messages.RecentCall {
 	if f.over > callsKept {
 		first = f.over - callsKept
 	}
+	date := calendar() // once: or what followed could seem to come first
 	out := make([]*messages.RecentCall, 0, f.over-first)
 	for i := first; i < f.over; i++ {
 		call := &f.recent[i%callsKept]
 		out = append(out, &messages.RecentCall{
-			At: timestamppb.New(call.ended.date()), Topic: call.topic, Action: call.action, FromCapsule: call.from,
+			At: timestamppb.New(date.Add(time.Duration(call.ended))), Topic: call.topic, Action: call.action, FromCapsule: call.from,
 			Outcome: call.outcome, Reason: call.reason, Generation: call.generation,
 			Duration: durationpb.New(call.took), QueueWait: durationpb.New(call.waited),
 		})

@@ -61,15 +61,15 @@ func TestActivity(t *testing.T) {
 		}
 		type recent struct {
 			Topic, Action, Outcome string
-			Took, Waited           time.Duration
+			Took, Waited, Ago      time.Duration
 		}
 		var got []recent
 		for _, r := range h.Activity().RecentCalls() {
-			got = append(got, recent{r.GetTopic(), r.GetAction(), r.GetOutcome().Word(), r.GetDuration().AsDuration(), r.GetQueueWait().AsDuration()})
+			got = append(got, recent{r.GetTopic(), r.GetAction(), r.GetOutcome().Word(), r.GetDuration().AsDuration(), r.GetQueueWait().AsDuration(), time.Since(r.GetAt().AsTime())})
 		}
 		want := []recent{
-			{"c", "on-c", "continue", 3 * time.Second, 0},
-			{"c", "on-c", "continue", 3 * time.Second, 3 * time.Second},
+			{"c", "on-c", "continue", 3 * time.Second, 0, 9 * time.Second},
+			{"c", "on-c", "continue", 3 * time.Second, 3 * time.Second, 6 * time.Second},
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("recent calls: -want +got\n%s", d)

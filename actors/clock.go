@@ -4,8 +4,8 @@ import "time"
 
 // moment is a time by the process's own clock, in nanoseconds, which nobody sets
 // and which stands still while the machine sleeps: what was measured by it stays
-// right. To read it costs a third of time.Now, which counts where a guest call is
-// as short. Only moments of one process can be compared. 0 is none.
+// right. To read it costs half of time.Now, which counts where a guest call is as
+// short. Only moments of one process can be compared. 0 is none.
 type moment int64
 
 // start is what moments are counted from.
@@ -24,4 +24,10 @@ func (m moment) add(d time.Duration) moment { return m + moment(d) }
 func (m moment) time() time.Time { return start.Add(time.Duration(m)) }
 
 // date is when m was, by the clock on the wall as it is set now.
-func (m moment) date() time.Time { return time.Now().Add(m.after(now())) }
+func (m moment) date() time.Time { return calendar().Add(time.Duration(m)) }
+
+// calendar is when start was, by the clock on the wall as it is set now.
+func calendar() time.Time {
+	t := time.Now() // of both clocks, at once
+	return t.Add(-t.Sub(start))
+}
