@@ -1994,7 +1994,9 @@ type Tree struct {
 	// Events that could not be written to the events file.
 	EventsFileLost uint64 `protobuf:"varint,19,opt,name=events_file_lost,json=eventsFileLost,proto3" json:"events_file_lost,omitempty"`
 	// The principal whose capsules these are.
-	Principal     string `protobuf:"bytes,20,opt,name=principal,proto3" json:"principal,omitempty"`
+	Principal string `protobuf:"bytes,20,opt,name=principal,proto3" json:"principal,omitempty"`
+	// What can't become a capsule, and is none of capsules: the first 100.
+	Rejected      []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2169,6 +2171,75 @@ func (x *Tree) GetPrincipal() string {
 	return ""
 }
 
+func (x *Tree) GetRejected() []*CapsuleRejected {
+	if x != nil {
+		return x.Rejected
+	}
+	return nil
+}
+
+// CapsuleRejected: a directory that cannot become a capsule, and why.
+type CapsuleRejected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty where it could not be read.
+	Id            string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Directory     string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
+	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleRejected) Reset() {
+	*x = CapsuleRejected{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleRejected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleRejected) ProtoMessage() {}
+
+func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
+func (*CapsuleRejected) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CapsuleRejected) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *CapsuleRejected) GetDirectory() string {
+	if x != nil {
+		return x.Directory
+	}
+	return ""
+}
+
+func (x *CapsuleRejected) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // OutcomeCount is how many legs had one outcome.
 type OutcomeCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2180,7 +2251,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2263,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2276,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -2241,7 +2312,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2253,7 +2324,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2266,7 +2337,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2514,7 +2585,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xe3\a\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xa2\b\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2540,10 +2611,15 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"goroutines\x126\n" +
 	"\bsettings\x18\x12 \x01(\v2\x1a.astrid.actors.v1.SettingsR\bsettings\x12(\n" +
 	"\x10events_file_lost\x18\x13 \x01(\x04R\x0eeventsFileLost\x12\x1c\n" +
-	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x1aA\n" +
+	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x12=\n" +
+	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"Y\n" +
+	"\x0fCapsuleRejected\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
+	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
+	"\aproblem\x18\x02 \x01(\tR\aproblem\"Y\n" +
 	"\fOutcomeCount\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\xb0\x03\n" +
@@ -2581,7 +2657,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(CommandDone_Result)(0),       // 1: astrid.actors.v1.CommandDone.Result
@@ -2607,17 +2683,18 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*RecentCall)(nil),            // 21: astrid.actors.v1.RecentCall
 	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
 	(*Tree)(nil),                  // 23: astrid.actors.v1.Tree
-	(*OutcomeCount)(nil),          // 24: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 25: astrid.actors.v1.Settings
-	nil,                           // 26: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 27: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 28: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(Outcome)(0),                  // 31: astrid.actors.v1.Outcome
+	(*CapsuleRejected)(nil),       // 24: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 25: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 26: astrid.actors.v1.Settings
+	nil,                           // 27: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 28: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 29: astrid.actors.v1.Tree.SystemRestartsEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(Outcome)(0),                  // 32: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	29, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	30, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	2,  // 1: astrid.actors.v1.CapsuleUp.interceptors:type_name -> astrid.actors.v1.Interceptor
 	0,  // 2: astrid.actors.v1.CapsuleUp.state:type_name -> astrid.actors.v1.CapsuleState
 	0,  // 3: astrid.actors.v1.CapsuleDown.state:type_name -> astrid.actors.v1.CapsuleState
@@ -2626,52 +2703,53 @@ var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
 	1,  // 6: astrid.actors.v1.CommandDone.result:type_name -> astrid.actors.v1.CommandDone.Result
 	0,  // 7: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	3,  // 8: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	29, // 9: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	30, // 10: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	30, // 9: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	31, // 10: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	2,  // 11: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	30, // 12: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	29, // 13: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	30, // 14: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	31, // 12: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	30, // 13: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	31, // 14: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	16, // 15: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	16, // 16: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	26, // 17: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	27, // 18: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	30, // 19: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	27, // 17: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	28, // 18: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	31, // 19: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	15, // 20: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
 	18, // 21: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
 	18, // 22: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
 	19, // 23: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	30, // 24: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	30, // 25: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	30, // 26: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	30, // 27: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	31, // 24: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	31, // 25: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	31, // 26: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	31, // 27: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
 	20, // 28: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	21, // 29: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	22, // 30: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
 	3,  // 31: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	29, // 32: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	31, // 33: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	30, // 34: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	30, // 35: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	29, // 36: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	29, // 37: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	29, // 38: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	30, // 32: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	32, // 33: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	31, // 34: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	31, // 35: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	30, // 36: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	30, // 37: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	30, // 38: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
 	15, // 39: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	28, // 40: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	24, // 41: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	29, // 40: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	25, // 41: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
 	16, // 42: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
 	16, // 43: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	25, // 44: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	31, // 45: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	30, // 46: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	30, // 47: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	30, // 48: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	30, // 49: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	26, // 44: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	24, // 45: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	32, // 46: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	31, // 47: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	31, // 48: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	31, // 49: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	31, // 50: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2690,7 +2768,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -569,68 +569,6 @@ func (x *ActorRestarted) GetDecision() string {
 	return ""
 }
 
-// CapsuleRejected: a directory that cannot become a capsule, and why.
-type CapsuleRejected struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty where it could not be read.
-	Id            string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
-	Directory     string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
-	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CapsuleRejected) Reset() {
-	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CapsuleRejected) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CapsuleRejected) ProtoMessage() {}
-
-func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
-func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *CapsuleRejected) GetId() string {
-	if x != nil {
-		return x.Id
-	}
-	return ""
-}
-
-func (x *CapsuleRejected) GetDirectory() string {
-	if x != nil {
-		return x.Directory
-	}
-	return ""
-}
-
-func (x *CapsuleRejected) GetProblem() string {
-	if x != nil {
-		return x.Problem
-	}
-	return ""
-}
-
 type CapsuleLoading struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -640,7 +578,7 @@ type CapsuleLoading struct {
 
 func (x *CapsuleLoading) Reset() {
 	*x = CapsuleLoading{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +590,7 @@ func (x *CapsuleLoading) String() string {
 func (*CapsuleLoading) ProtoMessage() {}
 
 func (x *CapsuleLoading) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +603,7 @@ func (x *CapsuleLoading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleLoading.ProtoReflect.Descriptor instead.
 func (*CapsuleLoading) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CapsuleLoading) GetVersion() string {
@@ -685,7 +623,7 @@ type CapsuleStarting struct {
 
 func (x *CapsuleStarting) Reset() {
 	*x = CapsuleStarting{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +635,7 @@ func (x *CapsuleStarting) String() string {
 func (*CapsuleStarting) ProtoMessage() {}
 
 func (x *CapsuleStarting) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +648,7 @@ func (x *CapsuleStarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStarting.ProtoReflect.Descriptor instead.
 func (*CapsuleStarting) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CapsuleStarting) GetSession() string {
@@ -731,7 +669,7 @@ type CapsuleReady struct {
 
 func (x *CapsuleReady) Reset() {
 	*x = CapsuleReady{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +681,7 @@ func (x *CapsuleReady) String() string {
 func (*CapsuleReady) ProtoMessage() {}
 
 func (x *CapsuleReady) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +694,7 @@ func (x *CapsuleReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleReady.ProtoReflect.Descriptor instead.
 func (*CapsuleReady) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CapsuleReady) GetSession() string {
@@ -782,7 +720,7 @@ type ReadinessTimedOut struct {
 
 func (x *ReadinessTimedOut) Reset() {
 	*x = ReadinessTimedOut{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +732,7 @@ func (x *ReadinessTimedOut) String() string {
 func (*ReadinessTimedOut) ProtoMessage() {}
 
 func (x *ReadinessTimedOut) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +745,7 @@ func (x *ReadinessTimedOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadinessTimedOut.ProtoReflect.Descriptor instead.
 func (*ReadinessTimedOut) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReadinessTimedOut) GetWaited() *durationpb.Duration {
@@ -828,7 +766,7 @@ type CapsuleCrashed struct {
 
 func (x *CapsuleCrashed) Reset() {
 	*x = CapsuleCrashed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -840,7 +778,7 @@ func (x *CapsuleCrashed) String() string {
 func (*CapsuleCrashed) ProtoMessage() {}
 
 func (x *CapsuleCrashed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -853,7 +791,7 @@ func (x *CapsuleCrashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleCrashed.ProtoReflect.Descriptor instead.
 func (*CapsuleCrashed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CapsuleCrashed) GetFailure() *CapsuleFailure {
@@ -888,7 +826,7 @@ type RestartScheduled struct {
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +838,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +851,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RestartScheduled) GetAttempt() uint32 {
@@ -977,7 +915,7 @@ type CapsuleFailed struct {
 
 func (x *CapsuleFailed) Reset() {
 	*x = CapsuleFailed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -989,7 +927,7 @@ func (x *CapsuleFailed) String() string {
 func (*CapsuleFailed) ProtoMessage() {}
 
 func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1002,7 +940,7 @@ func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleFailed.ProtoReflect.Descriptor instead.
 func (*CapsuleFailed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CapsuleFailed) GetFailure() *CapsuleFailure {
@@ -1028,7 +966,7 @@ type CapsuleStopping struct {
 
 func (x *CapsuleStopping) Reset() {
 	*x = CapsuleStopping{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1040,7 +978,7 @@ func (x *CapsuleStopping) String() string {
 func (*CapsuleStopping) ProtoMessage() {}
 
 func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1053,7 +991,7 @@ func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopping.ProtoReflect.Descriptor instead.
 func (*CapsuleStopping) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CapsuleStopping) GetCause() string {
@@ -1072,7 +1010,7 @@ type CapsuleStopped struct {
 
 func (x *CapsuleStopped) Reset() {
 	*x = CapsuleStopped{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1022,7 @@ func (x *CapsuleStopped) String() string {
 func (*CapsuleStopped) ProtoMessage() {}
 
 func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1035,7 @@ func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopped.ProtoReflect.Descriptor instead.
 func (*CapsuleStopped) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CapsuleStopped) GetCause() string {
@@ -1127,7 +1065,7 @@ type TriggerAnswered struct {
 
 func (x *TriggerAnswered) Reset() {
 	*x = TriggerAnswered{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1077,7 @@ func (x *TriggerAnswered) String() string {
 func (*TriggerAnswered) ProtoMessage() {}
 
 func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1090,7 @@ func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerAnswered.ProtoReflect.Descriptor instead.
 func (*TriggerAnswered) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TriggerAnswered) GetTopic() string {
@@ -1203,7 +1141,7 @@ type LogSuppressed struct {
 
 func (x *LogSuppressed) Reset() {
 	*x = LogSuppressed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1153,7 @@ func (x *LogSuppressed) String() string {
 func (*LogSuppressed) ProtoMessage() {}
 
 func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1166,7 @@ func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogSuppressed.ProtoReflect.Descriptor instead.
 func (*LogSuppressed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LogSuppressed) GetLines() uint64 {
@@ -1256,7 +1194,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1268,7 +1206,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1281,7 +1219,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1331,11 +1269,7 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\fleft_running\x18\x01 \x03(\tR\vleftRunning\"B\n" +
 	"\x0eActorRestarted\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1a\n" +
-	"\bdecision\x18\x02 \x01(\tR\bdecision\"Y\n" +
-	"\x0fCapsuleRejected\x12\x0e\n" +
-	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
-	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
-	"\aproblem\x18\x02 \x01(\tR\aproblem\"*\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\"*\n" +
 	"\x0eCapsuleLoading\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"+\n" +
 	"\x0fCapsuleStarting\x12\x18\n" +
@@ -1393,50 +1327,50 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
 	(*SystemStopping)(nil),        // 2: astrid.actors.v1.SystemStopping
 	(*SystemStopped)(nil),         // 3: astrid.actors.v1.SystemStopped
 	(*ActorRestarted)(nil),        // 4: astrid.actors.v1.ActorRestarted
-	(*CapsuleRejected)(nil),       // 5: astrid.actors.v1.CapsuleRejected
-	(*CapsuleLoading)(nil),        // 6: astrid.actors.v1.CapsuleLoading
-	(*CapsuleStarting)(nil),       // 7: astrid.actors.v1.CapsuleStarting
-	(*CapsuleReady)(nil),          // 8: astrid.actors.v1.CapsuleReady
-	(*ReadinessTimedOut)(nil),     // 9: astrid.actors.v1.ReadinessTimedOut
-	(*CapsuleCrashed)(nil),        // 10: astrid.actors.v1.CapsuleCrashed
-	(*RestartScheduled)(nil),      // 11: astrid.actors.v1.RestartScheduled
-	(*CapsuleFailed)(nil),         // 12: astrid.actors.v1.CapsuleFailed
-	(*CapsuleStopping)(nil),       // 13: astrid.actors.v1.CapsuleStopping
-	(*CapsuleStopped)(nil),        // 14: astrid.actors.v1.CapsuleStopped
-	(*TriggerAnswered)(nil),       // 15: astrid.actors.v1.TriggerAnswered
-	(*LogSuppressed)(nil),         // 16: astrid.actors.v1.LogSuppressed
-	(*EventsLost)(nil),            // 17: astrid.actors.v1.EventsLost
-	nil,                           // 18: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*CapsuleLoading)(nil),        // 5: astrid.actors.v1.CapsuleLoading
+	(*CapsuleStarting)(nil),       // 6: astrid.actors.v1.CapsuleStarting
+	(*CapsuleReady)(nil),          // 7: astrid.actors.v1.CapsuleReady
+	(*ReadinessTimedOut)(nil),     // 8: astrid.actors.v1.ReadinessTimedOut
+	(*CapsuleCrashed)(nil),        // 9: astrid.actors.v1.CapsuleCrashed
+	(*RestartScheduled)(nil),      // 10: astrid.actors.v1.RestartScheduled
+	(*CapsuleFailed)(nil),         // 11: astrid.actors.v1.CapsuleFailed
+	(*CapsuleStopping)(nil),       // 12: astrid.actors.v1.CapsuleStopping
+	(*CapsuleStopped)(nil),        // 13: astrid.actors.v1.CapsuleStopped
+	(*TriggerAnswered)(nil),       // 14: astrid.actors.v1.TriggerAnswered
+	(*LogSuppressed)(nil),         // 15: astrid.actors.v1.LogSuppressed
+	(*EventsLost)(nil),            // 16: astrid.actors.v1.EventsLost
+	nil,                           // 17: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 19: astrid.actors.v1.CapsuleRejected
 	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
 	(*CapsuleFailure)(nil),        // 21: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	19, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	18, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	5,  // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	6,  // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
-	7,  // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
-	8,  // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
-	9,  // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
-	10, // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
-	11, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
-	12, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
-	13, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
-	14, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
-	15, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
-	16, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
-	17, // 17: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	19, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	5,  // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
+	6,  // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
+	7,  // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
+	8,  // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
+	9,  // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
+	10, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
+	11, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
+	12, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
+	13, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
+	14, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
+	15, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
+	16, // 17: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
 	20, // 18: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
 	20, // 19: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
 	21, // 20: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
@@ -1445,7 +1379,7 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	20, // 23: astrid.actors.v1.RestartScheduled.counts_for:type_name -> google.protobuf.Duration
 	21, // 24: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
 	20, // 25: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	18, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	17, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
 	27, // [27:27] is the sub-list for method output_type
 	27, // [27:27] is the sub-list for method input_type
 	27, // [27:27] is the sub-list for extension type_name
@@ -1484,7 +1418,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

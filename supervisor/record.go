@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,7 +40,8 @@ type record struct {
 	lost       uint64            // events that readers came too late for
 	file       func() uint64     // events that the events file has lost; nil without one
 	capsules   map[string]*capsuleRecord
-	order      []string // capsule ids in start order
+	order      []string                    // capsule ids in start order
+	rejected   []*messages.CapsuleRejected // what is none of capsules; never changed
 	undecided  int
 	allDecided chan struct{} // closed once undecided is 0
 
@@ -54,6 +56,9 @@ type live interface {
 	queue(id string) int
 	awaited() int
 }
+
+// rejectedShown is how many of what can't become a capsule snapshots show.
+const rejectedShown = 100
 
 // capsuleRecord is what the events have told of one capsule.
 type capsuleRecord struct {
@@ -112,7 +117,7 @@ func (r *record) observe(e *messages.Event) {
 
 // applyLocked changes what snapshots show.
 func (r *record) applyLocked(e *messages.Event, now time.Time) {
-	switch what := e.GetWhat().(type) {
+	switch e.GetWhat().(type) {
 	case *messages.Event_SystemStarted, *messages.Event_TriggerAnswered, *messages.Event_LogSuppressed:
 		return
 	case *messages.Event_SystemStopping:
@@ -121,23 +126,21 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 	case *messages.Event_ActorRestarted:
 		r.restarts[e.GetPath()]++
 		return
-	case *messages.Event_CapsuleRejected:
-		if c := r.capsules[what.CapsuleRejected.GetId()]; c != nil {
-			c.shown.LastFailure = &messages.CapsuleFailure{
-				Kind: "bad_manifest", Message: what.CapsuleRejected.GetProblem(), At: e.GetAt(),
-			}
-			c.rejected = true
-			r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, "its manifest was rejected", e, now)
-		}
-		return
 	}
 	c := r.capsules[capsuleID(e.GetPath())]
 	if c == nil {
+		if rejected := e.GetCapsuleRejected(); rejected != nil && len(r.rejected) < rejectedShown {
+			r.rejected = append(r.rejected, rejected)
+		}
 		return
 	}
 	m := c.shown
 	m.Generation = max(m.GetGeneration(), e.GetGeneration())
 	switch what := e.GetWhat().(type) {
+	case *messages.Event_CapsuleRejected:
+		m.LastFailure = &messages.CapsuleFailure{Kind: "bad_manifest", Message: what.CapsuleRejected.GetProblem(), At: e.GetAt()}
+		c.rejected = true
+		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_FAILED, "its manifest was rejected", e, now)
 	case *messages.Event_CapsuleLoading:
 		m.RestartAt, m.Session = nil, ""
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_LOADING, "", e, now)
@@ -294,6 +297,7 @@ func (r *record) snapshot() *messages.Tree {
 		EventsLost: r.lost, Settings: r.settings, Principal: r.principal,
 		SystemRestarts: make(map[string]uint64, len(r.restarts)),
 		Capsules:       make([]*messages.Capsule, 0, len(r.order)),
+		Rejected:       slices.Clone(r.rejected),
 	}
 	if !r.started.IsZero() {
 		tree.Started = timestamppb.New(r.started)

@@ -608,3 +608,31 @@ func TestEvents(t *testing.T) {
 		t.Error("an event after the last one")
 	}
 }
+
+// A rejected directory with the name of a capsule that runs takes nothing from it.
+func TestRejectedNamesake(t *testing.T) {
+	namesake := write(t, "[package]\nname = \"echo\"\nversion = \"1\"\n", "fixed")
+	for name, start := range map[string]func() *supervisortest.System{
+		"another directory's": func() *supervisortest.System {
+			return supervisortest.Start(t, supervisor.Config{CapsuleDirs: append([]string{namesake}, capsules("echo")...)})
+		},
+		"brought along": func() *supervisortest.System {
+			return supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{namesake}},
+				supervisortest.Func("echo", "test.echo", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+					return supervisortest.JSON(1)
+				}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start()
+			s.Expect("test.echo", "1", "echo continue 1")
+			if err := s.Restart(t.Context(), "echo"); err != nil {
+				t.Error(err)
+			}
+			c := s.Capsule("echo")
+			if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY || c.GetLastFailure() != nil {
+				t.Errorf("it is %s, last failure %v", c.GetState().Word(), c.GetLastFailure())
+			}
+		})
+	}
+}

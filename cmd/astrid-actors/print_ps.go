@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -80,7 +82,7 @@ func psText(tree *messages.Tree, p painter) string {
 			uptime, failure,
 		})
 	}
-	return p.table(rows, func(row, column int, text string) string {
+	table := p.table(rows, func(row, column int, text string) string {
 		switch {
 		case row == 0:
 			return p.paint(faint, text)
@@ -93,6 +95,16 @@ func psText(tree *messages.Tree, p painter) string {
 		}
 		return text
 	})
+	return table + rejectedText(tree, p)
+}
+
+// rejectedText says what can't become a capsule, a line each.
+func rejectedText(tree *messages.Tree, p painter) string {
+	var text strings.Builder
+	for _, r := range tree.GetRejected() {
+		fmt.Fprintf(&text, "%s %s: %s\n", p.paint(bad, "rejected:"), printable(r.GetDirectory()), shortened(r.GetProblem(), 160))
+	}
+	return text.String()
 }
 
 func orDash(text string) string {

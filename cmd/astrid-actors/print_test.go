@@ -188,10 +188,11 @@ func TestPsText(t *testing.T) {
 			Uptime:      durationpb.New(5 * time.Second),
 			LastFailure: &messages.CapsuleFailure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: timestamppb.New(at.Add(-time.Minute))}},
 		{Id: "b", State: messages.CapsuleState_CAPSULE_STATE_FAILED},
-	}}, false)
+	}, Rejected: []*messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
 	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
 a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
 b    -         failed   0            0          0       0       -        -
+rejected: /c/a�: no name no version
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -221,6 +222,7 @@ func TestTreeText(t *testing.T) {
 			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), busy, crashed, failed, stopped,
 			{Id: "rejected", State: messages.CapsuleState_CAPSULE_STATE_FAILED, LastFailure: &messages.CapsuleFailure{Message: "no version"}},
 		},
+		Rejected: []*messages.CapsuleRejected{{Directory: "/c", Problem: "no name"}},
 	}, false)
 	want := `supervisor          up 3s, triggers: 7, open: 1
 └─ root             one for one
@@ -233,6 +235,7 @@ func TestTreeText(t *testing.T) {
       ├─ failed     failed, generation 2, permanent, restarts 3/5 in 60s: budget spent: trap
       ├─ stopped    stopped, generation 2, permanent, restarts 3/5 in 60s: by an operator
       └─ rejected   failed: no version
+rejected: /c: no name
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

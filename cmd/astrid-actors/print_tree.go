@@ -42,7 +42,7 @@ func treeText(tree *messages.Tree, p painter) string {
 		}
 		rows = append(rows, []string{"      " + branch + printable(c.GetId()), treeCapsule(tree, c)})
 	}
-	return p.table(rows, func(row, column int, text string) string {
+	drawn := p.table(rows, func(row, column int, text string) string {
 		switch {
 		case column == 0:
 			name := strings.TrimLeft(text, " ├─└")
@@ -53,6 +53,7 @@ func treeText(tree *messages.Tree, p painter) string {
 		state := tree.GetCapsules()[row-system].GetState()
 		return p.paint(stateStyles[state], state.Word()) + strings.TrimPrefix(text, state.Word())
 	})
+	return drawn + rejectedText(tree, p)
 }
 
 // treeCapsule says how one capsule is, and what comes next.

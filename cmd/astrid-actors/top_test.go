@@ -148,8 +148,17 @@ func TestTopNobodyToRestart(t *testing.T) {
 	if m.keysPressed("enter"); m.open != "" {
 		t.Errorf("opened %q", m.open)
 	}
-	if !strings.Contains(m.screen(), "There are no capsules.") {
-		t.Error(m.screen())
+	if screen := m.screen(); !strings.Contains(screen, "There are no capsules.") || strings.Contains(screen, "rejected") {
+		t.Error(screen)
+	}
+}
+
+// What can't become a capsule has no row, and is told of all the same.
+func TestTopRejected(t *testing.T) {
+	tree := aTree(0)
+	tree.Rejected = []*messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
+	if screen := newTopModel(false, tree, theDay).screen(); !strings.Contains(screen, "capsules 0  rejected 2: see ps") {
+		t.Error(screen)
 	}
 }
 

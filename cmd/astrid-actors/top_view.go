@@ -69,6 +69,9 @@ func (m *topModel) head() []string {
 			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state.Word())))
 		}
 	}
+	if n := len(tree.GetRejected()); n > 0 {
+		counts = append(counts, p.paint(bad, fmt.Sprintf("rejected %d", n))+": see ps")
+	}
 	base := m.base()
 	seconds := tree.GetAt().AsTime().Sub(base.GetAt().AsTime()).Seconds()
 	triggers := 0.0

@@ -72,10 +72,10 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 			})
 		}
 	}
-	for directory, problem := range w.rejected {
+	for _, r := range f.tree.GetRejected() {
 		found = append(found, &attention{
-			rank: 0, Path: directory, Trouble: "rejected", Grade: "bad", Since: f.tree.GetStarted().AsTime(),
-			Cause: problem, Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
+			rank: 0, Path: r.GetDirectory(), Trouble: "rejected", Grade: "bad", Since: f.tree.GetStarted().AsTime(),
+			Cause: r.GetProblem(), Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
 		})
 	}
 	slices.SortStableFunc(found, func(a, b *attention) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Path, b.Path)) })

@@ -42,14 +42,13 @@ type watch struct {
 	watchers   atomic.Int64
 	wake       chan struct{} // something has happened, or somebody has come
 
-	mu       sync.Mutex
-	current  *frame
-	bases    [2]*messages.Tree // rates are counted from the first, which is at least one step old once it can be
-	curves   map[string]*curve
-	totals   []total // of restarts, a minute apart, of the last hour
-	facts    map[string]*facts
-	ours     map[string]*messages.Event // when an actor of the system itself last failed, by path
-	rejected map[string]string          // what can't become a capsule and is none of the tree's, by directory
+	mu      sync.Mutex
+	current *frame
+	bases   [2]*messages.Tree // rates are counted from the first, which is at least one step old once it can be
+	curves  map[string]*curve
+	totals  []total // of restarts, a minute apart, of the last hour
+	facts   map[string]*facts
+	ours    map[string]*messages.Event // when an actor of the system itself last failed, by path
 }
 
 // curve is how a capsule's calls were, oldest first, one point a step.
@@ -80,7 +79,7 @@ type facts struct {
 func newWatch(s *supervisor.Supervisor) *watch {
 	w := &watch{
 		supervisor: s, wake: make(chan struct{}, 1), curves: map[string]*curve{}, facts: map[string]*facts{},
-		ours: map[string]*messages.Event{}, rejected: map[string]string{},
+		ours: map[string]*messages.Event{},
 	}
 	w.look()
 	return w
@@ -139,13 +138,8 @@ func (w *watch) follow(ctx context.Context) {
 func (w *watch) note(e *messages.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_ActorRestarted:
+	if e.GetActorRestarted() != nil {
 		w.ours[e.GetPath()] = e
-	case *messages.Event_CapsuleRejected:
-		if r := what.CapsuleRejected; w.current.byID[r.GetId()] == nil && len(w.rejected) < 100 {
-			w.rejected[r.GetDirectory()] = r.GetProblem()
-		}
 	}
 }
 
