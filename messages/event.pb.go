@@ -811,15 +811,15 @@ func (x *CapsuleCrashed) GetDuring() string {
 type RestartScheduled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Counts the restarts since the last stable spell, from 1.
-	Attempt     uint32               `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt uint32 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// How many count now, this one included where it costs one: each does for a
+	// window of time up.
 	BudgetSpent uint32               `protobuf:"varint,2,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"`
 	Budget      uint32               `protobuf:"varint,3,opt,name=budget,proto3" json:"budget,omitempty"`
 	Window      *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
 	Delay       *durationpb.Duration `protobuf:"bytes,5,opt,name=delay,proto3" json:"delay,omitempty"`
 	// Why: "crash", "an operator's restart", "a trigger's deadline".
-	Cause string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
-	// For how much more time up each of the spent restarts counts, oldest first.
-	CountsFor     []*durationpb.Duration `protobuf:"bytes,7,rep,name=counts_for,json=countsFor,proto3" json:"counts_for,omitempty"`
+	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,13 +894,6 @@ func (x *RestartScheduled) GetCause() string {
 		return x.Cause
 	}
 	return ""
-}
-
-func (x *RestartScheduled) GetCountsFor() []*durationpb.Duration {
-	if x != nil {
-		return x.CountsFor
-	}
-	return nil
 }
 
 // CapsuleFailed: no restart is left, or policy allows none.
@@ -1281,16 +1274,14 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x06waited\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06waited\"d\n" +
 	"\x0eCapsuleCrashed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x16\n" +
-	"\x06during\x18\x02 \x01(\tR\x06during\"\x9b\x02\n" +
+	"\x06during\x18\x02 \x01(\tR\x06during\"\xe1\x01\n" +
 	"\x10RestartScheduled\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12!\n" +
 	"\fbudget_spent\x18\x02 \x01(\rR\vbudgetSpent\x12\x16\n" +
 	"\x06budget\x18\x03 \x01(\rR\x06budget\x121\n" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12/\n" +
 	"\x05delay\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12\x14\n" +
-	"\x05cause\x18\x06 \x01(\tR\x05cause\x128\n" +
-	"\n" +
-	"counts_for\x18\a \x03(\v2\x19.google.protobuf.DurationR\tcountsFor\"g\n" +
+	"\x05cause\x18\x06 \x01(\tR\x05cause\"g\n" +
 	"\rCapsuleFailed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"'\n" +
@@ -1376,15 +1367,14 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	21, // 20: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
 	20, // 21: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
 	20, // 22: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	20, // 23: astrid.actors.v1.RestartScheduled.counts_for:type_name -> google.protobuf.Duration
-	21, // 24: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	20, // 25: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	17, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	21, // 23: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	20, // 24: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	17, // 25: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }

@@ -63,13 +63,6 @@ func (o *object) addFields(m protoreflect.Message) {
 		field := fields.Get(i)
 		name, value := string(field.Name()), m.Get(field)
 		switch {
-		case field.IsList() && field.Message() != nil:
-			list := make([]float64, value.List().Len()) // of durations: there is no other yet
-			for j := range list {
-				d, _ := value.List().Get(j).Message().Interface().(*durationpb.Duration)
-				list[j] = float64(d.AsDuration()) / float64(time.Millisecond)
-			}
-			o.add(name+"_ms", list)
 		case field.IsList():
 			list := make([]any, value.List().Len())
 			for j := range list {

@@ -291,7 +291,6 @@ func (s *capsules) scheduled(c *child, v verdict, cause string) (of uint64) {
 				Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
 				BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
 				Window: durationpb.New(c.restarts.policy.Window), Delay: durationpb.New(v.delay), Cause: cause,
-				CountsFor: c.restarts.countsFor(),
 			}},
 		})
 	})

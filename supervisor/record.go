@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,8 +65,8 @@ const rejectedShown = 100
 type capsuleRecord struct {
 	shown    *messages.Capsule         // never handed out: snapshots copy it
 	ready    time.Time                 // zero unless Ready
-	spent    []*durationpb.Duration    // for how much time up, from when it was scheduled, each spent restart counts
-	up       time.Duration             // how much it has been up since, before ready
+	spent    []time.Duration           // the restarts of its budget that count: what up was when each was scheduled
+	up       time.Duration             // how much it has been up, before ready
 	rejected bool                      // it is only shown: there is nothing to start
 	failures []*messages.FailureRecord // the last ones, oldest first; entries are replaced, not changed
 	log      logTail
@@ -159,7 +160,10 @@ func (r *record) applyLocked(e *messages.Event, now time.Time) {
 		r.moveLocked(c, messages.CapsuleState_CAPSULE_STATE_CRASHED, what.CapsuleCrashed.GetFailure().GetMessage(), e, now)
 	case *messages.Event_RestartScheduled:
 		s := what.RestartScheduled
-		c.spent, c.up = s.GetCountsFor(), 0
+		if s.GetCause() == causeCrash { // no other costs one
+			c.spent = append(c.spent, c.up)
+		}
+		c.spent = c.spent[max(0, len(c.spent)-int(s.GetBudgetSpent())):]
 		if e.GetGeneration() == m.GetGeneration() { // else it was on its way already, and has come
 			m.RestartAt = timestamppb.New(now.Add(s.GetDelay().AsDuration()))
 		}
@@ -197,7 +201,7 @@ func (r *record) moveLocked(c *capsuleRecord, state messages.CapsuleState, reaso
 	}
 }
 
-// upLocked is how long the capsule has been up since its last restart was scheduled.
+// upLocked is how long the capsule has been up, all its lives together.
 func (c *capsuleRecord) upLocked(now time.Time) time.Duration {
 	if c.ready.IsZero() {
 		return c.up
@@ -205,15 +209,12 @@ func (c *capsuleRecord) upLocked(now time.Time) time.Duration {
 	return c.up + now.Sub(c.ready)
 }
 
-// spentLocked is how many of the spent restarts still count.
-func (c *capsuleRecord) spentLocked(now time.Time) (n uint32) {
-	up := c.upLocked(now)
-	for _, left := range c.spent {
-		if left.AsDuration() > up {
-			n++
-		}
-	}
-	return n
+// spentLocked is how many of the spent restarts still count: those of the last
+// window of time up.
+func (c *capsuleRecord) spentLocked(now time.Time) uint32 {
+	up, window := c.upLocked(now), c.shown.GetWindow().AsDuration()
+	over := sort.Search(len(c.spent), func(i int) bool { return up-c.spent[i] < window })
+	return uint32(len(c.spent) - over) //nolint:gosec // a count
 }
 
 // decideLocked notes that a capsule's first start has been decided.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
-
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // RestartMode says after which ends a capsule is restarted: OTP's words.
@@ -139,15 +137,6 @@ func (r *restarts) lived(spell time.Duration) {
 	if spell >= r.policy.Window {
 		r.attempt = 0
 	}
-}
-
-// countsFor is for how much more time up each spent restart counts, oldest first.
-func (r *restarts) countsFor() []*durationpb.Duration {
-	left := make([]*durationpb.Duration, len(r.spent))
-	for n, at := range r.spent {
-		left[n] = durationpb.New(at + r.policy.Window - r.up)
-	}
-	return left
 }
 
 // delay is the backoff before the present attempt. Jitter only shortens, by at

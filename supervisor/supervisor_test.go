@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -634,5 +635,29 @@ func TestRejectedNamesake(t *testing.T) {
 				t.Errorf("it is %s, last failure %v", c.GetState().Word(), c.GetLastFailure())
 			}
 		})
+	}
+}
+
+// What is told of a capsule that crashes for ever does not grow with its crashes.
+func TestEventsDoNotGrow(t *testing.T) {
+	const crashes = 300
+	s := supervisortest.Start(t, supervisor.Config{
+		CapsuleDirs: capsules("trap"), Restart: supervisor.RestartPolicy{Budget: 10 * crashes, InitialBackoff: -1},
+	})
+	for range crashes {
+		s.Ask("test.trap", "1")
+	}
+	s.AwaitReady("trap", crashes+1)
+	last := s.Snapshot()
+	if spent := s.Capsule("trap").GetBudgetSpent(); spent != crashes {
+		t.Errorf("%d of its restarts are spent, want %d", spent, crashes)
+	}
+	for e := range s.Events(t.Context(), 0) {
+		if size := proto.Size(e); size > 1000 {
+			t.Fatalf("event %d has %d bytes: %.200v", e.GetSequence(), size, e)
+		}
+		if e.GetSequence() >= last.GetSequence() {
+			break
+		}
 	}
 }

@@ -136,7 +136,7 @@ func TestEventJSON(t *testing.T) {
 		"capsule_ready":       `,"session":"<text>","took_ms":1.5}`,
 		"readiness_timed_out": `,"waited_ms":1.5}`,
 		"capsule_crashed":     `,` + failure + `,"during":"<text>"}`,
-		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>","counts_for_ms":[2.5]}`,
+		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>"}`,
 		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
 		"capsule_stopping":    `,"cause":"<text>"}`,
 		"capsule_stopped":     `,"cause":"<text>"}`,

@@ -45,8 +45,8 @@ type account struct {
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
-	counting   []time.Duration // for how much time up, from the last RestartScheduled on, each spent restart counts
-	upSince    time.Duration   // that time, before readySince
+	counting   []time.Duration // the spent restarts that count: what upSince was when each was scheduled
+	upSince    time.Duration   // how much it has been up, before readySince
 	readySince time.Time
 	history    []stateAt
 	settledAt  time.Time         // when its first start came to hold up nobody any more
@@ -250,12 +250,13 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.due = at.Add(s.GetDelay().AsDuration())
 			a.checkRestart(c, s, check)
 		}
-		c.counting, c.upSince = nil, 0
-		for n, left := range s.GetCountsFor() {
-			c.counting = append(c.counting, left.AsDuration())
-			check(n >= len(c.spent) || left.AsDuration() == c.spent[n]+c.policy.Window-c.up, "restart %d counts for %v", n, left.AsDuration())
+		if c.cause == "crash" {
+			c.counting = append(c.counting, c.upSince)
 		}
-		check(len(c.counting) == int(s.GetBudgetSpent()), "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent())
+		forgotten := len(c.counting) - int(s.GetBudgetSpent())
+		if check(forgotten >= 0, "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent()); forgotten > 0 {
+			c.counting = c.counting[forgotten:]
+		}
 	case *messages.Event_CapsuleFailed:
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
@@ -298,8 +299,8 @@ func (a *account) spentNow() (n uint32) {
 	if a.state == messages.CapsuleState_CAPSULE_STATE_READY {
 		up += time.Since(a.readySince)
 	}
-	for _, left := range a.counting {
-		if left > up {
+	for _, at := range a.counting {
+		if up-at < a.policy.Window {
 			n++
 		}
 	}
