@@ -331,6 +331,9 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 	// instance serves the other.
 	answers := askTwice(s, "spin")
 	for generation := range uint64(2) {
+		for s.Capsule("spin").GetBusy() == nil { // or the kill could meet it before its call
+			runtime.Gosched()
+		}
 		if err := s.Kill(ctx, "spin"); err != nil {
 			t.Fatal(err)
 		}

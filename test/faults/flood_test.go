@@ -65,9 +65,15 @@ func TestSoak(t *testing.T) {
 	denies := supervisortest.Func("denies", "*.long", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		return capsulehost.Result{Action: capsulehost.Deny, Data: []byte(long)}, nil
 	})
+	end := make(chan struct{})
 	loop := supervisortest.Loop("loop", func(ctx context.Context, c *supervisortest.Call) error {
 		c.SignalReady()
 		for ctx.Err() == nil {
+			select {
+			case <-end: // it asks no more, and waits
+				<-ctx.Done()
+			default:
+			}
 			c.Trigger(ctx, "slow", nil)
 			c.Trigger(ctx, "test.trap", nil)
 			c.Peers().CheckCapability(ctx, "no-such-session", long[:500])
@@ -91,7 +97,6 @@ func TestSoak(t *testing.T) {
 		return reply, err
 	}
 	var outcomes [16]atomic.Int64
-	end := make(chan struct{})
 	var clients sync.WaitGroup
 	for client := range floodFrom {
 		clients.Go(func() {
@@ -174,10 +179,14 @@ func TestSoak(t *testing.T) {
 	if sys.Capsule("chatty").GetLogSuppressed() == 0 {
 		t.Error("no log line was suppressed")
 	}
-	// Of each capsule a few lines at once, and one a second.
-	seconds := uint64(*soak/time.Second) + 30
-	if bound := 12 * (100 + 4*seconds) * 10; lines.Load() > bound {
-		t.Errorf("%d lines were logged, more than %d", lines.Load(), bound)
+	// A line for each crash, and of what else there is, a few at once and one a
+	// second of each capsule.
+	seconds, crashes := uint64(*soak/time.Second)+30, uint64(0)
+	for _, c := range tree.GetCapsules() {
+		crashes += c.GetRestarts()
+	}
+	if bound := crashes + 12*(100+4*seconds); lines.Load() > bound {
+		t.Errorf("%d lines were logged of %d crashes, more than %d", lines.Load(), crashes, bound)
 	}
 }
 
