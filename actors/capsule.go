@@ -88,7 +88,6 @@ type capsule struct {
 	life    *incarnation
 	guest   Guest // nil before the load and after a death
 	runLoop bool  // what guest is
-	ready   moment
 	world   *surroundings
 	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
 }
@@ -200,7 +199,7 @@ func (c *capsule) invoke(m *invocation) {
 		c.activity.missed(waited(route, began))
 		return // nobody is left to answer
 	}
-	answer := messages.InterceptorAnswered{Trigger: route.GetTrigger(), Leg: m.GetLeg()}
+	answer := messages.InterceptorAnswered{Leg: m.GetLeg()}
 	switch deadline := moment(route.GetDeadline()); {
 	case c.guest == nil || c.runLoop:
 		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"

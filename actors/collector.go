@@ -35,8 +35,8 @@ type holding struct {
 // age is how long the trigger has been open.
 func (c *collector) age(now moment) time.Duration { return now.after(moment(c.made.GetMade())) }
 
-// plan takes the legs, some of them decided already. It returns false where
-// nobody waits any more.
+// plan takes the legs that the router made, some of them decided already; from then
+// on they are the trigger's. It returns false where nobody waits any more.
 func (c *collector) plan(legs []*messages.Leg) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +59,7 @@ func (c *collector) plan(legs []*messages.Leg) bool {
 func (c *collector) answer(a *messages.InterceptorAnswered, from *held) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	leg, n := c.legLocked(a.GetLeg()), size(a)
+	leg, n := c.legLocked(a.GetLeg()), counted(a)
 	switch {
 	case leg == nil:
 		from.give(n)

@@ -46,10 +46,7 @@ func (c *capsule) died(during string, err error) *Crash {
 	}
 	crash := &Crash{
 		Generation: c.life.generation, Failure: failureOf(during, err), During: during,
-		Clean: endedCleanly(err), Blameless: blameless(err),
-	}
-	if c.ready != 0 {
-		crash.Up = now().after(c.ready)
+		Clean: endedCleanly(err), Blameless: blameless(err), Up: c.Up(),
 	}
 	c.Revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
 	c.observe(&messages.Event{What: &messages.Event_CapsuleCrashed{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/uuid"
@@ -30,6 +31,7 @@ type Handle struct {
 	announced  atomic.Pointer[messages.CapsuleUp] // of the living instance; nil without one
 	activity   *Activity
 	held       held
+	ready      moment // of the present instance, 0 before; the actor's, and its supervisor's while it stands still
 
 	mu        sync.Mutex
 	interrupt context.CancelCauseFunc // of the present incarnation; nil before it and after its death
@@ -105,6 +107,15 @@ func (h *Handle) Generation() uint64 { return h.generation.Load() }
 // the router, nil where none is: what they must be told after a restart.
 func (h *Handle) Announced() *messages.CapsuleUp { return h.announced.Load() }
 
+// Up is how long the present instance has been Ready. It is for the capsule itself,
+// and for its supervisor while the failed actor stands still.
+func (h *Handle) Up() time.Duration {
+	if h.ready == 0 {
+		return 0
+	}
+	return now().after(h.ready)
+}
+
 // Revoke tells the registry that the present instance is no more: its session is
 // invalid before anybody hears of its end otherwise. The router is not told: calls
 // may wait for the next instance, unless the supervisor decides otherwise. It is
@@ -122,7 +133,7 @@ func (h *Handle) incarnate() *incarnation {
 	defer h.mu.Unlock()
 	life := &incarnation{generation: h.generation.Add(1), session: uuid.NewString()}
 	life.ctx, life.end = context.WithCancelCause(context.Background())
-	h.interrupt = life.end
+	h.interrupt, h.ready = life.end, 0
 	h.cfg.Observe(&messages.Event{
 		Path: CapsulePath(h.cfg.ID), Generation: life.generation,
 		What: &messages.Event_CapsuleLoading{CapsuleLoading: &messages.CapsuleLoading{Version: h.cfg.Version}},

@@ -23,7 +23,7 @@ type held struct{ bytes atomic.Int64 }
 // take has an answer counted until it is given back, or makes it one that says why
 // it is not.
 func (h *held) take(a *messages.InterceptorAnswered) {
-	n := size(a)
+	n := counted(a)
 	if n == 0 {
 		return
 	}
@@ -41,8 +41,8 @@ func (h *held) give(n int64) {
 	}
 }
 
-// size is what of an answer counts.
-func size(a *messages.InterceptorAnswered) int64 {
+// counted is what of an answer counts, in bytes.
+func counted(a *messages.InterceptorAnswered) int64 {
 	if len(a.GetValue()) < heldFrom {
 		return 0
 	}

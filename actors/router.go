@@ -94,7 +94,8 @@ func (r *router) route(ctx actor.Context, m *messages.RouteTrigger) {
 		r.held = append(r.held, m)
 		return
 	}
-	if r.Triggers.find(m.GetTrigger()) == nil {
+	trigger := r.Triggers.find(m.GetTrigger())
+	if trigger == nil {
 		return // given up while it was queued
 	}
 	matches := r.index.match(m.GetTopic())
@@ -109,13 +110,11 @@ func (r *router) route(ctx actor.Context, m *messages.RouteTrigger) {
 		r.plan(m, n, match, &store[n], &calls[n])
 		legs = append(legs, &store[n])
 	}
-	if !r.Triggers.plan(m.GetTrigger(), legs) {
+	if !trigger.plan(legs) {
 		r.leave(m.GetFromCapsule(), calls)
 		return
 	}
-	if r.Triggers.tracer != nil {
-		r.Triggers.traceCalls(m.GetTrigger(), calls)
-	}
+	trigger.traceCalls(calls)
 	for i := range calls {
 		if to := calls[i].to; to != nil {
 			ctx.Send(to.pid, &calls[i].envelope)

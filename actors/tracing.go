@@ -67,9 +67,8 @@ func (s *traced) planned(legs []*messages.Leg) {
 }
 
 // traceCalls tells the calls of a trigger which span they belong to.
-func (t *Triggers) traceCalls(trigger uint64, calls []call) {
-	c := t.find(trigger)
-	if c == nil {
+func (c *collector) traceCalls(calls []call) {
+	if c.traced == nil {
 		return
 	}
 	c.mu.Lock()

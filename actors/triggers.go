@@ -133,13 +133,6 @@ func (t *Triggers) find(trigger uint64) *collector {
 	return found
 }
 
-// plan hands a trigger the legs that the router made for it; from then on they
-// are the trigger's. It returns false where nobody waits any more.
-func (t *Triggers) plan(trigger uint64, legs []*messages.Leg) bool {
-	c := t.find(trigger)
-	return c != nil && c.plan(legs)
-}
-
 // SendUserMessage takes the answer to one leg, or the news that there will be
 // none, on the goroutine of whoever brings it. What is late, or not asked for,
 // changes nothing.

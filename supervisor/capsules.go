@@ -269,7 +269,7 @@ func (s *capsules) decide(ctx actor.Context, c *child, crash *actors.Crash) {
 // bug is what a capsule's actor dies of where it is not its guest's doing.
 func (s *capsules) bug(c *child, reason any) *actors.Crash {
 	crash := &actors.Crash{
-		Generation: c.handle.Generation(), During: "call",
+		Generation: c.handle.Generation(), During: "call", Up: c.handle.Up(),
 		Failure: &messages.CapsuleFailure{Kind: "panic", Message: fmt.Sprintf("panic in its actor: %v", reason), At: timestamppb.Now()},
 	}
 	c.undecided = crash // also where this fails

@@ -266,6 +266,9 @@ func (r *record) begin(live live) {
 	r.live = live
 	r.started, r.stopping, r.ended = time.Now(), false, false
 	r.endLogsLocked()
+	for _, c := range r.capsules {
+		c.spent = nil // every Serve begins with whole budgets
+	}
 	if again && r.undecided == 0 {
 		r.allDecided = make(chan struct{})
 		for _, c := range r.capsules {

@@ -517,19 +517,6 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 	}
 }
 
-func TestRejectedCapsules(t *testing.T) {
-	bad := write(t, "[package]\nname = \"bad\"\nversion = \"1\"\n", "fixed")
-	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), bad)})
-	c := s.Capsule("bad")
-	if c.GetState() != messages.CapsuleState_CAPSULE_STATE_FAILED || !strings.Contains(c.GetLastFailure().GetMessage(), "Capsule.toml:3: package.version") {
-		t.Errorf("state %s, last failure %q", c.GetState().Word(), c.GetLastFailure().GetMessage())
-	}
-	if err := s.Start(context.Background(), "bad"); !errors.Is(err, supervisor.ErrRefused) || !strings.Contains(err.Error(), "Capsule.toml:3") {
-		t.Errorf("start: %v", err)
-	}
-	s.Expect("test.echo", "1", "echo continue 1")
-}
-
 func TestConfigProblemsAreNamedAtOnce(t *testing.T) {
 	_, err := supervisor.New(supervisor.Config{
 		Home: t.TempDir(), Principal: "a b", CallTimeout: -1, Queue: -1, MemoryLimitPages: 1 << 20,
@@ -566,11 +553,15 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestServeAgain(t *testing.T) {
-	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("counter")})
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("counter", "trap")})
 	if err := s.Serve(context.Background()); err == nil || !strings.Contains(err.Error(), "serving already") {
 		t.Errorf("Serve while serving: %v", err)
 	}
 	s.Ask("test.counter", "1")
+	s.Ask("test.trap", "1")
+	if spent := s.AwaitReady("trap", 2).GetBudgetSpent(); spent != 1 {
+		t.Errorf("%d of its restarts are spent, want 1", spent)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -581,6 +572,9 @@ func TestServeAgain(t *testing.T) {
 		runtime.Gosched()
 	}
 	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
+	if spent := s.AwaitReady("trap", 3).GetBudgetSpent(); spent != 0 {
+		t.Errorf("served again, %d of its restarts are spent, and its budget is whole", spent)
+	}
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
@@ -610,34 +604,6 @@ func TestEvents(t *testing.T) {
 	cancel()
 	for range s.Events(ctx, last) {
 		t.Error("an event after the last one")
-	}
-}
-
-// A rejected directory with the name of a capsule that runs takes nothing from it.
-func TestRejectedNamesake(t *testing.T) {
-	namesake := write(t, "[package]\nname = \"echo\"\nversion = \"1\"\n", "fixed")
-	for name, start := range map[string]func() *supervisortest.System{
-		"another directory's": func() *supervisortest.System {
-			return supervisortest.Start(t, supervisor.Config{CapsuleDirs: append([]string{namesake}, capsules("echo")...)})
-		},
-		"brought along": func() *supervisortest.System {
-			return supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{namesake}},
-				supervisortest.Func("echo", "test.echo", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
-					return supervisortest.JSON(1)
-				}))
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := start()
-			s.Expect("test.echo", "1", "echo continue 1")
-			if err := s.Restart(t.Context(), "echo"); err != nil {
-				t.Error(err)
-			}
-			c := s.Capsule("echo")
-			if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY || c.GetLastFailure() != nil {
-				t.Errorf("it is %s, last failure %v", c.GetState().Word(), c.GetLastFailure())
-			}
-		})
 	}
 }
 

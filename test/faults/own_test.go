@@ -172,6 +172,23 @@ func TestASessionEndsBeforeTheFailureOfItsActorIsTold(t *testing.T) {
 	})
 }
 
+// A capsule's actor that fails by itself, seldom, spends no budget in the long run,
+// and is replaced at once: it was up in between, as one whose guest died.
+func TestSeldomFailuresOfAnActorAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := supervisortest.Start(t, supervisor.Config{Restart: supervisor.RestartPolicy{Budget: 2, Window: time.Minute}}, well("a"))
+		for generation := range uint64(5) {
+			pass(time.Minute)
+			sys.FailActor("capsules/a")
+			synctest.Wait()
+			if c := sys.Capsule("a"); c.GetGeneration() != generation+2 || c.GetBudgetSpent() != 1 {
+				t.Fatalf("it is %s in generation %d, spent %d", c.GetState().Word(), c.GetGeneration(), c.GetBudgetSpent())
+			}
+		}
+		sys.Expect("a", "", "a continue true")
+	})
+}
+
 // meanwhile calls f over the log's line that it waits for.
 type meanwhile struct {
 	during string

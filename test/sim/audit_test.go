@@ -221,7 +221,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		c.failure = what.CapsuleCrashed.GetFailure()
 		c.crashes[c.failure.GetKind()]++
 		c.spell = 0
-		if !c.readyAt.IsZero() && c.failure.GetKind() != "panic" {
+		if !c.readyAt.IsZero() {
 			c.spell = at.Sub(c.readyAt)
 		}
 		c.state, c.readyAt = crashed, time.Time{}
@@ -253,10 +253,10 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		if c.cause == "crash" {
 			c.counting = append(c.counting, c.upSince)
 		}
-		forgotten := len(c.counting) - int(s.GetBudgetSpent())
-		if check(forgotten >= 0, "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent()); forgotten > 0 {
-			c.counting = c.counting[forgotten:]
+		for len(c.counting) > 0 && (c.cause == "an operator's command" || c.upSince-c.counting[0] >= c.policy.Window) {
+			c.counting = c.counting[1:]
 		}
+		check(len(c.counting) == int(s.GetBudgetSpent()), "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent())
 	case *messages.Event_CapsuleFailed:
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
