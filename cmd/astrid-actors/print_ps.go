@@ -102,7 +102,11 @@ func psText(tree *messages.Tree, p painter) string {
 func rejectedText(tree *messages.Tree, p painter) string {
 	var text strings.Builder
 	for _, r := range tree.GetRejected() {
-		fmt.Fprintf(&text, "%s %s: %s\n", p.paint(bad, "rejected:"), printable(r.GetDirectory()), shortened(r.GetProblem(), 160))
+		problem := r.GetProblem()
+		if !strings.Contains(problem, r.GetDirectory()) { // most name a file in it
+			problem = r.GetDirectory() + ": " + problem
+		}
+		fmt.Fprintf(&text, "%s %s\n", p.paint(bad, "rejected:"), shortened(problem, 200))
 	}
 	return text.String()
 }
