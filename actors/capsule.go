@@ -39,7 +39,7 @@ type CapsuleConfig struct {
 	AllowPromptInjection bool
 
 	// Load makes a fresh instance with these surroundings.
-	Load func(ctx context.Context, s capsulehost.Surroundings) (Guest, error)
+	Load func(ctx context.Context, s capsulehost.HostAPI) (Guest, error)
 	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
 	// 0 is none.
 	LoadTimeout time.Duration

@@ -242,8 +242,8 @@ func TestATriggerFromALoad(t *testing.T) {
 		w.start("other", asks("c"))
 		synctest.Wait()
 		var got []string
-		w.start("c", traps, loads(func(ctx context.Context, s capsulehost.Surroundings, _ int) error {
-			answer, err := (&script{Surroundings: s}).trigger(ctx, "other")
+		w.start("c", traps, loads(func(ctx context.Context, s capsulehost.HostAPI, _ int) error {
+			answer, err := (&script{HostAPI: s}).trigger(ctx, "other")
 			got = append(got, answer)
 			return err
 		}))

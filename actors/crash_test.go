@@ -26,7 +26,7 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
 				next := make(chan struct{})
 				h := w.start("c", traps, func(c *CapsuleConfig) { c.AllowPromptInjection = true },
-					loads(func(_ context.Context, _ capsulehost.Surroundings, n int) error {
+					loads(func(_ context.Context, _ capsulehost.HostAPI, n int) error {
 						if n > 1 {
 							<-next
 						}
@@ -131,7 +131,7 @@ func TestKill(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
-				h := w.start("c", hangs, loads(func(ctx context.Context, _ capsulehost.Surroundings, n int) error {
+				h := w.start("c", hangs, loads(func(ctx context.Context, _ capsulehost.HostAPI, n int) error {
 					if test.loading && n == 1 {
 						<-ctx.Done()
 						return interruption(ctx)
@@ -224,7 +224,7 @@ func TestAPanicOfTheActorIsAnswered(t *testing.T) {
 func TestLoadsThatFail(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.LoadTimeout = time.Second },
-			loads(func(ctx context.Context, _ capsulehost.Surroundings, n int) error {
+			loads(func(ctx context.Context, _ capsulehost.HostAPI, n int) error {
 				switch n {
 				case 1:
 					return errors.New("read module: no such file")

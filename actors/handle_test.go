@@ -123,7 +123,7 @@ func TestStopDuringAStart(t *testing.T) {
 			t.Error("a capsule that was stopped before was loaded")
 		}
 		loaded := make(chan struct{})
-		h = w.start("d", says("1"), loads(func(context.Context, capsulehost.Surroundings, int) error {
+		h = w.start("d", says("1"), loads(func(context.Context, capsulehost.HostAPI, int) error {
 			<-loaded
 			return nil
 		}))

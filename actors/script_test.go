@@ -19,7 +19,7 @@ type action func(ctx context.Context, s *script, payload string) (capsulehost.Re
 
 // script is a Guest in Go: what it does is said by its test.
 type script struct {
-	capsulehost.Surroundings
+	capsulehost.HostAPI
 	generation int
 	act        action
 	loop       func(ctx context.Context, s *script) error
@@ -94,10 +94,10 @@ func wants(topics ...string) []*messages.Interceptor {
 }
 
 // loads makes a capsule's Load call f first, with the number of the load.
-func loads(f func(ctx context.Context, s capsulehost.Surroundings, n int) error) func(*CapsuleConfig) {
+func loads(f func(ctx context.Context, s capsulehost.HostAPI, n int) error) func(*CapsuleConfig) {
 	return func(c *CapsuleConfig) {
 		load, n := c.Load, 0
-		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			n++
 			if err := f(ctx, s, n); err != nil {
 				return nil, err
@@ -111,7 +111,7 @@ func loads(f func(ctx context.Context, s capsulehost.Surroundings, n int) error)
 func runs(loop func(ctx context.Context, s *script) error) func(*CapsuleConfig) {
 	return func(c *CapsuleConfig) {
 		load := c.Load
-		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			guest, err := load(ctx, s)
 			guest.(*script).loop = loop
 			return guest, err

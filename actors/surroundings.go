@@ -23,7 +23,7 @@ type surroundings struct {
 }
 
 var (
-	_ capsulehost.Surroundings = (*surroundings)(nil)
+	_ capsulehost.HostAPI = (*surroundings)(nil)
 	_ capsulehost.Peers        = (*surroundings)(nil)
 )
 

@@ -132,10 +132,10 @@ func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *Hand
 		},
 		Lines: lines{w}, Config: func(key string) string { return "value of " + key },
 	}
-	cfg.Load = func(_ context.Context, s capsulehost.Surroundings) (Guest, error) {
+	cfg.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
 		loads++
 		w.count(id, 1)
-		return &script{Surroundings: s, generation: loads, act: act, closed: func() { w.count(id, -1) }}, nil
+		return &script{HostAPI: s, generation: loads, act: act, closed: func() { w.count(id, -1) }}, nil
 	}
 	for _, e := range edit {
 		e(&cfg)

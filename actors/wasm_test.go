@@ -25,7 +25,7 @@ func wasm(tb testing.TB, host *capsulehost.Host, name string) func(*CapsuleConfi
 		tb.Fatal(err)
 	}
 	return func(c *CapsuleConfig) {
-		c.Load = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error) {
+		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			instance, err := module.Instantiate(ctx, s)
 			if err != nil {
 				return nil, err

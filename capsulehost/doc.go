@@ -11,7 +11,7 @@
 // what it reports itself as a [*GuestError], and does not.
 //
 // A Host and a Module may be used by any number of goroutines, an Instance by
-// one at a time. What the guest may ask of the world is [Surroundings].
+// one at a time. What the guest may ask of the world is [HostAPI].
 //
 // The package does not read manifests, decide on restarts or queue calls.
 package capsulehost

@@ -60,7 +60,7 @@ type Host struct {
 	memoryLimit  uint64 // bytes
 	counting     reductions.Config
 	tick         int64 // the most reductions between two looks at a guest
-	turns        turns
+	scheduler    scheduler
 }
 
 // New returns a Host. Close it when its instances are closed. The context is
@@ -78,7 +78,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		WithCoreFeatures(features).
 		WithDebugInfoEnabled(false) // its offsets are not those of the rewritten module
 	h := &Host{
-		turns:       turns{processors: cfg.Processors},
+		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
 		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
 	}

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a Surroundings that notes what its guest says.
+// world is a HostAPI that notes what its guest says.
 type world struct {
 	lines  []string
 	config map[string]string
@@ -92,7 +92,7 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-func instantiate(t testing.TB, h *Host, wasm []byte, s Surroundings) (*Instance, error) {
+func instantiate(t testing.TB, h *Host, wasm []byte, s HostAPI) (*Instance, error) {
 	t.Helper()
 	m, err := h.Compile(context.Background(), wasm)
 	if err != nil {
@@ -108,7 +108,7 @@ func instantiate(t testing.TB, h *Host, wasm []byte, s Surroundings) (*Instance,
 	return i, err
 }
 
-func mustInstantiate(t testing.TB, h *Host, wasm []byte, s Surroundings) *Instance {
+func mustInstantiate(t testing.TB, h *Host, wasm []byte, s HostAPI) *Instance {
 	t.Helper()
 	i, err := instantiate(t, h, wasm, s)
 	if err != nil {

@@ -184,7 +184,7 @@ var envFunctions = []hostFunction{
 		if err != nil {
 			return err
 		}
-		return i.answer(stack, i.world.Config(key))
+		return i.answer(stack, i.hostAPI.Config(key))
 	}},
 	{"var_get", []api.ValueType{i64}, []api.ValueType{i64}, func(_ context.Context, i *Instance, stack []uint64) error {
 		key, err := i.text("key", stack[0], maxVariables)
@@ -237,7 +237,7 @@ func logFunction(name string, level LogLevel) hostFunction {
 		if n > maxLogMessage {
 			message = strings.TrimRight(message, "\uFFFD") // half a character
 		}
-		i.world.Log(level, message)
+		i.hostAPI.Log(level, message)
 		return nil
 	}}
 }

@@ -15,20 +15,20 @@ import (
 
 // Instance is one life of a capsule. It belongs to one goroutine at a time.
 type Instance struct {
-	module *Module
-	guest  api.Module
-	kernel *kernel.Kernel
-	world  Surroundings
-	ctx    context.Context // of the call that runs; never nil
-	stderr stderr
-	vars   variables
-	export map[string]api.Function
-	within callContext // what ctx is inside the call
-	stack  [2]uint64   // parameters and results of the export that is called
-	start  bool        // _start is running
-	lost   *Failure    // what ended it, once something has
-	meter  meter
-	usage  published
+	module  *Module
+	guest   api.Module
+	kernel  *kernel.Kernel
+	hostAPI HostAPI
+	ctx     context.Context // of the call that runs; never nil
+	stderr  stderr
+	vars    variables
+	export  map[string]api.Function
+	within  callContext // what ctx is inside the call
+	stack   [2]uint64   // parameters and results of the export that is called
+	start   bool        // _start is running
+	lost    *Failure    // what ended it, once something has
+	meter   meter
+	usage   published
 }
 
 // Action is what an interceptor wants done with its answer.
@@ -49,8 +49,8 @@ type Result struct {
 }
 
 // Instantiate makes a fresh instance and initialises it. Its error is a *Failure.
-func (m *Module) Instantiate(ctx context.Context, s Surroundings) (*Instance, error) {
-	i := &Instance{module: m, world: s, ctx: ctx, export: map[string]api.Function{}}
+func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) {
+	i := &Instance{module: m, hostAPI: s, ctx: ctx, export: map[string]api.Function{}}
 	i.meter = newMeter(m.host)
 	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.kernelConfig)
 	if err != nil {

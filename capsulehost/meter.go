@@ -128,7 +128,7 @@ func (i *Instance) SetBudget(b Budget) { i.meter.budget = b }
 func (i *Instance) Reductions() uint64 { return i.meter.spentSoFar.Load() }
 
 // BudgetLeft is what is left of the budget of the call that runs; false where it
-// has none. It is for Surroundings, on the goroutine of the call: what a guest
+// has none. It is for HostAPI, on the goroutine of the call: what a guest
 // has others do for it can be bounded by what it may still spend itself.
 func (i *Instance) BudgetLeft() (left uint64, bounded bool) {
 	m := &i.meter
@@ -139,7 +139,7 @@ func (i *Instance) BudgetLeft() (left uint64, bounded bool) {
 }
 
 // Charge has the call that runs pay for n reductions that others spent for it. It
-// is for Surroundings, on the goroutine of the call; the guest stops for it at its
+// is for HostAPI, on the goroutine of the call; the guest stops for it at its
 // next tick, not here.
 func (i *Instance) Charge(n uint64) {
 	i.meter.charge(min(n, math.MaxInt64>>2))
@@ -188,7 +188,7 @@ func (i *Instance) begin(ctx context.Context) {
 // end is called when it has run.
 func (i *Instance) end() {
 	m := &i.meter
-	m.host.turns.give(&m.turn)
+	m.host.scheduler.give(&m.turn)
 	m.spentSoFar.Store(uint64(m.spent())) //nolint:gosec // not negative
 	m.limit, m.deadline = math.MaxInt64, time.Time{}
 	i.ctx = context.Background()
@@ -289,14 +289,14 @@ func (m *meter) ahead(spent int64, now time.Time) time.Duration {
 // yield waits for so long, and lets others run, where some want to.
 func (m *meter) yield(ctx context.Context, wait time.Duration) {
 	if wait > 0 {
-		m.host.turns.give(&m.turn)
+		m.host.scheduler.give(&m.turn)
 		sleep(ctx, wait)
 	}
 	switch {
 	case m.turn.held:
-		m.host.turns.pass(&m.turn, ctx.Done())
+		m.host.scheduler.pass(&m.turn, ctx.Done())
 	case m.turn.used-m.before >= turnAfter:
-		m.host.turns.take(&m.turn, ctx.Done())
+		m.host.scheduler.take(&m.turn, ctx.Done())
 	}
 	runtime.Gosched()
 }
@@ -304,7 +304,7 @@ func (m *meter) yield(ctx context.Context, wait time.Duration) {
 // outside is called around what may wait for somebody else.
 func (i *Instance) outside(call func()) {
 	m := &i.meter
-	m.host.turns.give(&m.turn)
+	m.host.scheduler.give(&m.turn)
 	call()
 	if !m.resumed.IsZero() {
 		m.resumed = time.Now() // the wait was not the guest's work

@@ -223,15 +223,15 @@ func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 		return err
 	})
 	outer := mustInstantiate(t, h, fixture(t, "fan-out"), w)
-	outer.meter.host.turns.take(&outer.meter.turn, nil) // as after a tick
+	outer.meter.host.scheduler.take(&outer.meter.turn, nil) // as after a tick
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	_, err := outer.Invoke(ctx, "ask", request)
 	if got := failsWith(t, err, KindHostCall); !strings.Contains(got, "out of budget") {
 		t.Errorf("the inner guest did not get through: %v", got)
 	}
-	if h.turns.running != 0 {
-		t.Errorf("%d places are still taken", h.turns.running)
+	if h.scheduler.running != 0 {
+		t.Errorf("%d places are still taken", h.scheduler.running)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 func TestAShortCallNeedsNoTurn(t *testing.T) {
 	h := newHost(t, Config{Processors: 1})
 	holder := &turn{at: -1}
-	h.turns.take(holder, nil)
+	h.scheduler.take(holder, nil)
 	i := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -254,20 +254,20 @@ func TestAShortCallNeedsNoTurn(t *testing.T) {
 		_, err := i.Call(ctx, "loop", nil)
 		ended <- err
 	}()
-	for h.turns.waiters.Load() == 0 {
+	for h.scheduler.waiters.Load() == 0 {
 		if ctx.Err() != nil {
 			t.Fatal("a long call asks for no turn")
 		}
 		runtime.Gosched()
 	}
-	h.turns.give(holder)
+	h.scheduler.give(holder)
 	failsWith(t, <-ended, KindBudget)
 }
 
 // Who has used less goes first, and a waiter that is gone is not let on.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &turns{processors: 1}
+		s := &scheduler{processors: 1}
 		holder := &turn{at: -1}
 		s.take(holder, nil)
 		var order []string

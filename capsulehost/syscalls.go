@@ -48,7 +48,7 @@ func astridLog(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	i.world.Log(parseLogLevel(level), message)
+	i.hostAPI.Log(parseLogLevel(level), message)
 	return nil
 }
 
@@ -73,11 +73,11 @@ func astridGetConfig(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	return i.answer(stack, i.world.Config(key))
+	return i.answer(stack, i.hostAPI.Config(key))
 }
 
 func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
-	caller := i.world.Caller()
+	caller := i.hostAPI.Caller()
 	if caller == nil {
 		return i.answer(stack, "{}")
 	}
@@ -107,12 +107,12 @@ func rfc3339(t time.Time) string {
 }
 
 func astridSignalReady(_ context.Context, i *Instance, _ []uint64) error {
-	i.world.SignalReady()
+	i.hostAPI.SignalReady()
 	return nil
 }
 
 func astridClockMS(_ context.Context, i *Instance, stack []uint64) error {
-	return i.answer(stack, strconv.FormatInt(max(0, i.world.Now().UnixMilli()), 10))
+	return i.answer(stack, strconv.FormatInt(max(0, i.hostAPI.Now().UnixMilli()), 10))
 }
 
 func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
@@ -120,7 +120,7 @@ func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	peers := i.world.Peers()
+	peers := i.hostAPI.Peers()
 	if peers == nil {
 		return i.answer(stack, "[]")
 	}
@@ -136,7 +136,7 @@ func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	limit := min(i.module.host.memoryLimit/answersShare, i.kernel.Room(i.module.host.memoryLimit))
 	answer, leftOut := joinAnswers(values, limit)
 	if leftOut > 0 {
-		i.world.Log(LevelWarn, fmt.Sprintf("astrid_trigger_hook: topic %q: the largest %d of %d answers were left out: all are more than the %d bytes that there is room for",
+		i.hostAPI.Log(LevelWarn, fmt.Sprintf("astrid_trigger_hook: topic %q: the largest %d of %d answers were left out: all are more than the %d bytes that there is room for",
 			topic, leftOut, len(values), limit))
 	}
 	return i.answer(stack, answer)
@@ -193,7 +193,7 @@ func astridCheckCapsuleCapability(_ context.Context, i *Instance, stack []uint64
 		return fmt.Errorf("invalid capability check request: %w", err)
 	}
 	allowed := false
-	if peers := i.world.Peers(); peers != nil {
+	if peers := i.hostAPI.Peers(); peers != nil {
 		if id, ok := parseUUID(source); ok {
 			i.outside(func() { allowed = peers.CheckCapability(i.ctx, id, capability) })
 		}

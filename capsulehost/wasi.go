@@ -50,11 +50,11 @@ func (i *Instance) moduleConfig() wazero.ModuleConfig {
 		WithStderr(&i.stderr).
 		WithRandSource(random{i}).
 		WithWalltime(func() (int64, int32) {
-			now := i.world.Now().Truncate(tick)
+			now := i.hostAPI.Now().Truncate(tick)
 			return now.Unix(), int32(now.Nanosecond()) //nolint:gosec // under a billion
 		}, sys.ClockResolution(tick)).
 		WithNanotime(func() int64 {
-			now := i.world.Now()
+			now := i.hostAPI.Now()
 			if began.IsZero() {
 				began = now
 			}

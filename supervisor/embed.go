@@ -23,7 +23,7 @@ type Capsule struct {
 // LoadFunc makes a fresh instance of a capsule, which asks the world through
 // those surroundings. An error counts as a crash; a *capsulehost.Failure says of
 // which kind. It runs on the capsule's goroutine and must end when ctx does.
-type LoadFunc = func(ctx context.Context, s capsulehost.Surroundings) (Guest, error)
+type LoadFunc = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error)
 
 // Guest is an instance as the system calls it: one goroutine at a time, and
 // Close at the end of its life. Ending a call's context interrupts it. A

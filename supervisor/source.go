@@ -62,7 +62,7 @@ type guest struct {
 func (g *guest) RunLoop() bool { return g.runLoop }
 
 // load makes a fresh instance. Every instance that it made before is closed by then.
-func (s *source) load(ctx context.Context, surroundings capsulehost.Surroundings) (actors.Guest, error) {
+func (s *source) load(ctx context.Context, surroundings capsulehost.HostAPI) (actors.Guest, error) {
 	if s.stale.Swap(false) {
 		s.letGo(ctx)
 		s.values.Store(nil)

@@ -467,7 +467,7 @@ func TestTriggersThatAreRefused(t *testing.T) {
 }
 
 // echoGo is a guest written in Go.
-type echoGo struct{ capsulehost.Surroundings }
+type echoGo struct{ capsulehost.HostAPI }
 
 func (g echoGo) Invoke(_ context.Context, action string, payload []byte) (capsulehost.Result, error) {
 	return capsulehost.Result{Data: fmt.Appendf(nil, `{%q:%s,"greeting":%q}`, action, payload, g.Config("greeting"))}, nil
@@ -485,7 +485,7 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 	const interceptor = "[[interceptor]]\nevent = \"ask\"\naction = \"tell\"\n"
 	brought := []supervisor.Capsule{
 		{Manifest: manifestOf("bytes", interceptor), Module: wasm},
-		{Manifest: manifestOf("go", interceptor+"[env.greeting]\ntype = \"string\"\ndefault = \"hello\"\n"), Load: func(_ context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+		{Manifest: manifestOf("go", interceptor+"[env.greeting]\ntype = \"string\"\ndefault = \"hello\"\n"), Load: func(_ context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 			return echoGo{s}, nil
 		}},
 		{Manifest: manifestOf("echo", interceptor), Module: wasm},
@@ -494,7 +494,7 @@ func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{
 		CapsuleDirs: capsules("echo", "counter"), Capsules: brought,
 		WrapLoad: func(_ string, load supervisor.LoadFunc) supervisor.LoadFunc {
-			return func(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+			return func(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 				wrapped.Add(1)
 				return load(ctx, s)
 			}

@@ -37,8 +37,8 @@ func Module(id, pattern string, wasm []byte) supervisor.Capsule {
 // is its death. A function that does not heed ctx can't be interrupted, as a
 // WebAssembly guest can.
 func Func(id, pattern string, f func(ctx context.Context, c *Call) (capsulehost.Result, error)) supervisor.Capsule {
-	return supervisor.Capsule{Manifest: Manifest(id, pattern), Load: func(_ context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
-		return &goGuest{call: Call{Surroundings: s, Vars: map[string]any{}}, act: f}, nil
+	return supervisor.Capsule{Manifest: Manifest(id, pattern), Load: func(_ context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
+		return &goGuest{call: Call{HostAPI: s, Vars: map[string]any{}}, act: f}, nil
 	}}
 }
 
@@ -46,17 +46,17 @@ func Func(id, pattern string, f func(ctx context.Context, c *Call) (capsulehost.
 // called SignalReady, and should return when ctx ends. What its return means is
 // said at Func; nil is a clean end.
 func Loop(id string, f func(ctx context.Context, c *Call) error) supervisor.Capsule {
-	return supervisor.Capsule{Manifest: Manifest(id), Load: func(_ context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
-		return &goGuest{call: Call{Surroundings: s, Vars: map[string]any{}}, loop: f}, nil
+	return supervisor.Capsule{Manifest: Manifest(id), Load: func(_ context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
+		return &goGuest{call: Call{HostAPI: s, Vars: map[string]any{}}, loop: f}, nil
 	}}
 }
 
 // Call is one call of a guest written in Go, or its run loop. It is good until
 // the function returns.
 type Call struct {
-	// Surroundings is what a guest may ask of the world: its configuration, its
+	// HostAPI is what a guest may ask of the world: its configuration, its
 	// caller, the time, other capsules.
-	capsulehost.Surroundings
+	capsulehost.HostAPI
 	// Action is the interceptor's action; Payload is what it was given, compact JSON.
 	Action  string
 	Payload []byte

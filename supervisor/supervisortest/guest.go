@@ -26,7 +26,7 @@ type watched struct {
 
 // wrap puts w between the guests that load makes and everybody else.
 func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
-	return func(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+	return func(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		i := &instance{watched: w, number: int(w.loads.Add(1)), ctx: ctx}
 		if n := w.alive.Add(1); n != 1 {
 			w.broken("capsule %q: load %d began while an instance was alive", w.capsule, i.number)
@@ -143,7 +143,7 @@ func asReport(err error) error {
 
 // surroundings are what a guest sees, with what was injected there.
 type surroundings struct {
-	capsulehost.Surroundings
+	capsulehost.HostAPI
 	guest *instance
 }
 
@@ -160,31 +160,31 @@ func (s surroundings) strike(v Visit) {
 
 func (s surroundings) Log(level capsulehost.LogLevel, message string) {
 	s.at(AtLog)
-	s.Surroundings.Log(level, message)
+	s.HostAPI.Log(level, message)
 }
 
 func (s surroundings) Config(key string) string {
 	s.at(AtConfig)
-	return s.Surroundings.Config(key)
+	return s.HostAPI.Config(key)
 }
 
 func (s surroundings) Caller() *capsulehost.Caller {
 	s.at(AtCaller)
-	return s.Surroundings.Caller()
+	return s.HostAPI.Caller()
 }
 
 func (s surroundings) SignalReady() {
 	s.at(AtReady)
-	s.Surroundings.SignalReady()
+	s.HostAPI.SignalReady()
 }
 
 func (s surroundings) Now() time.Time {
 	s.at(AtClock)
-	return s.Surroundings.Now()
+	return s.HostAPI.Now()
 }
 
 func (s surroundings) Peers() capsulehost.Peers {
-	if p := s.Surroundings.Peers(); p != nil {
+	if p := s.HostAPI.Peers(); p != nil {
 		return peers{p, s}
 	}
 	return nil

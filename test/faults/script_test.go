@@ -86,7 +86,7 @@ func (s *script) wrap(id string, load supervisor.LoadFunc) supervisor.LoadFunc {
 	if id != s.id {
 		return load
 	}
-	return func(ctx context.Context, world capsulehost.Surroundings) (supervisor.Guest, error) {
+	return func(ctx context.Context, world capsulehost.HostAPI) (supervisor.Guest, error) {
 		if s.way.endless {
 			ctx = &looked{Context: ctx}
 		}
@@ -96,7 +96,7 @@ func (s *script) wrap(id string, load supervisor.LoadFunc) supervisor.LoadFunc {
 
 // surroundings are what the guest sees.
 type surroundings struct {
-	capsulehost.Surroundings
+	capsulehost.HostAPI
 	script *script
 }
 
@@ -106,7 +106,7 @@ func (s *surroundings) Now() time.Time {
 	if s.script.way.panics {
 		panic("a bug of the host's")
 	}
-	return s.Surroundings.Now()
+	return s.HostAPI.Now()
 }
 
 // looked is the context of a start. No time passes in a bubble while a guest runs:

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a Surroundings with one caller and one peer.
+// world is a HostAPI with one caller and one peer.
 type world struct {
 	config map[string]string
 	caller *capsulehost.Caller
@@ -89,7 +89,7 @@ func compile(t testing.TB, host *capsulehost.Host, file string) *capsulehost.Mod
 }
 
 // start makes an instance of a module.
-func start(t testing.TB, module *capsulehost.Module, w capsulehost.Surroundings) *capsulehost.Instance {
+func start(t testing.TB, module *capsulehost.Module, w capsulehost.HostAPI) *capsulehost.Instance {
 	t.Helper()
 	instance, err := module.Instantiate(context.Background(), w)
 	if err != nil {

@@ -32,7 +32,7 @@ type capsule struct {
 }
 
 // load makes instances, some of the time.
-func (c *capsule) load(ctx context.Context, s capsulehost.Surroundings) (supervisor.Guest, error) {
+func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 	g := &guest{capsule: c, world: s, generation: c.loads.Add(1)}
 	c.w.audit.loading(c, g.generation)
 	r := c.draw("load")
@@ -60,7 +60,7 @@ func (c *capsule) draw(what string) *rand.Rand { return c.w.rng(what+c.id, c.act
 // guest is one instance.
 type guest struct {
 	*capsule
-	world      capsulehost.Surroundings
+	world      capsulehost.HostAPI
 	generation uint64
 	vanished   bool // it has ended its goroutine
 	knows      bool // it was told that it was restarted

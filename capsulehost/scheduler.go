@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// turns decides which guests go on where more want to than there are processors.
+// scheduler decides which guests go on where more want to than there are processors.
 // Only a call that has run for a while (turnAfter) takes part: shorter ones never
 // wait, and pay nothing. The others wait here for one of a few places, and whoever has
 // used the least time goes first.
@@ -20,7 +20,7 @@ import (
 //
 // It may be used by any goroutine. A guest that waits for something else than a
 // turn gives its own up first, so that no two wait for each other.
-type turns struct {
+type scheduler struct {
 	processors int          // how many may run at a time; 0 is one less than Go has
 	waiters    atomic.Int32 // len(waiting), to be looked at without the lock
 
@@ -44,7 +44,7 @@ type turn struct {
 const grain = 200 * time.Microsecond
 
 // take returns when it is t's turn, or when done is closed.
-func (s *turns) take(t *turn, done <-chan struct{}) {
+func (s *scheduler) take(t *turn, done <-chan struct{}) {
 	s.mu.Lock()
 	t.used = max(t.used, s.floor) // no credit for time that it did not want
 	if s.running < s.room() && len(s.waiting) == 0 {
@@ -58,7 +58,7 @@ func (s *turns) take(t *turn, done <-chan struct{}) {
 
 // pass gives t's turn to whoever has used less by more than a grain, and takes a
 // new one. Without anybody who waits it costs next to nothing.
-func (s *turns) pass(t *turn, done <-chan struct{}) {
+func (s *scheduler) pass(t *turn, done <-chan struct{}) {
 	if s.waiters.Load() == 0 {
 		return
 	}
@@ -73,7 +73,7 @@ func (s *turns) pass(t *turn, done <-chan struct{}) {
 }
 
 // give gives t's turn up.
-func (s *turns) give(t *turn) {
+func (s *scheduler) give(t *turn) {
 	if !t.held {
 		return
 	}
@@ -86,7 +86,7 @@ func (s *turns) give(t *turn) {
 
 // wait queues t, lets on whoever is first, and returns when that is t. It is
 // called with the lock, and returns without.
-func (s *turns) wait(t *turn, done <-chan struct{}) {
+func (s *scheduler) wait(t *turn, done <-chan struct{}) {
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
 	}
@@ -110,7 +110,7 @@ func (s *turns) wait(t *turn, done <-chan struct{}) {
 	}
 }
 
-func (s *turns) room() int {
+func (s *scheduler) room() int {
 	if s.processors > 0 {
 		return s.processors
 	}
@@ -118,7 +118,7 @@ func (s *turns) room() int {
 }
 
 // next lets on as many as there is room for. It is called with the lock.
-func (s *turns) next() {
+func (s *scheduler) next() {
 	for len(s.waiting) > 0 && s.running < s.room() {
 		t, _ := heap.Pop(&s.waiting).(*turn)
 		s.running++

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Surroundings is what one guest may ask of the world around it; the system
+// HostAPI is what one guest may ask of the world around it; the system
 // calls are decoded and checked by this package, and end here.
 //
 // Its methods are called on the goroutine that runs the guest, one at a time.
 // A method that blocks must return when its context ends: guest code can't be
 // interrupted inside one. A panic in a method kills the guest and nothing else.
-type Surroundings interface {
+type HostAPI interface {
 	// Log takes one astrid_log line. It never fails a guest.
 	Log(level LogLevel, message string)
 
