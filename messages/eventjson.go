@@ -4,31 +4,28 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"time"
-
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// EventJSON is an event as one flat JSON object: who and when, the event's name,
-// and the fields of what happened under the names that event.proto gives them;
-// a duration's name ends in _ms.
-func EventJSON(e *Event) (string, error) {
+// MarshalJSON writes an event as one flat object: its number, time, path and
+// generation, its name as "event", and the fields of its detail. A duration's
+// name ends in _ms. It is the form of `astrid-actors events --json` and of the
+// events file.
+func (e Event) MarshalJSON() ([]byte, error) {
 	var o object
-	o.add("sequence", e.GetSequence())
-	o.add("at", e.GetAt().AsTime())
-	o.add("path", e.GetPath())
-	o.add("generation", e.GetGeneration())
-	m := e.ProtoReflect()
-	if field := m.WhichOneof(m.Descriptor().Oneofs().ByName("what")); field != nil {
-		o.add("event", string(field.Name()))
-		o.addFields(m.Get(field).Message())
+	o.add("sequence", e.Sequence)
+	o.add("at", e.At.UTC())
+	o.add("path", e.Path)
+	o.add("generation", e.Generation)
+	if e.Detail != nil {
+		o.add("event", e.Name())
+		o.addFields(reflect.ValueOf(e.Detail))
 	}
 	return o.close()
 }
 
-// object is a JSON object in the making, whose fields keep their order.
+// object is a JSON object under construction; its fields keep their order.
 type object struct {
 	text bytes.Buffer
 	err  error
@@ -49,62 +46,38 @@ func (o *object) add(name string, value any) {
 	o.text.Truncate(o.text.Len() - len("\n"))
 }
 
-func (o *object) close() (string, error) {
+func (o *object) close() ([]byte, error) {
 	if o.text.Len() == 0 {
-		return "{}", o.err
+		return []byte("{}"), o.err
 	}
-	return o.text.String() + "}", o.err
+	return append(o.text.Bytes(), '}'), o.err
 }
 
-// addFields adds all fields of a message, also those that are empty.
-func (o *object) addFields(m protoreflect.Message) {
-	fields := m.Descriptor().Fields()
-	for i := range fields.Len() {
-		field := fields.Get(i)
-		name, value := string(field.Name()), m.Get(field)
-		switch {
-		case field.IsList():
-			list := make([]any, value.List().Len())
-			for j := range list {
-				list[j] = value.List().Get(j).Interface()
-			}
-			o.add(name, list)
-		case field.IsMap():
-			entries := make(map[string]any, value.Map().Len())
-			value.Map().Range(func(key protoreflect.MapKey, entry protoreflect.Value) bool {
-				entries[key.String()] = entry.Interface()
-				return true
-			})
-			o.add(name, entries)
-		case field.Message() == nil:
-			o.add(name, value.Interface())
+// addFields adds all fields of a struct under their json names, also empty ones.
+func (o *object) addFields(v reflect.Value) {
+	for i := range v.NumField() {
+		name, value := v.Type().Field(i).Tag.Get("json"), v.Field(i)
+		switch field := value.Interface().(type) {
+		case time.Duration:
+			o.add(name+"_ms", float64(field)/float64(time.Millisecond))
+		case time.Time:
+			o.add(name, field.UTC())
+		case []string:
+			o.add(name, append([]string{}, field...)) // never null
+		case map[string]uint64:
+			o.add(name, field)
 		default:
-			o.addMessage(name, value.Message())
+			if value.Kind() == reflect.Struct {
+				var nested object
+				nested.addFields(value)
+				text, err := nested.close()
+				if o.err == nil {
+					o.err = err
+				}
+				o.add(name, json.RawMessage(text))
+				continue
+			}
+			o.add(name, field)
 		}
-	}
-}
-
-func (o *object) addMessage(name string, m protoreflect.Message) {
-	switch inner := m.Interface().(type) {
-	case *durationpb.Duration:
-		o.add(name+"_ms", float64(inner.AsDuration())/float64(time.Millisecond))
-	case *timestamppb.Timestamp:
-		if !m.IsValid() {
-			o.add(name, nil)
-			return
-		}
-		o.add(name, inner.AsTime())
-	default:
-		if !m.IsValid() {
-			o.add(name, nil)
-			return
-		}
-		var nested object
-		nested.addFields(m)
-		text, err := nested.close()
-		if o.err == nil {
-			o.err = err
-		}
-		o.add(name, json.RawMessage(text))
 	}
 }

@@ -2,88 +2,134 @@ package messages
 
 import (
 	"math/bits"
+	"slices"
 	"time"
-
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// HistogramBuckets is how many buckets a Histogram can have: one for each bound,
-// and the last for what is over all of them.
-const HistogramBuckets = 26
+// Durations are counted in buckets of a logarithmic scale with linear steps, as
+// an HDR histogram has them: up to 63 ns one bucket a nanosecond, above that 32
+// for each power of two. So no bucket is wider than 1/32 of its lower bound, and
+// its middle is never more than 1.6 % from any duration in it.
+const (
+	stepBits = 5
+	steps    = 1 << stepBits // buckets for each power of two
+)
 
-// HistogramBound is the longest duration in bucket k: 1 µs doubled k times, so
-// 16.8 s in the last but one. The last bucket has no bound, which is 0.
-func HistogramBound(k int) time.Duration {
-	if k < 0 || k >= HistogramBuckets-1 {
-		return 0
+// bucketOf returns the bucket of a duration, which is not negative.
+func bucketOf(d time.Duration) int {
+	n := uint64(d) //nolint:gosec // not negative
+	if n < steps {
+		return int(n)
 	}
-	return time.Microsecond << k
+	shift := bits.Len64(n) - stepBits - 1
+	return (shift+1)<<stepBits + int(n>>shift) - steps //nolint:gosec // less than 2*steps
 }
 
-// HistogramBucket is the bucket that a duration belongs to.
-func HistogramBucket(d time.Duration) int {
-	if d <= time.Microsecond {
-		return 0
+// BucketBounds returns the durations that bucket k holds: from low, up to but
+// not including high.
+func BucketBounds(k int) (low, high time.Duration) {
+	row, step := k>>stepBits, k&(steps-1)
+	if row == 0 {
+		return time.Duration(step), time.Duration(step + 1)
 	}
-	return min(bits.Len64(uint64(d-1)/uint64(time.Microsecond)), HistogramBuckets-1)
+	width := time.Duration(1) << (row - 1)
+	low = time.Duration(steps+step) << (row - 1)
+	return low, low + width
 }
 
-// Counts is a Histogram in the making, without allocations. It has no lock.
-type Counts struct {
-	sum     time.Duration // in the same cache line as the first buckets
-	buckets [HistogramBuckets]uint64
+// Bucket is a bucket of a Histogram that is not empty.
+type Bucket struct {
+	Index int
+	Count uint64
 }
 
-// Add counts one duration; a negative one is 0.
-func (c *Counts) Add(d time.Duration) {
-	d = max(0, d)
-	c.buckets[HistogramBucket(d)]++
-	c.sum += d
+// Histogram counts durations. Quantiles of it are right within 2 %. The zero
+// value is empty.
+type Histogram struct {
+	// Buckets are in rising order; see BucketBounds.
+	Buckets []Bucket
+	// Sum of all durations.
+	Sum time.Duration
 }
 
-// Histogram returns what was counted so far; nil where nothing was.
-func (c *Counts) Histogram() *Histogram {
-	n := len(c.buckets)
-	for n > 0 && c.buckets[n-1] == 0 {
-		n--
-	}
-	if n == 0 {
-		return nil
-	}
-	return &Histogram{Buckets: append([]uint64(nil), c.buckets[:n]...), Sum: durationpb.New(c.sum)}
+func (h Histogram) clone() Histogram {
+	h.Buckets = slices.Clone(h.Buckets)
+	return h
 }
 
-// Count is how many durations were counted.
-func (h *Histogram) Count() uint64 {
+// Count returns how many durations were counted.
+func (h Histogram) Count() uint64 {
 	var n uint64
-	for _, in := range h.GetBuckets() {
-		n += in
+	for _, b := range h.Buckets {
+		n += b.Count
 	}
 	return n
 }
 
-// Quantile is about the duration that a share q of all were not over, as 0.99: it
-// is interpolated within its bucket. Where that is the last one, which has no
-// bound, it is the highest bound. It is 0 where nothing was counted.
-func (h *Histogram) Quantile(q float64) time.Duration {
-	rank := q * float64(h.Count())
-	var below float64
-	for k, in := range h.GetBuckets() {
-		if in == 0 || below+float64(in) < rank {
-			below += float64(in)
+// Quantile returns the duration that a share q of all did not exceed, as 0.99,
+// within 2 %: the middle of its bucket. It is 0 if nothing was counted.
+func (h Histogram) Quantile(q float64) time.Duration {
+	rank, below := q*float64(h.Count()), 0.0
+	for n, b := range h.Buckets {
+		below += float64(b.Count)
+		if below >= rank || n == len(h.Buckets)-1 {
+			low, high := BucketBounds(b.Index)
+			return low + (high-low)/2
+		}
+	}
+	return 0
+}
+
+// Counts is a Histogram under construction, with a memory of 256 bytes for each
+// power of two that occurs. It has no lock.
+type Counts struct {
+	sum   time.Duration
+	first int              // the row of rows[0]
+	rows  []*[steps]uint64 // nil for one that nothing was counted in
+}
+
+// Add counts one duration; a negative one counts as 0.
+func (c *Counts) Add(d time.Duration) {
+	d = max(0, d)
+	c.sum += d
+	k := bucketOf(d)
+	c.row(k >> stepBits)[k&(steps-1)]++
+}
+
+// row returns the counters of one power of two.
+func (c *Counts) row(n int) *[steps]uint64 {
+	at := n - c.first
+	if at >= 0 && at < len(c.rows) && c.rows[at] != nil {
+		return c.rows[at]
+	}
+	switch {
+	case len(c.rows) == 0:
+		c.first, at = n, 0
+	case at < 0:
+		c.rows = append(make([]*[steps]uint64, -at), c.rows...)
+		c.first, at = n, 0
+	}
+	for at >= len(c.rows) {
+		c.rows = append(c.rows, nil)
+	}
+	if c.rows[at] == nil {
+		c.rows[at] = new([steps]uint64)
+	}
+	return c.rows[at]
+}
+
+// Histogram returns a copy of the counts so far.
+func (c *Counts) Histogram() Histogram {
+	h := Histogram{Sum: c.sum}
+	for n, row := range c.rows {
+		if row == nil {
 			continue
 		}
-		if k == HistogramBuckets-1 {
-			break
+		for step, count := range row {
+			if count > 0 {
+				h.Buckets = append(h.Buckets, Bucket{Index: (c.first+n)<<stepBits + step, Count: count})
+			}
 		}
-		low := time.Duration(0)
-		if k > 0 {
-			low = HistogramBound(k - 1)
-		}
-		return low + time.Duration(float64(HistogramBound(k)-low)*max(0, rank-below)/float64(in))
 	}
-	if len(h.GetBuckets()) == 0 {
-		return 0
-	}
-	return HistogramBound(HistogramBuckets - 2)
+	return h
 }

@@ -1,86 +1,90 @@
 package messages_test
 
 import (
-	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
-
-	"google.golang.org/protobuf/types/known/durationpb"
-	"pgregory.net/rapid"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// A duration is in the first bucket whose bound it is not over.
-func TestHistogramBuckets(t *testing.T) {
-	for d, want := range map[time.Duration]int{
-		0: 0, -1: 0, 1: 0, time.Microsecond: 0, time.Microsecond + 1: 1, 2 * time.Microsecond: 1, 2*time.Microsecond + 1: 2,
-		time.Microsecond << 24: 24, time.Microsecond<<24 + 1: 25, math.MaxInt64: 25,
-	} {
-		if got := messages.HistogramBucket(d); got != want {
-			t.Errorf("%v is in bucket %d, want %d", d, got, want)
+func TestBuckets(t *testing.T) {
+	for k, next := 0, time.Duration(0); k < 59*32; k++ {
+		low, high := messages.BucketBounds(k)
+		if low != next || high <= low && high > 0 {
+			t.Fatalf("bucket %d is from %d to %d; the one before it ends at %d", k, low, high, next)
+		}
+		if width := high - low; width > 1 && width > low/32 {
+			t.Fatalf("bucket %d, from %d to %d, is wider than 1/32", k, low, high)
+		}
+		next = high
+	}
+	var all messages.Counts
+	durations := []time.Duration{-1, 0, 1, 31, 32, 63, 64, 65, 1000, time.Second, 1<<63 - 1}
+	for _, d := range durations {
+		all.Add(d)
+	}
+	h := all.Histogram()
+	if h.Count() != uint64(len(durations)) {
+		t.Errorf("%d durations were counted, not %d", h.Count(), len(durations))
+	}
+	for _, d := range durations[1:] {
+		if !slices.ContainsFunc(h.Buckets, func(b messages.Bucket) bool {
+			low, high := messages.BucketBounds(b.Index)
+			return low <= d && d <= high-1
+		}) {
+			t.Errorf("no bucket holds %v", d)
 		}
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		d := time.Duration(rapid.Int64Range(0, math.MaxInt64).Draw(t, "d"))
-		if rapid.Bool().Draw(t, "short") {
-			d %= 20 * time.Second
-		}
-		k := messages.HistogramBucket(d)
-		if bound := messages.HistogramBound(k); k < messages.HistogramBuckets-1 && d > bound {
-			t.Errorf("%v is in bucket %d, whose bound is %v", d, k, bound)
-		}
-		if k > 0 && d <= messages.HistogramBound(k-1) {
-			t.Errorf("%v is in bucket %d, and not over the bound before, %v", d, k, messages.HistogramBound(k-1))
-		}
-	})
 }
 
-func TestHistogram(t *testing.T) {
-	var counts messages.Counts
-	if h := counts.Histogram(); h != nil || h.Count() != 0 || h.Quantile(0.5) != 0 {
-		t.Errorf("nothing counted: %v", h)
+// TestQuantiles: three calls of 3.00 s once showed a p99 of 4.17 s.
+func TestQuantiles(t *testing.T) {
+	var three messages.Counts
+	for range 3 {
+		three.Add(3 * time.Second)
 	}
-	rapid.Check(t, func(t *rapid.T) {
+	near(t, "p99 of 3 s", three.Histogram().Quantile(0.99), 3*time.Second)
+	if got := (messages.Histogram{}).Quantile(0.99); got != 0 {
+		t.Errorf("p99 of nothing is %v", got)
+	}
+
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
 		var counts messages.Counts
-		var sum time.Duration
-		durations := rapid.SliceOfN(rapid.Int64Range(-5, int64(30*time.Second)), 1, 50).Draw(t, "durations")
-		for _, d := range durations {
-			counts.Add(time.Duration(d))
-			sum += time.Duration(max(0, d))
+		all := make([]time.Duration, 1+random.IntN(500))
+		for n := range all {
+			all[n] = time.Duration(random.Int64N(int64(1) << (6 + random.IntN(40))))
+			counts.Add(all[n])
 		}
+		slices.Sort(all)
 		h := counts.Histogram()
-		if h.Count() != uint64(len(durations)) || h.GetSum().AsDuration() != sum || h.GetBuckets()[len(h.GetBuckets())-1] == 0 {
-			t.Errorf("%d durations of %v together: %v", len(durations), sum, h)
+		for _, q := range []float64{0, 0.25, 0.5, 0.9, 0.99, 1} {
+			rank := max(0, int(q*float64(len(all))+0.9999999)-1)
+			near(t, "a quantile", h.Quantile(q), all[rank])
 		}
-		last := time.Duration(0)
-		for q := 0.0; q <= 1; q += 0.125 {
-			got := h.Quantile(q)
-			if got < last {
-				t.Errorf("quantile %v is %v, and a lower one %v", q, got, last)
-			}
-			last = got
+		var sum time.Duration
+		for _, d := range all {
+			sum += d
 		}
-	})
-	h := &messages.Histogram{Buckets: []uint64{0, 4, 0, 4}, Sum: durationpb.New(0)} // 4 in (1, 2] µs, 4 in (4, 8] µs
-	for q, want := range map[float64]time.Duration{
-		0.25: 1500 * time.Nanosecond, 0.5: 2 * time.Microsecond, 0.75: 6 * time.Microsecond, 1: 8 * time.Microsecond,
-	} {
-		if got := h.Quantile(q); got != want {
-			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		if h.Sum != sum {
+			t.Errorf("the sum is %v, not %v", h.Sum, sum)
 		}
-	}
-	over := &messages.Histogram{Buckets: make([]uint64, messages.HistogramBuckets)}
-	over.Buckets[messages.HistogramBuckets-1] = 1
-	if got := over.Quantile(0.99); got != messages.HistogramBound(messages.HistogramBuckets-2) {
-		t.Errorf("over every bound: %v", got)
 	}
 }
 
-// Counting costs no allocation.
-func TestCountsDoNotAllocate(t *testing.T) {
+func near(t *testing.T, what string, got, want time.Duration) {
+	t.Helper()
+	if diff := got - want; diff.Abs() > max(1, want/50) {
+		t.Errorf("%s is %v; the exact one is %v", what, got, want)
+	}
+}
+
+func TestCountingCostsNoAllocation(t *testing.T) {
 	var counts messages.Counts
-	if n := testing.AllocsPerRun(100, func() { counts.Add(time.Millisecond) }); n != 0 {
+	counts.Add(time.Millisecond)
+	if n := testing.AllocsPerRun(100, func() { counts.Add(time.Millisecond) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

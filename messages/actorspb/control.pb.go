@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: astrid/actors/v1/control.proto
 
-package messages
+package actorspb
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -250,7 +250,11 @@ type EventsRequest struct {
 	// Events after this sequence number; 0 is all that are kept.
 	Since uint64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
 	// Go on with events as they happen.
-	Follow        bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
+	// The journal that since is a number of (Tree.epoch); empty means the current
+	// one. A number that it does not have is answered by an EpochChanged, and then
+	// as since = 0.
+	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,6 +301,13 @@ func (x *EventsRequest) GetFollow() bool {
 		return x.Follow
 	}
 	return false
+}
+
+func (x *EventsRequest) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
 }
 
 type CommandReply struct {
@@ -352,10 +363,11 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\vLogsRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05since\x18\x02 \x01(\x04R\x05since\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"=\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"S\n" +
 	"\rEventsRequest\x12\x14\n" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
-	"\x06follow\x18\x02 \x01(\bR\x06follow\"\x0e\n" +
+	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"\x0e\n" +
 	"\fCommandReply2\x99\x05\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
@@ -366,7 +378,7 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05Start\x12\x1e.astrid.actors.v1.StartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
 	"\x04Stop\x12\x1d.astrid.actors.v1.StopCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12K\n" +
 	"\aRestart\x12 .astrid.actors.v1.RestartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
-	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReplyB:Z8github.com/astrid-actors/astrid-actors/messages;messagesb\x06proto3"
+	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReplyBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
 
 var (
 	file_astrid_actors_v1_control_proto_rawDescOnce sync.Once

@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: astrid/actors/v1/capsule.proto
 
-package messages
+package actorspb
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -90,62 +90,6 @@ func (x CapsuleState) Number() protoreflect.EnumNumber {
 // Deprecated: Use CapsuleState.Descriptor instead.
 func (CapsuleState) EnumDescriptor() ([]byte, []int) {
 	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{0}
-}
-
-type CommandDone_Result int32
-
-const (
-	CommandDone_RESULT_UNSPECIFIED CommandDone_Result = 0
-	CommandDone_RESULT_DONE        CommandDone_Result = 1
-	CommandDone_RESULT_NOT_FOUND   CommandDone_Result = 2
-	CommandDone_RESULT_REFUSED     CommandDone_Result = 3
-	// It was carried out, and the capsule did not come up.
-	CommandDone_RESULT_FAILED CommandDone_Result = 4
-)
-
-// Enum value maps for CommandDone_Result.
-var (
-	CommandDone_Result_name = map[int32]string{
-		0: "RESULT_UNSPECIFIED",
-		1: "RESULT_DONE",
-		2: "RESULT_NOT_FOUND",
-		3: "RESULT_REFUSED",
-		4: "RESULT_FAILED",
-	}
-	CommandDone_Result_value = map[string]int32{
-		"RESULT_UNSPECIFIED": 0,
-		"RESULT_DONE":        1,
-		"RESULT_NOT_FOUND":   2,
-		"RESULT_REFUSED":     3,
-		"RESULT_FAILED":      4,
-	}
-)
-
-func (x CommandDone_Result) Enum() *CommandDone_Result {
-	p := new(CommandDone_Result)
-	*p = x
-	return p
-}
-
-func (x CommandDone_Result) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (CommandDone_Result) Descriptor() protoreflect.EnumDescriptor {
-	return file_astrid_actors_v1_capsule_proto_enumTypes[1].Descriptor()
-}
-
-func (CommandDone_Result) Type() protoreflect.EnumType {
-	return &file_astrid_actors_v1_capsule_proto_enumTypes[1]
-}
-
-func (x CommandDone_Result) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use CommandDone_Result.Descriptor instead.
-func (CommandDone_Result) EnumDescriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12, 0}
 }
 
 // Interceptor is one line of a capsule's manifest: which topics it wants, and
@@ -294,466 +238,6 @@ func (x *CapsuleFailure) GetStderr() string {
 	return ""
 }
 
-// CapsuleUp tells the registry, the hook router and the capsules supervisor that
-// an instance of a capsule lives. A later one for the same id replaces it.
-type CapsuleUp struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Capsule    string                 `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
-	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	// The session UUID: fresh for each load of the capsule.
-	Session              string         `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
-	Version              string         `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
-	Interceptors         []*Interceptor `protobuf:"bytes,5,rep,name=interceptors,proto3" json:"interceptors,omitempty"`
-	RunLoop              bool           `protobuf:"varint,6,opt,name=run_loop,json=runLoop,proto3" json:"run_loop,omitempty"`
-	AllowPromptInjection bool           `protobuf:"varint,7,opt,name=allow_prompt_injection,json=allowPromptInjection,proto3" json:"allow_prompt_injection,omitempty"`
-	// STARTING or READY.
-	State         CapsuleState `protobuf:"varint,8,opt,name=state,proto3,enum=astrid.actors.v1.CapsuleState" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CapsuleUp) Reset() {
-	*x = CapsuleUp{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CapsuleUp) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CapsuleUp) ProtoMessage() {}
-
-func (x *CapsuleUp) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CapsuleUp.ProtoReflect.Descriptor instead.
-func (*CapsuleUp) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *CapsuleUp) GetCapsule() string {
-	if x != nil {
-		return x.Capsule
-	}
-	return ""
-}
-
-func (x *CapsuleUp) GetGeneration() uint64 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
-}
-
-func (x *CapsuleUp) GetSession() string {
-	if x != nil {
-		return x.Session
-	}
-	return ""
-}
-
-func (x *CapsuleUp) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *CapsuleUp) GetInterceptors() []*Interceptor {
-	if x != nil {
-		return x.Interceptors
-	}
-	return nil
-}
-
-func (x *CapsuleUp) GetRunLoop() bool {
-	if x != nil {
-		return x.RunLoop
-	}
-	return false
-}
-
-func (x *CapsuleUp) GetAllowPromptInjection() bool {
-	if x != nil {
-		return x.AllowPromptInjection
-	}
-	return false
-}
-
-func (x *CapsuleUp) GetState() CapsuleState {
-	if x != nil {
-		return x.State
-	}
-	return CapsuleState_CAPSULE_STATE_UNSPECIFIED
-}
-
-// CapsuleDown tells the registry and the hook router that a capsule does not
-// serve. The session of its last instance is invalid from here on.
-type CapsuleDown struct {
-	state      protoimpl.MessageState `protogen:"open.v1"`
-	Capsule    string                 `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
-	Generation uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	State      CapsuleState           `protobuf:"varint,3,opt,name=state,proto3,enum=astrid.actors.v1.CapsuleState" json:"state,omitempty"`
-	// For a person: why it does not serve.
-	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Its interceptors, so that a trigger can say who would have been asked.
-	Interceptors  []*Interceptor `protobuf:"bytes,5,rep,name=interceptors,proto3" json:"interceptors,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CapsuleDown) Reset() {
-	*x = CapsuleDown{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CapsuleDown) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CapsuleDown) ProtoMessage() {}
-
-func (x *CapsuleDown) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CapsuleDown.ProtoReflect.Descriptor instead.
-func (*CapsuleDown) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *CapsuleDown) GetCapsule() string {
-	if x != nil {
-		return x.Capsule
-	}
-	return ""
-}
-
-func (x *CapsuleDown) GetGeneration() uint64 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
-}
-
-func (x *CapsuleDown) GetState() CapsuleState {
-	if x != nil {
-		return x.State
-	}
-	return CapsuleState_CAPSULE_STATE_UNSPECIFIED
-}
-
-func (x *CapsuleDown) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *CapsuleDown) GetInterceptors() []*Interceptor {
-	if x != nil {
-		return x.Interceptors
-	}
-	return nil
-}
-
-// FindCapsule asks the registry for a capsule, by exactly one of its keys.
-type FindCapsule struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Types that are valid to be assigned to Key:
-	//
-	//	*FindCapsule_Id
-	//	*FindCapsule_Session
-	Key           isFindCapsule_Key `protobuf_oneof:"key"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FindCapsule) Reset() {
-	*x = FindCapsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FindCapsule) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FindCapsule) ProtoMessage() {}
-
-func (x *FindCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FindCapsule.ProtoReflect.Descriptor instead.
-func (*FindCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *FindCapsule) GetKey() isFindCapsule_Key {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
-func (x *FindCapsule) GetId() string {
-	if x != nil {
-		if x, ok := x.Key.(*FindCapsule_Id); ok {
-			return x.Id
-		}
-	}
-	return ""
-}
-
-func (x *FindCapsule) GetSession() string {
-	if x != nil {
-		if x, ok := x.Key.(*FindCapsule_Session); ok {
-			return x.Session
-		}
-	}
-	return ""
-}
-
-type isFindCapsule_Key interface {
-	isFindCapsule_Key()
-}
-
-type FindCapsule_Id struct {
-	Id string `protobuf:"bytes,1,opt,name=id,proto3,oneof"`
-}
-
-type FindCapsule_Session struct {
-	Session string `protobuf:"bytes,2,opt,name=session,proto3,oneof"`
-}
-
-func (*FindCapsule_Id) isFindCapsule_Key() {}
-
-func (*FindCapsule_Session) isFindCapsule_Key() {}
-
-// CapsuleFound answers FindCapsule.
-type CapsuleFound struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Found         bool                   `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
-	Capsule       string                 `protobuf:"bytes,2,opt,name=capsule,proto3" json:"capsule,omitempty"`
-	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Session       string                 `protobuf:"bytes,4,opt,name=session,proto3" json:"session,omitempty"`
-	Version       string                 `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
-	State         CapsuleState           `protobuf:"varint,6,opt,name=state,proto3,enum=astrid.actors.v1.CapsuleState" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CapsuleFound) Reset() {
-	*x = CapsuleFound{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CapsuleFound) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CapsuleFound) ProtoMessage() {}
-
-func (x *CapsuleFound) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CapsuleFound.ProtoReflect.Descriptor instead.
-func (*CapsuleFound) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *CapsuleFound) GetFound() bool {
-	if x != nil {
-		return x.Found
-	}
-	return false
-}
-
-func (x *CapsuleFound) GetCapsule() string {
-	if x != nil {
-		return x.Capsule
-	}
-	return ""
-}
-
-func (x *CapsuleFound) GetGeneration() uint64 {
-	if x != nil {
-		return x.Generation
-	}
-	return 0
-}
-
-func (x *CapsuleFound) GetSession() string {
-	if x != nil {
-		return x.Session
-	}
-	return ""
-}
-
-func (x *CapsuleFound) GetVersion() string {
-	if x != nil {
-		return x.Version
-	}
-	return ""
-}
-
-func (x *CapsuleFound) GetState() CapsuleState {
-	if x != nil {
-		return x.State
-	}
-	return CapsuleState_CAPSULE_STATE_UNSPECIFIED
-}
-
-// CheckCapability asks the registry whether the capsule that now has a session
-// may do something.
-type CheckCapability struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	SourceUuid    string                 `protobuf:"bytes,1,opt,name=source_uuid,json=sourceUuid,proto3" json:"source_uuid,omitempty"`
-	Capability    string                 `protobuf:"bytes,2,opt,name=capability,proto3" json:"capability,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CheckCapability) Reset() {
-	*x = CheckCapability{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CheckCapability) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CheckCapability) ProtoMessage() {}
-
-func (x *CheckCapability) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CheckCapability.ProtoReflect.Descriptor instead.
-func (*CheckCapability) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *CheckCapability) GetSourceUuid() string {
-	if x != nil {
-		return x.SourceUuid
-	}
-	return ""
-}
-
-func (x *CheckCapability) GetCapability() string {
-	if x != nil {
-		return x.Capability
-	}
-	return ""
-}
-
-// CapabilityChecked answers CheckCapability.
-type CapabilityChecked struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Allowed bool                   `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	// For the log: why not.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CapabilityChecked) Reset() {
-	*x = CapabilityChecked{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CapabilityChecked) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CapabilityChecked) ProtoMessage() {}
-
-func (x *CapabilityChecked) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CapabilityChecked.ProtoReflect.Descriptor instead.
-func (*CapabilityChecked) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *CapabilityChecked) GetAllowed() bool {
-	if x != nil {
-		return x.Allowed
-	}
-	return false
-}
-
-func (x *CapabilityChecked) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
 // StartCapsule asks the capsules supervisor for a capsule that is stopped or failed.
 type StartCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -764,7 +248,7 @@ type StartCapsule struct {
 
 func (x *StartCapsule) Reset() {
 	*x = StartCapsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +260,7 @@ func (x *StartCapsule) String() string {
 func (*StartCapsule) ProtoMessage() {}
 
 func (x *StartCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +273,7 @@ func (x *StartCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartCapsule.ProtoReflect.Descriptor instead.
 func (*StartCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{8}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *StartCapsule) GetId() string {
@@ -810,7 +294,7 @@ type StopCapsule struct {
 
 func (x *StopCapsule) Reset() {
 	*x = StopCapsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +306,7 @@ func (x *StopCapsule) String() string {
 func (*StopCapsule) ProtoMessage() {}
 
 func (x *StopCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +319,7 @@ func (x *StopCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopCapsule.ProtoReflect.Descriptor instead.
 func (*StopCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StopCapsule) GetId() string {
@@ -855,7 +339,7 @@ type RestartCapsule struct {
 
 func (x *RestartCapsule) Reset() {
 	*x = RestartCapsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -867,7 +351,7 @@ func (x *RestartCapsule) String() string {
 func (*RestartCapsule) ProtoMessage() {}
 
 func (x *RestartCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -880,7 +364,7 @@ func (x *RestartCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartCapsule.ProtoReflect.Descriptor instead.
 func (*RestartCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RestartCapsule) GetId() string {
@@ -900,7 +384,7 @@ type KillCapsule struct {
 
 func (x *KillCapsule) Reset() {
 	*x = KillCapsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +396,7 @@ func (x *KillCapsule) String() string {
 func (*KillCapsule) ProtoMessage() {}
 
 func (x *KillCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,66 +409,12 @@ func (x *KillCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillCapsule.ProtoReflect.Descriptor instead.
 func (*KillCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *KillCapsule) GetId() string {
 	if x != nil {
 		return x.Id
-	}
-	return ""
-}
-
-// CommandDone answers the four commands above.
-type CommandDone struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	Result CommandDone_Result     `protobuf:"varint,1,opt,name=result,proto3,enum=astrid.actors.v1.CommandDone_Result" json:"result,omitempty"`
-	// Why it was refused, or failed.
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CommandDone) Reset() {
-	*x = CommandDone{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CommandDone) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CommandDone) ProtoMessage() {}
-
-func (x *CommandDone) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CommandDone.ProtoReflect.Descriptor instead.
-func (*CommandDone) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *CommandDone) GetResult() CommandDone_Result {
-	if x != nil {
-		return x.Result
-	}
-	return CommandDone_RESULT_UNSPECIFIED
-}
-
-func (x *CommandDone) GetReason() string {
-	if x != nil {
-		return x.Reason
 	}
 	return ""
 }
@@ -1061,7 +491,7 @@ type Capsule struct {
 
 func (x *Capsule) Reset() {
 	*x = Capsule{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +503,7 @@ func (x *Capsule) String() string {
 func (*Capsule) ProtoMessage() {}
 
 func (x *Capsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +516,7 @@ func (x *Capsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Capsule.ProtoReflect.Descriptor instead.
 func (*Capsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Capsule) GetPath() string {
@@ -1327,22 +757,22 @@ func (x *Capsule) GetDirectory() string {
 	return ""
 }
 
-// Histogram counts durations. Its buckets' bounds are the same everywhere: see
-// HistogramBound in package messages.
+// Histogram counts durations in buckets that are the same everywhere: see
+// Histogram in package messages.
 type Histogram struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many were in each bucket alone; empty ones at the end are left out. The
-	// last of all is what is over every bound.
-	Buckets []uint64 `protobuf:"varint,1,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	// The buckets that are not empty, in rising order, and how many each holds.
+	Bucket []uint32 `protobuf:"varint,1,rep,packed,name=bucket,proto3" json:"bucket,omitempty"`
+	Count  []uint64 `protobuf:"varint,2,rep,packed,name=count,proto3" json:"count,omitempty"`
 	// All durations together.
-	Sum           *durationpb.Duration `protobuf:"bytes,2,opt,name=sum,proto3" json:"sum,omitempty"`
+	Sum           *durationpb.Duration `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +784,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,12 +797,19 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{7}
 }
 
-func (x *Histogram) GetBuckets() []uint64 {
+func (x *Histogram) GetBucket() []uint32 {
 	if x != nil {
-		return x.Buckets
+		return x.Bucket
+	}
+	return nil
+}
+
+func (x *Histogram) GetCount() []uint64 {
+	if x != nil {
+		return x.Count
 	}
 	return nil
 }
@@ -1414,7 +851,7 @@ type CapsuleDetail struct {
 
 func (x *CapsuleDetail) Reset() {
 	*x = CapsuleDetail{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +863,7 @@ func (x *CapsuleDetail) String() string {
 func (*CapsuleDetail) ProtoMessage() {}
 
 func (x *CapsuleDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +876,7 @@ func (x *CapsuleDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleDetail.ProtoReflect.Descriptor instead.
 func (*CapsuleDetail) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CapsuleDetail) GetCapsule() *Capsule {
@@ -1561,7 +998,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1010,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1023,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Interface) GetNamespace() string {
@@ -1631,7 +1068,7 @@ type EnvVariable struct {
 
 func (x *EnvVariable) Reset() {
 	*x = EnvVariable{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1080,7 @@ func (x *EnvVariable) String() string {
 func (*EnvVariable) ProtoMessage() {}
 
 func (x *EnvVariable) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1093,7 @@ func (x *EnvVariable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVariable.ProtoReflect.Descriptor instead.
 func (*EnvVariable) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *EnvVariable) GetName() string {
@@ -1702,7 +1139,7 @@ type FailureRecord struct {
 
 func (x *FailureRecord) Reset() {
 	*x = FailureRecord{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1714,7 +1151,7 @@ func (x *FailureRecord) String() string {
 func (*FailureRecord) ProtoMessage() {}
 
 func (x *FailureRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1727,7 +1164,7 @@ func (x *FailureRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
 func (*FailureRecord) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *FailureRecord) GetGeneration() uint64 {
@@ -1779,7 +1216,7 @@ type RecentCall struct {
 
 func (x *RecentCall) Reset() {
 	*x = RecentCall{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1228,7 @@ func (x *RecentCall) String() string {
 func (*RecentCall) ProtoMessage() {}
 
 func (x *RecentCall) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1241,7 @@ func (x *RecentCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecentCall.ProtoReflect.Descriptor instead.
 func (*RecentCall) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RecentCall) GetAt() *timestamppb.Timestamp {
@@ -1890,7 +1327,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +1339,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +1352,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *LogLine) GetSequence() uint64 {
@@ -1996,14 +1433,17 @@ type Tree struct {
 	// The principal whose capsules these are.
 	Principal string `protobuf:"bytes,20,opt,name=principal,proto3" json:"principal,omitempty"`
 	// What can't become a capsule, and is none of capsules: the first 100.
-	Rejected      []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	Rejected []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
+	// The journal that numbers the events: a daemon that starts again counts from 1
+	// under a new one.
+	Epoch         string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2015,7 +1455,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2028,7 +1468,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Tree) GetAt() *timestamppb.Timestamp {
@@ -2178,6 +1618,13 @@ func (x *Tree) GetRejected() []*CapsuleRejected {
 	return nil
 }
 
+func (x *Tree) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 // CapsuleRejected: a directory that cannot become a capsule, and why.
 type CapsuleRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2191,7 +1638,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2203,7 +1650,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2216,7 +1663,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -2251,7 +1698,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +1710,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +1723,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -2306,13 +1753,14 @@ type Settings struct {
 	OpenTriggers     uint64               `protobuf:"varint,7,opt,name=open_triggers,json=openTriggers,proto3" json:"open_triggers,omitempty"`
 	MemoryLimitBytes uint64               `protobuf:"varint,8,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
 	EventsKept       uint32               `protobuf:"varint,9,opt,name=events_kept,json=eventsKept,proto3" json:"events_kept,omitempty"`
+	LoadTimeout      *durationpb.Duration `protobuf:"bytes,10,opt,name=load_timeout,json=loadTimeout,proto3" json:"load_timeout,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +1772,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +1785,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{24}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2403,6 +1851,13 @@ func (x *Settings) GetEventsKept() uint32 {
 	return 0
 }
 
+func (x *Settings) GetLoadTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.LoadTimeout
+	}
+	return nil
+}
+
 var File_astrid_actors_v1_capsule_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
@@ -2418,48 +1873,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\n" +
 	"wasm_stack\x18\x03 \x03(\tR\twasmStack\x12*\n" +
 	"\x02at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
-	"\x06stderr\x18\x05 \x01(\tR\x06stderr\"\xc3\x02\n" +
-	"\tCapsuleUp\x12\x18\n" +
-	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\x12\x18\n" +
-	"\asession\x18\x03 \x01(\tR\asession\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\x12A\n" +
-	"\finterceptors\x18\x05 \x03(\v2\x1d.astrid.actors.v1.InterceptorR\finterceptors\x12\x19\n" +
-	"\brun_loop\x18\x06 \x01(\bR\arunLoop\x124\n" +
-	"\x16allow_prompt_injection\x18\a \x01(\bR\x14allowPromptInjection\x124\n" +
-	"\x05state\x18\b \x01(\x0e2\x1e.astrid.actors.v1.CapsuleStateR\x05state\"\xd8\x01\n" +
-	"\vCapsuleDown\x12\x18\n" +
-	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\x124\n" +
-	"\x05state\x18\x03 \x01(\x0e2\x1e.astrid.actors.v1.CapsuleStateR\x05state\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\x12A\n" +
-	"\finterceptors\x18\x05 \x03(\v2\x1d.astrid.actors.v1.InterceptorR\finterceptors\"B\n" +
-	"\vFindCapsule\x12\x10\n" +
-	"\x02id\x18\x01 \x01(\tH\x00R\x02id\x12\x1a\n" +
-	"\asession\x18\x02 \x01(\tH\x00R\asessionB\x05\n" +
-	"\x03key\"\xc8\x01\n" +
-	"\fCapsuleFound\x12\x14\n" +
-	"\x05found\x18\x01 \x01(\bR\x05found\x12\x18\n" +
-	"\acapsule\x18\x02 \x01(\tR\acapsule\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x03 \x01(\x04R\n" +
-	"generation\x12\x18\n" +
-	"\asession\x18\x04 \x01(\tR\asession\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\tR\aversion\x124\n" +
-	"\x05state\x18\x06 \x01(\x0e2\x1e.astrid.actors.v1.CapsuleStateR\x05state\"R\n" +
-	"\x0fCheckCapability\x12\x1f\n" +
-	"\vsource_uuid\x18\x01 \x01(\tR\n" +
-	"sourceUuid\x12\x1e\n" +
-	"\n" +
-	"capability\x18\x02 \x01(\tR\n" +
-	"capability\"E\n" +
-	"\x11CapabilityChecked\x12\x18\n" +
-	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x1e\n" +
+	"\x06stderr\x18\x05 \x01(\tR\x06stderr\"\x1e\n" +
 	"\fStartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vStopCapsule\x12\x0e\n" +
@@ -2467,16 +1881,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0eRestartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vKillCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xd3\x01\n" +
-	"\vCommandDone\x12<\n" +
-	"\x06result\x18\x01 \x01(\x0e2$.astrid.actors.v1.CommandDone.ResultR\x06result\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"n\n" +
-	"\x06Result\x12\x16\n" +
-	"\x12RESULT_UNSPECIFIED\x10\x00\x12\x0f\n" +
-	"\vRESULT_DONE\x10\x01\x12\x14\n" +
-	"\x10RESULT_NOT_FOUND\x10\x02\x12\x12\n" +
-	"\x0eRESULT_REFUSED\x10\x03\x12\x11\n" +
-	"\rRESULT_FAILED\x10\x04\"\xe9\v\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xe9\v\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -2525,10 +1930,11 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
 	"\x13RestartsByKindEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"R\n" +
-	"\tHistogram\x12\x18\n" +
-	"\abuckets\x18\x01 \x03(\x04R\abuckets\x12+\n" +
-	"\x03sum\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\x89\x06\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"f\n" +
+	"\tHistogram\x12\x16\n" +
+	"\x06bucket\x18\x01 \x03(\rR\x06bucket\x12\x14\n" +
+	"\x05count\x18\x02 \x03(\x04R\x05count\x12+\n" +
+	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\x89\x06\n" +
 	"\rCapsuleDetail\x123\n" +
 	"\acapsule\x18\x01 \x01(\v2\x19.astrid.actors.v1.CapsuleR\acapsule\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\"\n" +
@@ -2585,7 +1991,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xa2\b\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xb8\b\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2612,7 +2018,8 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\bsettings\x18\x12 \x01(\v2\x1a.astrid.actors.v1.SettingsR\bsettings\x12(\n" +
 	"\x10events_file_lost\x18\x13 \x01(\x04R\x0eeventsFileLost\x12\x1c\n" +
 	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x12=\n" +
-	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x1aA\n" +
+	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x12\x14\n" +
+	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"Y\n" +
@@ -2622,7 +2029,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\aproblem\x18\x02 \x01(\tR\aproblem\"Y\n" +
 	"\fOutcomeCount\x123\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\xb0\x03\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xee\x03\n" +
 	"\bSettings\x12\x1a\n" +
 	"\bstrategy\x18\x01 \x01(\tR\bstrategy\x12<\n" +
 	"\fcall_timeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\vcallTimeout\x12B\n" +
@@ -2633,7 +2040,9 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\ropen_triggers\x18\a \x01(\x04R\fopenTriggers\x12,\n" +
 	"\x12memory_limit_bytes\x18\b \x01(\x04R\x10memoryLimitBytes\x12\x1f\n" +
 	"\vevents_kept\x18\t \x01(\rR\n" +
-	"eventsKept*\xe9\x01\n" +
+	"eventsKept\x12<\n" +
+	"\fload_timeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\vloadTimeout*\xe9\x01\n" +
 	"\fCapsuleState\x12\x1d\n" +
 	"\x19CAPSULE_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15CAPSULE_STATE_LOADING\x10\x01\x12\x1a\n" +
@@ -2642,7 +2051,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x15CAPSULE_STATE_CRASHED\x10\x04\x12\x18\n" +
 	"\x14CAPSULE_STATE_FAILED\x10\x05\x12\x1a\n" +
 	"\x16CAPSULE_STATE_STOPPING\x10\x06\x12\x19\n" +
-	"\x15CAPSULE_STATE_STOPPED\x10\aB:Z8github.com/astrid-actors/astrid-actors/messages;messagesb\x06proto3"
+	"\x15CAPSULE_STATE_STOPPED\x10\aBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
 
 var (
 	file_astrid_actors_v1_capsule_proto_rawDescOnce sync.Once
@@ -2656,100 +2065,87 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_capsule_proto_rawDescData
 }
 
-var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
-	(CommandDone_Result)(0),       // 1: astrid.actors.v1.CommandDone.Result
-	(*Interceptor)(nil),           // 2: astrid.actors.v1.Interceptor
-	(*CapsuleFailure)(nil),        // 3: astrid.actors.v1.CapsuleFailure
-	(*CapsuleUp)(nil),             // 4: astrid.actors.v1.CapsuleUp
-	(*CapsuleDown)(nil),           // 5: astrid.actors.v1.CapsuleDown
-	(*FindCapsule)(nil),           // 6: astrid.actors.v1.FindCapsule
-	(*CapsuleFound)(nil),          // 7: astrid.actors.v1.CapsuleFound
-	(*CheckCapability)(nil),       // 8: astrid.actors.v1.CheckCapability
-	(*CapabilityChecked)(nil),     // 9: astrid.actors.v1.CapabilityChecked
-	(*StartCapsule)(nil),          // 10: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),           // 11: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),        // 12: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),           // 13: astrid.actors.v1.KillCapsule
-	(*CommandDone)(nil),           // 14: astrid.actors.v1.CommandDone
-	(*Capsule)(nil),               // 15: astrid.actors.v1.Capsule
-	(*Histogram)(nil),             // 16: astrid.actors.v1.Histogram
-	(*CapsuleDetail)(nil),         // 17: astrid.actors.v1.CapsuleDetail
-	(*Interface)(nil),             // 18: astrid.actors.v1.Interface
-	(*EnvVariable)(nil),           // 19: astrid.actors.v1.EnvVariable
-	(*FailureRecord)(nil),         // 20: astrid.actors.v1.FailureRecord
-	(*RecentCall)(nil),            // 21: astrid.actors.v1.RecentCall
-	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
-	(*Tree)(nil),                  // 23: astrid.actors.v1.Tree
-	(*CapsuleRejected)(nil),       // 24: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 25: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 26: astrid.actors.v1.Settings
-	nil,                           // 27: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 28: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 29: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(Outcome)(0),                  // 32: astrid.actors.v1.Outcome
+	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
+	(*CapsuleFailure)(nil),        // 2: astrid.actors.v1.CapsuleFailure
+	(*StartCapsule)(nil),          // 3: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 4: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 5: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 6: astrid.actors.v1.KillCapsule
+	(*Capsule)(nil),               // 7: astrid.actors.v1.Capsule
+	(*Histogram)(nil),             // 8: astrid.actors.v1.Histogram
+	(*CapsuleDetail)(nil),         // 9: astrid.actors.v1.CapsuleDetail
+	(*Interface)(nil),             // 10: astrid.actors.v1.Interface
+	(*EnvVariable)(nil),           // 11: astrid.actors.v1.EnvVariable
+	(*FailureRecord)(nil),         // 12: astrid.actors.v1.FailureRecord
+	(*RecentCall)(nil),            // 13: astrid.actors.v1.RecentCall
+	(*LogLine)(nil),               // 14: astrid.actors.v1.LogLine
+	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
+	(*CapsuleRejected)(nil),       // 16: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 17: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 18: astrid.actors.v1.Settings
+	nil,                           // 19: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 20: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 21: astrid.actors.v1.Tree.SystemRestartsEntry
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
+	(Outcome)(0),                  // 24: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	30, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
-	2,  // 1: astrid.actors.v1.CapsuleUp.interceptors:type_name -> astrid.actors.v1.Interceptor
-	0,  // 2: astrid.actors.v1.CapsuleUp.state:type_name -> astrid.actors.v1.CapsuleState
-	0,  // 3: astrid.actors.v1.CapsuleDown.state:type_name -> astrid.actors.v1.CapsuleState
-	2,  // 4: astrid.actors.v1.CapsuleDown.interceptors:type_name -> astrid.actors.v1.Interceptor
-	0,  // 5: astrid.actors.v1.CapsuleFound.state:type_name -> astrid.actors.v1.CapsuleState
-	1,  // 6: astrid.actors.v1.CommandDone.result:type_name -> astrid.actors.v1.CommandDone.Result
-	0,  // 7: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
-	3,  // 8: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	30, // 9: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	31, // 10: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
-	2,  // 11: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	31, // 12: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	30, // 13: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	31, // 14: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
-	16, // 15: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
-	16, // 16: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	27, // 17: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	28, // 18: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	31, // 19: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
-	15, // 20: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
-	18, // 21: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
-	18, // 22: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
-	19, // 23: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	31, // 24: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	31, // 25: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	31, // 26: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	31, // 27: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
-	20, // 28: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
-	21, // 29: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
-	22, // 30: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	3,  // 31: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	30, // 32: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	32, // 33: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	31, // 34: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	31, // 35: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	30, // 36: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	30, // 37: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	30, // 38: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	15, // 39: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	29, // 40: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	25, // 41: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
-	16, // 42: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
-	16, // 43: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	26, // 44: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	24, // 45: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	32, // 46: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	31, // 47: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	31, // 48: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	31, // 49: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	31, // 50: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	22, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
+	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
+	22, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	23, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
+	23, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	22, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	23, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
+	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
+	19, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	20, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	23, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
+	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
+	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
+	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
+	23, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	23, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	23, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	23, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
+	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
+	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
+	2,  // 25: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	22, // 26: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	24, // 27: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	23, // 28: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	23, // 29: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	22, // 30: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	22, // 31: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	22, // 32: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	7,  // 33: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	21, // 34: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	17, // 35: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	8,  // 36: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	8,  // 37: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	18, // 38: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	16, // 39: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	24, // 40: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	23, // 41: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	23, // 42: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	23, // 43: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	23, // 44: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	23, // 45: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2758,17 +2154,13 @@ func file_astrid_actors_v1_capsule_proto_init() {
 		return
 	}
 	file_astrid_actors_v1_trigger_proto_init()
-	file_astrid_actors_v1_capsule_proto_msgTypes[4].OneofWrappers = []any{
-		(*FindCapsule_Id)(nil),
-		(*FindCapsule_Session)(nil),
-	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   28,
+			NumEnums:      1,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

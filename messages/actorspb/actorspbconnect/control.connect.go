@@ -2,13 +2,13 @@
 //
 // Source: astrid/actors/v1/control.proto
 
-package messagesconnect
+package actorspbconnect
 
 import (
 	connect "connectrpc.com/connect"
 	context "context"
 	errors "errors"
-	messages "github.com/astrid-actors/astrid-actors/messages"
+	actorspb "github.com/astrid-actors/astrid-actors/messages/actorspb"
 	http "net/http"
 	strings "strings"
 )
@@ -55,15 +55,15 @@ const (
 
 // ControlClient is a client for the astrid.actors.v1.Control service.
 type ControlClient interface {
-	Trigger(context.Context, *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error)
-	Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error)
-	Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error)
-	Logs(context.Context, *connect.Request[messages.LogsRequest]) (*connect.ServerStreamForClient[messages.LogLine], error)
-	Events(context.Context, *connect.Request[messages.EventsRequest]) (*connect.ServerStreamForClient[messages.Event], error)
-	Start(context.Context, *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error)
-	Stop(context.Context, *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error)
-	Restart(context.Context, *connect.Request[messages.RestartCapsule]) (*connect.Response[messages.CommandReply], error)
-	Kill(context.Context, *connect.Request[messages.KillCapsule]) (*connect.Response[messages.CommandReply], error)
+	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
+	Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error)
+	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
+	Logs(context.Context, *connect.Request[actorspb.LogsRequest]) (*connect.ServerStreamForClient[actorspb.LogLine], error)
+	Events(context.Context, *connect.Request[actorspb.EventsRequest]) (*connect.ServerStreamForClient[actorspb.Event], error)
+	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlClient constructs a client for the astrid.actors.v1.Control service. By default, it
@@ -75,57 +75,57 @@ type ControlClient interface {
 // http://api.acme.com or https://acme.com/grpc).
 func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...connect.ClientOption) ControlClient {
 	baseURL = strings.TrimRight(baseURL, "/")
-	controlMethods := messages.File_astrid_actors_v1_control_proto.Services().ByName("Control").Methods()
+	controlMethods := actorspb.File_astrid_actors_v1_control_proto.Services().ByName("Control").Methods()
 	return &controlClient{
-		trigger: connect.NewClient[messages.TriggerRequest, messages.TriggerReply](
+		trigger: connect.NewClient[actorspb.TriggerRequest, actorspb.TriggerReply](
 			httpClient,
 			baseURL+ControlTriggerProcedure,
 			connect.WithSchema(controlMethods.ByName("Trigger")),
 			connect.WithClientOptions(opts...),
 		),
-		snapshot: connect.NewClient[messages.SnapshotRequest, messages.Tree](
+		snapshot: connect.NewClient[actorspb.SnapshotRequest, actorspb.Tree](
 			httpClient,
 			baseURL+ControlSnapshotProcedure,
 			connect.WithSchema(controlMethods.ByName("Snapshot")),
 			connect.WithClientOptions(opts...),
 		),
-		capsule: connect.NewClient[messages.CapsuleRequest, messages.CapsuleDetail](
+		capsule: connect.NewClient[actorspb.CapsuleRequest, actorspb.CapsuleDetail](
 			httpClient,
 			baseURL+ControlCapsuleProcedure,
 			connect.WithSchema(controlMethods.ByName("Capsule")),
 			connect.WithClientOptions(opts...),
 		),
-		logs: connect.NewClient[messages.LogsRequest, messages.LogLine](
+		logs: connect.NewClient[actorspb.LogsRequest, actorspb.LogLine](
 			httpClient,
 			baseURL+ControlLogsProcedure,
 			connect.WithSchema(controlMethods.ByName("Logs")),
 			connect.WithClientOptions(opts...),
 		),
-		events: connect.NewClient[messages.EventsRequest, messages.Event](
+		events: connect.NewClient[actorspb.EventsRequest, actorspb.Event](
 			httpClient,
 			baseURL+ControlEventsProcedure,
 			connect.WithSchema(controlMethods.ByName("Events")),
 			connect.WithClientOptions(opts...),
 		),
-		start: connect.NewClient[messages.StartCapsule, messages.CommandReply](
+		start: connect.NewClient[actorspb.StartCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlStartProcedure,
 			connect.WithSchema(controlMethods.ByName("Start")),
 			connect.WithClientOptions(opts...),
 		),
-		stop: connect.NewClient[messages.StopCapsule, messages.CommandReply](
+		stop: connect.NewClient[actorspb.StopCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlStopProcedure,
 			connect.WithSchema(controlMethods.ByName("Stop")),
 			connect.WithClientOptions(opts...),
 		),
-		restart: connect.NewClient[messages.RestartCapsule, messages.CommandReply](
+		restart: connect.NewClient[actorspb.RestartCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlRestartProcedure,
 			connect.WithSchema(controlMethods.ByName("Restart")),
 			connect.WithClientOptions(opts...),
 		),
-		kill: connect.NewClient[messages.KillCapsule, messages.CommandReply](
+		kill: connect.NewClient[actorspb.KillCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlKillProcedure,
 			connect.WithSchema(controlMethods.ByName("Kill")),
@@ -136,73 +136,73 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 
 // controlClient implements ControlClient.
 type controlClient struct {
-	trigger  *connect.Client[messages.TriggerRequest, messages.TriggerReply]
-	snapshot *connect.Client[messages.SnapshotRequest, messages.Tree]
-	capsule  *connect.Client[messages.CapsuleRequest, messages.CapsuleDetail]
-	logs     *connect.Client[messages.LogsRequest, messages.LogLine]
-	events   *connect.Client[messages.EventsRequest, messages.Event]
-	start    *connect.Client[messages.StartCapsule, messages.CommandReply]
-	stop     *connect.Client[messages.StopCapsule, messages.CommandReply]
-	restart  *connect.Client[messages.RestartCapsule, messages.CommandReply]
-	kill     *connect.Client[messages.KillCapsule, messages.CommandReply]
+	trigger  *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
+	snapshot *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
+	capsule  *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
+	logs     *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
+	events   *connect.Client[actorspb.EventsRequest, actorspb.Event]
+	start    *connect.Client[actorspb.StartCapsule, actorspb.CommandReply]
+	stop     *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
+	restart  *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
+	kill     *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
 }
 
 // Trigger calls astrid.actors.v1.Control.Trigger.
-func (c *controlClient) Trigger(ctx context.Context, req *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error) {
+func (c *controlClient) Trigger(ctx context.Context, req *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	return c.trigger.CallUnary(ctx, req)
 }
 
 // Snapshot calls astrid.actors.v1.Control.Snapshot.
-func (c *controlClient) Snapshot(ctx context.Context, req *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error) {
+func (c *controlClient) Snapshot(ctx context.Context, req *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
 	return c.snapshot.CallUnary(ctx, req)
 }
 
 // Capsule calls astrid.actors.v1.Control.Capsule.
-func (c *controlClient) Capsule(ctx context.Context, req *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+func (c *controlClient) Capsule(ctx context.Context, req *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error) {
 	return c.capsule.CallUnary(ctx, req)
 }
 
 // Logs calls astrid.actors.v1.Control.Logs.
-func (c *controlClient) Logs(ctx context.Context, req *connect.Request[messages.LogsRequest]) (*connect.ServerStreamForClient[messages.LogLine], error) {
+func (c *controlClient) Logs(ctx context.Context, req *connect.Request[actorspb.LogsRequest]) (*connect.ServerStreamForClient[actorspb.LogLine], error) {
 	return c.logs.CallServerStream(ctx, req)
 }
 
 // Events calls astrid.actors.v1.Control.Events.
-func (c *controlClient) Events(ctx context.Context, req *connect.Request[messages.EventsRequest]) (*connect.ServerStreamForClient[messages.Event], error) {
+func (c *controlClient) Events(ctx context.Context, req *connect.Request[actorspb.EventsRequest]) (*connect.ServerStreamForClient[actorspb.Event], error) {
 	return c.events.CallServerStream(ctx, req)
 }
 
 // Start calls astrid.actors.v1.Control.Start.
-func (c *controlClient) Start(ctx context.Context, req *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (c *controlClient) Start(ctx context.Context, req *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return c.start.CallUnary(ctx, req)
 }
 
 // Stop calls astrid.actors.v1.Control.Stop.
-func (c *controlClient) Stop(ctx context.Context, req *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (c *controlClient) Stop(ctx context.Context, req *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return c.stop.CallUnary(ctx, req)
 }
 
 // Restart calls astrid.actors.v1.Control.Restart.
-func (c *controlClient) Restart(ctx context.Context, req *connect.Request[messages.RestartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (c *controlClient) Restart(ctx context.Context, req *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return c.restart.CallUnary(ctx, req)
 }
 
 // Kill calls astrid.actors.v1.Control.Kill.
-func (c *controlClient) Kill(ctx context.Context, req *connect.Request[messages.KillCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (c *controlClient) Kill(ctx context.Context, req *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return c.kill.CallUnary(ctx, req)
 }
 
 // ControlHandler is an implementation of the astrid.actors.v1.Control service.
 type ControlHandler interface {
-	Trigger(context.Context, *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error)
-	Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error)
-	Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error)
-	Logs(context.Context, *connect.Request[messages.LogsRequest], *connect.ServerStream[messages.LogLine]) error
-	Events(context.Context, *connect.Request[messages.EventsRequest], *connect.ServerStream[messages.Event]) error
-	Start(context.Context, *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error)
-	Stop(context.Context, *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error)
-	Restart(context.Context, *connect.Request[messages.RestartCapsule]) (*connect.Response[messages.CommandReply], error)
-	Kill(context.Context, *connect.Request[messages.KillCapsule]) (*connect.Response[messages.CommandReply], error)
+	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
+	Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error)
+	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
+	Logs(context.Context, *connect.Request[actorspb.LogsRequest], *connect.ServerStream[actorspb.LogLine]) error
+	Events(context.Context, *connect.Request[actorspb.EventsRequest], *connect.ServerStream[actorspb.Event]) error
+	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -211,7 +211,7 @@ type ControlHandler interface {
 // By default, handlers support the Connect, gRPC, and gRPC-Web protocols with the binary Protobuf
 // and JSON codecs. They also support gzip compression.
 func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (string, http.Handler) {
-	controlMethods := messages.File_astrid_actors_v1_control_proto.Services().ByName("Control").Methods()
+	controlMethods := actorspb.File_astrid_actors_v1_control_proto.Services().ByName("Control").Methods()
 	controlTriggerHandler := connect.NewUnaryHandler(
 		ControlTriggerProcedure,
 		svc.Trigger,
@@ -295,38 +295,38 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 // UnimplementedControlHandler returns CodeUnimplemented from all methods.
 type UnimplementedControlHandler struct{}
 
-func (UnimplementedControlHandler) Trigger(context.Context, *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error) {
+func (UnimplementedControlHandler) Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Trigger is not implemented"))
 }
 
-func (UnimplementedControlHandler) Snapshot(context.Context, *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error) {
+func (UnimplementedControlHandler) Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Snapshot is not implemented"))
 }
 
-func (UnimplementedControlHandler) Capsule(context.Context, *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+func (UnimplementedControlHandler) Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Capsule is not implemented"))
 }
 
-func (UnimplementedControlHandler) Logs(context.Context, *connect.Request[messages.LogsRequest], *connect.ServerStream[messages.LogLine]) error {
+func (UnimplementedControlHandler) Logs(context.Context, *connect.Request[actorspb.LogsRequest], *connect.ServerStream[actorspb.LogLine]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Logs is not implemented"))
 }
 
-func (UnimplementedControlHandler) Events(context.Context, *connect.Request[messages.EventsRequest], *connect.ServerStream[messages.Event]) error {
+func (UnimplementedControlHandler) Events(context.Context, *connect.Request[actorspb.EventsRequest], *connect.ServerStream[actorspb.Event]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Events is not implemented"))
 }
 
-func (UnimplementedControlHandler) Start(context.Context, *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (UnimplementedControlHandler) Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Start is not implemented"))
 }
 
-func (UnimplementedControlHandler) Stop(context.Context, *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (UnimplementedControlHandler) Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Stop is not implemented"))
 }
 
-func (UnimplementedControlHandler) Restart(context.Context, *connect.Request[messages.RestartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (UnimplementedControlHandler) Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Restart is not implemented"))
 }
 
-func (UnimplementedControlHandler) Kill(context.Context, *connect.Request[messages.KillCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (UnimplementedControlHandler) Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Kill is not implemented"))
 }

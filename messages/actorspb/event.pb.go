@@ -4,7 +4,7 @@
 // 	protoc        (unknown)
 // source: astrid/actors/v1/event.proto
 
-package messages
+package actorspb
 
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -52,6 +52,7 @@ type Event struct {
 	//	*Event_TriggerAnswered
 	//	*Event_LogSuppressed
 	//	*Event_EventsLost
+	//	*Event_EpochChanged
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -275,6 +276,15 @@ func (x *Event) GetEventsLost() *EventsLost {
 	return nil
 }
 
+func (x *Event) GetEpochChanged() *EpochChanged {
+	if x != nil {
+		if x, ok := x.What.(*Event_EpochChanged); ok {
+			return x.EpochChanged
+		}
+	}
+	return nil
+}
+
 type isEvent_What interface {
 	isEvent_What()
 }
@@ -347,6 +357,10 @@ type Event_EventsLost struct {
 	EventsLost *EventsLost `protobuf:"bytes,40,opt,name=events_lost,json=eventsLost,proto3,oneof"`
 }
 
+type Event_EpochChanged struct {
+	EpochChanged *EpochChanged `protobuf:"bytes,41,opt,name=epoch_changed,json=epochChanged,proto3,oneof"`
+}
+
 func (*Event_SystemStarted) isEvent_What() {}
 
 func (*Event_SystemStopping) isEvent_What() {}
@@ -380,6 +394,8 @@ func (*Event_TriggerAnswered) isEvent_What() {}
 func (*Event_LogSuppressed) isEvent_What() {}
 
 func (*Event_EventsLost) isEvent_What() {}
+
+func (*Event_EpochChanged) isEvent_What() {}
 
 // SystemStarted: every capsule's first start has been decided.
 type SystemStarted struct {
@@ -1222,11 +1238,58 @@ func (x *EventsLost) GetCount() uint64 {
 	return 0
 }
 
+// EpochChanged: the events that the reader asked for were numbered by another
+// journal, as before the daemon started again. Those that follow are of this one,
+// from the oldest that is kept.
+type EpochChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EpochChanged) Reset() {
+	*x = EpochChanged{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EpochChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EpochChanged) ProtoMessage() {}
+
+func (x *EpochChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
+func (*EpochChanged) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *EpochChanged) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
 var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\v\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\v\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1252,7 +1315,8 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x10trigger_answered\x18\x1e \x01(\v2!.astrid.actors.v1.TriggerAnsweredH\x00R\x0ftriggerAnswered\x12H\n" +
 	"\x0elog_suppressed\x18\x1f \x01(\v2\x1f.astrid.actors.v1.LogSuppressedH\x00R\rlogSuppressed\x12?\n" +
 	"\vevents_lost\x18( \x01(\v2\x1c.astrid.actors.v1.EventsLostH\x00R\n" +
-	"eventsLostB\x06\n" +
+	"eventsLost\x12E\n" +
+	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChangedB\x06\n" +
 	"\x04what\"+\n" +
 	"\rSystemStarted\x12\x1a\n" +
 	"\bcapsules\x18\x01 \x01(\rR\bcapsules\"&\n" +
@@ -1304,7 +1368,9 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x05total\x18\x02 \x01(\x04R\x05total\"\"\n" +
 	"\n" +
 	"EventsLost\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x04R\x05countB:Z8github.com/astrid-actors/astrid-actors/messages;messagesb\x06proto3"
+	"\x05count\x18\x01 \x01(\x04R\x05count\"$\n" +
+	"\fEpochChanged\x12\x14\n" +
+	"\x05epoch\x18\x01 \x01(\tR\x05epochBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
 
 var (
 	file_astrid_actors_v1_event_proto_rawDescOnce sync.Once
@@ -1318,7 +1384,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -1337,19 +1403,20 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*TriggerAnswered)(nil),       // 14: astrid.actors.v1.TriggerAnswered
 	(*LogSuppressed)(nil),         // 15: astrid.actors.v1.LogSuppressed
 	(*EventsLost)(nil),            // 16: astrid.actors.v1.EventsLost
-	nil,                           // 17: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 19: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 20: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 21: astrid.actors.v1.CapsuleFailure
+	(*EpochChanged)(nil),          // 17: astrid.actors.v1.EpochChanged
+	nil,                           // 18: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 20: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 22: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	18, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	19, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	19, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	20, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	5,  // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
 	6,  // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
 	7,  // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
@@ -1362,19 +1429,20 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	14, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
 	15, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
 	16, // 17: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	20, // 18: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	20, // 19: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	21, // 20: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	20, // 21: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	20, // 22: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	21, // 23: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	20, // 24: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	17, // 25: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	17, // 18: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	21, // 19: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	21, // 20: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	22, // 21: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	21, // 22: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	21, // 23: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	22, // 24: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	21, // 25: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	18, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -1401,6 +1469,7 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_TriggerAnswered)(nil),
 		(*Event_LogSuppressed)(nil),
 		(*Event_EventsLost)(nil),
+		(*Event_EpochChanged)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1408,7 +1477,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

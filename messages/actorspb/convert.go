@@ -1,0 +1,294 @@
+package actorspb
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// each converts the elements of a slice; nil stays nil.
+func each[From, To any](from []From, convert func(From) To) []To {
+	if from == nil {
+		return nil
+	}
+	to := make([]To, len(from))
+	for n := range from {
+		to[n] = convert(from[n])
+	}
+	return to
+}
+
+// A zero time or duration is absent on the wire.
+
+func fromTime(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+func toTime(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func fromDuration(d time.Duration) *durationpb.Duration {
+	if d == 0 {
+		return nil
+	}
+	return durationpb.New(d)
+}
+
+// The enumerations have the same numbers in both forms; TestEnumerations holds
+// them together.
+
+// FromReply converts the answer to a trigger.
+func FromReply(r *messages.Reply) *TriggerReply {
+	return &TriggerReply{Topic: r.Topic, Responses: string(r.Responses), Legs: each(r.Legs, fromLeg)}
+}
+
+// ToReply converts the answer to a trigger.
+func ToReply(r *TriggerReply) *messages.Reply {
+	return &messages.Reply{Topic: r.GetTopic(), Responses: []byte(r.GetResponses()), Legs: each(r.GetLegs(), toLeg)}
+}
+
+func fromLeg(l messages.Leg) *Leg {
+	return &Leg{
+		Capsule: l.Capsule, Action: l.Action, Priority: l.Priority, Outcome: Outcome(l.Outcome), Value: string(l.Value),
+		Reason: l.Reason, Generation: l.Generation, Duration: fromDuration(l.Duration), Reductions: l.Reductions,
+	}
+}
+
+func toLeg(l *Leg) messages.Leg {
+	out := messages.Leg{
+		Capsule: l.GetCapsule(), Action: l.GetAction(), Priority: l.GetPriority(), Outcome: messages.Outcome(l.GetOutcome()),
+		Reason: l.GetReason(), Generation: l.GetGeneration(), Duration: l.GetDuration().AsDuration(), Reductions: l.GetReductions(),
+	}
+	if l.GetValue() != "" {
+		out.Value = []byte(l.GetValue())
+	}
+	return out
+}
+
+func fromInterceptor(i messages.Interceptor) *Interceptor {
+	return &Interceptor{Event: i.Event, Action: i.Action, Priority: i.Priority}
+}
+
+func toInterceptor(i *Interceptor) messages.Interceptor {
+	return messages.Interceptor{Event: i.GetEvent(), Action: i.GetAction(), Priority: i.GetPriority()}
+}
+
+func fromFailure(f *messages.Failure) *CapsuleFailure {
+	if f == nil {
+		return nil
+	}
+	return &CapsuleFailure{Kind: f.Kind, Message: f.Message, WasmStack: f.WasmStack, At: fromTime(f.At), Stderr: f.Stderr}
+}
+
+func toFailure(f *CapsuleFailure) *messages.Failure {
+	if f == nil {
+		return nil
+	}
+	return &messages.Failure{
+		Kind: f.GetKind(), Message: f.GetMessage(), WasmStack: f.GetWasmStack(), At: toTime(f.GetAt()), Stderr: f.GetStderr(),
+	}
+}
+
+func failureOrZero(f *CapsuleFailure) messages.Failure {
+	if f == nil {
+		return messages.Failure{}
+	}
+	return *toFailure(f)
+}
+
+func fromHistogram(h messages.Histogram) *Histogram {
+	if len(h.Buckets) == 0 {
+		return nil
+	}
+	out := &Histogram{
+		Bucket: make([]uint32, len(h.Buckets)), Count: make([]uint64, len(h.Buckets)), Sum: fromDuration(h.Sum),
+	}
+	for n, b := range h.Buckets {
+		out.Bucket[n], out.Count[n] = uint32(b.Index), b.Count //nolint:gosec // fewer than 2,000 buckets
+	}
+	return out
+}
+
+func toHistogram(h *Histogram) messages.Histogram {
+	out := messages.Histogram{Sum: h.GetSum().AsDuration()}
+	for n, bucket := range h.GetBucket() {
+		if n < len(h.GetCount()) {
+			out.Buckets = append(out.Buckets, messages.Bucket{Index: int(bucket), Count: h.GetCount()[n]})
+		}
+	}
+	return out
+}
+
+// FromTree converts a snapshot.
+func FromTree(t *messages.Tree) *Tree {
+	out := &Tree{
+		At: fromTime(t.At), Started: fromTime(t.Started), Sequence: t.Sequence, Epoch: t.Epoch,
+		Capsules: each(t.Capsules, fromCapsule), Triggers: t.Triggers, OpenTriggers: t.OpenTriggers,
+		SystemRestarts: t.SystemRestarts, Stopping: t.Stopping, NestedTriggers: t.NestedTriggers,
+		TriggerDuration: fromHistogram(t.TriggerDuration), NestedTriggerDuration: fromHistogram(t.NestedTriggerDuration),
+		EventsLost: t.EventsLost, LogSuppressed: t.LogSuppressed, WaitEdges: t.WaitEdges,
+		ProcessMemoryBytes: t.ProcessMemoryBytes, Goroutines: t.Goroutines, EventsFileLost: t.EventsFileLost,
+		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected),
+		Settings: &Settings{
+			Strategy: t.Settings.Strategy, CallTimeout: fromDuration(t.Settings.CallTimeout),
+			TriggerTimeout: fromDuration(t.Settings.TriggerTimeout), ReadyTimeout: fromDuration(t.Settings.ReadyTimeout),
+			StopTimeout: fromDuration(t.Settings.StopTimeout), LoadTimeout: fromDuration(t.Settings.LoadTimeout),
+			Queue: t.Settings.Queue, OpenTriggers: t.Settings.OpenTriggers,
+			MemoryLimitBytes: t.Settings.MemoryLimitBytes, EventsKept: t.Settings.EventsKept,
+		},
+	}
+	for o := range messages.OutcomeCount {
+		if n := t.Legs[messages.Outcome(o)]; n > 0 { //nolint:gosec // fewer than 256
+			out.Legs = append(out.Legs, &OutcomeCount{Outcome: Outcome(o), Count: n}) //nolint:gosec // fewer than 256
+		}
+	}
+	return out
+}
+
+// ToTree converts a snapshot.
+func ToTree(t *Tree) *messages.Tree {
+	s := t.GetSettings()
+	out := &messages.Tree{
+		At: toTime(t.GetAt()), Started: toTime(t.GetStarted()), Sequence: t.GetSequence(), Epoch: t.GetEpoch(),
+		Capsules: each(t.GetCapsules(), toCapsule), Triggers: t.GetTriggers(), OpenTriggers: t.GetOpenTriggers(),
+		SystemRestarts: t.GetSystemRestarts(), Stopping: t.GetStopping(), NestedTriggers: t.GetNestedTriggers(),
+		TriggerDuration: toHistogram(t.GetTriggerDuration()), NestedTriggerDuration: toHistogram(t.GetNestedTriggerDuration()),
+		EventsLost: t.GetEventsLost(), LogSuppressed: t.GetLogSuppressed(), WaitEdges: t.GetWaitEdges(),
+		ProcessMemoryBytes: t.GetProcessMemoryBytes(), Goroutines: t.GetGoroutines(), EventsFileLost: t.GetEventsFileLost(),
+		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected),
+		Settings: messages.Settings{
+			Strategy: s.GetStrategy(), CallTimeout: s.GetCallTimeout().AsDuration(),
+			TriggerTimeout: s.GetTriggerTimeout().AsDuration(), ReadyTimeout: s.GetReadyTimeout().AsDuration(),
+			StopTimeout: s.GetStopTimeout().AsDuration(), LoadTimeout: s.GetLoadTimeout().AsDuration(),
+			Queue: s.GetQueue(), OpenTriggers: s.GetOpenTriggers(),
+			MemoryLimitBytes: s.GetMemoryLimitBytes(), EventsKept: s.GetEventsKept(),
+		},
+	}
+	for _, leg := range t.GetLegs() {
+		if out.Legs == nil {
+			out.Legs = map[messages.Outcome]uint64{}
+		}
+		out.Legs[messages.Outcome(leg.GetOutcome())] += leg.GetCount()
+	}
+	return out
+}
+
+func fromRejected(r messages.CapsuleRejected) *CapsuleRejected {
+	return &CapsuleRejected{Id: r.ID, Directory: r.Directory, Problem: r.Problem}
+}
+
+func toRejected(r *CapsuleRejected) messages.CapsuleRejected {
+	return messages.CapsuleRejected{ID: r.GetId(), Directory: r.GetDirectory(), Problem: r.GetProblem()}
+}
+
+func fromCapsule(c *messages.Capsule) *Capsule {
+	return &Capsule{
+		Path: c.Path, Id: c.ID, Version: c.Version, State: CapsuleState(c.State), Generation: c.Generation,
+		Session: c.Session, Restarts: c.Restarts, LastFailure: fromFailure(c.LastFailure), Queue: c.Queue, Calls: c.Calls,
+		Since: fromTime(c.Since), Uptime: fromDuration(c.Uptime), Interceptors: each(c.Interceptors, fromInterceptor),
+		RunLoop: c.RunLoop, Restart: c.Restart, Budget: c.Budget, BudgetSpent: c.BudgetSpent, Window: fromDuration(c.Window),
+		RestartAt: fromTime(c.RestartAt), Decided: c.Decided, Reason: c.Reason, Busy: fromDuration(c.Busy),
+		MemoryBytes: c.MemoryBytes, MemoryPeakBytes: c.MemoryPeakBytes, MemoryLimitBytes: c.MemoryLimitBytes,
+		Reductions: c.Reductions, KernelBytes: c.KernelBytes,
+		CallDuration: fromHistogram(c.CallDuration), QueueWait: fromHistogram(c.QueueWait),
+		Crashes: c.Crashes, RestartsByKind: c.RestartsByKind, LogSuppressed: c.LogSuppressed,
+		ModuleHash: c.ModuleHash, Directory: c.Directory,
+	}
+}
+
+func toCapsule(c *Capsule) *messages.Capsule {
+	return &messages.Capsule{
+		Path: c.GetPath(), ID: c.GetId(), Version: c.GetVersion(), State: messages.CapsuleState(c.GetState()), Generation: c.GetGeneration(),
+		Session: c.GetSession(), Restarts: c.GetRestarts(), LastFailure: toFailure(c.GetLastFailure()), Queue: c.GetQueue(), Calls: c.GetCalls(),
+		Since: toTime(c.GetSince()), Uptime: c.GetUptime().AsDuration(), Interceptors: each(c.GetInterceptors(), toInterceptor),
+		RunLoop: c.GetRunLoop(), Restart: c.GetRestart(), Budget: c.GetBudget(), BudgetSpent: c.GetBudgetSpent(), Window: c.GetWindow().AsDuration(),
+		RestartAt: toTime(c.GetRestartAt()), Decided: c.GetDecided(), Reason: c.GetReason(), Busy: c.GetBusy().AsDuration(),
+		MemoryBytes: c.GetMemoryBytes(), MemoryPeakBytes: c.GetMemoryPeakBytes(), MemoryLimitBytes: c.GetMemoryLimitBytes(),
+		Reductions: c.GetReductions(), KernelBytes: c.GetKernelBytes(),
+		CallDuration: toHistogram(c.GetCallDuration()), QueueWait: toHistogram(c.GetQueueWait()),
+		Crashes: c.GetCrashes(), RestartsByKind: c.GetRestartsByKind(), LogSuppressed: c.GetLogSuppressed(),
+		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(),
+	}
+}
+
+// FromCapsuleDetail converts one capsule's page.
+func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
+	return &CapsuleDetail{
+		Capsule: fromCapsule(d.Capsule), Description: d.Description, Capabilities: d.Capabilities,
+		Imports: each(d.Imports, fromInterface), Exports: each(d.Exports, fromInterface),
+		Env: each(d.Env, func(e messages.EnvVariable) *EnvVariable {
+			return &EnvVariable{Name: e.Name, Type: e.Type, Description: e.Description, Set: e.Set}
+		}),
+		CallTimeout: fromDuration(d.CallTimeout), StopTimeout: fromDuration(d.StopTimeout), QueueLimit: d.QueueLimit,
+		BackoffInitial: fromDuration(d.BackoffInitial), BackoffMax: fromDuration(d.BackoffMax),
+		Failures: each(d.Failures, func(r messages.FailureRecord) *FailureRecord {
+			return &FailureRecord{Generation: r.Generation, Failure: fromFailure(&r.Failure), During: r.During, Decision: r.Decision}
+		}),
+		RecentCalls: each(d.RecentCalls, func(c messages.RecentCall) *RecentCall {
+			return &RecentCall{
+				At: fromTime(c.At), Topic: c.Topic, Action: c.Action, Outcome: Outcome(c.Outcome), Duration: fromDuration(c.Duration),
+				QueueWait: fromDuration(c.QueueWait), Generation: c.Generation, Reason: c.Reason, FromCapsule: c.FromCapsule,
+			}
+		}),
+		Log: each(d.Log, FromLogLine), Module: d.Module,
+	}
+}
+
+// ToCapsuleDetail converts one capsule's page.
+func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
+	return &messages.CapsuleDetail{
+		Capsule: toCapsule(d.GetCapsule()), Description: d.GetDescription(), Capabilities: d.GetCapabilities(),
+		Imports: each(d.GetImports(), toInterface), Exports: each(d.GetExports(), toInterface),
+		Env: each(d.GetEnv(), func(e *EnvVariable) messages.EnvVariable {
+			return messages.EnvVariable{Name: e.GetName(), Type: e.GetType(), Description: e.GetDescription(), Set: e.GetSet()}
+		}),
+		CallTimeout: d.GetCallTimeout().AsDuration(), StopTimeout: d.GetStopTimeout().AsDuration(), QueueLimit: d.GetQueueLimit(),
+		BackoffInitial: d.GetBackoffInitial().AsDuration(), BackoffMax: d.GetBackoffMax().AsDuration(),
+		Failures: each(d.GetFailures(), func(r *FailureRecord) messages.FailureRecord {
+			return messages.FailureRecord{
+				Generation: r.GetGeneration(), Failure: failureOrZero(r.GetFailure()), During: r.GetDuring(), Decision: r.GetDecision(),
+			}
+		}),
+		RecentCalls: each(d.GetRecentCalls(), func(c *RecentCall) messages.RecentCall {
+			return messages.RecentCall{
+				At: toTime(c.GetAt()), Topic: c.GetTopic(), Action: c.GetAction(), Outcome: messages.Outcome(c.GetOutcome()),
+				Duration: c.GetDuration().AsDuration(), QueueWait: c.GetQueueWait().AsDuration(), Generation: c.GetGeneration(),
+				Reason: c.GetReason(), FromCapsule: c.GetFromCapsule(),
+			}
+		}),
+		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(),
+	}
+}
+
+func fromInterface(i messages.Interface) *Interface {
+	return &Interface{Namespace: i.Namespace, Name: i.Name, Version: i.Version, Optional: i.Optional}
+}
+
+func toInterface(i *Interface) messages.Interface {
+	return messages.Interface{Namespace: i.GetNamespace(), Name: i.GetName(), Version: i.GetVersion(), Optional: i.GetOptional()}
+}
+
+// FromLogLine converts a line of a capsule's log.
+func FromLogLine(l messages.LogLine) *LogLine {
+	return &LogLine{
+		Sequence: l.Sequence, At: fromTime(l.At), Level: l.Level, Principal: l.Principal, Message: l.Message, Lost: l.Lost,
+	}
+}
+
+// ToLogLine converts a line of a capsule's log.
+func ToLogLine(l *LogLine) messages.LogLine {
+	return messages.LogLine{
+		Sequence: l.GetSequence(), At: toTime(l.GetAt()), Level: l.GetLevel(), Principal: l.GetPrincipal(),
+		Message: l.GetMessage(), Lost: l.GetLost(),
+	}
+}

@@ -1,0 +1,212 @@
+package messages
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Interceptor is one [[interceptor]] of a capsule's manifest: the topics that it
+// listens to, and the action that answers them.
+type Interceptor struct {
+	// Event is a topic pattern: dot-separated segments, `*` matches any one.
+	Event  string
+	Action string
+	// Priority orders legs; lower is earlier.
+	Priority uint32
+}
+
+// Failure is why an instance died, or could not be started.
+type Failure struct {
+	// Kind is a capsulehost.Kind: trap, exit, timeout ...; or "panic" for a bug in
+	// the host, "bad_manifest" for a manifest that was rejected.
+	Kind string `json:"kind"`
+	// Message is one line for a person.
+	Message string `json:"message"`
+	// WasmStack holds the frames of the guest's stack, innermost first; nil if
+	// there are none.
+	WasmStack []string `json:"wasm_stack"`
+	// At is the time of the failure.
+	At time.Time `json:"at"`
+	// Stderr is the part of the guest's standard error that explains the failure,
+	// at most 4 KiB.
+	Stderr string `json:"stderr"`
+}
+
+func (f *Failure) clone() *Failure {
+	if f == nil {
+		return nil
+	}
+	c := *f
+	c.WasmStack = slices.Clone(f.WasmStack)
+	return &c
+}
+
+// Capsule is one capsule as a snapshot shows it.
+type Capsule struct {
+	// Path is the capsule's place in the tree: "capsules/<id>".
+	Path    string
+	ID      string
+	Version string
+	State   CapsuleState
+	// Generation counts the loads of this capsule, from 1.
+	Generation uint64
+	// Session is the session UUID; empty while nothing is loaded.
+	Session string
+	// Restarts counts those by the supervisor since the daemon started. An
+	// operator's restart is not one.
+	Restarts uint64
+	// LastFailure is nil if there was none.
+	LastFailure *Failure
+	// Queue is the number of calls that wait.
+	Queue uint32
+	// Calls counts the guest calls since the daemon started, of all generations.
+	Calls uint64
+	// Since is when the capsule entered its state.
+	Since time.Time
+	// Uptime is how long the current instance has been Ready; 0 if it is not.
+	Uptime       time.Duration
+	Interceptors []Interceptor
+	RunLoop      bool
+	// Restart is the restart mode: permanent, transient or temporary.
+	Restart string
+	// Budget is how many restarts are allowed in Window; BudgetSpent counts those
+	// of the last Window of uptime, as of the snapshot.
+	Budget      uint32
+	BudgetSpent uint32
+	Window      time.Duration
+	// RestartAt is when the next restart is due; zero if none is.
+	RestartAt time.Time
+	// Decided reports whether the first start has been decided: the capsule is
+	// Ready or Failed, or its readiness timed out.
+	Decided bool
+	// Reason explains the state to a person: "stopped by an operator".
+	Reason string
+	// Busy is how long the current guest call has been running; 0 if there is
+	// none. A run loop is no call.
+	Busy time.Duration
+	// MemoryBytes is the memory of the current instance; 0 without one.
+	MemoryBytes uint64
+	// MemoryPeakBytes is the most that any of its instances had.
+	MemoryPeakBytes uint64
+	// MemoryLimitBytes bounds the guest's memory. The memory that it shares with
+	// its host has the same limit once more.
+	MemoryLimitBytes uint64
+	// Reductions counts those of its guests since the daemon started.
+	Reductions uint64
+	// KernelBytes counts the bytes that the host has copied to and from the
+	// guests' shared memory.
+	KernelBytes uint64
+	// CallDuration counts how long guest calls took. A run loop is not timed.
+	CallDuration Histogram
+	// QueueWait counts how long calls waited between their trigger and their
+	// start, including those that were given up by then.
+	QueueWait Histogram
+	// Crashes counts them by the kind of their failure.
+	Crashes map[string]uint64
+	// RestartsByKind counts restarts by the kind of the failure before them; an
+	// operator's under "operator".
+	RestartsByKind map[string]uint64
+	// LogSuppressed counts the log lines that the rate limit kept out.
+	LogSuppressed uint64
+	// ModuleHash is the BLAKE3 hash of its module in hex; empty until that has
+	// been read.
+	ModuleHash string
+	// Directory it was loaded from; empty for one that the program brought along.
+	Directory string
+}
+
+// Clone returns a deep copy.
+func (c *Capsule) Clone() *Capsule {
+	out := *c
+	out.LastFailure = c.LastFailure.clone()
+	out.Interceptors = slices.Clone(c.Interceptors)
+	out.CallDuration, out.QueueWait = c.CallDuration.clone(), c.QueueWait.clone()
+	out.Crashes, out.RestartsByKind = maps.Clone(c.Crashes), maps.Clone(c.RestartsByKind)
+	return &out
+}
+
+// CapsuleDetail is one capsule as its own page shows it.
+type CapsuleDetail struct {
+	Capsule     *Capsule
+	Description string
+	// Capabilities are those that the manifest asks for: "uplink", "fs_read: /var/data".
+	Capabilities []string
+	Imports      []Interface
+	Exports      []Interface
+	Env          []EnvVariable
+	CallTimeout  time.Duration
+	StopTimeout  time.Duration
+	// QueueLimit is how many calls may wait.
+	QueueLimit     uint32
+	BackoffInitial time.Duration
+	BackoffMax     time.Duration
+	// Failures are the last ones, oldest first, each with the decision on it.
+	Failures []FailureRecord
+	// RecentCalls are the last ones, oldest first.
+	RecentCalls []RecentCall
+	// Log holds the last lines, oldest first.
+	Log []LogLine
+	// Module is the file of its module; empty for one that the program brought along.
+	Module string
+}
+
+// Interface is one that a capsule imports or exports.
+type Interface struct {
+	Namespace string
+	Name      string
+	// Version is a requirement for an import, as "^1.0"; a version for an export.
+	Version  string
+	Optional bool
+}
+
+// EnvVariable is a variable that a manifest declares. Values are never shown.
+type EnvVariable struct {
+	Name        string
+	Type        string
+	Description string
+	// Set reports whether it has a value.
+	Set bool
+}
+
+// FailureRecord is one death of a capsule.
+type FailureRecord struct {
+	Generation uint64
+	Failure    Failure
+	// During is the phase in which it died: "load", "call", "run", "killed".
+	During string
+	// Decision of the supervisor, for a person; empty until there is one.
+	Decision string
+}
+
+// RecentCall is a guest call that has ended.
+type RecentCall struct {
+	// At is when it ended.
+	At        time.Time
+	Topic     string
+	Action    string
+	Outcome   Outcome
+	Duration  time.Duration
+	QueueWait time.Duration
+	// Generation of the instance that was called.
+	Generation uint64
+	// Reason explains every outcome that is no answer.
+	Reason string
+	// FromCapsule is the capsule that asked; empty for a trigger from outside.
+	FromCapsule string
+}
+
+// LogLine is a line of a capsule's log.
+type LogLine struct {
+	// Sequence counts the capsule's lines from 1, without suppressed ones.
+	Sequence uint64
+	At       time.Time
+	// Level is TRACE, DEBUG, INFO, WARN or ERROR.
+	Level string
+	// Principal on whose behalf the capsule ran; empty for none.
+	Principal string
+	// Message as the guest wrote it: escape it before showing it.
+	Message string
+	// Lost counts the lines before this one that the reader has missed.
+	Lost uint64
+}

@@ -1,0 +1,47 @@
+package messages
+
+// The commands that an operator gives the capsules supervisor, by message. Each
+// is answered by one CommandDone.
+type (
+	// StartCapsule starts a capsule that is stopped or failed.
+	StartCapsule struct{ ID string }
+	// StopCapsule stops a capsule in order: the running call gets the capsule's
+	// stop time-out, queued ones are answered OutcomeUnavailable.
+	StopCapsule struct{ ID string }
+	// RestartCapsule replaces the instance. It does not count against the budget.
+	RestartCapsule struct{ ID string }
+	// KillCapsule injects a crash, which goes through supervision like any other.
+	KillCapsule struct{ ID string }
+)
+
+// CommandResult is the end of a command.
+type CommandResult uint8
+
+// The results of commands.
+const (
+	CommandSucceeded CommandResult = iota
+	CommandNotFound                // no capsule has that id
+	CommandRefused                 // the capsule's state does not allow it
+	CommandFailed                  // it was carried out, and the capsule did not come up
+)
+
+// CommandDone answers a command.
+type CommandDone struct {
+	Result CommandResult
+	// Reason explains a refusal or a failure.
+	Reason string
+}
+
+// CheckCapability asks the registry whether the capsule that currently holds a
+// session may do something.
+type CheckCapability struct {
+	SourceUUID string
+	Capability string
+}
+
+// CapabilityChecked answers CheckCapability.
+type CapabilityChecked struct {
+	Allowed bool
+	// Reason explains a denial, for the log.
+	Reason string
+}

@@ -1,0 +1,206 @@
+package messages
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Event is something that happened, with the decision that followed.
+type Event struct {
+	// Sequence counts up from 1 without gaps.
+	Sequence uint64
+	At       time.Time
+	// Path of the actor that it is about: "capsules/<id>", "registry"; "" for the
+	// system.
+	Path string
+	// Generation of the capsule; 0 if it has none.
+	Generation uint64
+	// Detail is one of the types below.
+	Detail Detail
+}
+
+// Detail is the part of an event that its kind has alone: one of the types in
+// this file whose comment begins with "detail of".
+type Detail interface {
+	// Name is the event's name in JSON and on the command line: "capsule_ready".
+	Name() string
+}
+
+// Name is that of its detail; "" without one.
+func (e *Event) Name() string {
+	if e.Detail == nil {
+		return ""
+	}
+	return e.Detail.Name()
+}
+
+// Clone returns a deep copy.
+func (e Event) Clone() Event {
+	switch d := e.Detail.(type) {
+	case SystemStopped:
+		d.LeftRunning = slices.Clone(d.LeftRunning)
+		e.Detail = d
+	case CapsuleCrashed:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
+	case CapsuleFailed:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
+	case TriggerAnswered:
+		d.Legs = maps.Clone(d.Legs)
+		e.Detail = d
+	}
+	return e
+}
+
+// SystemStarted is the detail of: every capsule's first start has been decided.
+type SystemStarted struct {
+	Capsules uint32 `json:"capsules"`
+}
+
+// SystemStopping is the detail of: Serve was told to end.
+type SystemStopping struct {
+	Cause string `json:"cause"`
+}
+
+// SystemStopped is the detail of: Serve is about to return.
+type SystemStopped struct {
+	// LeftRunning holds the paths of actors that would not stop in time.
+	LeftRunning []string `json:"left_running"`
+}
+
+// ActorRestarted is the detail of: one of our own actors failed.
+type ActorRestarted struct {
+	Cause string `json:"cause"`
+	// Decision is "restarted", or "resumed with its state".
+	Decision string `json:"decision"`
+}
+
+// CapsuleRejected is the detail of: a directory cannot become a capsule.
+type CapsuleRejected struct {
+	Directory string `json:"directory"`
+	Problem   string `json:"problem"`
+	// ID is empty if it could not be read.
+	ID string `json:"id"`
+}
+
+// CapsuleLoading is the detail of: a new instance is about to be made.
+type CapsuleLoading struct {
+	Version string `json:"version"`
+}
+
+// CapsuleStarting is the detail of: a run-loop capsule runs, and has not
+// signalled yet.
+type CapsuleStarting struct {
+	Session string `json:"session"`
+}
+
+// CapsuleReady is the detail of: an instance serves.
+type CapsuleReady struct {
+	Session string `json:"session"`
+	// Took is the time from the beginning of the load.
+	Took time.Duration `json:"took"`
+}
+
+// ReadinessTimedOut is the detail of: a run loop has not signalled in time.
+type ReadinessTimedOut struct {
+	Waited time.Duration `json:"waited"`
+}
+
+// CapsuleCrashed is the detail of: an instance died.
+type CapsuleCrashed struct {
+	Failure Failure `json:"failure"`
+	// During is the phase in which it died: "load", "call", "run", "killed".
+	During string `json:"during"`
+}
+
+// RestartScheduled is the detail of: a capsule will be restarted.
+type RestartScheduled struct {
+	// Attempt counts the restarts since the capsule was last stable, from 1.
+	Attempt uint32 `json:"attempt"`
+	// BudgetSpent is how many restarts count now, including this one if it costs
+	// one: each does for a Window of uptime.
+	BudgetSpent uint32        `json:"budget_spent"`
+	Budget      uint32        `json:"budget"`
+	Window      time.Duration `json:"window"`
+	Delay       time.Duration `json:"delay"`
+	// Cause is "crash", "an operator's command" or "a trigger's deadline".
+	Cause string `json:"cause"`
+}
+
+// CapsuleFailed is the detail of: no restart is left, or policy allows none.
+type CapsuleFailed struct {
+	Failure Failure `json:"failure"`
+	// Decision explains it: "restart budget spent: 5 restarts in 1m0s".
+	Decision string `json:"decision"`
+}
+
+// CapsuleStopping is the detail of: a capsule was told to stop.
+type CapsuleStopping struct {
+	Cause string `json:"cause"`
+}
+
+// CapsuleStopped is the detail of: a capsule has stopped.
+type CapsuleStopped struct {
+	Cause string `json:"cause"`
+}
+
+// TriggerAnswered is the detail of: a trigger had its one answer. The path is
+// that of the capsule that asked, or the hook router's for a trigger from
+// outside. It is a sample: at most one a second, and a few more of those with a
+// leg that was no answer.
+type TriggerAnswered struct {
+	Topic    string        `json:"topic"`
+	Duration time.Duration `json:"duration"`
+	// Legs counts this trigger's legs by the name of their outcome.
+	Legs map[string]uint64 `json:"legs"`
+	// StandsFor is how many triggers it represents: itself, and those since the
+	// last event of this kind.
+	StandsFor uint64 `json:"stands_for"`
+	// Problem describes the first leg that was no answer: "flaky/greet: crashed: ...".
+	Problem string `json:"problem"`
+}
+
+// LogSuppressed is the detail of: a capsule logs too fast. At most one a minute
+// for each capsule.
+type LogSuppressed struct {
+	// Lines suppressed since the last event of this kind.
+	Lines uint64 `json:"lines"`
+	// Total suppressed since the daemon started.
+	Total uint64 `json:"total"`
+}
+
+// EventsLost is the detail of: the reader was too slow, and this many events
+// before the next one are gone.
+type EventsLost struct {
+	Count uint64 `json:"count"`
+}
+
+// EpochChanged is the detail of: the reader asked for events after a number that
+// this journal does not have, as after a restart of the daemon. The oldest event
+// that is kept follows.
+type EpochChanged struct {
+	// Epoch of the journal that numbers the events that follow.
+	Epoch string `json:"epoch"`
+}
+
+// The names of the events.
+func (SystemStarted) Name() string     { return "system_started" }
+func (SystemStopping) Name() string    { return "system_stopping" }
+func (SystemStopped) Name() string     { return "system_stopped" }
+func (ActorRestarted) Name() string    { return "actor_restarted" }
+func (CapsuleRejected) Name() string   { return "capsule_rejected" }
+func (CapsuleLoading) Name() string    { return "capsule_loading" }
+func (CapsuleStarting) Name() string   { return "capsule_starting" }
+func (CapsuleReady) Name() string      { return "capsule_ready" }
+func (ReadinessTimedOut) Name() string { return "readiness_timed_out" }
+func (CapsuleCrashed) Name() string    { return "capsule_crashed" }
+func (RestartScheduled) Name() string  { return "restart_scheduled" }
+func (CapsuleFailed) Name() string     { return "capsule_failed" }
+func (CapsuleStopping) Name() string   { return "capsule_stopping" }
+func (CapsuleStopped) Name() string    { return "capsule_stopped" }
+func (TriggerAnswered) Name() string   { return "trigger_answered" }
+func (LogSuppressed) Name() string     { return "log_suppressed" }
+func (EventsLost) Name() string        { return "events_lost" }
+func (EpochChanged) Name() string      { return "epoch_changed" }
