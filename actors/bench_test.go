@@ -22,7 +22,7 @@ func BenchmarkTrigger(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if legs := w.trigger("t"); len(legs) != n || legs[n-1].GetValue() != "true" {
+				if legs := w.trigger("t"); len(legs) != n || legs[n-1].Value != "true" {
 					b.Fatal("not answered", show(legs))
 				}
 			}
@@ -60,7 +60,7 @@ func BenchmarkTriggerInWebAssembly(b *testing.B) {
 		w.awaitReady("fixed", 1)
 		b.ReportAllocs()
 		for b.Loop() {
-			if legs := w.trigger("fixed"); len(legs) != 1 || len(legs[0].GetValue()) == 0 {
+			if legs := w.trigger("fixed"); len(legs) != 1 || len(legs[0].Value) == 0 {
 				b.Fatal("not answered", show(legs))
 			}
 		}

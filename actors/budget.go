@@ -43,27 +43,27 @@ func (e triggerBudgetSpent) Error() string {
 
 // grant sets what the call that follows may spend: what its trigger and its
 // capsule both allow.
-func (s *surroundings) grant(trigger uint64) {
-	if s.metered == nil {
+func (a *hostAPI) grant(trigger uint64) {
+	if a.metered == nil {
 		return
 	}
-	cfg := &s.capsule.cfg
-	s.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, cfg.CallReductions), Rate: cfg.Rate})
-	s.before = s.metered.Reductions()
+	cfg := &a.capsule.cfg
+	a.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, cfg.CallReductions), Rate: cfg.Rate})
+	a.before = a.metered.Reductions()
 }
 
 // spent is what the call since grant has spent, with what it had others do.
-func (s *surroundings) spent() uint64 {
-	if s.metered == nil {
+func (a *hostAPI) spent() uint64 {
+	if a.metered == nil {
 		return 0
 	}
-	return s.metered.Reductions() - s.before
+	return a.metered.Reductions() - a.before
 }
 
 // explain adds to a guest's failure that it was its trigger's budget that ended
 // it, where it was.
-func (s *surroundings) explain(err error, trigger uint64) error {
-	own := s.capsule.cfg.CallReductions
+func (a *hostAPI) explain(err error, trigger uint64) error {
+	own := a.capsule.cfg.CallReductions
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
 	if !ok || failure.Kind != capsulehost.KindBudget || trigger == 0 || (own != 0 && own <= trigger) {
 		return err
@@ -74,12 +74,12 @@ func (s *surroundings) explain(err error, trigger uint64) error {
 // inherited is what each leg of a trigger may spend that the guest makes now: no
 // more than is left to the guest itself, so that no chain of triggers outspends
 // the first.
-func (s *surroundings) inherited() uint64 {
-	own := s.capsule.cfg.TriggerReductions
-	if s.metered == nil {
+func (a *hostAPI) inherited() uint64 {
+	own := a.capsule.cfg.TriggerReductions
+	if a.metered == nil {
 		return own
 	}
-	left, bounded := s.metered.BudgetLeft()
+	left, bounded := a.metered.BudgetLeft()
 	if !bounded {
 		return own
 	}
@@ -89,15 +89,15 @@ func (s *surroundings) inherited() uint64 {
 // pay charges the guest for what its trigger's legs have spent, where it has a
 // budget at all: without one nothing needs to be inherited, and what each capsule
 // has spent itself stays what is counted of it.
-func (s *surroundings) pay(legs []*messages.Leg) {
-	if s.metered == nil {
+func (a *hostAPI) pay(legs []messages.Leg) {
+	if a.metered == nil {
 		return
 	}
-	if _, bounded := s.metered.BudgetLeft(); !bounded {
+	if _, bounded := a.metered.BudgetLeft(); !bounded {
 		return
 	}
-	for _, leg := range legs {
-		s.metered.Charge(leg.GetReductions())
+	for n := range legs {
+		a.metered.Charge(legs[n].Reductions)
 	}
 }
 

@@ -1,16 +1,17 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -21,7 +22,8 @@ const ActionAfterRestart = "handle_lifecycle_restart"
 // Guest is what a capsule actor needs of a loaded capsule. One goroutine at a
 // time calls it; ending ctx interrupts it, with a *capsulehost.Failure of kind
 // timeout or cancelled. Any *capsulehost.Failure, and a panic, means that it is
-// lost; any other error that it reported one itself.
+// lost; any other error that it reported one itself. Payload is shared with other
+// guests: it must not be changed, nor kept beyond the call.
 type Guest interface {
 	Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error)
 	Run(ctx context.Context) error
@@ -30,16 +32,20 @@ type Guest interface {
 	Close(ctx context.Context) error
 }
 
-// CapsuleConfig is what a capsule is made of, the same for all its incarnations.
+// Inline is a Guest whose short calls may run on the goroutine that asks, because
+// nothing in it can end that goroutine (runtime.Goexit). WebAssembly can't.
+type Inline interface{ Inline() }
+
+// CapsuleConfig describes a capsule, for all its instances.
 type CapsuleConfig struct {
 	ID           string
 	Version      string
-	Interceptors []*messages.Interceptor // never changed: compared by identity
+	Interceptors []messages.Interceptor // never changed: compared by identity
 	// AllowPromptInjection is the capability that the manifest grants.
 	AllowPromptInjection bool
 
-	// Load makes a fresh instance with these surroundings.
-	Load func(ctx context.Context, s capsulehost.HostAPI) (Guest, error)
+	// Load makes a fresh instance that asks its host through api.
+	Load func(ctx context.Context, api capsulehost.HostAPI) (Guest, error)
 	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
 	// 0 is none.
 	LoadTimeout time.Duration
@@ -56,16 +62,19 @@ type CapsuleConfig struct {
 	// Queue is how many calls may wait; 0 is any number.
 	Queue int
 
-	System   *system.System
-	Registry *actor.PID
-	Triggers *Triggers
+	System *system.System
+	// Registry and HookRouter hear of each instance; Router makes the triggers of
+	// the capsule.
+	Registry   *actor.PID
+	HookRouter *actor.PID
+	Router     *Router
 	// Generation is that of its last load so far: the first one from now on is one
 	// more. 0 means that there was none.
 	Generation uint64
-	// Activity is where the capsule's calls are counted; nil means a fresh one.
-	Activity *Activity
+	// Stats counts the capsule's calls; nil means fresh ones.
+	Stats *CallStats
 	// Observe takes what happens, in order, on the capsule's goroutine. It must not block.
-	Observe func(*messages.Event)
+	Observe func(messages.Event)
 	// Lines is where astrid_log goes; Config is what astrid_get_config answers.
 	Lines  LineWriter
 	Config func(key string) string
@@ -77,23 +86,24 @@ type LineWriter interface {
 	Write(level capsulehost.LogLevel, principal, message string)
 }
 
-// capsule is one incarnation of a capsule's actor. It owns exactly one guest
-// instance and runs one call at a time; calls that wait are in its mailbox,
-// which outlives it, as does its Handle. Its parent is the `capsules`
-// supervisor. All fields belong to the actor's goroutine; a run loop's guest,
-// once running, to the loop's.
+// capsule is one run of a capsule's actor. It owns exactly one guest instance and
+// runs one call at a time; calls that wait are in its mailbox, which survives
+// restarts, as its CapsuleRef does. Its parent is the capsules' supervisor. All
+// fields belong to the actor's goroutine; a run loop's guest, once running, to the
+// loop's.
 type capsule struct {
-	*Handle
+	*CapsuleRef
 	own     *system.Mailbox
-	life    *incarnation
+	run     *run
 	guest   Guest // nil before the load and after a death
-	runLoop bool  // what guest is
-	world   *surroundings
+	runLoop bool  // guest is a run loop
+	inline  bool  // guest is Inline
+	api     *hostAPI
 	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
 }
 
-func newCapsule(h *Handle, mailbox *system.Mailbox) *capsule {
-	return &capsule{Handle: h, own: mailbox}
+func newCapsule(r *CapsuleRef, mailbox *system.Mailbox) *capsule {
+	return &capsule{CapsuleRef: r, own: mailbox}
 }
 
 // Receive handles one message. The mailbox is closed before Stopping.
@@ -102,9 +112,9 @@ func (c *capsule) Receive(ctx actor.Context) {
 	case *actor.Started:
 		c.start(ctx)
 	case *actor.Restarting:
-		c.discard(messages.CapsuleState_CAPSULE_STATE_LOADING)
+		c.discard(messages.StateLoading)
 	case *actor.Stopping:
-		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
+		c.discard(messages.StateStopped)
 	case *actor.Stopped:
 	case *invocation:
 		c.invoke(m)
@@ -119,150 +129,180 @@ func (c *capsule) Receive(ctx actor.Context) {
 	}
 }
 
-// start loads the guest; a failure to is a crash like any other.
+// start loads the guest; a failure to do so is a crash like any other.
 func (c *capsule) start(ctx actor.Context) {
 	if c.own.Closed() {
 		return // it is to stop before it has begun
 	}
-	began := now()
-	c.life = c.incarnate()
-	c.world = &surroundings{capsule: c}
-	limit := newLimited(c.life.ctx, began, c.cfg.LoadTimeout, 0)
-	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(limit, c.world) })
-	limit.release()
+	began := monotime.Now()
+	c.run = c.begin()
+	c.api = &hostAPI{capsule: c}
+	guest, err := c.load(began)
 	if err != nil {
-		c.collapse(c.died("load", err))
+		c.escalate(c.died("load", err))
 		return
 	}
 	c.guest, c.runLoop = guest, guest.RunLoop()
-	c.world.metered = ability[metered](guest)
-	c.activity.born(guest)
+	c.inline = ability[Inline](guest) != nil
+	c.api.metered = ability[metered](guest)
+	c.stats.born(guest)
 	switch {
 	case c.own.Closed():
-		c.discard(messages.CapsuleState_CAPSULE_STATE_STOPPED)
+		c.discard(messages.StateStopped)
 	case c.runLoop:
 		c.startLoop(ctx, began)
 	default:
-		c.up(ctx, messages.CapsuleState_CAPSULE_STATE_READY, began)
+		c.up(ctx, messages.StateReady, began)
 		c.afterRestart()
 	}
 }
 
-// up makes the instance known: first to the registry and the router, so that
+// load makes the instance, within its limit.
+func (c *capsule) load(began monotime.Time) (Guest, error) {
+	var limit callContext
+	limit.begin(c.run.ctx, began, c.cfg.LoadTimeout, monotime.None)
+	defer limit.release()
+	returned := false
+	defer func() {
+		if !returned {
+			c.exited("load", nil)
+		}
+	}()
+	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(&limit, c.api) })
+	returned = true
+	return guest, limit.explain(err)
+}
+
+// up announces the instance: first to the registry and the router, so that
 // whoever sees the event finds it there.
-func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began moment) {
-	m := &messages.CapsuleUp{
-		Capsule: c.cfg.ID, Generation: c.life.generation, Session: c.life.session, Version: c.cfg.Version,
+func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began monotime.Time) {
+	m := &CapsuleUp{
+		Ref: c.CapsuleRef, Generation: c.run.generation, Session: c.run.session, Version: c.cfg.Version,
 		Interceptors: c.cfg.Interceptors, RunLoop: c.runLoop,
 		AllowPromptInjection: c.cfg.AllowPromptInjection, State: state,
 	}
 	c.announced.Store(m)
 	ctx.Send(c.cfg.Registry, m)
-	ctx.Send(c.cfg.Triggers.router, m)
-	if state == messages.CapsuleState_CAPSULE_STATE_READY {
-		c.ready = now()
-		c.observe(&messages.Event{What: &messages.Event_CapsuleReady{CapsuleReady: &messages.CapsuleReady{
-			Session: c.life.session, Took: durationpb.New(c.ready.after(began)),
-		}}})
+	ctx.Send(c.cfg.HookRouter, m)
+	if state == messages.StateReady {
+		c.ready = monotime.Now()
+		c.observe(messages.CapsuleReady{Session: c.run.session, Took: c.ready.Sub(began)})
 	} else {
-		c.observe(&messages.Event{What: &messages.Event_CapsuleStarting{
-			CapsuleStarting: &messages.CapsuleStarting{Session: c.life.session},
-		}})
+		c.observe(messages.CapsuleStarting{Session: c.run.session})
 	}
 	ctx.Send(ctx.Parent(), m)
 }
 
-// afterRestart tells a capsule that asked to know that it was restarted.
+// afterRestart calls ActionAfterRestart of a capsule that has such an interceptor.
 func (c *capsule) afterRestart() {
-	if c.life.generation == c.cfg.Generation+1 {
+	if c.run.generation == c.cfg.Generation+1 {
 		return
 	}
-	for _, i := range c.cfg.Interceptors {
-		if i.GetAction() != ActionAfterRestart {
+	for n := range c.cfg.Interceptors {
+		if c.cfg.Interceptors[n].Action != ActionAfterRestart {
 			continue
 		}
-		m, answer := &invocation{}, &messages.InterceptorAnswered{}
-		m.Action = ActionAfterRestart
-		if err := c.call(m, now(), answer); lost(err) {
-			c.collapse(c.died("call", err))
+		var answer messages.Leg
+		if err := c.call(&invocation{action: ActionAfterRestart}, monotime.Now(), &answer); lost(err) {
+			c.escalate(c.died("call", err))
 		}
 		return
 	}
 }
 
-// invoke runs one interceptor and answers its leg. Where the guest dies of it,
-// the leg is answered before the crash.
+// invoke runs one interceptor and answers its leg. If the guest dies of it, the
+// leg is answered before the crash.
 func (c *capsule) invoke(m *invocation) {
-	began, route := now(), m.GetRoute()
-	trigger := c.cfg.Triggers.find(route.GetTrigger())
-	if trigger == nil {
-		c.activity.missed(waited(route, began))
-		return // nobody is left to answer
+	t, began := m.trigger, m.began
+	if began == monotime.None {
+		began = monotime.Now()
+		if !t.isOpen() {
+			c.stats.missed(t.waited(began))
+			return // nobody waits for the answer
+		}
 	}
-	answer := messages.InterceptorAnswered{Leg: m.GetLeg()}
-	switch deadline := moment(route.GetDeadline()); {
+	var answer messages.Leg
+	switch {
 	case c.guest == nil || c.runLoop:
-		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, "the capsule does not serve"
-	case deadline != 0 && began >= deadline:
-		answer.Outcome, answer.Reason = messages.Outcome_OUTCOME_TIMEOUT, "the trigger's deadline passed while the call was queued"
-		c.activity.missed(waited(route, began))
+		answer.Outcome, answer.Reason = messages.OutcomeUnavailable, "the capsule does not serve"
+	case t.deadline != monotime.None && began >= t.deadline:
+		answer.Outcome, answer.Reason = messages.OutcomeTimeout, "the trigger's deadline passed while the call was queued"
+		c.stats.missed(t.waited(began))
 	default:
 		span := c.beginSpan(m, began)
 		err := c.call(m, began, &answer)
 		c.endSpan(span, &answer, began)
 		if lost(err) {
 			crash := c.died("call", err)
-			trigger.answer(&answer, nil)
-			c.collapse(crash)
+			t.answer(m.leg, &answer, nil)
+			c.escalate(crash)
 			return
 		}
 	}
-	trigger.answer(&answer, &c.held)
+	t.answer(m.leg, &answer, &c.quota)
 }
 
 // call runs an action in the guest, until its trigger's deadline and within its
-// budget, if it has one, and fills in what the answer is.
-func (c *capsule) call(m *invocation, began moment, answer *messages.InterceptorAnswered) error {
-	route := m.GetRoute() // nil where no trigger asks
-	m.limit.begin(c.life.ctx, began, c.cfg.CallTimeout, moment(route.GetDeadline()))
-	c.world.caller = fromCaller(route.GetCaller())
-	c.world.grant(route.GetReductions())
-	c.activity.begin(began)
-	defer c.activity.idle()
-	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(&m.limit, m.GetAction(), route.GetPayload()) })
-	c.world.caller = nil
-	err = c.world.explain(m.limit.explain(err), route.GetReductions())
-	m.limit.release()
-	ended := now()
-	took := ended.after(began)
-	answer.Generation, answer.Took, answer.Reductions = c.life.generation, int64(took), c.world.spent()
+// budget, if it has these, and fills in the answer.
+func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg) error {
+	t := cmp.Or(m.trigger, &noTrigger)
+	m.ctx.begin(c.run.ctx, began, c.cfg.CallTimeout, t.deadline)
+	c.api.caller = t.caller
+	c.api.grant(t.reductions)
+	c.stats.begin(began)
+	defer c.stats.idle()
+	result, err := c.guestCall(m, t.payload)
+	c.api.caller = nil
+	err = c.api.explain(m.ctx.explain(err), t.reductions)
+	m.ctx.release()
+	m.ended = monotime.Now()
+	took := m.ended.Sub(began)
+	answer.Generation, answer.Duration, answer.Reductions = c.run.generation, took, c.api.spent()
 	judge(answer, result, err)
-	if route != nil {
-		c.held.take(answer)
+	if m.trigger != nil {
+		c.quota.charge(answer)
 	}
-	c.activity.end(c.guest, &recentCall{
-		ended: ended, took: took, waited: waited(route, began), generation: answer.Generation,
-		topic: shortened(route.GetTopic(), topicKept), from: route.GetFromCapsule(), action: m.GetAction(),
+	if c.inline {
+		c.lastCall.Store(max(1, int64(took)))
+	}
+	c.stats.end(c.guest, &recentCall{
+		ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation,
+		topic: shortened(t.topic, topicKept), from: t.from, action: m.action,
 		outcome: answer.Outcome, reason: answer.Reason,
 	})
 	return err
 }
 
-// waited is how long a call has waited for its turn.
-func waited(m *messages.RouteTrigger, began moment) time.Duration {
-	if m.GetMade() == 0 {
+// guestCall is the call itself.
+func (c *capsule) guestCall(m *invocation, payload []byte) (capsulehost.Result, error) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.exited("call", m)
+		}
+	}()
+	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(&m.ctx, m.action, payload) })
+	returned = true
+	return result, err
+}
+
+// noTrigger stands for the trigger of a call that none makes.
+var noTrigger trigger //nolint:gochecknoglobals // never changed
+
+// waited returns how long a call has waited to be run.
+func (t *trigger) waited(began monotime.Time) time.Duration {
+	if t.made == monotime.None {
 		return 0
 	}
-	return began.after(moment(m.GetMade()))
+	return began.Sub(t.made)
 }
 
-// observe completes an event with whom it is about, and passes it on.
-func (c *capsule) observe(e *messages.Event) {
-	e.Path, e.Generation = CapsulePath(c.cfg.ID), c.life.generation
-	c.cfg.Observe(e)
+// observe reports an event about the current instance.
+func (c *capsule) observe(detail messages.Detail) {
+	c.cfg.Observe(messages.Event{Path: CapsulePath(c.cfg.ID), Generation: c.run.generation, Detail: detail})
 }
 
-// lost says whether an error means that the guest is lost.
+// lost reports whether an error means that the guest is lost.
 func lost(err error) bool {
 	_, ok := errors.AsType[*capsulehost.Failure](err)
 	return ok

@@ -9,8 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -154,13 +152,13 @@ func TestTheCallerNeverLeaks(t *testing.T) {
 		ask := func(principal, payload string) string {
 			m := &messages.RouteTrigger{Topic: "c", Payload: []byte(payload)}
 			if principal != "" {
-				m.Caller = &messages.Caller{Principal: &principal, SourceId: "id", Timestamp: timestamppb.New(at)}
+				m.Caller = &messages.Caller{Principal: &principal, SourceId: "id", Timestamp: (at)}
 			}
 			legs, err := w.triggerWithin(time.Second, m)
 			if err != nil || len(legs) != 1 {
 				t.Fatal(legs, err)
 			}
-			return legs[0].GetValue()
+			return legs[0].Value
 		}
 		for _, step := range []struct{ principal, payload, want string }{
 			{"ann", `"x"`, `"ann id 2026-03-01"`},
@@ -208,7 +206,7 @@ func TestCallsThatNobodyWaitsForAreNotRun(t *testing.T) {
 			t.Errorf("a cancelled trigger: %v", err)
 		}
 		<-first
-		if legs := w.trigger("c"); legs[0].GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
+		if legs := w.trigger("c"); legs[0].Outcome != messages.OutcomeContinue {
 			t.Errorf("the capsule does not serve any more: %v", show(legs))
 		}
 		expect(t, "calls that ran", ran, "null", "null")
@@ -225,7 +223,7 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 		w.start("c", says("1"))
 		synctest.Wait()
 		c := w.triggers.begin(now(), &messages.RouteTrigger{})
-		c.plan([]*messages.Leg{{Capsule: "c"}})
+		c.plan([]messages.Leg{{Capsule: "c"}})
 		var late invocation
 		late.Route = &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: int64(now())}
 		w.sys.Request(capsulePID(w.sys, "c"), &late, w.triggers.self)

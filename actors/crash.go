@@ -6,68 +6,94 @@ import (
 	"fmt"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Crash is the reason that a capsule's supervisor gets for its failure. The
-// calls that it broke have been answered.
+// Crash is the reason that a capsule's supervisor gets for its failure. The calls
+// that it broke have been answered.
 type Crash struct {
 	Generation uint64
-	Failure    *messages.CapsuleFailure
-	// During is what died: "load", "call", "run", "killed".
+	Failure    messages.Failure
+	// During is the phase that it died in: "load", "call", "run", "killed".
 	During string
 	// Clean: the guest ended by itself without an error.
 	Clean bool
-	// Blameless: the deadline or the budget of a trigger ended the call, not the
-	// capsule's own limit. The instance is lost all the same, but no restart is
-	// counted.
-	Blameless bool
-	// Up is how long the instance had been Ready.
-	Up time.Duration
+	// Blameless: the deadline or the budget of a trigger ended the call, or its
+	// caller's patience, but not the capsule's own limit. The instance is lost all
+	// the same, but no restart is counted. It says why; "" for other deaths.
+	Blameless string
+	// Permanent: the same will happen at each restart, until the capsule's files
+	// change.
+	Permanent bool
+	// Uptime is how long the instance had been Ready.
+	Uptime time.Duration
+
+	exited bool // the goroutine is about to end
 }
 
-// Answered says that the call that it broke has been answered: see system.Answered.
+// Answered implements system.Answered: the call that it broke has been answered.
 func (*Crash) Answered() {}
 
-// died reports the end of the present instance after a failed load, call or
+// Exited implements system.Exited: the guest called runtime.Goexit.
+func (c *Crash) Exited() bool { return c.exited }
+
+// died reports the end of the current instance after a failed load, call or
 // loop: its session is invalid, and the event is out, before anybody hears of it
-// otherwise. It returns nil where the capsule was to stop or to restart on
-// request: then what comes next is on its way.
+// otherwise. It returns nil if the capsule was to stop or to restart on request:
+// that is under way.
 func (c *capsule) died(during string, err error) *Crash {
 	c.over()
-	switch cause := context.Cause(c.life.ctx); {
+	switch cause := context.Cause(c.run.ctx); {
 	case errors.Is(cause, ErrStopping), errors.Is(cause, ErrRestarting):
 		return nil
 	case errors.Is(cause, ErrKilled):
 		during = "killed"
 	}
 	crash := &Crash{
-		Generation: c.life.generation, Failure: failureOf(during, err), During: during,
-		Clean: endedCleanly(err), Blameless: blameless(err), Up: c.Up(),
+		Generation: c.run.generation, Failure: failureOf(during, err), During: during,
+		Clean: endedCleanly(err), Blameless: blameless(err), Permanent: during == "load" && permanent(err), Uptime: c.Uptime(),
 	}
-	c.Revoke(messages.CapsuleState_CAPSULE_STATE_CRASHED, crash.Failure.GetMessage())
-	c.observe(&messages.Event{What: &messages.Event_CapsuleCrashed{
-		CapsuleCrashed: &messages.CapsuleCrashed{Failure: crash.Failure, During: during},
-	}})
+	c.Revoke(messages.StateCrashed, crash.Failure.Message)
+	c.observe(messages.CapsuleCrashed{Failure: crash.Failure, During: during})
 	return crash
 }
 
-// collapse ends what died, and hands the crash to the supervisor, if it is one:
+// escalate ends the instance and hands its crash to the supervisor, unless nil:
 // then it does not return.
-func (c *capsule) collapse(crash *Crash) {
-	c.discard(messages.CapsuleState_CAPSULE_STATE_LOADING)
+func (c *capsule) escalate(crash *Crash) {
+	c.discard(messages.StateLoading)
 	if crash != nil {
 		panic(crash)
 	}
 }
 
+// errExited: a guest written in Go, or something around one, ended its goroutine.
+var errExited = &capsulehost.Failure{
+	Kind: capsulehost.KindHostCall, Message: "the goroutine of the guest was ended by runtime.Goexit",
+}
+
+// exited makes a crash of a guest's runtime.Goexit, which nothing stops, and
+// answers the call that it broke, if it was one. It does not return.
+func (c *capsule) exited(during string, m *invocation) {
+	if m != nil && m.trigger != nil {
+		m.trigger.answer(m.leg, &messages.Leg{
+			Outcome: messages.OutcomeCrashed, Reason: errExited.Error(), Generation: c.run.generation,
+		}, nil)
+	}
+	crash := c.died(during, errExited)
+	c.discard(messages.StateLoading)
+	if crash == nil { // its replacement is under way, which the generation tells the supervisor
+		crash = &Crash{Generation: c.run.generation}
+	}
+	crash.exited = true
+	panic(crash)
+}
+
 // interrupted handles an interruption that found the capsule idle.
 func (c *capsule) interrupted(m *interrupted) {
-	if c.guest != nil && m.generation == c.life.generation && errors.Is(m.cause, ErrKilled) {
-		c.collapse(c.died("killed", &capsulehost.Failure{Kind: capsulehost.KindCancelled, Message: m.cause.Error()}))
+	if c.guest != nil && m.generation == c.run.generation && errors.Is(m.cause, ErrKilled) {
+		c.escalate(c.died("killed", &capsulehost.Failure{Kind: capsulehost.KindCancelled, Message: m.cause.Error()}))
 	}
 }
 
@@ -75,11 +101,12 @@ func (c *capsule) interrupted(m *interrupted) {
 // run loop is interrupted and waited for. It never panics: the library could not
 // stop an actor that does.
 func (c *capsule) discard(state messages.CapsuleState) {
-	if c.life == nil {
+	if c.run == nil {
 		return
 	}
 	c.over()
-	c.life.end(ErrStopping)
+	c.lastCall.Store(0)
+	c.run.end(ErrStopping)
 	if c.announced.Load() != nil {
 		c.Revoke(state, "the instance was ended")
 	}
@@ -89,12 +116,29 @@ func (c *capsule) discard(state messages.CapsuleState) {
 	}
 	if guest := c.guest; guest != nil {
 		c.guest = nil
-		c.activity.died()
-		_, err := guarded(func() (struct{}, error) { return struct{}{}, guest.Close(context.Background()) })
-		if err != nil {
+		c.stats.died()
+		if err := c.close(guest); err != nil {
 			c.cfg.Log.Warn().Str("capsule", c.cfg.ID).Err(err).Msg("closing the instance failed")
 		}
 	}
+}
+
+// close closes an instance. Code that may end its goroutine has one of its own.
+func (c *capsule) close(guest Guest) error {
+	closed := func() error {
+		_, err := guarded(func() (struct{}, error) { return struct{}{}, guest.Close(context.Background()) })
+		return err
+	}
+	if c.inline {
+		return closed()
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := error(errExited)
+		defer func() { done <- err }()
+		err = closed()
+	}()
+	return <-done
 }
 
 // guarded turns a panic below f, which is no guest's, into a failure: it costs
@@ -109,8 +153,8 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 }
 
 // failureOf turns what ended an instance into its record.
-func failureOf(during string, err error) *messages.CapsuleFailure {
-	out := &messages.CapsuleFailure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: timestamppb.Now()}
+func failureOf(during string, err error) messages.Failure {
+	out := messages.Failure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: time.Now()}
 	if failure, ok := errors.AsType[*capsulehost.Failure](err); ok {
 		out.Kind, out.Message, out.WasmStack = string(failure.Kind), failure.Error(), shortStack(failure.Stack)
 		out.Stderr = failure.Stderr
@@ -121,20 +165,35 @@ func failureOf(during string, err error) *messages.CapsuleFailure {
 	return out
 }
 
-// blameless says whether what ended a call was its trigger's.
-func blameless(err error) bool {
+// blameless returns why the end of a call is not the capsule's fault; "" if it is.
+func blameless(err error) string {
 	_, budget := errors.AsType[triggerBudgetSpent](err)
-	return budget || errors.Is(err, errDeadline)
+	switch {
+	case budget:
+		return messages.CauseBudget
+	case errors.Is(err, errDeadline):
+		return messages.CauseDeadline
+	case errors.Is(err, errAbandoned):
+		return messages.CauseAbandoned
+	default:
+		return ""
+	}
 }
 
-// endedCleanly says whether the guest ended by itself without an error.
+// permanent reports whether a load fails for a reason that a restart can't heal.
+func permanent(err error) bool {
+	failure, ok := errors.AsType[*capsulehost.Failure](err)
+	return ok && (failure.Kind == capsulehost.KindBadModule || failure.Kind == capsulehost.KindLink)
+}
+
+// endedCleanly reports whether the guest ended by itself without an error.
 func endedCleanly(err error) bool {
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
 	return ok && failure.Kind == capsulehost.KindExit && failure.ExitCode == 0
 }
 
-// interrupted is a capsule's word to itself that its present life was ended
-// from outside. It overtakes the calls that wait.
+// interrupted is a self-message: the instance was cancelled from outside. It
+// overtakes the calls that wait.
 type interrupted struct {
 	generation uint64
 	cause      error

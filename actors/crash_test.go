@@ -33,12 +33,12 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 						return nil
 					}))
 				synctest.Wait()
-				session := h.Announced().GetSession()
+				session := h.Announced().Session
 				if !w.allowed(session) {
 					t.Fatal("a living session is denied")
 				}
 				w.observe = func(e *messages.Event) {
-					if e.GetCapsuleCrashed() == nil {
+					if e.Detail.(messages.CapsuleCrashed) == nil {
 						return
 					}
 					if w.allowed(session) {
@@ -65,12 +65,12 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 				close(next)
 				synctest.Wait()
 				if name == "stop" {
-					if got := w.find("c"); got.GetState() != messages.CapsuleState_CAPSULE_STATE_STOPPED || got.GetSession() != "" {
+					if got := w.find("c"); got.State != messages.StateStopped || got.Session != "" {
 						t.Errorf("the registry says %v", got)
 					}
 					return
 				}
-				if again := h.Announced().GetSession(); again == session || !w.allowed(again) || w.allowed(session) {
+				if again := h.Announced().Session; again == session || !w.allowed(again) || w.allowed(session) {
 					t.Errorf("session %q after %q: allowed %v, the old one %v", again, session, w.allowed(again), w.allowed(session))
 				}
 			})
@@ -107,7 +107,7 @@ func TestLimitsAndDeadlines(t *testing.T) {
 				}
 				synctest.Wait()
 				crash := w.crash()
-				if crash.Blameless != test.blameless || crash.Failure.GetKind() != "timeout" || crash.Up != time.Second {
+				if crash.Blameless != test.blameless || crash.Failure.Kind != "timeout" || crash.Up != time.Second {
 					t.Errorf("crash %+v", crash)
 				}
 				if h.Generation() != 2 {
@@ -139,7 +139,7 @@ func TestKill(t *testing.T) {
 					return nil
 				}))
 				synctest.Wait()
-				var call <-chan []*messages.Leg
+				var call <-chan []messages.Leg
 				if test.busy {
 					call = w.later("c")
 					synctest.Wait()
@@ -179,7 +179,7 @@ func TestKillMeetsCalls(t *testing.T) {
 	h := w.start("c", says("1"))
 	w.awaitReady("c", 1)
 	for generation := uint64(1); generation < 2000; generation++ {
-		var legs <-chan []*messages.Leg
+		var legs <-chan []messages.Leg
 		if generation%4 == 0 {
 			legs = w.later("c")
 		}
@@ -187,7 +187,7 @@ func TestKillMeetsCalls(t *testing.T) {
 			runtime.Gosched()
 		}
 		if legs != nil {
-			if got := (<-legs)[0].GetOutcome(); got != messages.Outcome_OUTCOME_CONTINUE {
+			if got := (<-legs)[0].Outcome; got != messages.OutcomeContinue {
 				t.Fatalf("a call to an instance that was killed between calls: %v", got)
 			}
 		}
@@ -202,7 +202,7 @@ func TestAPanicOfTheActorIsAnswered(t *testing.T) {
 		w.start("c", traps)
 		synctest.Wait()
 		w.observe = func(e *messages.Event) {
-			if e.GetCapsuleCrashed() != nil {
+			if e.Detail.(messages.CapsuleCrashed) != nil {
 				panic("a bug")
 			}
 		}
@@ -212,7 +212,7 @@ func TestAPanicOfTheActorIsAnswered(t *testing.T) {
 			t.Errorf("answered after %v", took)
 		}
 		synctest.Wait()
-		w.observe = func(*messages.Event) {}
+		w.observe = func(messages.Event) {}
 		expect(t, "legs", show(w.trigger("c")), "c/2 on-c crashed (trap in astrid_hook_trigger: unreachable)")
 		if failures := w.failures(); failures[0] != "a bug" {
 			t.Errorf("the supervisor heard of %v", failures)

@@ -181,21 +181,21 @@ func oneAnswer(rt *rapid.T, w *tree, s step) {
 		return
 	}
 	var order []string
-	for _, leg := range reply.GetLegs() {
-		if leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED || leg.GetOutcome() == messages.Outcome_OUTCOME_DEADLOCK {
-			rt.Errorf("%v: %v", s, show(reply.GetLegs()))
+	for _, leg := range reply.Legs {
+		if leg.Outcome == messages.OutcomePending || leg.Outcome == messages.OutcomeDeadlock {
+			rt.Errorf("%v: %v", s, show(reply.Legs))
 		}
-		order = append(order, leg.GetCapsule())
+		order = append(order, leg.Capsule)
 	}
-	if !slices.IsSorted(order) || len(slices.Compact(order)) != len(reply.GetLegs()) {
+	if !slices.IsSorted(order) || len(slices.Compact(order)) != len(reply.Legs) {
 		rt.Errorf("%v: legs %v", s, order)
 	}
 }
 
-func outcomes(legs []*messages.Leg) string {
+func outcomes(legs []messages.Leg) string {
 	var words []string
 	for _, leg := range legs {
-		words = append(words, leg.GetOutcome().Word())
+		words = append(words, leg.Outcome.String())
 	}
 	return strings.Join(words, " ")
 }
@@ -203,5 +203,5 @@ func outcomes(legs []*messages.Leg) string {
 // allowedSession says whether the registry knows a capsule as it is.
 func (w *tree) allowedSession(id string) bool {
 	up, found := w.handles[id].Announced(), w.find(id)
-	return up != nil && found.GetSession() == up.GetSession() && found.GetGeneration() == w.handles[id].Generation()
+	return up != nil && found.Session == up.Session && found.Generation == w.handles[id].Generation()
 }

@@ -21,7 +21,7 @@ type RegistryConfig struct {
 // of a session UUID, is, and what it may do. Doubt is no. Its parent is the root.
 //
 // A restart loses the entries. The `capsules` supervisor then announces every
-// capsule again, and at the end says Announced; questions are held until then.
+// capsule again, and at the end says resyncDone; questions are held until then.
 func RegistryProps(cfg RegistryConfig) *actor.Props {
 	restarted := false
 	return cfg.System.DirectProps(func() actor.Actor {
@@ -43,29 +43,29 @@ type registry struct {
 
 // entry is a capsule as the registry knows it.
 type entry struct {
-	news
+	lastSeen
 	id    string
-	up    *messages.CapsuleUp // the last announcement; nil where it never was up
+	up    *CapsuleUp // the last announcement; nil where it never was up
 	state messages.CapsuleState
 }
 
 // question is a message that waits for an answer.
 type question struct {
-	message any
+	message *messages.CheckCapability
 	sender  *actor.PID
 }
 
 // Receive handles one message.
 func (r *registry) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *messages.FindCapsule, *messages.CheckCapability:
+	case *messages.CheckCapability:
 		r.question(question{m, ctx.Sender()})
-	case *messages.CapsuleUp:
+	case *CapsuleUp:
 		r.up(m)
-	case *messages.CapsuleDown:
+	case *CapsuleDown:
 		r.down(m)
-	case *Announced:
-		r.announced()
+	case *resyncDone:
+		r.resyncDone()
 	case *actor.Stopping, *actor.Restarting:
 		r.giveUp()
 	case *actor.Started, *actor.Stopped:
@@ -80,44 +80,20 @@ func (r *registry) question(q question) {
 		r.held = append(r.held, q)
 		return
 	}
-	var answer any
-	switch m := q.message.(type) {
-	case *messages.FindCapsule:
-		answer = r.find(m)
-	case *messages.CheckCapability:
-		answer = r.check(m)
-	}
 	if q.sender != nil {
-		r.System.Send(q.sender, answer)
+		r.System.Send(q.sender, r.check(q.message))
 	}
-}
-
-func (r *registry) find(m *messages.FindCapsule) *messages.CapsuleFound {
-	e := r.byID[m.GetId()]
-	if m.GetSession() != "" {
-		e = r.bySession[m.GetSession()]
-	}
-	if e == nil {
-		return &messages.CapsuleFound{}
-	}
-	found := &messages.CapsuleFound{
-		Found: true, Capsule: e.id, Generation: e.generation, Version: e.up.GetVersion(), State: e.state,
-	}
-	if !e.over {
-		found.Session = e.up.GetSession()
-	}
-	return found
 }
 
 func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecked {
-	e := r.bySession[m.GetSourceUuid()]
+	e := r.bySession[m.SourceUUID]
 	switch {
 	case e == nil:
 		return &messages.CapabilityChecked{Reason: "no capsule has this session now"}
-	case m.GetCapability() != CapabilityPromptInjection:
-		r.warnings.line(&r.Log, e.id).Str("capsule", e.id).Str("capability", m.GetCapability()).Msg("unknown capability asked for: denied")
+	case m.Capability != CapabilityPromptInjection:
+		r.warnings.line(&r.Log, e.id).Str("capsule", e.id).Str("capability", m.Capability).Msg("unknown capability asked for: denied")
 		return &messages.CapabilityChecked{Reason: "unknown capability"}
-	case !e.up.GetAllowPromptInjection():
+	case !e.up.AllowPromptInjection:
 		return &messages.CapabilityChecked{Reason: "not granted by the manifest"}
 	default:
 		return &messages.CapabilityChecked{Allowed: true}
@@ -125,27 +101,27 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 }
 
 // up makes a session valid, in place of the capsule's last one.
-func (r *registry) up(m *messages.CapsuleUp) {
-	e := r.entry(m.GetCapsule())
-	signalled := e.state == messages.CapsuleState_CAPSULE_STATE_READY && e.up.GetGeneration() == m.GetGeneration()
-	if !e.news.up(m.GetGeneration()) || signalled {
+func (r *registry) up(m *CapsuleUp) {
+	e := r.entry(m.Ref.ID())
+	signalled := e.state == messages.StateReady && e.up.Generation == m.Generation
+	if !e.lastSeen.up(m.Generation) || signalled {
 		return
 	}
-	delete(r.bySession, e.up.GetSession())
-	e.up, e.state = m, m.GetState()
-	r.bySession[m.GetSession()] = e
+	delete(r.bySession, e.up.Session)
+	e.up, e.state = m, m.State
+	r.bySession[m.Session] = e
 }
 
 // down ends a session.
-func (r *registry) down(m *messages.CapsuleDown) {
-	if e := r.entry(m.GetCapsule()); e.news.down(m.GetGeneration()) {
-		delete(r.bySession, e.up.GetSession())
-		e.state = m.GetState()
+func (r *registry) down(m *CapsuleDown) {
+	if e := r.entry(m.Ref.ID()); e.lastSeen.down(m.Generation) {
+		delete(r.bySession, e.up.Session)
+		e.state = m.State
 	}
 }
 
-// announced: every capsule is known again.
-func (r *registry) announced() {
+// resyncDone: every capsule is known again.
+func (r *registry) resyncDone() {
 	held := r.held
 	r.rebuilding, r.held = false, nil
 	for _, q := range held {

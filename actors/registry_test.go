@@ -15,11 +15,11 @@ import (
 )
 
 const (
-	loading  = messages.CapsuleState_CAPSULE_STATE_LOADING
-	starting = messages.CapsuleState_CAPSULE_STATE_STARTING
-	ready    = messages.CapsuleState_CAPSULE_STATE_READY
-	crashed  = messages.CapsuleState_CAPSULE_STATE_CRASHED
-	stopped  = messages.CapsuleState_CAPSULE_STATE_STOPPED
+	loading  = messages.StateLoading
+	starting = messages.StateStarting
+	ready    = messages.StateReady
+	crashed  = messages.StateCrashed
+	stopped  = messages.StateStopped
 )
 
 func up(generation uint64, state messages.CapsuleState) *messages.CapsuleUp {
@@ -67,7 +67,7 @@ func TestRegistryNews(t *testing.T) {
 					t.Errorf("-want +got\n%s", diff)
 				}
 				for generation := range uint64(5) {
-					if want := generation > 0 && test.want.GetSession() == session(generation); w.allowed(session(generation)) != want {
+					if want := generation > 0 && test.want.Session == session(generation); w.allowed(session(generation)) != want {
 						t.Errorf("session of generation %d: allowed is %v", generation, !want)
 					}
 				}
@@ -111,7 +111,7 @@ func TestRegistryChecks(t *testing.T) {
 		answer, err := w.sys.Ask(t.Context(), w.sys.PID("root/registry"), &messages.FindCapsule{
 			Key: &messages.FindCapsule_Session{Session: session(1)},
 		})
-		if err != nil || answer.(*messages.CapsuleFound).GetCapsule() != "c" {
+		if err != nil || answer.(*messages.CapsuleFound).Capsule != "c" {
 			t.Errorf("found by session: %v, %v", answer, err)
 		}
 		w.sys.Send(w.sys.PID("root/registry"), &messages.CheckCapability{}) // nobody to answer: no harm
@@ -132,7 +132,7 @@ func TestARegistryThatFails(t *testing.T) {
 		synctest.Wait()
 		ask := func() (any, error) {
 			return w.sys.Ask(context.Background(), pid, &messages.CheckCapability{
-				SourceUuid: h.Announced().GetSession(), Capability: CapabilityPromptInjection,
+				SourceUuid: h.Announced().Session, Capability: CapabilityPromptInjection,
 			})
 		}
 		fail := func() {
@@ -152,7 +152,7 @@ func TestARegistryThatFails(t *testing.T) {
 			t.Error("it answered before it knew")
 		}
 		w.announce(pid)
-		if answer := (<-answers).(*messages.CapabilityChecked); !answer.GetAllowed() {
+		if answer := (<-answers).(*messages.CapabilityChecked); !answer.Allowed {
 			t.Errorf("afterwards: %v", answer)
 		}
 

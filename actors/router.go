@@ -1,212 +1,236 @@
 package actors
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // RouterName is the hook router's name in the tree, and in its events.
 const RouterName = "hook-router"
 
-// RouterConfig is what the hook router is made of.
-type RouterConfig struct {
-	System   *system.System
-	Triggers *Triggers
-	Log      zerolog.Logger
+// MaxLegs is how many capsules' interceptors one trigger asks. Further ones are
+// answered OutcomeOverloaded, so that one topic can't fill the host.
+const MaxLegs = 4096
+
+// ErrNoRoutes: the hook router has not been told of the capsules yet.
+var ErrNoRoutes = errors.New("the hook router does not serve yet")
+
+// Router makes triggers. It holds the routing table, which the hook-router actor
+// alone writes and everybody reads, as an ETS table that a process owns: a
+// trigger is planned, and an idle capsule run, on the goroutine that asks. It
+// also holds the graph of which capsule waits for which. It outlives restarts of
+// the actor, as open triggers do. Its methods may be called from any goroutine.
+type Router struct {
+	table    atomic.Pointer[routingTable] // nil until the actor has been told of every capsule
+	waits    waits
+	stats    *TriggerStats
+	tracer   trace.Tracer // nil if triggers are not traced
+	warnings warnings
+	open     atomic.Int64
 }
 
-// RouterProps describes the hook router: it knows which capsule wants which
-// topics, and sends the legs of each trigger to their capsules. It waits for
-// nothing: the answers go to the trigger. Its parent is the root.
+// NewRouter returns a router whose triggers are counted in stats and traced with
+// tracer, each unless nil.
+func NewRouter(stats *TriggerStats, tracer trace.Tracer) *Router {
+	if stats == nil {
+		stats = &TriggerStats{}
+	}
+	return &Router{stats: stats, tracer: tracer}
+}
+
+// Props describes the hook-router actor: it keeps the routing table by what
+// capsules and their supervisor announce. Its parent is the root.
 //
-// A restart loses the index. The `capsules` supervisor then announces every
-// capsule again, and at the end says Announced; triggers are held until then.
-func RouterProps(cfg RouterConfig) *actor.Props {
-	restarted := false
-	return cfg.System.DirectProps(func() actor.Actor {
-		r := &router{RouterConfig: cfg, targets: map[string]*target{}, rebuilding: restarted}
-		restarted = true
-		return r
+// A restart loses nothing that triggers need: they go on with the old table. The
+// supervisor announces every capsule again, and the new table takes over at
+// resyncDone.
+func (r *Router) Props(sys *system.System, log zerolog.Logger) *actor.Props {
+	return sys.DirectProps(func() actor.Actor {
+		return &hookRouter{router: r, log: log, table: newRoutingTable()}
 	}, system.NewMailbox(0, nil))
 }
 
-// router is one incarnation of the hook router.
-type router struct {
-	RouterConfig
-	targets    map[string]*target // by capsule id
-	index      topicIndex
-	rebuilding bool
-	held       []*messages.RouteTrigger // while rebuilding; at most one for each open trigger
-}
-
-// target is a capsule as the router knows it: every capsule that was ever
-// announced, so that a trigger can say who would have been asked.
-type target struct {
-	news
-	capsule      string
-	interceptors []*messages.Interceptor
-	pid          *actor.PID
-	down         string // why it can't be asked; empty where it can
+// hookRouter is one run of the hook-router actor.
+type hookRouter struct {
+	router *Router
+	log    zerolog.Logger
+	table  *routingTable // read by others once it is the router's
 }
 
 // Receive handles one message.
-func (r *router) Receive(ctx actor.Context) {
+func (h *hookRouter) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *messages.RouteTrigger:
-		r.route(ctx, m)
-	case *messages.CapsuleUp:
-		r.up(m)
-	case *messages.CapsuleDown:
-		r.down(m)
-	case *Announced:
-		r.announced(ctx)
-	case *actor.Stopping, *actor.Restarting:
-		r.giveUp()
-	case *actor.Started, *actor.Stopped:
+	case *CapsuleUp:
+		h.table.up(m)
+	case *CapsuleDown:
+		h.table.down(m)
+	case *resyncDone:
+		h.router.table.Store(h.table)
+	case *actor.Started, *actor.Stopping, *actor.Stopped, *actor.Restarting:
 	default:
-		r.Log.Error().Type("message", m).Msg("hook router: message not understood")
+		h.log.Error().Type("message", m).Msg("hook router: message not understood")
 	}
 }
 
-// call is what one leg is asked, in its envelope: one allocation serves all legs
-// of a trigger.
-type call struct {
-	to       *target // nil where the leg is decided already
-	envelope actor.MessageEnvelope
-	invoke   invocation
+// TriggerRequest asks every capsule whose interceptors match a topic.
+type TriggerRequest struct {
+	Topic string
+	// Payload is compact JSON. The router keeps it: nobody may change it.
+	Payload []byte
+	// Caller is nil for none.
+	Caller *capsulehost.Caller
+	// Timeout applies if the context has no deadline; 0 is none.
+	Timeout time.Duration
+	// Reductions bounds what each leg spends; 0 is no bound.
+	Reductions uint64
 }
 
-// invocation is an InvokeInterceptor as a capsule gets it, with room for the call's
-// context.
-type invocation struct {
-	messages.InvokeInterceptor
-	limit limited
+// Trigger asks, and waits for the one answer: every leg has exactly one outcome
+// in it, legs without an answer at the deadline OutcomeTimeout. It returns an
+// error only if ctx is cancelled, or for ErrNoRoutes. What capsules still do for
+// an abandoned trigger is not waited for.
+func (r *Router) Trigger(ctx context.Context, q TriggerRequest) (*messages.Reply, error) {
+	t := &trigger{
+		router: r, topic: q.Topic, payload: q.Payload, caller: q.Caller, asker: ctx, made: monotime.Now(),
+		reductions: q.Reductions,
+	}
+	if t.deadline = monotime.Deadline(ctx); t.deadline == monotime.None && q.Timeout > 0 {
+		t.deadline = t.made.Add(q.Timeout)
+	}
+	if err := r.run(ctx, ctx, t); err != nil {
+		return nil, err
+	}
+	t.reply = messages.Reply{Topic: t.topic, Responses: joinResponses(t.legs), Legs: t.legs}
+	return &t.reply, nil
 }
 
-// route plans a trigger's legs, hands them to it, and sends those that can be asked.
-func (r *router) route(ctx actor.Context, m *messages.RouteTrigger) {
-	if r.rebuilding {
-		r.held = append(r.held, m)
-		return
+// Open returns how many triggers are open, nested ones included.
+func (r *Router) Open() int { return int(r.open.Load()) }
+
+// Awaited returns how many legs capsules wait for, inside their guests.
+func (r *Router) Awaited() int { return r.waits.count() }
+
+// run plans a trigger, has its calls made, and waits until every leg has its
+// outcome, its deadline passes or ctx ends. The trigger's span, if there is one, is
+// below that of spans.
+func (r *Router) run(ctx, spans context.Context, t *trigger) error {
+	table := r.table.Load()
+	if table == nil {
+		return fmt.Errorf("trigger %q: %w", t.topic, ErrNoRoutes)
 	}
-	trigger := r.Triggers.find(m.GetTrigger())
-	if trigger == nil {
-		return // given up while it was queued
+	r.open.Add(1)
+	defer r.open.Add(-1)
+	if t.from != "" {
+		r.stats.asked()
 	}
-	matches := r.index.match(m.GetTopic())
-	legs := make([]*messages.Leg, 0, len(matches))
-	store := make([]messages.Leg, len(matches))
-	calls := make([]call, len(matches))
-	for _, match := range matches {
-		if match.target.capsule == m.GetFromCapsule() {
-			continue
-		}
-		n := len(legs)
-		r.plan(m, n, match, &store[n], &calls[n])
-		legs = append(legs, &store[n])
+	t.spans = r.traced(spans, t)
+	table.plan(t)
+	defer t.close() // also if a tracer panics: no wait outlives its trigger
+	t.spans.planned(t)
+	t.dispatch()
+	err := t.wait(ctx)
+	t.close()
+	ended := monotime.Now()
+	if err != nil {
+		err = fmt.Errorf("trigger %q: %w", t.topic, err)
 	}
-	if !trigger.plan(legs) {
-		r.leave(m.GetFromCapsule(), calls)
-		return
+	t.spans.end(err, ended)
+	if err == nil {
+		r.stats.answered(t, ended)
 	}
-	trigger.traceCalls(calls)
-	for i := range calls {
-		if to := calls[i].to; to != nil {
-			ctx.Send(to.pid, &calls[i].envelope)
-		}
-	}
+	return err
 }
 
-// plan decides one leg: what it will be asked, or why not.
-func (r *router) plan(m *messages.RouteTrigger, place int, s subscription, leg *messages.Leg, c *call) {
-	t := s.target
-	leg.Capsule, leg.Action, leg.Priority = t.capsule, s.interceptor.GetAction(), s.interceptor.GetPriority()
-	switch {
-	case t.down != "":
-		leg.Outcome, leg.Reason = messages.Outcome_OUTCOME_UNAVAILABLE, t.down
-		return
-	case m.GetFromCapsule() != "" && !r.Triggers.waits.enter(m.GetFromCapsule(), t.capsule):
-		leg.Outcome = messages.Outcome_OUTCOME_DEADLOCK
-		leg.Reason = fmt.Sprintf("%s waits for %s", t.capsule, m.GetFromCapsule())
-		return
-	}
-	c.to = t
-	c.invoke.Route, c.invoke.Leg, c.invoke.Action = m, uint32(place), leg.Action //nolint:gosec // a count
-	c.envelope.Message, c.envelope.Sender = &c.invoke, r.Triggers.self
-}
+// longCall is how long a call may have taken last time to be run by the goroutine
+// that asks.
+const longCall = 50 * time.Microsecond
 
-// leave takes the edges back that calls which are not sent have entered.
-func (r *router) leave(from string, calls []call) {
-	for i := range calls {
-		if to := calls[i].to; to != nil && from != "" {
-			r.Triggers.waits.leave(from, to.capsule)
-		}
-	}
-}
+// inlineShare is how much work, by the same measure, a goroutine that asks does at
+// least before it leaves some to others.
+const inlineShare = 100 * time.Microsecond
 
-// up enters a capsule that serves, in place of what it was before.
-func (r *router) up(m *messages.CapsuleUp) {
-	if t := r.target(m.GetCapsule()); t.news.up(m.GetGeneration()) {
-		r.subscribe(t, m.GetInterceptors())
-		t.down = ""
-		if m.GetRunLoop() {
-			t.down = "it is a run loop, which triggers do not reach"
-		}
-	}
-}
-
-// down keeps a capsule that does not serve, so that its legs are answered.
-func (r *router) down(m *messages.CapsuleDown) {
-	if t := r.target(m.GetCapsule()); t.news.down(m.GetGeneration()) {
-		r.subscribe(t, m.GetInterceptors())
-		if t.down = m.GetReason(); t.down == "" {
-			t.down = "it does not serve"
+// dispatch has the calls of a trigger made. The last ones run here, on the
+// goroutine that asks, if they are expected to be short: handing a call of a
+// microsecond to another goroutine costs more than the call. The others go to
+// their capsules' queues first, so that they run meanwhile.
+//
+// Calls of one capsule stay in order: those that run here come after those that
+// were queued.
+func (t *trigger) dispatch() {
+	first := t.firstInline()
+	for n := range t.calls {
+		if c := &t.calls[n]; c.ref != nil && (n < first || c.ref.expected() > longCall) {
+			ref := c.ref
+			c.ref = nil
+			ref.post(c)
 		}
 	}
-}
-
-// announced: every capsule is known again.
-func (r *router) announced(ctx actor.Context) {
-	held := r.held
-	r.rebuilding, r.held = false, nil
-	for _, m := range held {
-		r.route(ctx, m)
+	at := t.made
+	t.next.Store(int64(first))
+	for c := t.nextCall(); c != nil; c = t.nextCall() {
+		at = c.ref.run(c, at)
 	}
 }
 
-// giveUp answers the triggers that this incarnation holds and will not route.
-func (r *router) giveUp() {
-	for _, m := range r.held {
-		r.Triggers.unrouted(m.GetTrigger())
+// nextCall takes the next call that was to run on the goroutine that asks; nil if
+// there is none. It may be called from any goroutine.
+func (t *trigger) nextCall() *invocation {
+	for {
+		n := int(t.next.Add(1)) - 1
+		if n >= len(t.calls) {
+			return nil
+		}
+		if c := &t.calls[n]; c.ref != nil {
+			return c
+		}
 	}
 }
 
-// target returns the entry for a capsule, a new one where it is not known.
-func (r *router) target(capsule string) *target {
-	t := r.targets[capsule]
-	if t == nil {
-		t = &target{capsule: capsule, pid: capsulePID(r.System, capsule), down: "it has not been started"}
-		r.targets[capsule] = t
+// firstInline returns the first call that may run on the goroutine that asks: it
+// keeps its share of the short ones, the last.
+func (t *trigger) firstInline() int {
+	var work time.Duration
+	for n := range t.calls {
+		if c := &t.calls[n]; c.ref != nil {
+			if expected := c.ref.expected(); expected <= longCall {
+				work += expected
+			}
+		}
 	}
-	return t
+	share, first := work, 0
+	if work > inlineShare {
+		share = max(inlineShare, work/time.Duration(runtime.GOMAXPROCS(0)))
+		first = len(t.calls)
+	}
+	for mine := time.Duration(0); first > 0; first-- {
+		if c := &t.calls[first-1]; c.ref != nil {
+			if expected := c.ref.expected(); expected <= longCall {
+				if mine += expected; mine > share {
+					break
+				}
+			}
+		}
+	}
+	return first
 }
 
-// subscribe indexes a capsule under its present interceptors. It announces the
-// very same slice until its manifest is read again.
-func (r *router) subscribe(t *target, interceptors []*messages.Interceptor) {
-	if len(t.interceptors) == len(interceptors) && (len(interceptors) == 0 || &t.interceptors[0] == &interceptors[0]) {
-		return
-	}
-	for _, i := range t.interceptors {
-		r.index.remove(t, i.GetEvent())
-	}
-	t.interceptors = interceptors
-	for position, i := range interceptors {
-		r.index.add(subscription{target: t, interceptor: i, position: position})
+// handOver queues the calls that wait behind one that runs on the goroutine that
+// asks and turns out to be long.
+func (t *trigger) handOver() {
+	for c := t.nextCall(); c != nil; c = t.nextCall() {
+		c.ref.post(c)
 	}
 }

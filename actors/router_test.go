@@ -39,13 +39,13 @@ func TestAnswersAreInOrderNotInTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		expect(t, "legs", show(reply.GetLegs()),
+		expect(t, "legs", show(reply.Legs),
 			"b/1 first continue 1", "a/1 one continue 2", "b/1 second continue 1", "c/1 quick continue 3", "b/1 late continue 1")
-		if got := reply.GetResponses(); got != "[1,2,1,3,1]" || reply.GetTopic() != "t.x" {
-			t.Errorf("responses %s to %s", got, reply.GetTopic())
+		if got := reply.Responses; got != "[1,2,1,3,1]" || reply.Topic != "t.x" {
+			t.Errorf("responses %s to %s", got, reply.Topic)
 		}
 		reply, err = w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "nobody.wants.this"})
-		if err != nil || reply.GetResponses() != "[]" || len(reply.GetLegs()) != 0 {
+		if err != nil || reply.Responses != "[]" || len(reply.Legs) != 0 {
 			t.Errorf("nobody: %v, %v", reply, err)
 		}
 	})
@@ -87,7 +87,7 @@ func TestWaitingIsNoDeadlock(t *testing.T) {
 		w.start("a", asks("slow"))
 		w.start("b", asks("slow"))
 		synctest.Wait()
-		legs := []<-chan []*messages.Leg{w.later("slow"), w.later("a"), w.later("b"), w.later("a")}
+		legs := []<-chan []messages.Leg{w.later("slow"), w.later("a"), w.later("b"), w.later("a")}
 		synctest.Wait()
 		if n := w.triggers.Awaited(); n != 2 {
 			t.Errorf("%d legs are awaited, want those of a and b", n)
@@ -108,8 +108,8 @@ func TestAsManyAsThereAreAskEachOther(t *testing.T) {
 		synctest.Wait()
 		began := time.Now()
 		for _, leg := range w.trigger("all") {
-			if leg.GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
-				t.Errorf("%v", show([]*messages.Leg{leg}))
+			if leg.Outcome != messages.OutcomeContinue {
+				t.Errorf("%v", show([]messages.Leg{leg}))
 			}
 		}
 		if took := time.Since(began); took != 0 {
@@ -260,7 +260,7 @@ func TestATriggerGivenUpWhileRouted(t *testing.T) {
 		if n := w.triggers.Awaited(); n != 0 {
 			t.Errorf("%d edges are left", n)
 		}
-		w.triggers.end(m.GetTrigger(), c)
+		w.triggers.end(m.Trigger, c)
 		r.route(nil, m) // and later: not even planned
 	})
 }

@@ -31,13 +31,13 @@ func TestARunLoopSignalsAndAsks(t *testing.T) {
 			return interruption(ctx)
 		}), func(c *CapsuleConfig) { c.AllowPromptInjection = true })
 		synctest.Wait()
-		session := h.Announced().GetSession()
-		if state := w.find("c").GetState(); state != messages.CapsuleState_CAPSULE_STATE_STARTING || !w.allowed(session) {
+		session := h.Announced().Session
+		if state := w.find("c").State; state != messages.StateStarting || !w.allowed(session) {
 			t.Errorf("before the signal: %v, its session allowed: %v", state, w.allowed(session))
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if state := w.find("c").GetState(); state != messages.CapsuleState_CAPSULE_STATE_READY || !w.allowed(session) {
+		if state := w.find("c").State; state != messages.StateReady || !w.allowed(session) {
 			t.Errorf("after the signal: %v, its session allowed: %v", state, w.allowed(session))
 		}
 		expect(t, "answers", answers, "[1]", "<nil> false")
@@ -87,7 +87,7 @@ func TestTheEndOfARunLoopIsACrash(t *testing.T) {
 				w.release("c")
 				synctest.Wait()
 				expect(t, "events", w.seen(), "c/2 loading", "c/2 starting")
-				if h.Announced().GetGeneration() != 2 {
+				if h.Announced().Generation != 2 {
 					t.Errorf("announced: %v", h.Announced())
 				}
 			})

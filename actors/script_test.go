@@ -85,8 +85,8 @@ func asks(topic string) action {
 }
 
 // wants are interceptors for topics, of equal priority.
-func wants(topics ...string) []*messages.Interceptor {
-	out := make([]*messages.Interceptor, len(topics))
+func wants(topics ...string) []messages.Interceptor {
+	out := make([]messages.Interceptor, len(topics))
 	for i, topic := range topics {
 		out[i] = &messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
 	}
@@ -120,15 +120,15 @@ func runs(loop func(ctx context.Context, s *script) error) func(*CapsuleConfig) 
 }
 
 // show writes legs as lines: "c/1 on-c continue 1", or with the reason in brackets.
-func show(legs []*messages.Leg) []string {
+func show(legs []messages.Leg) []string {
 	var out []string
 	for _, l := range legs {
-		line := fmt.Sprintf("%s/%d %s %s", l.GetCapsule(), l.GetGeneration(), l.GetAction(), l.GetOutcome().Word())
-		if l.GetReason() != "" {
-			line += " (" + l.GetReason() + ")"
+		line := fmt.Sprintf("%s/%d %s %s", l.Capsule, l.Generation, l.Action, l.Outcome.String())
+		if l.Reason != "" {
+			line += " (" + l.Reason + ")"
 		}
-		if len(l.GetValue()) > 0 {
-			line += " " + l.GetValue()
+		if len(l.Value) > 0 {
+			line += " " + l.Value
 		}
 		out = append(out, line)
 	}

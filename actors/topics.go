@@ -4,11 +4,12 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// ValidTopic says whether a topic, or a pattern, is well formed: dot-separated
+// ValidTopic reports whether a topic, or a pattern, is well formed: dot-separated
 // segments, none of them empty. A malformed one matches nothing.
 func ValidTopic(topic string) bool {
 	if topic == "" {
@@ -22,7 +23,7 @@ func ValidTopic(topic string) bool {
 	return true
 }
 
-// subscription is one interceptor of one capsule, as the index keeps it.
+// subscription is one interceptor of one capsule.
 type subscription struct {
 	target      *target
 	interceptor *messages.Interceptor
@@ -32,8 +33,8 @@ type subscription struct {
 // order is the order of a trigger's legs: priority, capsule, place in the manifest.
 func (s subscription) order(o subscription) int {
 	return cmp.Or(
-		cmp.Compare(s.interceptor.GetPriority(), o.interceptor.GetPriority()),
-		cmp.Compare(s.target.capsule, o.target.capsule),
+		cmp.Compare(s.interceptor.Priority, o.interceptor.Priority),
+		cmp.Compare(s.target.id, o.target.id),
 		cmp.Compare(s.position, o.position),
 	)
 }
@@ -41,26 +42,27 @@ func (s subscription) order(o subscription) int {
 // topicIndex finds the subscriptions whose pattern matches a topic, by walking
 // the topic's segments down a tree: its cost depends on the depth of the topic
 // and on what matches, not on how many subscriptions there are. The zero value
-// is empty.
+// is empty. It may be read by several goroutines at once, or changed by one.
 type topicIndex struct{ root topicNode }
 
 type topicNode struct {
-	exact    map[string]*topicNode
-	any      *topicNode // below `*`
-	here     []subscription
-	unsorted bool // here is not in the order of the legs
+	exact  map[string]*topicNode
+	any    *topicNode // below `*`
+	here   []subscription
+	sorted atomic.Pointer[[]subscription] // here in the order of the legs; nil since it changed
 }
 
 // add enters s under its pattern. A malformed pattern is left out.
 func (x *topicIndex) add(s subscription) {
-	if !ValidTopic(s.interceptor.GetEvent()) {
+	if !ValidTopic(s.interceptor.Event) {
 		return
 	}
 	node := &x.root
-	for segment := range strings.SplitSeq(s.interceptor.GetEvent(), ".") {
+	for segment := range strings.SplitSeq(s.interceptor.Event, ".") {
 		node = node.child(segment)
 	}
-	node.here, node.unsorted = append(node.here, s), true
+	node.here = append(node.here, s)
+	node.sorted.Store(nil)
 }
 
 // remove takes every subscription of t under pattern out again.
@@ -123,17 +125,20 @@ func (n *topicNode) match(found []*topicNode, rest string) []*topicNode {
 // ordered returns what is here in the order of the legs. It sorts only once after
 // each change: most topics have one pattern, and change seldom.
 func (n *topicNode) ordered() []subscription {
-	if n.unsorted {
-		slices.SortFunc(n.here, subscription.order)
-		n.unsorted = false
+	if sorted := n.sorted.Load(); sorted != nil {
+		return *sorted
 	}
-	return n.here
+	sorted := slices.Clone(n.here)
+	slices.SortFunc(sorted, subscription.order)
+	n.sorted.Store(&sorted) // two readers at once store the same
+	return sorted
 }
 
 // remove also cuts off branches that it leaves empty.
 func (n *topicNode) remove(t *target, pattern []string) (empty bool) {
 	if len(pattern) == 0 {
 		n.here = slices.DeleteFunc(n.here, func(s subscription) bool { return s.target == t })
+		n.sorted.Store(nil)
 	} else if segment := pattern[0]; segment == "*" {
 		if n.any != nil && n.any.remove(t, pattern[1:]) {
 			n.any = nil

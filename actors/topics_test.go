@@ -34,7 +34,7 @@ func subscribe(x *topicIndex, t *target, event, action string, priority uint32) 
 func actions(found []subscription) []string {
 	var out []string
 	for _, s := range found {
-		out = append(out, s.target.capsule+":"+s.interceptor.GetAction())
+		out = append(out, s.target.capsule+":"+s.interceptor.Action)
 	}
 	return out
 }
@@ -105,7 +105,7 @@ func TestIndexIsAScan(t *testing.T) {
 			who := rapid.SampledFrom(targets).Draw(t, "target")
 			if rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
 				for _, i := range who.interceptors {
-					x.remove(who, i.GetEvent())
+					x.remove(who, i.Event)
 				}
 				who.interceptors = nil
 				all = slices.DeleteFunc(all, func(s subscription) bool { return s.target == who })
@@ -117,7 +117,7 @@ func TestIndexIsAScan(t *testing.T) {
 		topic := pattern.Draw(t, "topic")
 		var want []subscription
 		for _, s := range all {
-			if matches(s.interceptor.GetEvent(), topic) {
+			if matches(s.interceptor.Event, topic) {
 				want = append(want, s)
 			}
 		}
@@ -127,7 +127,7 @@ func TestIndexIsAScan(t *testing.T) {
 		}
 		for _, who := range targets {
 			for _, i := range who.interceptors {
-				x.remove(who, i.GetEvent())
+				x.remove(who, i.Event)
 			}
 		}
 		if x.root.any != nil || len(x.root.exact) != 0 || len(x.root.here) != 0 {

@@ -38,7 +38,7 @@ type tree struct {
 	open    map[string]int    // instances that live, by capsule
 	ready   map[string]uint64 // the last generation that was Ready
 	logged  []string
-	observe func(*messages.Event)
+	observe func(messages.Event)
 	silent  bool // a restarted registry or router is told nothing by itself
 }
 
@@ -46,7 +46,7 @@ func newTree(tb testing.TB) *tree {
 	tb.Helper()
 	w := &tree{
 		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*Handle{},
-		open: map[string]int{}, ready: map[string]uint64{}, observe: func(*messages.Event) {},
+		open: map[string]int{}, ready: map[string]uint64{}, observe: func(messages.Event) {},
 	}
 	w.triggers = NewTriggers(w.sys, w.sys.PID("root/hook-router"))
 	ready := make(chan struct{})
@@ -187,7 +187,7 @@ func (w *tree) close(h *Handle) {
 }
 
 // trigger asks for a topic, for no caller, within 10 s.
-func (w *tree) trigger(topic string) []*messages.Leg {
+func (w *tree) trigger(topic string) []messages.Leg {
 	w.tb.Helper()
 	legs, err := w.triggerWithin(10*time.Second, &messages.RouteTrigger{Topic: topic, Payload: []byte("null")})
 	if err != nil {
@@ -196,16 +196,16 @@ func (w *tree) trigger(topic string) []*messages.Leg {
 	return legs
 }
 
-func (w *tree) triggerWithin(limit time.Duration, m *messages.RouteTrigger) ([]*messages.Leg, error) {
+func (w *tree) triggerWithin(limit time.Duration, m *messages.RouteTrigger) ([]messages.Leg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	reply, err := w.triggers.Route(ctx, m)
-	return reply.GetLegs(), err
+	return reply.Legs, err
 }
 
 // later triggers on a goroutine of its own, and hands over the legs.
-func (w *tree) later(topic string) <-chan []*messages.Leg {
-	out := make(chan []*messages.Leg, 1)
+func (w *tree) later(topic string) <-chan []messages.Leg {
+	out := make(chan []messages.Leg, 1)
 	go func() { out <- w.trigger(topic) }()
 	return out
 }
@@ -220,7 +220,7 @@ func (w *tree) allowed(session string) bool {
 		w.tb.Error(err)
 		return false
 	}
-	return answer.(*messages.CapabilityChecked).GetAllowed()
+	return answer.(*messages.CapabilityChecked).Allowed
 }
 
 // find asks the registry for a capsule.
@@ -268,24 +268,24 @@ func (w *tree) count(id string, by int) {
 
 // note keeps an event as one line: "c/2 crashed call".
 func (w *tree) note(e *messages.Event) {
-	line := fmt.Sprintf("%s/%d ", strings.TrimPrefix(e.GetPath(), "capsules/"), e.GetGeneration())
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_CapsuleLoading:
+	line := fmt.Sprintf("%s/%d ", strings.TrimPrefix(e.Path, "capsules/"), e.Generation)
+	switch what := e.Detail.(type) {
+	case messages.CapsuleLoading:
 		line += "loading"
-	case *messages.Event_CapsuleStarting:
+	case messages.CapsuleStarting:
 		line += "starting"
-	case *messages.Event_CapsuleReady:
+	case messages.CapsuleReady:
 		line += "ready"
-	case *messages.Event_CapsuleCrashed:
-		line += "crashed " + what.CapsuleCrashed.GetDuring() + " " + what.CapsuleCrashed.GetFailure().GetKind()
+	case messages.CapsuleCrashed:
+		line += "crashed " + what.During + " " + what.Failure.Kind
 	default:
 		line += fmt.Sprintf("%T", what)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, line)
-	if e.GetCapsuleReady() != nil {
-		w.ready[strings.TrimPrefix(e.GetPath(), "capsules/")] = e.GetGeneration()
+	if e.Detail.(messages.CapsuleReady) != nil {
+		w.ready[strings.TrimPrefix(e.Path, "capsules/")] = e.Generation
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -33,7 +34,7 @@ type warned struct {
 // line returns a line to write about a capsule, with how many were left out before
 // it; or nil, which may be written to, where it is left out.
 func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
-	now := time.Now()
+	now := monotime.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	about := w.about[capsule]
@@ -57,18 +58,20 @@ func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
 }
 
 // WarnOfLegs logs each leg of a trigger that gave no value although it was asked
-// for one; not every one, where they are many about one capsule.
-func (t *Triggers) WarnOfLegs(log *zerolog.Logger, m *messages.RouteTrigger, legs []*messages.Leg) {
-	for _, leg := range legs {
-		switch leg.GetOutcome() {
-		case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
+// for one; not every one, if they are many about one capsule. From is the capsule
+// that asked, "" for a trigger from outside.
+func (r *Router) WarnOfLegs(log *zerolog.Logger, from, topic string, legs []messages.Leg) {
+	for n := range legs {
+		leg := &legs[n]
+		switch leg.Outcome {
+		case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
 			continue
 		}
-		line := t.warnings.line(log, leg.GetCapsule())
-		if m.GetFromCapsule() != "" {
-			line = line.Str("capsule", m.GetFromCapsule())
+		line := r.warnings.line(log, leg.Capsule)
+		if from != "" {
+			line = line.Str("capsule", from)
 		}
-		line.Str("topic", shortened(m.GetTopic(), topicKept)).Str("asked", leg.GetCapsule()).Str("action", leg.GetAction()).
-			Str("outcome", leg.GetOutcome().Word()).Str("reason", leg.GetReason()).Msg("interceptor gave no answer")
+		line.Str("topic", shortened(topic, topicKept)).Str("asked", leg.Capsule).Str("action", leg.Action).
+			Str("outcome", leg.Outcome.String()).Str("reason", leg.Reason).Msg("interceptor gave no answer")
 	}
 }

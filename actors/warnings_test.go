@@ -22,8 +22,8 @@ func TestWarningsOfLegsAreBounded(t *testing.T) {
 		triggers := &Triggers{}
 		fail := func(capsule string, times int) {
 			for range times {
-				triggers.WarnOfLegs(&log, &messages.RouteTrigger{Topic: "t", FromCapsule: "flooder"}, []*messages.Leg{
-					{Capsule: capsule, Outcome: messages.Outcome_OUTCOME_CRASHED},
+				triggers.WarnOfLegs(&log, &messages.RouteTrigger{Topic: "t", FromCapsule: "flooder"}, []messages.Leg{
+					{Capsule: capsule, Outcome: messages.OutcomeCrashed},
 				})
 			}
 		}

@@ -74,22 +74,22 @@ func TestCapsulesInWebAssembly(t *testing.T) {
 		return legs[0]
 	}
 	began := time.Now()
-	if got := ask("ping", "1").GetValue(); got != `{"ping":[{"pong":[]}]}` {
+	if got := ask("ping", "1").Value; got != `{"ping":[{"pong":[]}]}` {
 		t.Errorf("ping: %s", got)
 	}
-	if got := ask("pong", "1").GetValue(); got != `{"pong":[{"ping":[]}]}` {
+	if got := ask("pong", "1").Value; got != `{"pong":[{"ping":[]}]}` {
 		t.Errorf("pong: %s", got)
 	}
 	for generation := range uint64(3) {
 		w.awaitReady("crash-on-x", generation+1)
-		session := crash.Announced().GetSession()
-		if leg := ask("crash-on-x", `"x"`); leg.GetOutcome() != messages.Outcome_OUTCOME_CRASHED || leg.GetGeneration() != generation+1 {
+		session := crash.Announced().Session
+		if leg := ask("crash-on-x", `"x"`); leg.Outcome != messages.OutcomeCrashed || leg.Generation != generation+1 {
 			t.Errorf("leg %v", leg)
 		}
 		if w.allowed(session) {
 			t.Error("the session outlived its instance")
 		}
-		if leg := ask("crash-on-x", "1"); leg.GetValue() != `{"alive":true}` || leg.GetGeneration() != generation+2 {
+		if leg := ask("crash-on-x", "1"); leg.Value != `{"alive":true}` || leg.Generation != generation+2 {
 			t.Errorf("the next call: %v", leg)
 		}
 	}
@@ -116,10 +116,10 @@ func TestAnswersThatDoNotFitHarmNobody(t *testing.T) {
 		w.awaitReady(id, 1)
 	}
 	legs, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "ping", Payload: []byte("1")})
-	if err != nil || len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_INVALID && legs[0].GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
+	if err != nil || len(legs) != 1 || legs[0].Outcome != messages.OutcomeInvalid && legs[0].Outcome != messages.OutcomeContinue {
 		t.Errorf("%v, %v", show(legs), err)
 	}
-	if ready := w.find("ping"); ready.GetGeneration() != 1 || ready.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+	if ready := w.find("ping"); ready.Generation != 1 || ready.State != messages.StateReady {
 		t.Errorf("who asked is %v", ready)
 	}
 	w.stop()
@@ -133,11 +133,11 @@ func TestInterruptionsInWebAssembly(t *testing.T) {
 	w.start("loop", nil, wasm(t, host, "run-loop-ready"))
 	w.awaitReady("spin", 1)
 	legs, err := w.triggerWithin(50*time.Millisecond, &messages.RouteTrigger{Topic: "spin", Payload: []byte("1")})
-	if err != nil || len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_TIMEOUT {
+	if err != nil || len(legs) != 1 || legs[0].Outcome != messages.OutcomeTimeout {
 		t.Errorf("spin: %v, %v", show(legs), err)
 	}
 	w.awaitReady("spin", 2)
-	if crash := w.crash(); !crash.Blameless || crash.Failure.GetKind() != "timeout" {
+	if crash := w.crash(); !crash.Blameless || crash.Failure.Kind != "timeout" {
 		t.Errorf("crash %+v", crash)
 	}
 	w.awaitReady("loop", 1)

@@ -204,3 +204,12 @@ func (TriggerAnswered) Name() string   { return "trigger_answered" }
 func (LogSuppressed) Name() string     { return "log_suppressed" }
 func (EventsLost) Name() string        { return "events_lost" }
 func (EpochChanged) Name() string      { return "epoch_changed" }
+
+// The causes of restarts, in RestartScheduled.Cause.
+const (
+	CauseCrash     = "crash"
+	CauseDeadline  = "a trigger's deadline"
+	CauseBudget    = "a trigger's budget"
+	CauseAbandoned = "a caller that gave up"
+	CauseOperator  = "an operator's command"
+)

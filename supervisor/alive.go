@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+
+	"github.com/astrid-actors/astrid-actors/actors"
 )
 
 // Alive says whether the system's own actors still take messages: the root, the
@@ -14,7 +16,7 @@ func (s *Supervisor) Alive(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{rootPath, registryPath, routerPath, capsulesPath} {
+	for _, path := range []string{actors.RootPath, actors.RegistryPath, actors.RouterPath, actors.SupervisorPath} {
 		if err := t.sys.Ping(ctx, t.sys.PID(path)); err != nil {
 			return fmt.Errorf("the system is not well: %w", err)
 		}

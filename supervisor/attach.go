@@ -19,23 +19,12 @@ func (s *Supervisor) attach() (detach func(), err error) {
 			f()
 		}
 	}
+	s.follow(&undo, "the log", func() { s.log.Follow(s.journal) }, func() {})
 	if s.file != nil {
-		if err := s.file.open(); err != nil {
+		if err := s.file.Open(); err != nil {
 			return detach, fmt.Errorf("serve: %w", err)
 		}
-		written := make(chan struct{})
-		go func() {
-			defer close(written)
-			s.file.follow(s.record)
-		}()
-		undo = append(undo, func() {
-			select {
-			case <-written:
-			case <-time.After(fileGrace):
-				s.cfg.Log.Error().Str("file", s.file.path).Msg("the last events may be missing in the events file: writing it hangs")
-				s.file.interrupt()
-			}
-		})
+		s.follow(&undo, "the events file "+s.file.Path(), func() { s.file.Follow(s.journal) }, s.file.Interrupt)
 	}
 	if registerer := s.cfg.Registerer; registerer != nil {
 		collector := metrics.New(metrics.Config{Source: s})
@@ -46,4 +35,22 @@ func (s *Supervisor) attach() (detach func(), err error) {
 		undo = append(undo, func() { registerer.Unregister(collector) })
 	}
 	return detach, nil
+}
+
+// follow starts a reader of the journal. Its undo waits for the reader to take the
+// last events, and interrupts it if that hangs.
+func (s *Supervisor) follow(undo *[]func(), name string, read, interrupt func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		read()
+	}()
+	*undo = append(*undo, func() {
+		select {
+		case <-done:
+		case <-time.After(fileGrace):
+			interrupt()
+			s.cfg.Log.Error().Str("to", name).Msg("the last events may be missing there: writing hangs")
+		}
+	})
 }

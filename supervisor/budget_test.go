@@ -15,20 +15,20 @@ import (
 func TestACallThatSpendsMoreThanItsCapsuleMay(t *testing.T) {
 	dir := write(t, manifestOf("bounded", "[[interceptor]]\nevent = \"bounded\"\naction = \"ask\"\n[supervision]\ncall_reductions = 100000\n"), "spin")
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), dir), AllowUnverified: true})
-	leg := s.Ask("bounded", "").GetLegs()[0]
-	if leg.GetOutcome().Word() != "crashed" || !strings.Contains(leg.GetReason(), "more than the 100000 reductions of one call") {
-		t.Errorf("%s: %s", leg.GetOutcome().Word(), leg.GetReason())
+	leg := s.Ask("bounded", "").Legs[0]
+	if leg.Outcome.String() != "crashed" || !strings.Contains(leg.Reason, "more than the 100000 reductions of one call") {
+		t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
 	}
-	if got := leg.GetReductions(); got < 100_000 || got > 105_000 {
+	if got := leg.Reductions; got < 100_000 || got > 105_000 {
 		t.Errorf("it spent %d reductions, want the 100,000 and at most a tick more", got)
 	}
 	s.AwaitReady("bounded", 2)
 	c := s.Capsule("bounded")
-	if c.GetLastFailure().GetKind() != "budget" || c.GetBudgetSpent() != 1 {
-		t.Errorf("last failure %v, %d restarts spent", c.GetLastFailure(), c.GetBudgetSpent())
+	if c.LastFailure.Kind != "budget" || c.BudgetSpent != 1 {
+		t.Errorf("last failure %v, %d restarts spent", c.LastFailure, c.BudgetSpent)
 	}
-	if c.GetReductions() < 100_000 {
-		t.Errorf("%d reductions are counted", c.GetReductions())
+	if c.Reductions < 100_000 {
+		t.Errorf("%d reductions are counted", c.Reductions)
 	}
 }
 
@@ -40,11 +40,11 @@ func TestATriggersBudgetIsInherited(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if leg := reply.GetLegs()[0]; leg.GetOutcome().Word() != "crashed" || leg.GetReason() != "the trigger's budget of 50000 reductions is spent" {
-		t.Errorf("%s: %s", leg.GetOutcome().Word(), leg.GetReason())
+	if leg := reply.Legs[0]; leg.Outcome.String() != "crashed" || leg.Reason != "the trigger's budget of 50000 reductions is spent" {
+		t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
 	}
 	s.AwaitReady("spin", 2)
-	if got := s.Capsule("spin").GetBudgetSpent(); got != 0 {
+	if got := s.Capsule("spin").BudgetSpent; got != 0 {
 		t.Errorf("%d restarts are counted, want none", got)
 	}
 
@@ -56,8 +56,8 @@ func TestATriggersBudgetIsInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.AwaitReady("spin", 3)
-	if leg := reply.GetLegs()[0]; leg.GetReductions() < 50_000 || leg.GetReductions() > 60_000 {
-		t.Errorf("%s: %d reductions were paid for", leg.GetOutcome().Word(), leg.GetReductions())
+	if leg := reply.Legs[0]; leg.Reductions < 50_000 || leg.Reductions > 60_000 {
+		t.Errorf("%s: %d reductions were paid for", leg.Outcome.String(), leg.Reductions)
 	}
 	s.Expect("test.echo", "1", "echo continue 1")
 }
@@ -68,7 +68,7 @@ func TestReductionsAreDeterministic(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo")})
 	spent := func() (out []uint64) {
 		for range 5 {
-			out = append(out, s.Ask("test.echo", `{"a":[1,2,3]}`).GetLegs()[0].GetReductions())
+			out = append(out, s.Ask("test.echo", `{"a":[1,2,3]}`).Legs[0].Reductions)
 		}
 		return out
 	}

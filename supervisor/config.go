@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
@@ -32,9 +31,9 @@ type Config struct {
 	// Capsules are run besides those in CapsuleDirs and, as they do, replace
 	// discovery. Where both have a capsule of one name, this one runs.
 	Capsules []Capsule
-	// WrapLoad, where it is set, takes the place of every capsule's load: it can
-	// put itself between a guest, its callers and its surroundings. Tests inject
-	// faults with it; see package supervisortest.
+	// WrapLoad, unless nil, replaces every capsule's load: it can put itself between
+	// a guest, its callers and its host. Tests inject faults with it; see package
+	// supervisortest.
 	WrapLoad func(capsule string, load LoadFunc) LoadFunc
 	// AllowUnverified loads modules that nobody sealed. A wrong hash is refused
 	// all the same.
@@ -46,11 +45,14 @@ type Config struct {
 	// CallTimeout is how long one guest call may take; 0 means 5 minutes. A call
 	// that runs into it is a crash. Run-loop and uplink capsules have none.
 	CallTimeout time.Duration
+	// LoadTimeout is how long a load may take: reading, compiling and initialising a
+	// module; 0 means 2 minutes. A load that runs into it is a crash.
+	LoadTimeout time.Duration
 	// TriggerTimeout is the deadline of a trigger whose context has none, and of
 	// the triggers that capsules make; 0 means 30 seconds.
 	TriggerTimeout time.Duration
 	// ReadyTimeout is how long the start of others waits for a run-loop capsule
-	// to signal; 0 means 500 milliseconds.
+	// to signal, or for a load; 0 means 500 milliseconds.
 	ReadyTimeout time.Duration
 	// StopTimeout is how long a running call is given when its capsule, or the
 	// whole system, stops; 0 means 10 seconds.
@@ -110,6 +112,7 @@ func (c Config) withDefaults() Config {
 		c.Principal = home.DefaultPrincipal
 	}
 	orDefault(&c.CallTimeout, 5*time.Minute)
+	orDefault(&c.LoadTimeout, 2*time.Minute)
 	orDefault(&c.TriggerTimeout, 30*time.Second)
 	orDefault(&c.ReadyTimeout, 500*time.Millisecond)
 	orDefault(&c.StopTimeout, 10*time.Second)
@@ -118,7 +121,7 @@ func (c Config) withDefaults() Config {
 	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
 	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
-	c.Restart = c.Restart.withDefaults()
+	c.Restart = c.Restart.WithDefaults()
 	return c
 }
 
@@ -131,6 +134,7 @@ func (c *Config) problems() []error {
 		}
 	}
 	notNegative("CallTimeout", c.CallTimeout < 0, c.CallTimeout)
+	notNegative("LoadTimeout", c.LoadTimeout < 0, c.LoadTimeout)
 	notNegative("TriggerTimeout", c.TriggerTimeout < 0, c.TriggerTimeout)
 	notNegative("ReadyTimeout", c.ReadyTimeout < 0, c.ReadyTimeout)
 	notNegative("StopTimeout", c.StopTimeout < 0, c.StopTimeout)
@@ -142,15 +146,15 @@ func (c *Config) problems() []error {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
-	return append(found, c.Restart.problems()...)
+	return append(found, c.Restart.Problems()...)
 }
 
 // settings shows the system's limits.
-func (c *Config) settings() *messages.Settings {
-	return &messages.Settings{
+func (c *Config) settings() messages.Settings {
+	return messages.Settings{
 		Strategy:    "one for one",
-		CallTimeout: durationpb.New(c.CallTimeout), TriggerTimeout: durationpb.New(c.TriggerTimeout),
-		ReadyTimeout: durationpb.New(c.ReadyTimeout), StopTimeout: durationpb.New(c.StopTimeout),
+		CallTimeout: c.CallTimeout, TriggerTimeout: c.TriggerTimeout,
+		ReadyTimeout: c.ReadyTimeout, StopTimeout: c.StopTimeout, LoadTimeout: c.LoadTimeout,
 		Queue: uint32(c.Queue), OpenTriggers: uint64(c.OpenTriggers), //nolint:gosec // not negative
 		MemoryLimitBytes: uint64(c.MemoryLimitPages) << 16, EventsKept: uint32(c.EventsKept), //nolint:gosec // not negative
 	}
@@ -158,6 +162,7 @@ func (c *Config) settings() *messages.Settings {
 
 // settings are one capsule's: the system's, with what its manifest overrides.
 type settings struct {
+	loadTimeout time.Duration
 	callTimeout time.Duration // 0 is none
 	stopTimeout time.Duration
 	call        uint64 // reductions; 0 is none
@@ -168,7 +173,7 @@ type settings struct {
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	s := settings{
-		callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart,
+		loadTimeout: c.LoadTimeout, callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart,
 		call: c.CallReductions, perSecond: c.ReductionsPerSecond,
 	}
 	if m.Capabilities.Uplink {

@@ -8,23 +8,22 @@ import (
 	"path/filepath"
 	"slices"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
 // Capsule shows one capsule closely: its manifest, its last failures and calls,
 // and the end of its log. Values of its environment are not shown, since they may
 // be secret. Its error matches ErrNotFound. It waits for nobody.
 func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
-	detail := s.record.detail(id)
+	detail := s.journal.Detail(id)
 	if detail == nil {
 		return nil, fmt.Errorf("show capsule %q: %w", id, ErrNotFound)
 	}
-	for _, f := range s.found {
-		if f.manifest.ID() == id {
-			s.describe(detail, f)
+	for i := range s.catalog.Entries {
+		if e := &s.catalog.Entries[i]; e.Manifest.ID() == id {
+			s.describe(detail, e)
 		}
 	}
 	return detail, nil
@@ -35,55 +34,52 @@ func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
 // come until ctx ends or Serve has returned. Neither the capsule nor anybody else
 // waits for the reader: one that falls behind misses lines, and is told how many.
 // Its error matches ErrNotFound.
-func (s *Supervisor) Logs(ctx context.Context, id string, since uint64, follow bool) (iter.Seq[*messages.LogLine], error) {
-	tail := s.record.logTail(id)
+func (s *Supervisor) Logs(ctx context.Context, id string, since uint64, follow bool) (iter.Seq[messages.LogLine], error) {
+	tail := s.journal.LogTail(id)
 	if tail == nil {
 		return nil, fmt.Errorf("show the log of capsule %q: %w", id, ErrNotFound)
 	}
-	return tail.lines(ctx, since, follow), nil
+	return tail.Lines(ctx, since, follow), nil
 }
 
 // describe adds what a capsule's manifest and settings say.
-func (s *Supervisor) describe(d *messages.CapsuleDetail, f *found) {
-	m := f.manifest
+func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
+	m := e.Manifest
 	d.Description = m.Package.Description
 	d.Capabilities = capabilitiesOf(&m.Capabilities)
 	for _, i := range m.Imports {
-		d.Imports = append(d.Imports, &messages.Interface{
+		d.Imports = append(d.Imports, messages.Interface{
 			Namespace: i.Namespace, Name: i.Name, Version: i.Requirement, Optional: i.Optional,
 		})
 	}
-	for _, e := range m.Exports {
-		d.Exports = append(d.Exports, &messages.Interface{Namespace: e.Namespace, Name: e.Name, Version: e.Version})
+	for _, x := range m.Exports {
+		d.Exports = append(d.Exports, messages.Interface{Namespace: x.Namespace, Name: x.Name, Version: x.Version})
 	}
-	values := s.configured(f)
+	values := s.configured(e)
 	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
 		_, set := values[name]
-		d.Env = append(d.Env, &messages.EnvVariable{
+		d.Env = append(d.Env, messages.EnvVariable{
 			Name: name, Type: m.Env[name].Type, Description: m.Env[name].Description, Set: set,
 		})
 	}
 	settings := s.cfg.forCapsule(m)
-	d.CallTimeout, d.StopTimeout = durationpb.New(settings.callTimeout), durationpb.New(settings.stopTimeout)
+	d.CallTimeout, d.StopTimeout = settings.callTimeout, settings.stopTimeout
 	d.QueueLimit = uint32(settings.queue) //nolint:gosec // not negative
-	d.BackoffInitial = durationpb.New(settings.restart.InitialBackoff)
-	d.BackoffMax = durationpb.New(settings.restart.MaxBackoff)
-	if f.brought == nil && len(m.Components) > 0 {
+	d.BackoffInitial = settings.restart.InitialBackoff
+	d.BackoffMax = settings.restart.MaxBackoff
+	if e.Embedded == nil && len(m.Components) > 0 {
 		d.Module = filepath.Join(m.Dir, m.Components[0].File)
 	}
 }
 
-// configured returns the values that the capsule's environment has now: as they
-// were read at its last load.
-func (s *Supervisor) configured(f *found) map[string]string {
+// configured returns the values of the capsule's environment: as of its last load.
+func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
 	if t, err := s.serving(); err == nil {
-		for _, src := range t.sources {
-			if src.manifest == f.manifest && src.values.Load() != nil {
-				return *src.values.Load()
-			}
+		if values := t.sources[e.Manifest.ID()].Values(); values != nil {
+			return values
 		}
 	}
-	values, _ := f.manifest.Configuration(s.home, s.principal, s.cfg.SocketPath)
+	values, _ := catalog.Configuration(catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath}, e)
 	return values
 }
 

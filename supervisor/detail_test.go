@@ -50,7 +50,7 @@ queue = 9
 		s.AwaitReady("close", generation+1)
 		s.Ask("test.trap", "1")
 	}
-	s.AwaitState("close", messages.CapsuleState_CAPSULE_STATE_FAILED)
+	s.AwaitState("close", messages.StateFailed)
 	d, err := s.Supervisor.Capsule("close")
 	if err != nil {
 		t.Fatal(err)
@@ -59,36 +59,36 @@ queue = 9
 	if strings.Contains(text, "hunter2") {
 		t.Error("a secret is shown")
 	}
-	diff(t, "To be looked at", d.GetDescription())
-	diff(t, []string{"allow_prompt_injection", "fs_read: /var/data"}, d.GetCapabilities())
-	if i := d.GetImports()[0]; i.GetNamespace() != "astrid" || i.GetName() != "http" || !i.GetOptional() {
-		t.Errorf("imports %v", d.GetImports())
+	diff(t, "To be looked at", d.Description)
+	diff(t, []string{"allow_prompt_injection", "fs_read: /var/data"}, d.Capabilities)
+	if i := d.Imports[0]; i.Namespace != "astrid" || i.Name != "http" || !i.Optional {
+		t.Errorf("imports %v", d.Imports)
 	}
-	if e := d.GetExports()[0]; e.GetNamespace() != "demo" || e.GetVersion() != "1.2.3" {
-		t.Errorf("exports %v", d.GetExports())
+	if e := d.Exports[0]; e.Namespace != "demo" || e.Version != "1.2.3" {
+		t.Errorf("exports %v", d.Exports)
 	}
-	if e := d.GetEnv(); len(e) != 2 || e[0].GetName() != "TOKEN" || !e[0].GetSet() || e[1].GetSet() {
+	if e := d.Env; len(e) != 2 || e[0].Name != "TOKEN" || !e[0].Set || e[1].Set {
 		t.Errorf("environment %v", e)
 	}
-	if d.GetCallTimeout().GetSeconds() != 7 || d.GetQueueLimit() != 9 || d.GetCapsule().GetBudget() != 2 {
+	if d.CallTimeout.Seconds != 7 || d.QueueLimit != 9 || d.Capsule.Budget != 2 {
 		t.Errorf("settings %s", text)
 	}
-	if len(d.GetCapsule().GetModuleHash()) != 64 || d.GetCapsule().GetDirectory() != dir || !strings.HasPrefix(d.GetModule(), dir) {
+	if len(d.Capsule.ModuleHash) != 64 || d.Capsule.Directory != dir || !strings.HasPrefix(d.Module, dir) {
 		t.Errorf("module %s", text)
 	}
 	var decisions []string
-	for _, f := range d.GetFailures() {
-		if f.GetFailure().GetKind() != "trap" || len(f.GetFailure().GetWasmStack()) == 0 || f.GetDuring() != "call" {
+	for _, f := range d.Failures {
+		if f.Failure.Kind != "trap" || len(f.Failure.WasmStack) == 0 || f.During != "call" {
 			t.Errorf("failure %v", f)
 		}
-		decision, _, _ := strings.Cut(f.GetDecision(), " after")
+		decision, _, _ := strings.Cut(f.Decision, " after")
 		decisions = append(decisions, decision)
 	}
 	diff(t, []string{"restarted at once; 1 of 2 restarts in 1m0s spent", "restarted", "restart budget spent: 2 in 1m0s"}, decisions)
-	if calls := d.GetRecentCalls(); len(calls) != 3 || calls[0].GetTopic() != "test.trap" || calls[2].GetOutcome().Word() != "crashed" {
+	if calls := d.RecentCalls; len(calls) != 3 || calls[0].Topic != "test.trap" || calls[2].Outcome.String() != "crashed" {
 		t.Errorf("recent calls %v", calls)
 	}
-	if c := d.GetCapsule(); c.GetReductions() == 0 || c.GetMemoryPeakBytes() == 0 || c.GetMemoryBytes() != 0 || c.GetKernelBytes() == 0 {
+	if c := d.Capsule; c.Reductions == 0 || c.MemoryPeakBytes == 0 || c.MemoryBytes != 0 || c.KernelBytes == 0 {
 		t.Errorf("figures of a capsule that has died: %v", c)
 	}
 	if _, err := s.Supervisor.Capsule("nobody"); !errors.Is(err, supervisor.ErrNotFound) {
@@ -119,7 +119,7 @@ func TestLogs(t *testing.T) {
 	}
 	var got []string
 	for line := range lines {
-		got = append(got, line.GetLevel()+" "+line.GetMessage())
+		got = append(got, line.Level+" "+line.Message)
 		if len(got) == 2 {
 			break
 		}
@@ -128,17 +128,17 @@ func TestLogs(t *testing.T) {
 	diff(t, []string{"WARN I say: 1", "WARN I say: 2"}, got)
 
 	s.Ask("t", `"much"`)
-	s.Await("suppressed", func(e *messages.Event) bool { return e.GetLogSuppressed().GetLines() > 3000 })
+	s.Await("suppressed", func(e *messages.Event) bool { return e.Detail.(messages.LogSuppressed).Lines > 3000 })
 	c := s.Capsule("talker")
-	if c.GetLogSuppressed() < 3000 || s.Snapshot().GetLogSuppressed() != c.GetLogSuppressed() {
-		t.Errorf("%d lines suppressed", c.GetLogSuppressed())
+	if c.Detail.(messages.LogSuppressed) < 3000 || s.Snapshot().Detail.(messages.LogSuppressed) != c.Detail.(messages.LogSuppressed) {
+		t.Errorf("%d lines suppressed", c.Detail.(messages.LogSuppressed))
 	}
 	kept, err := s.Logs(t.Context(), "talker", 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := slices.Collect(kept)
-	if last := all[len(all)-1].GetMessage(); len(all) != 200 || !strings.Contains(last, "lines suppressed") {
+	if last := all[len(all)-1].Message; len(all) != 200 || !strings.Contains(last, "lines suppressed") {
 		t.Errorf("%d lines are kept, the last is %q", len(all), last)
 	}
 }

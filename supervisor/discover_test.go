@@ -16,8 +16,8 @@ func TestRejectedCapsules(t *testing.T) {
 	bad := write(t, "[package]\nname = \"bad\"\nversion = \"1\"\n", "fixed")
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), bad)})
 	c := s.Capsule("bad")
-	if c.GetState() != messages.CapsuleState_CAPSULE_STATE_FAILED || !strings.Contains(c.GetLastFailure().GetMessage(), "Capsule.toml:3: package.version") {
-		t.Errorf("state %s, last failure %q", c.GetState().Word(), c.GetLastFailure().GetMessage())
+	if c.State != messages.StateFailed || !strings.Contains(c.LastFailure.Message, "Capsule.toml:3: package.version") {
+		t.Errorf("state %s, last failure %q", c.State.String(), c.LastFailure.Message)
 	}
 	if err := s.Start(context.Background(), "bad"); !errors.Is(err, supervisor.ErrRefused) || !strings.Contains(err.Error(), "Capsule.toml:3") {
 		t.Errorf("start: %v", err)
@@ -46,8 +46,8 @@ func TestRejectedNamesake(t *testing.T) {
 				t.Error(err)
 			}
 			c := s.Capsule("echo")
-			if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY || c.GetLastFailure() != nil {
-				t.Errorf("it is %s, last failure %v", c.GetState().Word(), c.GetLastFailure())
+			if c.State != messages.StateReady || c.LastFailure != nil {
+				t.Errorf("it is %s, last failure %v", c.State.String(), c.LastFailure)
 			}
 		})
 	}

@@ -1,15 +1,14 @@
 package supervisor
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/astrid-actors/astrid-actors/actors"
-	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
-// Capsule is a capsule that a program brings along, in the place of a directory.
+// Capsule is a capsule that the program brings along, instead of a directory.
 type Capsule struct {
 	// Manifest is the text of its Capsule.toml. What it says of the module's
 	// file and hash does not count.
@@ -20,22 +19,22 @@ type Capsule struct {
 	Load LoadFunc
 }
 
-// LoadFunc makes a fresh instance of a capsule, which asks the world through
-// those surroundings. An error counts as a crash; a *capsulehost.Failure says of
-// which kind. It runs on the capsule's goroutine and must end when ctx does.
-type LoadFunc = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error)
+// LoadFunc makes a fresh instance of a capsule, which asks its host through api. An
+// error counts as a crash; a *capsulehost.Failure says of which kind. It runs on
+// the capsule's goroutine and must end when ctx does.
+type LoadFunc = catalog.LoadFunc
 
-// Guest is an instance as the system calls it: one goroutine at a time, and
-// Close at the end of its life. Ending a call's context interrupts it. A
-// *capsulehost.Failure means that the instance is lost, any other error that the
-// guest reported one itself. One that wraps another may have an Unwrap() Guest, so
-// that its reductions and its memory are still counted.
+// Guest is an instance as the system calls it: one goroutine at a time, and Close
+// at its end. Ending a call's context interrupts it. A *capsulehost.Failure means
+// that the instance is lost, any other error that the guest reported one itself.
+// One that wraps another may have an Unwrap() Guest, so that its reductions and its
+// memory are still counted.
 type Guest = actors.Guest
 
-// readCapsules reads the manifests of Config.Capsules. Whatever is wrong is the
-// program's mistake, and an error.
-func readCapsules(capsules []Capsule) (byID map[string]*Capsule, manifests []*manifest.Manifest, problems []error) {
-	byID = map[string]*Capsule{}
+// embedded reads the manifests of Config.Capsules. Problems are the program's
+// mistakes.
+func embedded(capsules []Capsule) (all []*catalog.Embedded, problems []error) {
+	names := map[string]bool{}
 	for i, c := range capsules {
 		name := fmt.Sprintf("Capsules[%d]", i)
 		m, err := manifest.Parse(name, []byte(c.Manifest))
@@ -51,12 +50,12 @@ func readCapsules(capsules []Capsule) (byID map[string]*Capsule, manifests []*ma
 		if err != nil {
 			continue
 		}
-		if byID[m.ID()] != nil {
+		if names[m.ID()] {
 			problems = append(problems, fmt.Errorf("config: %s: another one has the same name", name))
 			continue
 		}
-		byID[m.ID()] = &c
-		manifests = append(manifests, m)
+		names[m.ID()] = true
+		all = append(all, &catalog.Embedded{Manifest: m, Module: c.Module, Load: c.Load})
 	}
-	return byID, manifests, problems
+	return all, problems
 }

@@ -90,7 +90,7 @@ func TestEventsFile(t *testing.T) {
 		}
 	}
 	events := readEvents(t, path)
-	whole(t, events, 1, sup.Snapshot().GetSequence())
+	whole(t, events, 1, sup.Snapshot().Sequence)
 	if first, last := events[0].Event, events[len(events)-1].Event; first != "capsule_rejected" || last != "system_stopped" {
 		t.Errorf("the file is from %s to %s", first, last)
 	}
@@ -120,11 +120,11 @@ func TestEventsFileIsRotated(t *testing.T) {
 		}
 		all = append(all, readEvents(t, path+suffix)...)
 	}
-	whole(t, all, all[0].Sequence, s.Snapshot().GetSequence())
+	whole(t, all, all[0].Sequence, s.Snapshot().Sequence)
 	if _, err := os.Stat(path + ".4"); err == nil {
 		t.Error("a fourth old file is kept")
 	}
-	if lost := s.Snapshot().GetEventsFileLost(); lost != 0 {
+	if lost := s.Snapshot().EventsFileLost; lost != 0 {
 		t.Errorf("%d events were lost", lost)
 	}
 }
@@ -177,7 +177,7 @@ func TestEventsFileThatHangs(t *testing.T) {
 		}
 	}
 	whole(t, read, 1, read[len(read)-1].Sequence)
-	if lost := s.Snapshot().GetEventsFileLost(); lost == 0 {
+	if lost := s.Snapshot().EventsFileLost; lost == 0 {
 		t.Error("the snapshot knows of no loss")
 	}
 	go func() {

@@ -63,7 +63,7 @@ func restartCases() map[string]func(*testing.T) {
 				wantError(t, "kill", s.Kill(t.Context(), "c7"), nil)
 				s.AwaitReady("c7", generation)
 			}
-			diff(t, uint32(9), s.Capsule("c7").GetBudgetSpent())
+			diff(t, uint32(9), s.Capsule("c7").BudgetSpent)
 			// Commands that meet make one new instance.
 			s.Inject("c8", supervisortest.Fault{Do: supervisortest.Delay(time.Second)})
 			answer := s.Begin("ask.c8", "")
@@ -76,7 +76,7 @@ func restartCases() map[string]func(*testing.T) {
 				wantError(t, "restart", <-restarted, nil)
 			}
 			diff(t, []string{`c8 continue "c8"`}, supervisortest.Legs(answer()))
-			diff(t, uint64(3), s.Capsule("c8").GetGeneration())
+			diff(t, uint64(3), s.Capsule("c8").Generation)
 		},
 		// A child that fails inside its restart is tried again, within its budget.
 		"hanging_restart_loop": func(t *testing.T) {
@@ -91,7 +91,7 @@ func restartCases() map[string]func(*testing.T) {
 			}
 			s.Expect("ask.loops", "", "loops unavailable")
 			failing.Withdraw()
-			s.AwaitState("loops", messages.CapsuleState_CAPSULE_STATE_READY)
+			s.AwaitState("loops", messages.StateReady)
 			s.Expect("ask.loops", "", `loops continue "loops"`)
 
 			// And a restart that hangs hangs alone, until it runs into its limit.
@@ -146,13 +146,13 @@ func otherCases() map[string]func(*testing.T) {
 				wantError(t, step.verb+" "+step.id, step.do(ctx, step.id), step.want)
 				synctest.Wait()
 			}
-			diff(t, uint64(5), s.AwaitReady("a", 5).GetGeneration())
+			diff(t, uint64(5), s.AwaitReady("a", 5).Generation)
 		},
 		"which_children": func(t *testing.T) {
 			s := startAll(t, worker("z"), looper("y"), worker("x"))
 			var shown []string
-			for _, c := range s.Snapshot().GetCapsules() {
-				shown = append(shown, fmt.Sprintf("%s %v %s", c.GetPath(), c.GetRunLoop(), c.GetState().Word()))
+			for _, c := range s.Snapshot().Capsules {
+				shown = append(shown, fmt.Sprintf("%s %v %s", c.Path, c.RunLoop, c.State.String()))
 			}
 			diff(t, []string{"capsules/z false ready", "capsules/y true ready", "capsules/x false ready"}, shown)
 		},
@@ -172,7 +172,7 @@ func otherCases() map[string]func(*testing.T) {
 			wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
 			synctest.Wait()
 			diff(t, map[string]int{"ready": 2, "crashed": 1}, states(s))
-			if due := time.Until(s.Capsule("a").GetRestartAt().AsTime()); due < 48*time.Minute || due > time.Hour {
+			if due := time.Until(s.Capsule("a").RestartAt); due < 48*time.Minute || due > time.Hour {
 				t.Errorf("the restart is due in %v", due)
 			}
 			wantError(t, "kill", s.Kill(t.Context(), "b"), nil)
@@ -190,7 +190,7 @@ func otherCases() map[string]func(*testing.T) {
 				s.Expect("ask.a", "", `a continue "a"`)
 			}
 			untouched(t, s, "a", "b")
-			diff(t, map[string]uint64{"capsules": 1, "registry": 1, "hook-router": 1}, s.Snapshot().GetSystemRestarts())
+			diff(t, map[string]uint64{"capsules": 1, "registry": 1, "hook-router": 1}, s.Snapshot().SystemRestarts)
 			wantError(t, "kill", s.Kill(t.Context(), "a"), nil) // and they go on
 			s.AwaitReady("a", 2)
 		},

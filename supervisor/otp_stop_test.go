@@ -84,12 +84,12 @@ func stopCases() map[string]func(*testing.T) {
 			}
 			s := startAll(t, chain...)
 			var loading []string
-			last := s.Snapshot().GetSequence()
+			last := s.Snapshot().Sequence
 			for e := range s.Events(t.Context(), 0) {
-				if e.GetCapsuleLoading() != nil {
-					loading = append(loading, strings.TrimPrefix(e.GetPath(), "capsules/"))
+				if e.Detail.(messages.CapsuleLoading) != nil {
+					loading = append(loading, strings.TrimPrefix(e.Path, "capsules/"))
 				}
-				if e.GetSequence() == last {
+				if e.Sequence == last {
 					break
 				}
 			}

@@ -106,8 +106,8 @@ func startAll(t *testing.T, capsules ...supervisor.Capsule) *supervisortest.Syst
 
 func wantState(t *testing.T, s *supervisortest.System, id, want string) {
 	t.Helper()
-	if c := s.Capsule(id); c.GetState().Word() != want {
-		t.Errorf("%s is %s, want %s: %q", id, c.GetState().Word(), want, s.Timeline(id))
+	if c := s.Capsule(id); c.State.String() != want {
+		t.Errorf("%s is %s, want %s: %q", id, c.State.String(), want, s.Timeline(id))
 	}
 }
 
@@ -129,8 +129,8 @@ func untouched(t *testing.T, s *supervisortest.System, ids ...string) {
 // states counts the capsules in each state.
 func states(s *supervisortest.System) map[string]int {
 	counts := map[string]int{}
-	for _, c := range s.Snapshot().GetCapsules() {
-		counts[c.GetState().Word()]++
+	for _, c := range s.Snapshot().Capsules {
+		counts[c.State.String()]++
 	}
 	return counts
 }
@@ -139,7 +139,7 @@ func startCases() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"sup_start_normal": func(t *testing.T) {
 			s := startAll(t)
-			diff(t, 0, len(s.Snapshot().GetCapsules()))
+			diff(t, 0, len(s.Snapshot().Capsules))
 			wantError(t, "close", s.Close(), nil)
 		},
 		"sup_start_ignore_child": func(t *testing.T) {
@@ -155,7 +155,7 @@ func startCases() map[string]func(*testing.T) {
 			s := startWith(t, "ignores", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Exit(0)},
 				worker("ignores", temporary), worker("works"))
 			wantState(t, s, "ignores", "stopped")
-			diff(t, `it ended by itself, and restart = "temporary"`, s.Ask("ask.ignores", "").GetLegs()[0].GetReason())
+			diff(t, `it ended by itself, and restart = "temporary"`, s.Ask("ask.ignores", "").Legs[0].Reason)
 			untouched(t, s, "works")
 		},
 		"sup_start_error_return": func(t *testing.T) {
@@ -171,7 +171,7 @@ func startCases() map[string]func(*testing.T) {
 			s := startWith(t, "bad", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Fail("not there"), Times: -1},
 				worker("bad", "budget = 1"), worker("works"))
 			wantState(t, s, "bad", "failed")
-			diff(t, "not there", s.Capsule("bad").GetLastFailure().GetMessage())
+			diff(t, "not there", s.Capsule("bad").LastFailure.Message)
 			s.Expect("ask.works", "", `works continue "works"`)
 		},
 		"sup_start_restart_child_returns_error": func(t *testing.T) {
@@ -186,7 +186,7 @@ func startCases() map[string]func(*testing.T) {
 		"sup_start_map": func(t *testing.T) {
 			s := startAll(t, worker("a"))
 			c := s.Capsule("a")
-			diff(t, "permanent, 5 in 1m0s", fmt.Sprintf("%s, %d in %v", c.GetRestart(), c.GetBudget(), c.GetWindow().AsDuration()))
+			diff(t, "permanent, 5 in 1m0s", fmt.Sprintf("%s, %d in %v", c.Restart, c.Budget, c.Window))
 		},
 		"sup_start_map_faulty_specs": func(t *testing.T) {
 			nameless, unversioned, unknown := worker("a"), worker("b"), worker("c")
@@ -295,7 +295,7 @@ func endCases() map[string]func(*testing.T) {
 				}
 				synctest.Wait()
 				c := s.Capsule("a")
-				diff(t, want, fmt.Sprintf("%s %d", c.GetState().Word(), c.GetGeneration()))
+				diff(t, want, fmt.Sprintf("%s %d", c.State.String(), c.Generation))
 				untouched(t, s, "other")
 			}
 		}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +11,13 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 )
 
 // What a caller may want to decide on.
@@ -52,25 +54,16 @@ type TriggerRequest struct {
 	Reductions uint64
 }
 
-// Caller is on whose behalf a trigger is made.
-type Caller struct {
-	// Principal is 1 to 64 of a-z A-Z 0-9 _ -, or "" for none.
-	Principal string
-	// SourceID is a UUID; "" means a fresh one.
-	SourceID string
-	// Timestamp is when the request was made; zero means now.
-	Timestamp time.Time
-}
-
 // Supervisor runs a tree of capsules. Make one with [New]. Its methods may be
 // called from any goroutine.
 type Supervisor struct {
 	cfg       Config
 	home      home.Home
 	principal home.Principal
-	found     []*found
-	record    *record
-	file      *eventsFile // nil where none is configured
+	catalog   *catalog.Catalog
+	journal   *journal.Journal
+	file      *journal.File // nil if none is configured
+	log       journal.Logger
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
@@ -89,7 +82,7 @@ func New(cfg Config) (*Supervisor, error) {
 	if s.principal, err = home.ParsePrincipal(s.cfg.Principal); err != nil {
 		problems = append(problems, err)
 	}
-	capsules, manifests, wrong := readCapsules(cfg.Capsules)
+	brought, wrong := embedded(cfg.Capsules)
 	problems = append(append(problems, cfg.problems()...), wrong...)
 	if len(problems) > 0 {
 		return nil, errors.Join(problems...)
@@ -97,14 +90,51 @@ func New(cfg Config) (*Supervisor, error) {
 	if s.cfg.SocketPath == "" {
 		s.cfg.SocketPath = s.home.SocketPath()
 	}
-	s.record = newRecord(s.cfg.EventsKept, s.cfg.Log)
-	s.record.settings, s.record.principal = s.cfg.settings(), s.cfg.Principal
+	kept := journal.Config{Kept: s.cfg.EventsKept, Settings: s.cfg.settings(), Principal: s.cfg.Principal}
 	if path := s.cfg.EventsFile; path != "" {
-		s.file = &eventsFile{path: path, limit: s.cfg.EventsFileSize, keep: 3, log: s.cfg.Log}
-		s.record.file = s.file.lost.Load
+		s.file = journal.NewFile(path, s.cfg.EventsFileSize, s.cfg.Log)
+		kept.FileLost = s.file.Lost
 	}
-	s.discover(capsules, manifests)
+	s.journal = journal.New(kept)
+	s.log.Log = s.cfg.Log
+	s.catalog = catalog.Discover(s.home, s.principal, cfg.CapsuleDirs, brought)
+	s.enter()
 	return s, nil
+}
+
+// enter reports what was discovered.
+func (s *Supervisor) enter() {
+	for _, w := range s.catalog.Warnings {
+		s.cfg.Log.Warn().Msg(w.String())
+	}
+	if s.catalog.Cycle != nil {
+		s.cfg.Log.Error().Err(s.catalog.Cycle).Msg("capsules import from each other: they start in the order of their discovery")
+	}
+	if len(s.catalog.Entries)+len(s.catalog.Rejected) == 0 {
+		s.cfg.Log.Warn().Strs("looked_in", s.catalog.LookedIn).Msg("no capsules found")
+	}
+	known := map[string]bool{}
+	for _, e := range s.catalog.Entries {
+		m := e.Manifest
+		known[m.ID()] = true
+		policy := s.cfg.forCapsule(m).restart
+		s.journal.Enter(&messages.Capsule{
+			Path: actors.CapsulePath(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
+			MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
+			State:            messages.StateLoading, Interceptors: e.Interceptors,
+			Restart: string(policy.Mode), Budget: uint32(policy.Budget), Window: policy.Window, //nolint:gosec // not negative
+		})
+	}
+	for _, r := range s.catalog.Rejected {
+		path := ""
+		if r.ID != "" && !known[r.ID] {
+			path = actors.CapsulePath(r.ID)
+			s.journal.Enter(&messages.Capsule{Path: path, ID: r.ID, Directory: r.Dir})
+		}
+		s.journal.Observe(messages.Event{Path: path, Detail: messages.CapsuleRejected{
+			ID: r.ID, Directory: r.Dir, Problem: r.Err.Error(),
+		}})
+	}
 }
 
 // Serve runs the tree until ctx ends, and then stops it: no new triggers,
@@ -125,7 +155,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.tree = t
 	s.mu.Unlock()
 
-	s.record.begin(t)
+	s.journal.Begin(t)
 	detach, err := s.attach()
 	if err == nil {
 		err = t.run(ctx)
@@ -135,7 +165,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	s.tree = nil
 	s.mu.Unlock()
-	s.record.end()
+	s.journal.End()
 	detach()
 	return err
 }
@@ -145,8 +175,8 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 // where ctx has none. Legs that fail, and no legs at all, are no error. Its
 // errors match ErrInvalid, ErrOverloaded, ErrNotServing, ErrStopping, or are
 // ctx's cause where ctx was cancelled.
-func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*messages.TriggerReply, error) {
-	route, err := r.route()
+func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*Reply, error) {
+	request, err := r.request()
 	if err != nil {
 		return nil, err
 	}
@@ -154,99 +184,106 @@ func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*messages.T
 	if err != nil {
 		return nil, fmt.Errorf("trigger %q: %w", r.Topic, err)
 	}
-	return t.trigger(ctx, route)
+	return t.trigger(ctx, request)
 }
 
 // Validate says what is wrong with a request, as Trigger would: its error matches
 // ErrInvalid.
 func (r *TriggerRequest) Validate() error {
-	_, err := r.route()
+	_, err := r.request()
 	return err
 }
 
-// route checks a request and turns it into the router's message.
-func (r *TriggerRequest) route() (*messages.RouteTrigger, error) {
-	invalid := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+// request checks a request and turns it into the router's. Nothing in it is the
+// caller's any more.
+func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
+	invalid := func(format string, args ...any) (actors.TriggerRequest, error) {
+		return actors.TriggerRequest{}, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 	}
 	if r.Topic == "" {
-		return nil, invalid("the topic is empty")
+		return invalid("the topic is empty")
 	}
 	if !actors.ValidTopic(r.Topic) {
-		return nil, invalid("topic %q has an empty segment", r.Topic)
+		return invalid("topic %q has an empty segment", r.Topic)
 	}
 	if len(r.Payload) > MaxPayload {
-		return nil, invalid("the payload has %d bytes, over the limit of %d", len(r.Payload), MaxPayload)
+		return invalid("the payload has %d bytes, over the limit of %d", len(r.Payload), MaxPayload)
 	}
-	m := &messages.RouteTrigger{Topic: r.Topic, Payload: []byte("null"), Reductions: r.Reductions}
+	q := actors.TriggerRequest{Topic: r.Topic, Payload: null, Reductions: r.Reductions}
 	if len(r.Payload) > 0 {
-		var err error
-		if m.Payload, err = capsulehost.CompactJSON(r.Payload); err != nil {
-			return nil, invalid("the payload is not JSON: %v", err)
+		payload, err := capsulehost.CompactJSON(r.Payload)
+		if err != nil {
+			return invalid("the payload is not JSON: %v", err)
+		}
+		if q.Payload = payload; &payload[0] == &r.Payload[0] {
+			q.Payload = bytes.Clone(payload) // the caller may reuse its own
 		}
 	}
 	if r.Caller == nil {
-		return m, nil
+		return q, nil
 	}
-	m.Caller = &messages.Caller{SourceId: r.Caller.SourceID, Timestamp: timestamppb.New(r.Caller.Timestamp)}
+	q.Caller = &capsulehost.Caller{SourceID: r.Caller.SourceID, Timestamp: r.Caller.Timestamp}
 	if p := r.Caller.Principal; p != "" {
 		if _, err := home.ParsePrincipal(p); err != nil {
-			return nil, invalid("%v", err)
+			return invalid("%v", err)
 		}
-		m.Caller.Principal = &p
+		q.Caller.Principal = &p
 	}
 	if r.Caller.SourceID == "" {
-		m.Caller.SourceId = uuid.NewString()
+		q.Caller.SourceID = uuid.NewString()
 	} else if id, err := uuid.Parse(r.Caller.SourceID); err != nil {
-		return nil, invalid("caller's source id %q is not a UUID", r.Caller.SourceID)
+		return invalid("caller's source id %q is not a UUID", r.Caller.SourceID)
 	} else {
-		m.Caller.SourceId = id.String()
+		q.Caller.SourceID = id.String()
 	}
 	if r.Caller.Timestamp.IsZero() {
-		m.Caller.Timestamp = timestamppb.Now()
+		q.Caller.Timestamp = time.Now()
 	}
-	return m, nil
+	return q, nil
 }
 
+// null is the payload of a trigger without one.
+var null = []byte("null") //nolint:gochecknoglobals // never changed
+
 // Snapshot shows the tree as it is now. It waits for nobody.
-func (s *Supervisor) Snapshot() *messages.Tree { return s.record.snapshot() }
+func (s *Supervisor) Snapshot() *Tree { return s.journal.Snapshot() }
 
 // Events yields what happened after the event numbered since, as far back as
 // Config.EventsKept, then what happens until ctx ends or Serve has returned. A
 // reader never slows the system down: one that falls behind what is kept gets
 // an EventsLost, which says how many it missed.
-func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[*messages.Event] {
-	return s.record.events(ctx, since)
+func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[Event] {
+	return s.journal.Events(ctx, since)
 }
 
 // AwaitStarted waits until the first start of every capsule has been decided:
 // it is Ready, or Failed, or did not signal in time.
-func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.record.awaitStarted(ctx) }
+func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.AwaitStarted(ctx) }
 
 // Start starts a capsule that has stopped or failed, with its files read again
 // and a full restart budget, and returns when it is decided whether it is up.
 // Its errors match ErrNotFound, ErrRefused, ErrNotUp.
 func (s *Supervisor) Start(ctx context.Context, id string) error {
-	return s.command(ctx, "start", id, &messages.StartCapsule{Id: id})
+	return s.command(ctx, "start", id, &messages.StartCapsule{ID: id})
 }
 
 // Stop ends a capsule: waiting calls are answered at once, the running one is
 // given the capsule's stop time-out. It returns when the capsule has ended.
 func (s *Supervisor) Stop(ctx context.Context, id string) error {
-	return s.command(ctx, "stop", id, &messages.StopCapsule{Id: id})
+	return s.command(ctx, "stop", id, &messages.StopCapsule{ID: id})
 }
 
 // Restart replaces a capsule's instance, with its files read again; calls that
 // wait are served by the new one. It does not count against the restart budget,
 // and fills it. It returns when it is decided whether the new instance is up.
 func (s *Supervisor) Restart(ctx context.Context, id string) error {
-	return s.command(ctx, "restart", id, &messages.RestartCapsule{Id: id})
+	return s.command(ctx, "restart", id, &messages.RestartCapsule{ID: id})
 }
 
 // Kill injects a crash, which goes through supervision like any other. It
 // returns when the capsule has crashed.
 func (s *Supervisor) Kill(ctx context.Context, id string) error {
-	return s.command(ctx, "kill", id, &messages.KillCapsule{Id: id})
+	return s.command(ctx, "kill", id, &messages.KillCapsule{ID: id})
 }
 
 func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error {
@@ -254,7 +291,7 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 	if err == nil {
 		err = t.command(ctx, m)
 	}
-	if problem := s.record.rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
+	if problem := s.journal.Rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
 		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and start the system again", ErrRefused, problem)
 	}
 	if err != nil {

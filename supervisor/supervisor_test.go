@@ -79,7 +79,7 @@ func TestATriggerAsksWhoeverWantsIt(t *testing.T) {
 	)})
 	reply := s.Ask("all.things", `{"a" : 1}`)
 	diff(t, []string{`fixed continue {"ok":true}`, `counter continue {"calls":1}`, `echo continue {"a":1}`}, supervisortest.Legs(reply))
-	diff(t, `[{"ok":true},{"calls":1},{"a":1}]`, reply.GetResponses())
+	diff(t, `[{"ok":true},{"calls":1},{"a":1}]`, reply.Responses)
 
 	for topic, want := range map[string]string{
 		"test.empty": "empty " + "empty", "test.deny": "deny denied", "test.final": `final final {"final":true}`,
@@ -89,10 +89,10 @@ func TestATriggerAsksWhoeverWantsIt(t *testing.T) {
 		s.Expect(topic, "", want)
 	}
 	s.Expect("nobody.wants.this", "")
-	if got := s.Ask("test.deny", "").GetLegs()[0].GetReason(); got != "not today" {
+	if got := s.Ask("test.deny", "").Legs[0].Reason; got != "not today" {
 		t.Errorf("the reason is %q", got)
 	}
-	if got := s.Ask("test.echo", "").GetResponses(); got != "[null]" {
+	if got := s.Ask("test.echo", "").Responses; got != "[null]" {
 		t.Errorf("no payload is passed on as %s, want null", got)
 	}
 }
@@ -104,10 +104,10 @@ func TestACrashedCapsuleComesBack(t *testing.T) {
 	s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
 	s.Expect("test.crash-on-x", `1`, `crash-on-x continue {"alive":true}`)
 	after := s.Capsule("crash-on-x")
-	if after.GetGeneration() != 2 || after.GetSession() == before.GetSession() || after.GetRestarts() != 1 {
-		t.Errorf("generation %d, session %s, %d restarts; before: session %s", after.GetGeneration(), after.GetSession(), after.GetRestarts(), before.GetSession())
+	if after.Generation != 2 || after.Session == before.Session || after.Restarts != 1 {
+		t.Errorf("generation %d, session %s, %d restarts; before: session %s", after.Generation, after.Session, after.Restarts, before.Session)
 	}
-	if f := after.GetLastFailure(); f.GetKind() != "trap" || len(f.GetWasmStack()) == 0 || f.GetAt() == nil {
+	if f := after.LastFailure; f.Kind != "trap" || len(f.WasmStack) == 0 || f.At == nil {
 		t.Errorf("last failure %v", f)
 	}
 	diff(t, []string{"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash", "loading 2", "ready 2"}, s.Timeline("crash-on-x"))
@@ -131,7 +131,7 @@ func TestCallsThatWaitBehindACrashAreServed(t *testing.T) {
 				outcomes <- err.Error()
 				return
 			}
-			outcomes <- reply.GetLegs()[0].GetOutcome().Word()
+			outcomes <- reply.Legs[0].Outcome.String()
 		}()
 	}
 	counts := map[string]int{}
@@ -170,12 +170,12 @@ func TestABudgetThatIsSpent(t *testing.T) {
 		s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
 		synctest.Wait()
 		c := s.Capsule("crash-on-x")
-		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_FAILED || c.GetSession() != "" {
-			t.Errorf("state %s, session %q", c.GetState().Word(), c.GetSession())
+		if c.State != messages.StateFailed || c.Session != "" {
+			t.Errorf("state %s, session %q", c.State.String(), c.Session)
 		}
 		reply := s.Ask("test.crash-on-x", `1`)
 		diff(t, []string{"crash-on-x unavailable"}, supervisortest.Legs(reply))
-		if got := reply.GetLegs()[0].GetReason(); got != "restart budget spent: 2 in 1m0s" {
+		if got := reply.Legs[0].Reason; got != "restart budget spent: 2 in 1m0s" {
 			t.Errorf("reason %q", got)
 		}
 		s.Expect("test.echo", `7`, `echo continue 7`)
@@ -205,20 +205,20 @@ func TestBackoff(t *testing.T) {
 		s.Ask("test.crash-on-x", `"x"`)
 		synctest.Wait()
 		c := s.Capsule("crash-on-x")
-		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_CRASHED || c.GetRestartAt() == nil {
-			t.Fatalf("state %s, restart at %v", c.GetState().Word(), c.GetRestartAt())
+		if c.State != messages.StateCrashed || c.RestartAt == nil {
+			t.Fatalf("state %s, restart at %v", c.State.String(), c.RestartAt)
 		}
-		delay := time.Until(c.GetRestartAt().AsTime())
+		delay := time.Until(c.RestartAt)
 		if delay < 48*time.Second || delay > time.Minute {
 			t.Errorf("delay %v, want 48 s to 1 min", delay)
 		}
 		reply := s.Ask("test.crash-on-x", `1`)
 		diff(t, []string{"crash-on-x unavailable"}, supervisortest.Legs(reply))
-		if !strings.Contains(reply.GetLegs()[0].GetReason(), "restarts in") {
-			t.Errorf("reason %q", reply.GetLegs()[0].GetReason())
+		if !strings.Contains(reply.Legs[0].Reason, "restarts in") {
+			t.Errorf("reason %q", reply.Legs[0].Reason)
 		}
 		pass(delay - time.Millisecond)
-		if got := s.Capsule("crash-on-x").GetGeneration(); got != 2 {
+		if got := s.Capsule("crash-on-x").Generation; got != 2 {
 			t.Errorf("generation %d too early", got)
 		}
 		pass(time.Millisecond)
@@ -231,10 +231,10 @@ func TestALoadThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, manifestOf("late", "[[interceptor]]\nevent = \"late\"\naction = \"ask\"\n"), "")
 		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
-		if got := s.Capsule("late").GetState(); got != messages.CapsuleState_CAPSULE_STATE_FAILED {
-			t.Errorf("state %s", got.Word())
+		if got := s.Capsule("late").State; got != messages.StateFailed {
+			t.Errorf("state %s", got.String())
 		}
-		if got := s.Capsule("late").GetLastFailure().GetMessage(); !strings.Contains(got, "module.wasm") {
+		if got := s.Capsule("late").LastFailure.Message; !strings.Contains(got, "module.wasm") {
 			t.Errorf("last failure %q", got)
 		}
 		story := s.Timeline("late")
@@ -274,7 +274,7 @@ func TestCommands(t *testing.T) {
 	}
 	reply := s.Ask("test.counter", "1")
 	diff(t, []string{"counter unavailable"}, supervisortest.Legs(reply))
-	if got := reply.GetLegs()[0].GetReason(); got != "stopped by an operator" {
+	if got := reply.Legs[0].Reason; got != "stopped by an operator" {
 		t.Errorf("reason %q", got)
 	}
 	for verb, do := range map[string]func(context.Context, string) error{"stop": s.Stop, "kill": s.Kill} {
@@ -300,7 +300,7 @@ func TestCommands(t *testing.T) {
 		"stopping: an operator's command", "stopped: stopped by an operator",
 		"restart 0/5 after an operator's command", "loading 4", "ready 4",
 	}, s.Timeline("counter"))
-	if got := s.Capsule("counter").GetRestarts(); got != 1 {
+	if got := s.Capsule("counter").Restarts; got != 1 {
 		t.Errorf("%d restarts, want the one after the kill", got)
 	}
 }
@@ -314,7 +314,7 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 
 	reply := s.Ask("limited", "")
 	diff(t, []string{"limited crashed"}, supervisortest.Legs(reply))
-	if got := reply.GetLegs()[0].GetReason(); !strings.Contains(got, "the capsule's limit of 50ms passed") {
+	if got := reply.Legs[0].Reason; !strings.Contains(got, "the capsule's limit of 50ms passed") {
 		t.Errorf("reason %q", got)
 	}
 
@@ -331,7 +331,7 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 	// instance serves the other.
 	answers := askTwice(s, "spin")
 	for generation := range uint64(2) {
-		for s.Capsule("spin").GetBusy() == nil { // or the kill could meet it before its call
+		for s.Capsule("spin").Busy == nil { // or the kill could meet it before its call
 			runtime.Gosched()
 		}
 		if err := s.Kill(ctx, "spin"); err != nil {
@@ -354,12 +354,12 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 // waits. What it returns are the answers as they come.
 func askTwice(s *supervisortest.System, id string) (answers <-chan []string) {
 	both := make(chan []string, 2)
-	before := s.Snapshot().GetOpenTriggers()
+	before := s.Snapshot().OpenTriggers
 	for range 2 {
 		answer := s.Begin("test."+id, "")
 		go func() { both <- supervisortest.Legs(answer()) }()
 	}
-	for s.Capsule(id).GetBusy() == nil || s.Capsule(id).GetQueue() != 1 || s.Snapshot().GetOpenTriggers() < before+2 {
+	for s.Capsule(id).Busy == nil || s.Capsule(id).Queue != 1 || s.Snapshot().OpenTriggers < before+2 {
 		runtime.Gosched()
 	}
 	return both
@@ -376,8 +376,8 @@ func TestRunLoops(t *testing.T) {
 		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(dirs, capsules("run-loop-ready", "run-silent")...), AllowUnverified: true})
 		pass(time.Minute)
 		states := map[string]string{}
-		for _, c := range s.Snapshot().GetCapsules() {
-			states[c.GetId()] = fmt.Sprintf("%s, generation %d", c.GetState().Word(), c.GetGeneration())
+		for _, c := range s.Snapshot().Capsules {
+			states[c.ID] = fmt.Sprintf("%s, generation %d", c.State.String(), c.Generation)
 		}
 		diff(t, map[string]string{
 			"permanent-run-returns": "failed, generation 2", "permanent-run-traps": "failed, generation 2",
@@ -405,12 +405,12 @@ func TestStartOrder(t *testing.T) {
 	}
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: dirs, AllowUnverified: true})
 	var got []string
-	last := s.Snapshot().GetSequence()
+	last := s.Snapshot().Sequence
 	for e := range s.Events(context.Background(), 0) {
-		if e.GetCapsuleLoading() != nil || e.GetCapsuleReady() != nil {
-			got = append(got, strings.TrimPrefix(e.GetPath(), "capsules/")+" "+supervisortest.Line(e))
+		if e.Detail.(messages.CapsuleLoading) != nil || e.Detail.(messages.CapsuleReady) != nil {
+			got = append(got, strings.TrimPrefix(e.Path, "capsules/")+" "+supervisortest.Line(e))
 		}
-		if e.GetSequence() == last {
+		if e.Sequence == last {
 			break
 		}
 	}
@@ -431,8 +431,8 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	const ada = `{"principal":"ada","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-01-02T03:04:05+00:00"}`
-	diff(t, "["+ada+"]", reply.GetResponses())
-	diff(t, "[{}]", s.Ask("test.caller", "").GetResponses())
+	diff(t, "["+ada+"]", reply.Responses)
+	diff(t, "[{}]", s.Ask("test.caller", "").Responses)
 	// A trigger that a capsule makes carries none, even when it was called with one.
 	reply, err = s.Trigger(ctx, supervisor.TriggerRequest{
 		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.caller","payload":1}`), Caller: &supervisor.Caller{Principal: "ada"},
@@ -440,7 +440,7 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "[[{}]]", reply.GetResponses())
+	diff(t, "[[{}]]", reply.Responses)
 }
 
 func TestTriggersThatAreRefused(t *testing.T) {
@@ -461,7 +461,7 @@ func TestTriggersThatAreRefused(t *testing.T) {
 			t.Errorf("got %v, want %q", err, name)
 		}
 	}
-	if got := s.Capsule("echo").GetCalls(); got != 0 {
+	if got := s.Capsule("echo").Calls; got != 0 {
 		t.Errorf("%d calls were made", got)
 	}
 }
@@ -545,9 +545,9 @@ func TestShutdown(t *testing.T) {
 	if _, err := s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "test.slow"}); !errors.Is(err, supervisor.ErrNotServing) {
 		t.Errorf("a trigger after the end: %v", err)
 	}
-	for _, c := range s.Snapshot().GetCapsules() {
-		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_STOPPED {
-			t.Errorf("%s is %s", c.GetId(), c.GetState().Word())
+	for _, c := range s.Snapshot().Capsules {
+		if c.State != messages.StateStopped {
+			t.Errorf("%s is %s", c.ID, c.State.String())
 		}
 	}
 }
@@ -559,7 +559,7 @@ func TestServeAgain(t *testing.T) {
 	}
 	s.Ask("test.counter", "1")
 	s.Ask("test.trap", "1")
-	if spent := s.AwaitReady("trap", 2).GetBudgetSpent(); spent != 1 {
+	if spent := s.AwaitReady("trap", 2).BudgetSpent; spent != 1 {
 		t.Errorf("%d of its restarts are spent, want 1", spent)
 	}
 	if err := s.Close(); err != nil {
@@ -568,11 +568,11 @@ func TestServeAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
 	go func() { served <- s.Serve(ctx) }()
-	for s.Capsule("counter").GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+	for s.Capsule("counter").State != messages.StateReady {
 		runtime.Gosched()
 	}
 	s.Expect("test.counter", "1", `counter continue {"calls":1}`)
-	if spent := s.AwaitReady("trap", 3).GetBudgetSpent(); spent != 0 {
+	if spent := s.AwaitReady("trap", 3).BudgetSpent; spent != 0 {
 		t.Errorf("served again, %d of its restarts are spent, and its budget is whole", spent)
 	}
 	cancel()
@@ -588,14 +588,14 @@ func TestEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	last := s.Snapshot().GetSequence()
+	last := s.Snapshot().Sequence
 	var got []uint64
 	for e := range s.Events(context.Background(), 2) {
-		got = append(got, e.GetSequence())
-		if lost := e.GetEventsLost(); lost != nil && lost.GetCount() != last-4-2 {
-			t.Errorf("%d events lost, want %d", lost.GetCount(), last-4-2)
+		got = append(got, e.Sequence)
+		if lost := e.Detail.(messages.EventsLost); lost != nil && lost.Count != last-4-2 {
+			t.Errorf("%d events lost, want %d", lost.Count, last-4-2)
 		}
-		if e.GetSequence() == last {
+		if e.Sequence == last {
 			break
 		}
 	}
@@ -618,14 +618,14 @@ func TestEventsDoNotGrow(t *testing.T) {
 	}
 	s.AwaitReady("trap", crashes+1)
 	last := s.Snapshot()
-	if spent := s.Capsule("trap").GetBudgetSpent(); spent != crashes {
+	if spent := s.Capsule("trap").BudgetSpent; spent != crashes {
 		t.Errorf("%d of its restarts are spent, want %d", spent, crashes)
 	}
 	for e := range s.Events(t.Context(), 0) {
 		if size := proto.Size(e); size > 1000 {
-			t.Fatalf("event %d has %d bytes: %.200v", e.GetSequence(), size, e)
+			t.Fatalf("event %d has %d bytes: %.200v", e.Sequence, size, e)
 		}
-		if e.GetSequence() >= last.GetSequence() {
+		if e.Sequence >= last.Sequence {
 			break
 		}
 	}

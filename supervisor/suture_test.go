@@ -32,10 +32,10 @@ func sutureCases() map[string]func(*testing.T) {
 			die := func() time.Duration {
 				wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
 				synctest.Wait()
-				if s.Capsule("a").GetRestartAt() == nil {
+				if s.Capsule("a").RestartAt == nil {
 					return 0
 				}
-				return time.Until(s.Capsule("a").GetRestartAt().AsTime()).Round(time.Second)
+				return time.Until(s.Capsule("a").RestartAt).Round(time.Second)
 			}
 			diff(t, time.Duration(0), die())
 			diff(t, time.Second, die())
@@ -44,7 +44,7 @@ func sutureCases() map[string]func(*testing.T) {
 			s.AwaitReady("a", 3)
 			pass(10 * time.Second) // all is forgotten
 			diff(t, time.Duration(0), die())
-			diff(t, uint32(1), s.Capsule("a").GetBudgetSpent())
+			diff(t, uint32(1), s.Capsule("a").BudgetSpent)
 			untouched(t, s, "b")
 		},
 		"RunningAlreadyRunning": func(t *testing.T) {
@@ -61,8 +61,8 @@ func sutureCases() map[string]func(*testing.T) {
 				served := make(chan error)
 				go func() { served <- s.Serve(ctx) }()
 				synctest.Wait()
-				diff(t, n+2, s.Ask("ask.a", "").GetLegs()[0].GetGeneration())
-				diff(t, n+2, s.Capsule("a").GetGeneration())
+				diff(t, n+2, s.Ask("ask.a", "").Legs[0].Generation)
+				diff(t, n+2, s.Capsule("a").Generation)
 				cancel()
 				wantError(t, "serve", <-served, nil)
 			}
@@ -124,7 +124,7 @@ func sutureCases() map[string]func(*testing.T) {
 			synctest.Wait()
 			s.FailActorNext("capsules") // over the restart that is due
 			s.AwaitReady("a", 3)
-			diff(t, uint64(1), s.Snapshot().GetSystemRestarts()["capsules"])
+			diff(t, uint64(1), s.Snapshot().SystemRestarts["capsules"])
 			untouched(t, s, "b")
 		},
 		"Issue11": func(t *testing.T) { // its commands race
@@ -145,7 +145,7 @@ func sutureCases() map[string]func(*testing.T) {
 			all.Wait()
 			pass(time.Hour)
 			for _, id := range []string{"a", "b"} {
-				if c := s.Capsule(id); c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+				if c := s.Capsule(id); c.State != messages.StateReady {
 					wantError(t, "start", s.Start(t.Context(), id), nil)
 				}
 			}
@@ -197,7 +197,7 @@ func sutureCases() map[string]func(*testing.T) {
 				all.Go(func() { _ = s.Kill(context.Background(), "a") })
 			}
 			all.Wait()
-			s.AwaitState("a", messages.CapsuleState_CAPSULE_STATE_READY)
+			s.AwaitState("a", messages.StateReady)
 		},
 		"AddAfterStopping": func(t *testing.T) {
 			s := startAll(t, worker("a"))
@@ -221,8 +221,8 @@ func sutureCases() map[string]func(*testing.T) {
 			for n, err := range []error{context.Canceled, context.DeadlineExceeded} {
 				ends <- err
 				c := s.AwaitReady("a", uint64(n)+2)
-				if !strings.Contains(c.GetLastFailure().GetMessage(), err.Error()) {
-					t.Errorf("last failure %q, want %q", c.GetLastFailure().GetMessage(), err)
+				if !strings.Contains(c.LastFailure.Message, err.Error()) {
+					t.Errorf("last failure %q, want %q", c.LastFailure.Message, err)
 				}
 			}
 		},

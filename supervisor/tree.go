@@ -9,12 +9,17 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 )
 
 // stopMargin is how much longer than the longest stop time-out a shutdown may
@@ -23,15 +28,15 @@ const stopMargin = 2 * time.Second
 
 // tree is what runs during one Serve: the actors, and the host of their guests.
 type tree struct {
-	cfg      Config
-	record   *record
-	sys      *system.System
-	host     *capsulehost.Host
-	triggers *actors.Triggers
-	modules  *modules
-	children []*child // in start order
-	byID     map[string]*child
-	sources  []*source
+	cfg     Config
+	journal *journal.Journal
+	sys     *system.System
+	host    *capsulehost.Host
+	router  *actors.Router
+	specs   []actors.ChildSpec // in start order
+	refs    map[string]*actors.CapsuleRef
+	sources map[string]*catalog.Source
+	logs    []*capsulelog.Writer
 
 	mu       sync.Mutex
 	stopping bool
@@ -46,54 +51,54 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
-	t := &tree{
-		cfg: s.cfg, record: s.record, host: host, modules: newModules(host),
-		sys: system.New(s.cfg.Log), byID: map[string]*child{},
-	}
-	t.triggers = actors.NewTriggers(t.sys, t.sys.PID(routerPath))
-	t.triggers.CountIn(&t.record.traffic)
+	var tracer trace.Tracer
 	if provider := s.cfg.TracerProvider; provider != nil {
-		t.triggers.TraceWith(provider.Tracer("github.com/astrid-actors/astrid-actors/supervisor"))
+		tracer = provider.Tracer("github.com/astrid-actors/astrid-actors/supervisor")
 	}
-	for _, f := range s.found {
-		t.add(s, f)
+	t := &tree{
+		cfg: s.cfg, journal: s.journal, host: host, sys: system.New(s.cfg.Log),
+		router: actors.NewRouter(&s.journal.Triggers, tracer),
+		refs:   map[string]*actors.CapsuleRef{}, sources: map[string]*catalog.Source{},
 	}
-	for i, f := range s.found {
-		for _, on := range f.waitsFor {
-			t.children[on].dependents = append(t.children[on].dependents, t.children[i])
-			t.children[i].imports++
-		}
+	sources := catalog.Config{
+		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
+		Modules: catalog.NewModules(host), Log: s.cfg.Log,
+	}
+	for i := range s.catalog.Entries {
+		t.add(s, sources, &s.catalog.Entries[i])
 	}
 	return t, nil
 }
 
 // add makes a child of a capsule that was found.
-func (t *tree) add(s *Supervisor, f *found) {
-	m := f.manifest
-	src := newSource(s, t.modules, f)
-	t.sources = append(t.sources, src)
-	load := src.load
+func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
+	m, id := e.Manifest, e.Manifest.ID()
+	source := catalog.NewSource(sources, e, func(hash string) { t.journal.Hashed(id, hash) })
+	lines := capsulelog.New(capsulelog.Config{
+		Home: s.home, Principal: s.principal, Capsule: id, Log: s.cfg.Log,
+		Written:    t.journal.LogTail(id).Add,
+		Suppressed: func(lines uint64) { t.journal.Suppressed(id, lines) },
+	})
+	load := source.Load
 	if s.cfg.WrapLoad != nil {
-		load = s.cfg.WrapLoad(m.ID(), load)
+		load = s.cfg.WrapLoad(id, load)
 	}
 	settings := s.cfg.forCapsule(m)
-	generation := t.record.generation(m.ID())
-	handle := actors.NewHandle(actors.CapsuleConfig{
-		ID: m.ID(), Version: m.Package.Version, Interceptors: f.interceptors,
+	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
+		ID: id, Version: m.Package.Version, Interceptors: e.Interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
-		Load:                 load, LoadTimeout: s.cfg.CallTimeout, CallTimeout: settings.callTimeout,
+		Load:                 load, LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout,
 		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
-		System: t.sys, Registry: t.sys.PID(registryPath), Triggers: t.triggers, Activity: t.record.activity(m.ID()),
-		Generation: generation,
-		Observe:    t.record.observe, Lines: src.lines, Config: src.configuration, Log: s.cfg.Log,
+		System: t.sys, Registry: t.sys.PID(actors.RegistryPath), HookRouter: t.sys.PID(actors.RouterPath), Router: t.router,
+		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
+		Observe: t.journal.Observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
 	})
-	c := &child{
-		id: m.ID(), handle: handle, reload: src.readAgain, interceptors: f.interceptors,
-		readyTimeout: s.cfg.ReadyTimeout, stopTimeout: settings.stopTimeout,
-		restarts: restarts{policy: settings.restart}, over: generation,
-	}
-	t.children, t.byID[c.id] = append(t.children, c), c
+	t.specs = append(t.specs, actors.ChildSpec{
+		Ref: ref, Reload: source.Reload, ReadyTimeout: s.cfg.ReadyTimeout, StopTimeout: settings.stopTimeout,
+		Restart: settings.restart, WaitsFor: e.WaitsFor,
+	})
+	t.refs[id], t.sources[id], t.logs = ref, source, append(t.logs, lines)
 }
 
 // rate bounds what a capsule spends in a second; nil where nothing does.
@@ -108,17 +113,16 @@ func rate(perSecond uint64) *capsulehost.Rate {
 func (t *tree) run(ctx context.Context) error {
 	defer t.discard()
 	faults.From(ctx).Open(func(path, cause string, next bool) {
-		t.sys.Send(t.sys.PID(rootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
+		t.sys.Send(t.sys.PID(actors.RootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
 	})
-	supervisor := &capsules{
-		sys: t.sys, log: t.cfg.Log, observe: t.record.observe,
-		children: t.children, byID: t.byID, places: 2 * runtime.GOMAXPROCS(0),
-	}
-	pid, err := t.sys.Spawn(rootPath, rootProps(t.sys, &root{
-		log: t.cfg.Log, observe: t.record.observe,
-		registry: actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
-		router:   actors.RouterProps(actors.RouterConfig{System: t.sys, Triggers: t.triggers, Log: t.cfg.Log}),
-		capsules: t.sys.Props(func() actor.Actor { return supervisor }, system.NewMailbox(0, nil)),
+	pid, err := t.sys.Spawn(actors.RootPath, actors.RootProps(actors.RootConfig{
+		System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
+		Registry:   actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
+		HookRouter: t.router.Props(t.sys, t.cfg.Log),
+		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
+			System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
+			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0),
+		}),
 	}))
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
@@ -133,30 +137,26 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.mu.Lock()
 	t.stopping = true
 	t.mu.Unlock()
-	t.record.observe(&messages.Event{What: &messages.Event_SystemStopping{
-		SystemStopping: &messages.SystemStopping{Cause: context.Cause(ctx).Error()},
-	}})
+	t.journal.Observe(messages.Event{Detail: messages.SystemStopping{Cause: context.Cause(ctx).Error()}})
 	longest := t.cfg.StopTimeout
-	for _, c := range t.children {
-		longest = max(longest, c.stopTimeout)
+	for n := range t.specs {
+		longest = max(longest, t.specs[n].StopTimeout)
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest+stopMargin)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(longest, stopMargin))
 	defer cancel()
-	err := t.sys.AwaitStopped(grace, t.sys.PID(capsulesPath))
+	err := t.sys.AwaitStopped(grace, t.sys.PID(actors.SupervisorPath))
 	if err == nil {
 		if err = t.sys.AwaitStopped(grace, root); err == nil {
 			t.open.Wait() // nobody is left to wait for, so every trigger is about to be answered
 		}
 	}
 	var left []string
-	for _, c := range t.record.snapshot().GetCapsules() {
-		if c.GetState() == messages.CapsuleState_CAPSULE_STATE_STOPPING {
-			left = append(left, c.GetPath())
+	for _, c := range t.journal.Snapshot().Capsules {
+		if c.State == messages.StateStopping {
+			left = append(left, c.Path)
 		}
 	}
-	t.record.observe(&messages.Event{What: &messages.Event_SystemStopped{
-		SystemStopped: &messages.SystemStopped{LeftRunning: left},
-	}})
+	t.journal.Observe(messages.Event{Detail: messages.SystemStopped{LeftRunning: left}})
 	if err != nil {
 		return fmt.Errorf("serve: these would not stop: %v: %w", left, err)
 	}
@@ -166,33 +166,34 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 // discard frees what a tree holds outside its actors.
 func (t *tree) discard() {
 	t.sys.Close()
-	for _, src := range t.sources {
-		src.close()
+	for _, lines := range t.logs {
+		if err := lines.Close(); err != nil {
+			t.cfg.Log.Warn().Err(err).Msg("closing a capsule's log failed")
+		}
 	}
 	if err := t.host.Close(context.Background()); err != nil {
 		t.cfg.Log.Warn().Err(err).Msg("closing the WebAssembly runtime failed")
 	}
 }
 
-// trigger routes one trigger from outside.
-func (t *tree) trigger(ctx context.Context, m *messages.RouteTrigger) (*messages.TriggerReply, error) {
+// trigger makes one trigger from outside.
+func (t *tree) trigger(ctx context.Context, q actors.TriggerRequest) (*Reply, error) {
 	if err := t.enter(); err != nil {
-		return nil, fmt.Errorf("trigger %q: %w", m.GetTopic(), err)
+		return nil, fmt.Errorf("trigger %q: %w", q.Topic, err)
 	}
 	defer t.leave()
-	if m.GetReductions() == 0 {
-		m.Reductions = t.cfg.TriggerReductions
+	if q.Reductions == 0 {
+		q.Reductions = t.cfg.TriggerReductions
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, t.cfg.TriggerTimeout)
-		defer cancel()
-	}
-	reply, err := t.triggers.Route(ctx, m)
-	if err != nil {
+	q.Timeout = t.cfg.TriggerTimeout
+	reply, err := t.router.Trigger(ctx, q)
+	switch {
+	case errors.Is(err, actors.ErrNoRoutes): // Serve has only just been called
+		return nil, fmt.Errorf("trigger %q: %w", q.Topic, ErrNotServing)
+	case err != nil:
 		return nil, err
 	}
-	t.triggers.WarnOfLegs(&t.cfg.Log, m, reply.GetLegs())
+	t.router.WarnOfLegs(&t.cfg.Log, "", q.Topic, reply.Legs)
 	return reply, nil
 }
 
@@ -203,7 +204,7 @@ func (t *tree) enter() error {
 	if t.stopping {
 		return ErrStopping
 	}
-	if t.record.openTrigger(int64(t.cfg.OpenTriggers)) {
+	if t.journal.OpenTrigger(int64(t.cfg.OpenTriggers)) {
 		return ErrOverloaded
 	}
 	t.open.Add(1)
@@ -211,7 +212,7 @@ func (t *tree) enter() error {
 }
 
 func (t *tree) leave() {
-	t.record.closeTrigger()
+	t.journal.CloseTrigger()
 	t.open.Done()
 }
 
@@ -220,7 +221,7 @@ func (t *tree) command(ctx context.Context, m any) error {
 	if t.isStopping() {
 		return ErrStopping
 	}
-	answer, err := t.sys.Ask(ctx, t.sys.PID(capsulesPath), m)
+	answer, err := t.sys.Ask(ctx, t.sys.PID(actors.SupervisorPath), m)
 	if err != nil {
 		switch {
 		case errors.Is(err, system.ErrNoActor) && t.isStopping():
@@ -230,16 +231,19 @@ func (t *tree) command(ctx context.Context, m any) error {
 		}
 		return err
 	}
-	done, _ := answer.(*messages.CommandDone)
-	switch done.GetResult() {
-	case messages.CommandDone_RESULT_DONE:
+	done, ok := answer.(*messages.CommandDone)
+	if !ok {
+		return fmt.Errorf("%w: it was answered by %T", ErrRefused, answer)
+	}
+	switch done.Result {
+	case messages.CommandSucceeded:
 		return nil
-	case messages.CommandDone_RESULT_NOT_FOUND:
+	case messages.CommandNotFound:
 		return ErrNotFound
-	case messages.CommandDone_RESULT_FAILED:
-		return fmt.Errorf("%w: %s", ErrNotUp, done.GetReason())
+	case messages.CommandFailed:
+		return fmt.Errorf("%w: %s", ErrNotUp, done.Reason)
 	default:
-		return fmt.Errorf("%w: %s", ErrRefused, done.GetReason())
+		return fmt.Errorf("%w: %s", ErrRefused, done.Reason)
 	}
 }
 
@@ -249,13 +253,13 @@ func (t *tree) isStopping() bool {
 	return t.stopping
 }
 
-// queue is how many calls wait at a capsule.
-func (t *tree) queue(id string) int {
-	if child := t.byID[id]; child != nil {
-		return child.handle.Queue()
+// Queue returns how many calls wait at a capsule.
+func (t *tree) Queue(id string) int {
+	if ref := t.refs[id]; ref != nil {
+		return ref.Queue()
 	}
 	return 0
 }
 
-// awaited is how many legs capsules wait for.
-func (t *tree) awaited() int { return t.triggers.Awaited() }
+// Awaited returns how many legs capsules wait for.
+func (t *tree) Awaited() int { return t.router.Awaited() }

@@ -150,8 +150,8 @@ func (s *story) trigger(topic, deed string, limit time.Duration) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, leg := range reply.GetLegs() {
-		s.legs[leg.GetOutcome().Word()]++
+	for _, leg := range reply.Legs {
+		s.legs[leg.Outcome.String()]++
 	}
 }
 
@@ -173,55 +173,55 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 		suppressed           uint64
 	}
 	byPath := map[string]*told{}
-	for _, c := range tree.GetCapsules() {
-		byPath[c.GetPath()] = &told{state: "loading", crashes: map[string]uint64{}}
+	for _, c := range tree.Capsules {
+		byPath[c.Path] = &told{state: "loading", crashes: map[string]uint64{}}
 	}
 	actors := map[string]uint64{}
 	for e := range s.Events(context.Background(), 0) {
-		c := byPath[e.GetPath()]
-		switch what := e.GetWhat().(type) {
-		case *messages.Event_ActorRestarted:
-			actors[e.GetPath()]++
-		case *messages.Event_CapsuleLoading:
+		c := byPath[e.Path]
+		switch what := e.Detail.(type) {
+		case messages.ActorRestarted:
+			actors[e.Path]++
+		case messages.CapsuleLoading:
 			c.state = "loading"
-		case *messages.Event_CapsuleReady:
+		case messages.CapsuleReady:
 			c.state = "ready"
-		case *messages.Event_CapsuleCrashed:
+		case messages.CapsuleCrashed:
 			c.state = "crashed"
-			c.crashes[what.CapsuleCrashed.GetFailure().GetKind()]++
-		case *messages.Event_RestartScheduled:
-			if what.RestartScheduled.GetCause() != "an operator's command" {
+			c.crashes[what.Failure.Kind]++
+		case messages.RestartScheduled:
+			if what.Cause != "an operator's command" {
 				c.restarts++
 			}
-		case *messages.Event_CapsuleFailed:
+		case messages.CapsuleFailed:
 			c.state = "failed"
-		case *messages.Event_CapsuleStopping:
+		case messages.CapsuleStopping:
 			c.state = "stopping"
-		case *messages.Event_CapsuleStopped:
+		case messages.CapsuleStopped:
 			c.state = "stopped"
-		case *messages.Event_LogSuppressed:
-			if c.suppressed += what.LogSuppressed.GetLines(); c.suppressed != what.LogSuppressed.GetTotal() {
-				rt.Errorf("%s: events tell of %d lines suppressed, and %d in all", e.GetPath(), c.suppressed, what.LogSuppressed.GetTotal())
+		case messages.LogSuppressed:
+			if c.suppressed += what.Lines; c.suppressed != what.Total {
+				rt.Errorf("%s: events tell of %d lines suppressed, and %d in all", e.Path, c.suppressed, what.Total)
 			}
-		case *messages.Event_EventsLost:
+		case messages.EventsLost:
 			rt.Fatalf("events were lost: the test can't be compared")
 		}
 		if c != nil {
-			c.generation = max(c.generation, e.GetGeneration())
+			c.generation = max(c.generation, e.Generation)
 		}
-		if e.GetSequence() == tree.GetSequence() {
+		if e.Sequence == tree.Sequence {
 			break
 		}
 	}
-	for _, c := range tree.GetCapsules() {
-		e := byPath[c.GetPath()]
-		if c.GetState().Word() != e.state || c.GetGeneration() != e.generation || c.GetRestarts() != e.restarts ||
-			!maps.Equal(c.GetCrashes(), e.crashes) || c.GetLogSuppressed() < e.suppressed {
-			rt.Errorf("%s: the events tell of %+v, the snapshot shows %v", c.GetPath(), *e, c)
+	for _, c := range tree.Capsules {
+		e := byPath[c.Path]
+		if c.State.String() != e.state || c.Generation != e.generation || c.Restarts != e.restarts ||
+			!maps.Equal(c.Crashes, e.crashes) || c.Detail.(messages.LogSuppressed) < e.suppressed {
+			rt.Errorf("%s: the events tell of %+v, the snapshot shows %v", c.Path, *e, c)
 		}
 	}
-	if !maps.Equal(tree.GetSystemRestarts(), actors) {
-		rt.Errorf("actors were restarted %v times by the events, %v by the snapshot", actors, tree.GetSystemRestarts())
+	if !maps.Equal(tree.SystemRestarts, actors) {
+		rt.Errorf("actors were restarted %v times by the events, %v by the snapshot", actors, tree.SystemRestarts)
 	}
 }
 
@@ -230,50 +230,50 @@ func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	legs := map[string]uint64{}
-	for _, l := range tree.GetLegs() {
-		legs[l.GetOutcome().Word()] = l.GetCount()
+	for _, l := range tree.Legs {
+		legs[l.Outcome.String()] = l.Count
 	}
 	for outcome, n := range s.legs { // nested ones come on top
 		if legs[outcome] < n {
 			rt.Errorf("%d legs were answered %q, %d are counted", n, outcome, legs[outcome])
 		}
 	}
-	if tree.GetOpenTriggers() != 0 || tree.GetWaitEdges() != 0 {
-		rt.Errorf("nobody waits, and the snapshot shows %d open triggers, %d edges", tree.GetOpenTriggers(), tree.GetWaitEdges())
+	if tree.OpenTriggers != 0 || tree.WaitEdges != 0 {
+		rt.Errorf("nobody waits, and the snapshot shows %d open triggers, %d edges", tree.OpenTriggers, tree.WaitEdges)
 	}
-	if got := tree.GetTriggerDuration().Count(); got != tree.GetTriggers() {
-		rt.Errorf("%d triggers, and %d of them timed", tree.GetTriggers(), got)
+	if got := tree.TriggerDuration.Count(); got != tree.Triggers {
+		rt.Errorf("%d triggers, and %d of them timed", tree.Triggers, got)
 	}
-	if got := tree.GetNestedTriggerDuration().Count(); got > tree.GetNestedTriggers() {
-		rt.Errorf("%d nested triggers, and %d of them timed", tree.GetNestedTriggers(), got)
+	if got := tree.NestedTriggerDuration.Count(); got > tree.NestedTriggers {
+		rt.Errorf("%d nested triggers, and %d of them timed", tree.NestedTriggers, got)
 	}
-	for _, c := range tree.GetCapsules() {
-		detail, err := s.Supervisor.Capsule(c.GetId())
+	for _, c := range tree.Capsules {
+		detail, err := s.Supervisor.Capsule(c.ID)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		var crashes, restarts uint64
-		for _, n := range c.GetCrashes() {
+		for _, n := range c.Crashes {
 			crashes += n
 		}
-		for kind, n := range c.GetRestartsByKind() {
+		for kind, n := range c.RestartsByKind {
 			if kind != "operator" {
 				restarts += n
 			}
 		}
 		switch {
-		case c.GetCallDuration().Count() != c.GetCalls():
-			rt.Errorf("%s: %d calls, and %d of them timed", c.GetId(), c.GetCalls(), c.GetCallDuration().Count())
-		case c.GetQueueWait().Count() < c.GetCalls():
-			rt.Errorf("%s: %d calls, and %d waits", c.GetId(), c.GetCalls(), c.GetQueueWait().Count())
-		case c.GetBusy() != nil:
-			rt.Errorf("%s is idle, and busy for %v", c.GetId(), c.GetBusy().AsDuration())
-		case restarts != c.GetRestarts():
-			rt.Errorf("%s: %d restarts, and by kind %v", c.GetId(), c.GetRestarts(), c.GetRestartsByKind())
-		case uint64(len(detail.GetFailures())) != min(16, crashes):
-			rt.Errorf("%s: %d crashes, and %d kept", c.GetId(), crashes, len(detail.GetFailures()))
-		case uint64(len(detail.GetRecentCalls())) != min(32, c.GetCalls()):
-			rt.Errorf("%s: %d calls, and %d kept", c.GetId(), c.GetCalls(), len(detail.GetRecentCalls()))
+		case c.CallDuration.Count() != c.Calls:
+			rt.Errorf("%s: %d calls, and %d of them timed", c.ID, c.Calls, c.CallDuration.Count())
+		case c.QueueWait.Count() < c.Calls:
+			rt.Errorf("%s: %d calls, and %d waits", c.ID, c.Calls, c.QueueWait.Count())
+		case c.Busy != nil:
+			rt.Errorf("%s is idle, and busy for %v", c.ID, c.Busy)
+		case restarts != c.Restarts:
+			rt.Errorf("%s: %d restarts, and by kind %v", c.ID, c.Restarts, c.RestartsByKind)
+		case uint64(len(detail.Failures)) != min(16, crashes):
+			rt.Errorf("%s: %d crashes, and %d kept", c.ID, crashes, len(detail.Failures))
+		case uint64(len(detail.RecentCalls)) != min(32, c.Calls):
+			rt.Errorf("%s: %d calls, and %d kept", c.ID, c.Calls, len(detail.RecentCalls))
 		}
 	}
 }
@@ -286,37 +286,37 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 	}
 	got := map[string]float64{}
 	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+		for _, m := range f.Metric {
+			name := strings.TrimPrefix(f.Name, "astrid_actors_")
+			for _, l := range m.Label {
+				name += " " + l.Value
 			}
 			got[name] = valueOf(m)
 		}
 	}
 	want := map[string]float64{
-		"triggers_total outside": float64(tree.GetTriggers()), "triggers_total capsule": float64(tree.GetNestedTriggers()),
-		"events_total": float64(tree.GetSequence()), "trigger_duration_seconds outside": float64(tree.GetTriggerDuration().Count()),
-		"log_lines_suppressed_total": float64(tree.GetLogSuppressed()),
+		"triggers_total outside": float64(tree.Triggers), "triggers_total capsule": float64(tree.NestedTriggers),
+		"events_total": float64(tree.Sequence), "trigger_duration_seconds outside": float64(tree.TriggerDuration.Count()),
+		"log_lines_suppressed_total": float64(tree.Detail.(messages.LogSuppressed)),
 	}
-	for _, l := range tree.GetLegs() {
-		want["trigger_legs_total "+l.GetOutcome().Word()] = float64(l.GetCount())
+	for _, l := range tree.Legs {
+		want["trigger_legs_total "+l.Outcome.String()] = float64(l.Count)
 	}
-	for _, c := range tree.GetCapsules() {
-		id := c.GetId()
-		want["capsule_state "+id+" "+c.GetState().Word()] = 1
-		want["capsule_generation "+id] = float64(c.GetGeneration())
-		want["capsule_restart_budget_spent "+id] = float64(c.GetBudgetSpent())
-		want["capsule_calls_total "+id] = float64(c.GetCalls())
-		want["capsule_call_duration_seconds "+id] = float64(c.GetCalls())
-		want["calls_total"] += float64(c.GetCalls())
-		want["call_duration_seconds"] += float64(c.GetCalls())
-		want["capsules "+c.GetState().Word()]++
-		for kind, n := range c.GetCrashes() {
+	for _, c := range tree.Capsules {
+		id := c.ID
+		want["capsule_state "+id+" "+c.State.String()] = 1
+		want["capsule_generation "+id] = float64(c.Generation)
+		want["capsule_restart_budget_spent "+id] = float64(c.BudgetSpent)
+		want["capsule_calls_total "+id] = float64(c.Calls)
+		want["capsule_call_duration_seconds "+id] = float64(c.Calls)
+		want["calls_total"] += float64(c.Calls)
+		want["call_duration_seconds"] += float64(c.Calls)
+		want["capsules "+c.State.String()]++
+		for kind, n := range c.Crashes {
 			want["capsule_crashes_total "+id+" "+kind] = float64(n)
 			want["crashes_total "+kind] += float64(n)
 		}
-		for kind, n := range c.GetRestartsByKind() {
+		for kind, n := range c.RestartsByKind {
 			want["capsule_restarts_total "+id+" "+kind] = float64(n)
 		}
 	}
@@ -330,11 +330,11 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 func valueOf(m *dto.Metric) float64 {
 	switch {
 	case m.Counter != nil:
-		return m.GetCounter().GetValue()
+		return m.Counter.Value
 	case m.Gauge != nil:
-		return m.GetGauge().GetValue()
+		return m.Gauge.Value
 	default:
-		return float64(m.GetHistogram().GetSampleCount())
+		return float64(m.Histogram.SampleCount)
 	}
 }
 
@@ -356,10 +356,10 @@ func (s *story) checkLog(rt *rapid.T, tree *messages.Tree) {
 		logged[l.Event] = fmt.Sprintf("%s#%d", l.Path, l.Generation)
 	}
 	for e := range s.Events(context.Background(), 0) {
-		if got, want := logged[e.GetSequence()], fmt.Sprintf("%s#%d", e.GetPath(), e.GetGeneration()); got != want {
-			rt.Errorf("event %d is about %s, the log says %q", e.GetSequence(), want, got)
+		if got, want := logged[e.Sequence], fmt.Sprintf("%s#%d", e.Path, e.Generation); got != want {
+			rt.Errorf("event %d is about %s, the log says %q", e.Sequence, want, got)
 		}
-		if e.GetSequence() == tree.GetSequence() {
+		if e.Sequence == tree.Sequence {
 			break
 		}
 	}

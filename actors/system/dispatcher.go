@@ -99,6 +99,7 @@ func (d *dispatcher) close() {
 	d.closed = true
 	parked := d.parked
 	d.parked = nil
+	d.coming += len(parked) // each counts itself off as it arrives
 	d.mu.Unlock()
 	for _, wake := range parked {
 		wake <- struct{}{}

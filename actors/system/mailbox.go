@@ -15,6 +15,10 @@ type Urgent interface{ Urgent() }
 // that it was working on: nobody has to be told.
 type Answered interface{ Answered() }
 
+// Exited is a reason to fail of an actor whose goroutine ends with it, because
+// something called runtime.Goexit.
+type Exited interface{ Exited() bool }
+
 // Refusal says why a message will not be handled.
 type Refusal int
 
@@ -43,11 +47,12 @@ type Mailbox struct {
 	capacity int // 0 is unbounded
 	refuse   Refuse
 
-	// Set once, before the first message.
+	// Set before the first message, but for the second line: messages may come while
+	// the actor is being spawned, and then wait.
 	undelivered func(message any, sender *actor.PID, why Refusal)
 	invoker     actor.MessageInvoker
-	dispatcher  actor.Dispatcher
-	activate    func() // run, made only once
+	dispatcher  actor.Dispatcher // nil until the library knows the actor
+	activate    func()           // m.run, made only once
 
 	// The activation's.
 	stopped bool   // it was told to
@@ -109,8 +114,35 @@ func (m *Mailbox) PostSystemMessage(message any) {
 	m.scheduleLocked()
 }
 
-// RegisterHandlers is called by the library before the first message.
+// TryRun handles a message here and now, on the caller's goroutine, if the actor
+// is idle; else it returns false and does nothing. Messages that arrive meanwhile
+// are left to another goroutine. It must not be used for an actor whose code may
+// call runtime.Goexit.
+func (m *Mailbox) TryRun(message any) bool {
+	m.mu.Lock()
+	if m.scheduled || m.suspended || m.closed || m.dispatcher == nil || m.system.len()+m.urgent.len()+m.user.len() > 0 {
+		m.mu.Unlock()
+		return false
+	}
+	m.scheduled = true
+	m.mu.Unlock()
+
+	m.handle(message, false)
+
+	m.mu.Lock()
+	m.scheduled = false
+	if m.system.len() > 0 || !m.suspended && m.urgent.len()+m.user.len() > 0 {
+		m.scheduleLocked()
+	} else {
+		m.mu.Unlock()
+	}
+	return true
+}
+
+// RegisterHandlers is called by the library before the first message of its own.
 func (m *Mailbox) RegisterHandlers(invoker actor.MessageInvoker, dispatcher actor.Dispatcher) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.invoker, m.dispatcher, m.activate = invoker, dispatcher, m.run
 }
 
@@ -161,7 +193,7 @@ func (m *Mailbox) decline(message any, why Refusal) {
 
 // scheduleLocked starts an activation where none runs. It unlocks.
 func (m *Mailbox) scheduleLocked() {
-	start := !m.scheduled && (m.system.len() > 0 || !m.suspended)
+	start := !m.scheduled && m.dispatcher != nil && (m.system.len() > 0 || !m.suspended)
 	m.scheduled = m.scheduled || start
 	m.mu.Unlock()
 	if start {
@@ -260,8 +292,11 @@ func (m *Mailbox) handleUser(message any) {
 
 // failed answers the message that the actor failed on, and tells its supervisor.
 func (m *Mailbox) failed(message, reason any) {
+	exited, isCrash := reason.(Exited)
 	if reason == nil {
 		reason = errExited
+	}
+	if reason == errExited || isCrash && exited.Exited() { //nolint:errorlint // it is the very one
 		defer m.dispatcher.Schedule(m.activate) // this goroutine ends, the activation goes on
 	}
 	if _, answered := reason.(Answered); !answered {

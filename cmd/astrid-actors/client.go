@@ -70,8 +70,8 @@ func (a *app) completeIDs(cmd *cobra.Command, args []string, _ string) ([]cobra.
 		if err != nil {
 			return err
 		}
-		for _, capsule := range tree.Msg.GetCapsules() {
-			ids = append(ids, cobra.CompletionWithDesc(capsule.GetId(), capsule.GetState().Word()))
+		for _, capsule := range tree.Msg.Capsules {
+			ids = append(ids, cobra.CompletionWithDesc(capsule.ID, capsule.State.String()))
 		}
 		return nil
 	})

@@ -25,13 +25,13 @@ const (
 
 // stateStyles says how a state's word looks.
 var stateStyles = map[messages.CapsuleState]style{
-	messages.CapsuleState_CAPSULE_STATE_LOADING:  underway,
-	messages.CapsuleState_CAPSULE_STATE_STARTING: underway,
-	messages.CapsuleState_CAPSULE_STATE_READY:    good,
-	messages.CapsuleState_CAPSULE_STATE_CRASHED:  warning,
-	messages.CapsuleState_CAPSULE_STATE_FAILED:   bad,
-	messages.CapsuleState_CAPSULE_STATE_STOPPING: underway,
-	messages.CapsuleState_CAPSULE_STATE_STOPPED:  faint,
+	messages.StateLoading:  underway,
+	messages.StateStarting: underway,
+	messages.StateReady:    good,
+	messages.StateCrashed:  warning,
+	messages.StateFailed:   bad,
+	messages.StateStopping: underway,
+	messages.StateStopped:  faint,
 }
 
 // painter paints text, where a person sees it who has not asked for none of it.

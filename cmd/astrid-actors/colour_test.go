@@ -7,8 +7,6 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -17,16 +15,16 @@ import (
 // terminals obey.
 func oneOfEach() *messages.Tree {
 	at := time.Unix(1000, 0)
-	tree := &messages.Tree{At: timestamppb.New(at), Started: timestamppb.New(at.Add(-time.Hour)), SystemRestarts: map[string]uint64{"registry": 1}}
-	for n := messages.CapsuleState_CAPSULE_STATE_LOADING; n <= messages.CapsuleState_CAPSULE_STATE_STOPPED; n++ {
+	tree := &messages.Tree{At: (at), Started: (at.Add(-time.Hour)), SystemRestarts: map[string]uint64{"registry": 1}}
+	for n := messages.StateLoading; n <= messages.StateStopped; n++ {
 		c := &messages.Capsule{
-			Id: "is-" + n.Word(), Path: "capsules/is-" + n.Word(), Version: "1.0.0", State: n, Generation: uint64(n), Budget: 5, Restart: "permanent",
-			Window: durationpb.New(time.Minute), Reason: "é \x1b]0;owned\x07\x1b[31m", Since: timestamppb.New(at.Add(-time.Second)),
-			RestartAt:   timestamppb.New(at.Add(12 * time.Second)),
-			LastFailure: &messages.CapsuleFailure{Kind: "trap", Message: "trap: \x1b[2J\u009b2J\nunreachable", At: timestamppb.New(at.Add(-time.Minute))},
+			ID: "is-" + n.String(), Path: "capsules/is-" + n.String(), Version: "1.0.0", State: n, Generation: uint64(n), Budget: 5, Restart: "permanent",
+			Window: (time.Minute), Reason: "é \x1b]0;owned\x07\x1b[31m", Since: (at.Add(-time.Second)),
+			RestartAt:   (at.Add(12 * time.Second)),
+			LastFailure: &messages.Failure{Kind: "trap", Message: "trap: \x1b[2J\u009b2J\nunreachable", At: (at.Add(-time.Minute))},
 		}
-		if n == messages.CapsuleState_CAPSULE_STATE_READY {
-			c.Uptime, c.Reason = durationpb.New(time.Minute), ""
+		if n == messages.StateReady {
+			c.Uptime, c.Reason = (time.Minute), ""
 		}
 		tree.Capsules = append(tree.Capsules, c)
 	}

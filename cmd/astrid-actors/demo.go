@@ -220,11 +220,11 @@ func (s *story) sequence() uint64 {
 		s.err = fmt.Errorf("ask the demo's daemon: %w", err)
 		return 0
 	}
-	return tree.Msg.GetSequence()
+	return tree.Msg.Sequence
 }
 
 // await waits until something has happened to a generation of the crasher.
-func await[T any](s *story, generation uint64, what func(*messages.Event) *T) {
+func await[T any](s *story, generation uint64, what func(messages.Event) *T) {
 	if s.err != nil {
 		return
 	}
@@ -236,7 +236,7 @@ func await[T any](s *story, generation uint64, what func(*messages.Event) *T) {
 	defer stream.Close()
 	for stream.Receive() {
 		e := stream.Msg()
-		if e.GetPath() == "capsules/crasher" && e.GetGeneration() == generation && what(e) != nil {
+		if e.Path == "capsules/crasher" && e.Generation == generation && what(e) != nil {
 			return
 		}
 	}

@@ -16,7 +16,7 @@ func newKill(a *app) *cobra.Command {
 like any other crash, and counts against the restart budget. Returns when the
 capsule has crashed. To end a capsule, use stop.`,
 		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Kill(ctx, connect.NewRequest(&messages.KillCapsule{Id: id}))
+			_, err := c.Kill(ctx, connect.NewRequest(&messages.KillCapsule{ID: id}))
 			return err
 		})
 }

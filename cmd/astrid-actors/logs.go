@@ -68,18 +68,18 @@ func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 			Principal string `json:"principal"`
 			Message   string `json:"message"`
 			Lost      uint64 `json:"lost"`
-		}{l.GetSequence(), l.GetAt().AsTime().Format(time.RFC3339Nano), l.GetLevel(), l.GetPrincipal(), l.GetMessage(), l.GetLost()})
+		}{l.Sequence, l.At.Format(time.RFC3339Nano), l.Level, l.Principal, l.Message, l.Lost})
 		if err != nil {
-			return fmt.Errorf("write line %d: %w", l.GetSequence(), err)
+			return fmt.Errorf("write line %d: %w", l.Sequence, err)
 		}
 		return a.print(string(text) + "\n")
 	}
 	text := ""
-	if l.GetLost() > 0 {
-		text = fmt.Sprintf("... lines that are not kept any more: %d\n", l.GetLost())
+	if l.Lost > 0 {
+		text = fmt.Sprintf("... lines that are not kept any more: %d\n", l.Lost)
 	}
-	return a.print(text + fmt.Sprintf("%s  %-5s  %s%s\n", l.GetAt().AsTime().Local().Format("15:04:05.000"),
-		l.GetLevel(), bracketed(l.GetPrincipal()), printable(l.GetMessage())))
+	return a.print(text + fmt.Sprintf("%s  %-5s  %s%s\n", l.At.Local().Format("15:04:05.000"),
+		l.Level, bracketed(l.Principal), printable(l.Message)))
 }
 
 // bracketed is a principal as it stands before its message.

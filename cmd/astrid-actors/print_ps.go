@@ -45,19 +45,19 @@ func (a *app) printPs(tree *messages.Tree, asJSON bool) error {
 }
 
 func psJSON(tree *messages.Tree) []psCapsule {
-	out := make([]psCapsule, 0, len(tree.GetCapsules()))
-	for _, c := range tree.GetCapsules() {
+	out := make([]psCapsule, 0, len(tree.Capsules))
+	for _, c := range tree.Capsules {
 		p := psCapsule{
-			ID: c.GetId(), Version: c.GetVersion(), State: c.GetState().Word(),
-			Generation: c.GetGeneration(), Session: c.GetSession(), Restarts: c.GetRestarts(),
-			Queue: c.GetQueue(), Calls: c.GetCalls(), UptimeMS: c.GetUptime().AsDuration().Milliseconds(),
-			Interceptors: make([]psInterceptor, 0, len(c.GetInterceptors())),
+			ID: c.ID, Version: c.Version, State: c.State.String(),
+			Generation: c.Generation, Session: c.Session, Restarts: c.Restarts,
+			Queue: c.Queue, Calls: c.Calls, UptimeMS: c.Uptime.Milliseconds(),
+			Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
 		}
-		if f := c.GetLastFailure(); f != nil {
-			p.LastFailure = &psFailure{Kind: f.GetKind(), Message: f.GetMessage(), At: f.GetAt().AsTime()}
+		if f := c.LastFailure; f != nil {
+			p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At}
 		}
-		for _, i := range c.GetInterceptors() {
-			p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.GetEvent(), Action: i.GetAction(), Priority: i.GetPriority()})
+		for _, i := range c.Interceptors {
+			p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
 		}
 		out = append(out, p)
 	}
@@ -66,19 +66,19 @@ func psJSON(tree *messages.Tree) []psCapsule {
 
 func psText(tree *messages.Tree, p painter) string {
 	rows := [][]string{{"ID", "VERSION", "STATE", "GENERATION", "RESTARTS", "QUEUE", "CALLS", "UPTIME", "LAST FAILURE"}}
-	for _, c := range tree.GetCapsules() {
+	for _, c := range tree.Capsules {
 		uptime, failure := "-", "-"
-		if c.GetUptime() != nil {
-			uptime = duration(c.GetUptime().AsDuration())
+		if c.Uptime != nil {
+			uptime = duration(c.Uptime)
 		}
-		if f := c.GetLastFailure(); f != nil {
-			ago := tree.GetAt().AsTime().Sub(f.GetAt().AsTime())
-			failure = duration(ago) + " ago: " + shortened(f.GetMessage(), 80)
+		if f := c.LastFailure; f != nil {
+			ago := tree.At.Sub(f.At)
+			failure = duration(ago) + " ago: " + shortened(f.Message, 80)
 		}
 		rows = append(rows, []string{
-			printable(c.GetId()), orDash(printable(c.GetVersion())), c.GetState().Word(),
-			strconv.FormatUint(c.GetGeneration(), 10), strconv.FormatUint(c.GetRestarts(), 10),
-			strconv.FormatUint(uint64(c.GetQueue()), 10), strconv.FormatUint(c.GetCalls(), 10),
+			printable(c.ID), orDash(printable(c.Version)), c.State.String(),
+			strconv.FormatUint(c.Generation, 10), strconv.FormatUint(c.Restarts, 10),
+			strconv.FormatUint(uint64(c.Queue), 10), strconv.FormatUint(c.Calls, 10),
 			uptime, failure,
 		})
 	}
@@ -89,7 +89,7 @@ func psText(tree *messages.Tree, p painter) string {
 		case column == 0:
 			return p.paint(strong, text)
 		case column == 2:
-			return p.paint(stateStyles[tree.GetCapsules()[row-1].GetState()], text)
+			return p.paint(stateStyles[tree.Capsules[row-1].State], text)
 		case text == "-" || text == "0":
 			return p.paint(faint, text)
 		}
@@ -101,10 +101,10 @@ func psText(tree *messages.Tree, p painter) string {
 // rejectedText says what can't become a capsule, a line each.
 func rejectedText(tree *messages.Tree, p painter) string {
 	var text strings.Builder
-	for _, r := range tree.GetRejected() {
-		problem := r.GetProblem()
-		if !strings.Contains(problem, r.GetDirectory()) { // most name a file in it
-			problem = r.GetDirectory() + ": " + problem
+	for _, r := range tree.Rejected {
+		problem := r.Problem
+		if !strings.Contains(problem, r.Directory) { // most name a file in it
+			problem = r.Directory + ": " + problem
 		}
 		fmt.Fprintf(&text, "%s %s\n", p.paint(bad, "rejected:"), shortened(problem, 200))
 	}

@@ -8,8 +8,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -71,10 +69,10 @@ func TestShellQuoted(t *testing.T) {
 // eachKindOfEvent yields an event of every kind, with every field filled.
 func eachKindOfEvent(t *testing.T, check func(name string, e *messages.Event)) {
 	t.Helper()
-	kinds := (&messages.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("what").Fields()
+	kinds := (messages.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("what").Fields()
 	for i := range kinds.Len() {
-		e := &messages.Event{
-			Sequence: 7, At: timestamppb.New(time.Unix(1, 0)), Path: "capsules/x", Generation: 3,
+		e := messages.Event{
+			Sequence: 7, At: (time.Unix(1, 0)), Path: "capsules/x", Generation: 3,
 		}
 		m := e.ProtoReflect()
 		fill(m.Mutable(kinds.Get(i)).Message())
@@ -90,7 +88,7 @@ func fill(m protoreflect.Message) {
 		case field.IsMap():
 			m.Mutable(field).Map().Set(protoreflect.ValueOfString("<key>").MapKey(), protoreflect.ValueOfUint64(6))
 		case field.IsList() && field.Message() != nil:
-			m.Mutable(field).List().Append(protoreflect.ValueOfMessage(durationpb.New(2500 * time.Microsecond).ProtoReflect()))
+			m.Mutable(field).List().Append(protoreflect.ValueOfMessage((2500 * time.Microsecond).ProtoReflect()))
 		case field.IsList():
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
@@ -100,9 +98,9 @@ func fill(m protoreflect.Message) {
 		case field.Kind() == protoreflect.Uint64Kind:
 			m.Set(field, protoreflect.ValueOfUint64(5))
 		case field.Message().FullName() == "google.protobuf.Duration":
-			m.Set(field, protoreflect.ValueOfMessage(durationpb.New(1500*time.Microsecond).ProtoReflect()))
+			m.Set(field, protoreflect.ValueOfMessage((1500 * time.Microsecond).ProtoReflect()))
 		case field.Message().FullName() == "google.protobuf.Timestamp":
-			m.Set(field, protoreflect.ValueOfMessage(timestamppb.New(time.Unix(2, 0)).ProtoReflect()))
+			m.Set(field, protoreflect.ValueOfMessage((time.Unix(2, 0)).ProtoReflect()))
 		default:
 			fill(m.Mutable(field).Message())
 		}
@@ -151,9 +149,9 @@ func TestEventJSON(t *testing.T) {
 
 // TestEventJSONEmpty: a field that is not set is there all the same.
 func TestEventJSONEmpty(t *testing.T) {
-	got, err := messages.EventJSON(&messages.Event{
-		Sequence: 1, At: timestamppb.New(time.Unix(1, 0)),
-		What: &messages.Event_CapsuleCrashed{CapsuleCrashed: &messages.CapsuleCrashed{}},
+	got, err := messages.EventJSON(messages.Event{
+		Sequence: 1, At: (time.Unix(1, 0)),
+		Detail: messages.CapsuleCrashed{},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -176,19 +174,19 @@ func TestEventsAreTold(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	})
-	if text := eventText(&messages.Event{Sequence: 1}); !strings.Contains(text, "does not know") {
+	if text := eventText(messages.Event{Sequence: 1}); !strings.Contains(text, "does not know") {
 		t.Errorf("an event of another kind: %q", text)
 	}
 }
 
 func TestPsText(t *testing.T) {
 	at := time.Unix(100, 0)
-	got := psText(&messages.Tree{At: timestamppb.New(at), Capsules: []*messages.Capsule{
-		{Id: "a", Version: "1.2.3", State: messages.CapsuleState_CAPSULE_STATE_READY, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
-			Uptime:      durationpb.New(5 * time.Second),
-			LastFailure: &messages.CapsuleFailure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: timestamppb.New(at.Add(-time.Minute))}},
-		{Id: "b", State: messages.CapsuleState_CAPSULE_STATE_FAILED},
-	}, Rejected: []*messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
+	got := psText(&messages.Tree{At: (at), Capsules: []*messages.Capsule{
+		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
+			Uptime:      (5 * time.Second),
+			LastFailure: &messages.Failure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: (at.Add(-time.Minute))}},
+		{Id: "b", State: messages.StateFailed},
+	}, Rejected: []messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
 	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
 a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
 b    -         failed   0            0          0       0       -        -
@@ -203,26 +201,26 @@ func TestTreeText(t *testing.T) {
 	at := time.Unix(100, 0)
 	capsule := func(id string, state messages.CapsuleState) *messages.Capsule {
 		return &messages.Capsule{
-			Id: id, State: state, Generation: 2, Restart: "permanent", Budget: 5, BudgetSpent: 3, Window: durationpb.New(time.Minute),
+			ID: id, State: state, Generation: 2, Restart: "permanent", Budget: 5, BudgetSpent: 3, Window: (time.Minute),
 		}
 	}
-	crashed := capsule("crashed", messages.CapsuleState_CAPSULE_STATE_CRASHED)
-	crashed.RestartAt = timestamppb.New(at.Add(200 * time.Millisecond))
+	crashed := capsule("crashed", messages.StateCrashed)
+	crashed.RestartAt = (at.Add(200 * time.Millisecond))
 	crashed.Reason = "not shown"
-	failed := capsule("failed", messages.CapsuleState_CAPSULE_STATE_FAILED)
-	failed.Reason, failed.LastFailure = "budget spent", &messages.CapsuleFailure{Message: "trap"}
-	stopped := capsule("stopped", messages.CapsuleState_CAPSULE_STATE_STOPPED)
+	failed := capsule("failed", messages.StateFailed)
+	failed.Reason, failed.LastFailure = "budget spent", &messages.Failure{Message: "trap"}
+	stopped := capsule("stopped", messages.StateStopped)
 	stopped.Reason = "by an operator"
-	busy := capsule("busy", messages.CapsuleState_CAPSULE_STATE_READY)
-	busy.Busy, busy.Queue = durationpb.New(3*time.Second), 2
+	busy := capsule("busy", messages.StateReady)
+	busy.Busy, busy.Queue = (3 * time.Second), 2
 	got := treeText(&messages.Tree{
-		At: timestamppb.New(at), Started: timestamppb.New(at.Add(-3 * time.Second)), Triggers: 7, OpenTriggers: 1,
+		At: (at), Started: (at.Add(-3 * time.Second)), Triggers: 7, OpenTriggers: 1,
 		SystemRestarts: map[string]uint64{"registry": 1, "hook-router": 2, "capsules": 1},
 		Capsules: []*messages.Capsule{
-			capsule("ready", messages.CapsuleState_CAPSULE_STATE_READY), busy, crashed, failed, stopped,
-			{Id: "rejected", State: messages.CapsuleState_CAPSULE_STATE_FAILED, LastFailure: &messages.CapsuleFailure{Message: "no version"}},
+			capsule("ready", messages.StateReady), busy, crashed, failed, stopped,
+			{ID: "rejected", State: messages.StateFailed, LastFailure: &messages.Failure{Message: "no version"}},
 		},
-		Rejected: []*messages.CapsuleRejected{{Directory: "/c", Problem: "no name"}},
+		Rejected: []messages.CapsuleRejected{{Directory: "/c", Problem: "no name"}},
 	}, false)
 	want := `supervisor          up 3s, triggers: 7, open: 1
 └─ root             one for one
@@ -243,13 +241,13 @@ rejected: /c: no name
 }
 
 func TestTriggerRemarks(t *testing.T) {
-	if got, want := triggerRemarks(&messages.TriggerReply{Topic: "a.b"}), "hint: no capsule has an interceptor for \"a.b\"\n"; got != want {
+	if got, want := triggerRemarks(&messages.Reply{Topic: "a.b"}), "hint: no capsule has an interceptor for \"a.b\"\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	got := triggerRemarks(&messages.TriggerReply{Legs: []*messages.Leg{
-		{Capsule: "a", Action: "x", Outcome: messages.Outcome_OUTCOME_CONTINUE, Value: "1"},
-		{Capsule: "b", Action: "y", Outcome: messages.Outcome_OUTCOME_DENIED, Reason: "no\x1b"},
-		{Capsule: "c", Action: "z", Outcome: messages.Outcome_OUTCOME_EMPTY},
+	got := triggerRemarks(&messages.Reply{Legs: []messages.Leg{
+		{Capsule: "a", Action: "x", Outcome: messages.OutcomeContinue, Value: "1"},
+		{Capsule: "b", Action: "y", Outcome: messages.OutcomeDenied, Reason: "no\x1b"},
+		{Capsule: "c", Action: "z", Outcome: messages.OutcomeEmpty},
 	}})
 	if want := "b (y): denied: no�\nc (z): empty\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)

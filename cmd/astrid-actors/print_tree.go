@@ -12,13 +12,13 @@ import (
 func treeText(tree *messages.Tree, p painter) string {
 	state := "starting"
 	switch {
-	case tree.GetStopping():
+	case tree.Stopping:
 		state = "stopping"
-	case tree.GetStarted() != nil:
-		state = "up " + duration(tree.GetAt().AsTime().Sub(tree.GetStarted().AsTime()))
+	case tree.Started != nil:
+		state = "up " + duration(tree.At.Sub(tree.Started))
 	}
 	restarted := func(name string) string {
-		switch n := tree.GetSystemRestarts()[name]; n {
+		switch n := tree.SystemRestarts[name]; n {
 		case 0:
 			return ""
 		case 1:
@@ -28,19 +28,19 @@ func treeText(tree *messages.Tree, p painter) string {
 		}
 	}
 	rows := [][]string{
-		{"supervisor", fmt.Sprintf("%s, triggers: %d, open: %d", state, tree.GetTriggers(), tree.GetOpenTriggers())},
+		{"supervisor", fmt.Sprintf("%s, triggers: %d, open: %d", state, tree.Triggers, tree.OpenTriggers)},
 		{"└─ root", "one for one"},
 		{"   ├─ registry", restarted("registry")},
 		{"   ├─ hook-router", restarted("hook-router")},
 		{"   └─ capsules", strings.TrimSuffix("one for one, "+restarted("capsules"), ", ")},
 	}
 	system := len(rows)
-	for i, c := range tree.GetCapsules() {
+	for i, c := range tree.Capsules {
 		branch := "├─ "
-		if i == len(tree.GetCapsules())-1 {
+		if i == len(tree.Capsules)-1 {
 			branch = "└─ "
 		}
-		rows = append(rows, []string{"      " + branch + printable(c.GetId()), treeCapsule(tree, c)})
+		rows = append(rows, []string{"      " + branch + printable(c.ID), treeCapsule(tree, c)})
 	}
 	drawn := p.table(rows, func(row, column int, text string) string {
 		switch {
@@ -50,43 +50,43 @@ func treeText(tree *messages.Tree, p painter) string {
 		case row < system:
 			return p.paint(faint, text)
 		}
-		state := tree.GetCapsules()[row-system].GetState()
-		return p.paint(stateStyles[state], state.Word()) + strings.TrimPrefix(text, state.Word())
+		state := tree.Capsules[row-system].State
+		return p.paint(stateStyles[state], state.String()) + strings.TrimPrefix(text, state.String())
 	})
 	return drawn + rejectedText(tree, p)
 }
 
 // treeCapsule says how one capsule is, and what comes next.
 func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
-	parts := []string{c.GetState().Word()}
-	if c.GetGeneration() > 0 {
-		parts = append(parts, "generation "+strconv.FormatUint(c.GetGeneration(), 10))
+	parts := []string{c.State.String()}
+	if c.Generation > 0 {
+		parts = append(parts, "generation "+strconv.FormatUint(c.Generation, 10))
 	}
-	if c.GetRestart() != "" {
-		parts = append(parts, fmt.Sprintf("%s, restarts %d/%d in %s", c.GetRestart(),
-			c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration())))
+	if c.Restart != "" {
+		parts = append(parts, fmt.Sprintf("%s, restarts %d/%d in %s", c.Restart,
+			c.BudgetSpent, c.Budget, duration(c.Window)))
 	}
-	if c.GetBusy() != nil {
-		parts = append(parts, "in a call for "+duration(c.GetBusy().AsDuration()))
+	if c.Busy != nil {
+		parts = append(parts, "in a call for "+duration(c.Busy))
 	}
-	if c.GetQueue() > 0 {
-		parts = append(parts, fmt.Sprintf("calls that wait: %d", c.GetQueue()))
+	if c.Queue > 0 {
+		parts = append(parts, fmt.Sprintf("calls that wait: %d", c.Queue))
 	}
 	text := strings.Join(parts, ", ")
-	switch c.GetState() {
-	case messages.CapsuleState_CAPSULE_STATE_CRASHED:
-		if at := c.GetRestartAt(); at != nil {
-			text += fmt.Sprintf(", next in %s", duration(max(0, at.AsTime().Sub(tree.GetAt().AsTime()))))
+	switch c.State {
+	case messages.StateCrashed:
+		if at := c.RestartAt; at != nil {
+			text += fmt.Sprintf(", next in %s", duration(max(0, at.Sub(tree.At))))
 		}
-	case messages.CapsuleState_CAPSULE_STATE_FAILED:
-		reason := c.GetReason()
-		if failure := c.GetLastFailure().GetMessage(); failure != "" {
+	case messages.StateFailed:
+		reason := c.Reason
+		if failure := c.LastFailure.Message; failure != "" {
 			reason = strings.TrimPrefix(reason+": "+failure, ": ")
 		}
 		text += ": " + shortened(reason, 160)
 	default:
-		if c.GetReason() != "" {
-			text += ": " + shortened(c.GetReason(), 160)
+		if c.Reason != "" {
+			text += ": " + shortened(c.Reason, 160)
 		}
 	}
 	return text

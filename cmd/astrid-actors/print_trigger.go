@@ -28,11 +28,11 @@ type triggerLeg struct {
 
 // printTrigger prints a trigger's answer on one line. Whoever reads it at a
 // terminal is told beside it what the line does not show.
-func (a *app) printTrigger(reply *messages.TriggerReply, asJSON bool) error {
+func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(triggerJSON(reply))
 	}
-	if err := a.print(reply.GetResponses() + "\n"); err != nil {
+	if err := a.print(reply.Responses + "\n"); err != nil {
 		return err
 	}
 	if isTerminal(a.stderr) {
@@ -41,33 +41,33 @@ func (a *app) printTrigger(reply *messages.TriggerReply, asJSON bool) error {
 	return nil
 }
 
-func triggerJSON(reply *messages.TriggerReply) triggerAnswer {
+func triggerJSON(reply *messages.Reply) triggerAnswer {
 	answer := triggerAnswer{
-		Topic: reply.GetTopic(), Responses: json.RawMessage(reply.GetResponses()), Legs: make([]triggerLeg, 0, len(reply.GetLegs())),
+		Topic: reply.Topic, Responses: json.RawMessage(reply.Responses), Legs: make([]triggerLeg, 0, len(reply.Legs)),
 	}
-	for _, leg := range reply.GetLegs() {
+	for _, leg := range reply.Legs {
 		answer.Legs = append(answer.Legs, triggerLeg{
-			Capsule: leg.GetCapsule(), Action: leg.GetAction(), Priority: leg.GetPriority(),
-			Outcome: leg.GetOutcome().Word(), Value: json.RawMessage(leg.GetValue()), Reason: leg.GetReason(),
-			Generation: leg.GetGeneration(), DurationUS: leg.GetDuration().AsDuration().Microseconds(),
+			Capsule: leg.Capsule, Action: leg.Action, Priority: leg.Priority,
+			Outcome: leg.Outcome.String(), Value: json.RawMessage(leg.Value), Reason: leg.Reason,
+			Generation: leg.Generation, DurationUS: leg.Duration.Microseconds(),
 		})
 	}
 	return answer
 }
 
 // triggerRemarks says which capsules gave no response, and why.
-func triggerRemarks(reply *messages.TriggerReply) string {
-	if len(reply.GetLegs()) == 0 {
-		return fmt.Sprintf("hint: no capsule has an interceptor for %q\n", reply.GetTopic())
+func triggerRemarks(reply *messages.Reply) string {
+	if len(reply.Legs) == 0 {
+		return fmt.Sprintf("hint: no capsule has an interceptor for %q\n", reply.Topic)
 	}
 	var b bytes.Buffer
-	for _, leg := range reply.GetLegs() {
-		if len(leg.GetValue()) > 0 {
+	for _, leg := range reply.Legs {
+		if len(leg.Value) > 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "%s (%s): %s", printable(leg.GetCapsule()), printable(leg.GetAction()), leg.GetOutcome().Word())
-		if leg.GetReason() != "" {
-			fmt.Fprintf(&b, ": %s", shortened(leg.GetReason(), 200))
+		fmt.Fprintf(&b, "%s (%s): %s", printable(leg.Capsule), printable(leg.Action), leg.Outcome.String())
+		if leg.Reason != "" {
+			fmt.Fprintf(&b, ": %s", shortened(leg.Reason, 200))
 		}
 		b.WriteByte('\n')
 	}

@@ -97,10 +97,10 @@ func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
 func progressText(tree *messages.Tree) string {
 	var slow *messages.Capsule
 	var decided, failed int
-	for _, c := range tree.GetCapsules() {
-		if c.GetDecided() {
+	for _, c := range tree.Capsules {
+		if c.Decided {
 			decided++
-			if c.GetState() == messages.CapsuleState_CAPSULE_STATE_FAILED {
+			if c.State == messages.StateFailed {
 				failed++
 			}
 			continue
@@ -112,20 +112,20 @@ func progressText(tree *messages.Tree) string {
 	if slow == nil {
 		return ""
 	}
-	text := fmt.Sprintf("starting: %d of %d capsules", decided, len(tree.GetCapsules()))
+	text := fmt.Sprintf("starting: %d of %d capsules", decided, len(tree.Capsules))
 	if failed > 0 {
 		text += fmt.Sprintf(", failed: %d", failed)
 	}
-	if slow.GetGeneration() == 0 {
+	if slow.Generation == 0 {
 		return text
 	}
-	return text + fmt.Sprintf("; %s is %s for %s", printable(slow.GetId()), slow.GetState().Word(),
-		duration(max(0, tree.GetAt().AsTime().Sub(slow.GetSince().AsTime())).Round(100*time.Millisecond)))
+	return text + fmt.Sprintf("; %s is %s for %s", printable(slow.ID), slow.State.String(),
+		duration(max(0, tree.At.Sub(slow.Since)).Round(100*time.Millisecond)))
 }
 
 // startedBefore says whether a has been on its way for longer than b; what has
 // not begun is behind.
 func startedBefore(a, b *messages.Capsule) bool {
-	begun := func(c *messages.Capsule) int { return min(1, int(c.GetGeneration())) } //nolint:gosec // 0 or more
-	return cmp.Or(cmp.Compare(begun(b), begun(a)), a.GetSince().AsTime().Compare(b.GetSince().AsTime())) < 0
+	begun := func(c *messages.Capsule) int { return min(1, int(c.Generation)) } //nolint:gosec // 0 or more
+	return cmp.Or(cmp.Compare(begun(b), begun(a)), a.Since.Compare(b.Since)) < 0
 }

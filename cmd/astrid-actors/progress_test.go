@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -17,13 +16,13 @@ import (
 func TestProgressText(t *testing.T) {
 	at := time.Unix(1000, 0)
 	capsule := func(id string, state messages.CapsuleState, generation uint64, ago time.Duration, decided bool) *messages.Capsule {
-		return &messages.Capsule{Id: id, State: state, Generation: generation, Since: timestamppb.New(at.Add(-ago)), Decided: decided}
+		return &messages.Capsule{ID: id, State: state, Generation: generation, Since: (at.Add(-ago)), Decided: decided}
 	}
 	const (
-		loading  = messages.CapsuleState_CAPSULE_STATE_LOADING
-		starting = messages.CapsuleState_CAPSULE_STATE_STARTING
-		ready    = messages.CapsuleState_CAPSULE_STATE_READY
-		failed   = messages.CapsuleState_CAPSULE_STATE_FAILED
+		loading  = messages.StateLoading
+		starting = messages.StateStarting
+		ready    = messages.StateReady
+		failed   = messages.StateFailed
 	)
 	for _, c := range []struct {
 		name     string
@@ -42,7 +41,7 @@ func TestProgressText(t *testing.T) {
 		{"failures", []*messages.Capsule{capsule("a", failed, 1, 0, true), capsule("b\x1b[2J", loading, 1, time.Second, false)},
 			"starting: 1 of 2 capsules, failed: 1; b�[2J is loading for 1s"},
 	} {
-		if diff := cmp.Diff(c.want, progressText(&messages.Tree{At: timestamppb.New(at), Capsules: c.capsules})); diff != "" {
+		if diff := cmp.Diff(c.want, progressText(&messages.Tree{At: (at), Capsules: c.capsules})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}

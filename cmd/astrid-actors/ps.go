@@ -103,9 +103,9 @@ func undecided(ctx context.Context, c messagesconnect.ControlClient, wait time.D
 		return err
 	}
 	var names []string
-	for _, capsule := range tree.Msg.GetCapsules() {
-		if !capsule.GetDecided() {
-			names = append(names, fmt.Sprintf("%s (%s)", capsule.GetId(), capsule.GetState().Word()))
+	for _, capsule := range tree.Msg.Capsules {
+		if !capsule.Decided {
+			names = append(names, fmt.Sprintf("%s (%s)", capsule.ID, capsule.State.String()))
 		}
 	}
 	return fmt.Errorf("not all started within %v: %s", wait, strings.Join(names, ", "))

@@ -17,7 +17,7 @@ read again. Calls that wait are served by the new instance. It does not count
 against the restart budget, and fills it. Returns when the new instance is up,
 and fails where it does not come up.`,
 		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{Id: id}))
+			_, err := c.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{ID: id}))
 			return err
 		})
 }

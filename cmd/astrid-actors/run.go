@@ -166,8 +166,8 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolo
 // welcome says that the daemon is ready, and what to do next.
 func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.Tree) {
 	states := map[string]int{}
-	for _, c := range tree.GetCapsules() {
-		states[c.GetState().Word()]++
+	for _, c := range tree.Capsules {
+		states[c.State.String()]++
 	}
 	line := log.Info().Str("socket", socket)
 	for _, state := range slices.Sorted(maps.Keys(states)) {
@@ -176,7 +176,7 @@ func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.T
 	switch {
 	case o.demo:
 		line.Msg(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
-	case len(tree.GetCapsules()) == 0:
+	case len(tree.Capsules) == 0:
 		line.Msg("ready, but there are no capsules; hint: run --demo has some")
 	default:
 		line.Msg("ready")

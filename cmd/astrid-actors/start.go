@@ -16,7 +16,7 @@ func newStart(a *app) *cobra.Command {
 read again and a full restart budget. Returns when the capsule is up, and fails
 where it does not come up.`,
 		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Start(ctx, connect.NewRequest(&messages.StartCapsule{Id: id}))
+			_, err := c.Start(ctx, connect.NewRequest(&messages.StartCapsule{ID: id}))
 			return err
 		})
 }

@@ -16,7 +16,7 @@ func newStop(a *app) *cobra.Command {
 "unavailable" at once; a running one is given the capsule's stop time-out, 10 s
 unless its manifest says otherwise. Returns when the capsule has ended.`,
 		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Stop(ctx, connect.NewRequest(&messages.StopCapsule{Id: id}))
+			_, err := c.Stop(ctx, connect.NewRequest(&messages.StopCapsule{ID: id}))
 			return err
 		})
 }

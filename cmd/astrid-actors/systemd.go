@@ -85,9 +85,9 @@ func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Lo
 func status(tree *messages.Tree) string {
 	in := map[string]int{}
 	undecided := 0
-	for _, c := range tree.GetCapsules() {
-		in[c.GetState().Word()]++
-		if !c.GetDecided() {
+	for _, c := range tree.Capsules {
+		in[c.State.String()]++
+		if !c.Decided {
 			undecided++
 		}
 	}

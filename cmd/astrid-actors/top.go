@@ -161,7 +161,7 @@ func (t *topProgram) act(a topAction) tea.Cmd {
 		return t.look()
 	case topRestart:
 		return func() tea.Msg {
-			_, err := t.client.Restart(t.ctx, connect.NewRequest(&messages.RestartCapsule{Id: a.id}))
+			_, err := t.client.Restart(t.ctx, connect.NewRequest(&messages.RestartCapsule{ID: a.id}))
 			return restarted{a.id, err}
 		}
 	case topNothing:
@@ -226,8 +226,8 @@ func (t *topProgram) follow(send func(tea.Msg)) {
 			if !more {
 				return
 			}
-			if r := e.GetRestartScheduled(); r.GetAttempt() > 0 {
-				restarts = append(restarts, e.GetAt().AsTime())
+			if r := e.Detail.(messages.RestartScheduled); r.Attempt > 0 {
+				restarts = append(restarts, e.At)
 			}
 			if due == nil {
 				due = time.After(settle)

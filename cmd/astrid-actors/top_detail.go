@@ -22,26 +22,26 @@ func (m *topModel) closely(room int) []string {
 // detailLines is all that is known of the open capsule.
 func (m *topModel) detailLines() []string {
 	p := m.painter
-	i := slices.IndexFunc(m.tree.GetCapsules(), func(c *messages.Capsule) bool { return c.GetId() == m.open })
+	i := slices.IndexFunc(m.tree.Capsules, func(c *messages.Capsule) bool { return c.ID == m.open })
 	if i < 0 {
 		return []string{"", "  " + printable(m.open) + " is gone."}
 	}
-	c, detail := m.tree.GetCapsules()[i], m.details[m.open]
-	since := duration(max(0, m.clock().Sub(c.GetSince().AsTime())).Round(time.Second))
+	c, detail := m.tree.Capsules[i], m.details[m.open]
+	since := duration(max(0, m.clock().Sub(c.Since)).Round(time.Second))
 	lines := []string{
 		"",
-		p.paint(stateStyles[c.GetState()], stateGlyph(c.GetState())+" "+c.GetState().Word()) + " for " + since + "  " +
-			p.paint(strong, printable(c.GetId())) + " " + printable(c.GetVersion()) + "  generation " + few(float64(c.GetGeneration())),
-		fmt.Sprintf("%s, restarts %d/%d in %s; queue %d, calls %d, p50 %s, p99 %s", orDash(printable(c.GetRestart())),
-			c.GetBudgetSpent(), c.GetBudget(), duration(c.GetWindow().AsDuration()), c.GetQueue(), c.GetCalls(),
-			duration(c.GetCallDuration().Quantile(0.5)), duration(c.GetCallDuration().Quantile(0.99))),
-		fmt.Sprintf("memory %s, peak %s, limit %s; reductions %s", bytesText(c.GetMemoryBytes()),
-			bytesText(c.GetMemoryPeakBytes()), bytesText(c.GetMemoryLimitBytes()), few(float64(c.GetReductions()))),
+		p.paint(stateStyles[c.State], stateGlyph(c.State)+" "+c.State.String()) + " for " + since + "  " +
+			p.paint(strong, printable(c.ID)) + " " + printable(c.Version) + "  generation " + few(float64(c.Generation)),
+		fmt.Sprintf("%s, restarts %d/%d in %s; queue %d, calls %d, p50 %s, p99 %s", orDash(printable(c.Restart)),
+			c.BudgetSpent, c.Budget, duration(c.Window), c.Queue, c.Calls,
+			duration(c.CallDuration.Quantile(0.5)), duration(c.CallDuration.Quantile(0.99))),
+		fmt.Sprintf("memory %s, peak %s, limit %s; reductions %s", bytesText(c.MemoryBytes),
+			bytesText(c.MemoryPeakBytes), bytesText(c.MemoryLimitBytes), few(float64(c.Reductions))),
 	}
-	if t := web.Diagnose(c, detail, m.tree.GetSettings(), m.tree.GetAt().AsTime()); t != nil {
+	if t := web.Diagnose(c, detail, m.tree.Settings, m.tree.At); t != nil {
 		lines = append(lines, m.trouble(t)...)
-	} else if c.GetReason() != "" {
-		lines = append(lines, m.wrapped("    "+printable(c.GetReason()))...)
+	} else if c.Reason != "" {
+		lines = append(lines, m.wrapped("    "+printable(c.Reason))...)
 	}
 	if detail == nil {
 		return append(lines, "", "  asking the daemon …")
@@ -53,19 +53,19 @@ func (m *topModel) detailLines() []string {
 
 // failures are the last deaths, newest first, with their stacks.
 func (m *topModel) failures(d *messages.CapsuleDetail) []string {
-	lines := m.heading("FAILURES", len(d.GetFailures()))
-	for _, r := range slices.Backward(d.GetFailures()) {
-		f := r.GetFailure()
-		lines = append(lines, m.wrapped(fmt.Sprintf("  %s  generation %d, in %s: %s", m.ago(f.GetAt().AsTime()),
-			r.GetGeneration(), printable(r.GetDuring()), printable(f.GetMessage())))...)
-		if r.GetDecision() != "" {
-			lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "decided: ")+printable(r.GetDecision()))...)
+	lines := m.heading("FAILURES", len(d.Failures))
+	for _, r := range slices.Backward(d.Failures) {
+		f := r.Failure
+		lines = append(lines, m.wrapped(fmt.Sprintf("  %s  generation %d, in %s: %s", m.ago(f.At),
+			r.Generation, printable(r.During), printable(f.Message)))...)
+		if r.Decision != "" {
+			lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "decided: ")+printable(r.Decision))...)
 		}
-		for _, frame := range f.GetWasmStack() {
+		for _, frame := range f.WasmStack {
 			lines = append(lines, m.painter.paint(faint, "      "+printable(frame)))
 		}
-		if f.GetStderr() != "" {
-			for said := range strings.SplitSeq(f.GetStderr(), "\n") {
+		if f.Stderr != "" {
+			for said := range strings.SplitSeq(f.Stderr, "\n") {
 				lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "stderr: ")+printable(said))...)
 			}
 		}
@@ -75,15 +75,15 @@ func (m *topModel) failures(d *messages.CapsuleDetail) []string {
 
 // calls are the last ones, newest first.
 func (m *topModel) calls(d *messages.CapsuleDetail) []string {
-	lines := m.heading("RECENT CALLS", len(d.GetRecentCalls()))
-	for _, c := range slices.Backward(d.GetRecentCalls()) {
-		line := fmt.Sprintf("  %s  %-11s  %6s  %s (%s)", m.ago(c.GetAt().AsTime()), c.GetOutcome().Word(),
-			duration(c.GetDuration().AsDuration()), printable(c.GetTopic()), printable(c.GetAction()))
-		if c.GetFromCapsule() != "" {
-			line += " from " + printable(c.GetFromCapsule())
+	lines := m.heading("RECENT CALLS", len(d.RecentCalls))
+	for _, c := range slices.Backward(d.RecentCalls) {
+		line := fmt.Sprintf("  %s  %-11s  %6s  %s (%s)", m.ago(c.At), c.Outcome.String(),
+			duration(c.Duration), printable(c.Topic), printable(c.Action))
+		if c.FromCapsule != "" {
+			line += " from " + printable(c.FromCapsule)
 		}
-		if c.GetReason() != "" {
-			line += ": " + printable(c.GetReason())
+		if c.Reason != "" {
+			line += ": " + printable(c.Reason)
 		}
 		lines = append(lines, line)
 	}
@@ -92,11 +92,11 @@ func (m *topModel) calls(d *messages.CapsuleDetail) []string {
 
 // log is the end of what it has logged, newest first.
 func (m *topModel) log(d *messages.CapsuleDetail) []string {
-	lines := m.heading("LOG", len(d.GetLog()))
-	for _, l := range slices.Backward(d.GetLog()) {
-		look := map[string]style{"ERROR": bad, "WARN": warning}[l.GetLevel()]
-		lines = append(lines, fmt.Sprintf("  %s  %s  %s%s", m.ago(l.GetAt().AsTime()),
-			m.painter.paint(look, fmt.Sprintf("%-5s", printable(l.GetLevel()))), bracketed(l.GetPrincipal()), printable(l.GetMessage())))
+	lines := m.heading("LOG", len(d.Log))
+	for _, l := range slices.Backward(d.Log) {
+		look := map[string]style{"ERROR": bad, "WARN": warning}[l.Level]
+		lines = append(lines, fmt.Sprintf("  %s  %s  %s%s", m.ago(l.At),
+			m.painter.paint(look, fmt.Sprintf("%-5s", printable(l.Level))), bracketed(l.Principal), printable(l.Message)))
 	}
 	return lines
 }

@@ -69,7 +69,7 @@ func (m *topModel) resize(width, height int) { m.width, m.height = width, height
 // look takes what a look at the daemon has brought, at a moment by our clock.
 func (m *topModel) look(l looked, now time.Time) {
 	for _, d := range l.details {
-		m.details[d.GetCapsule().GetId()] = d
+		m.details[d.Capsule.ID] = d
 	}
 	if m.paused {
 		return
@@ -78,10 +78,10 @@ func (m *topModel) look(l looked, now time.Time) {
 	if l.err != nil {
 		return
 	}
-	if m.tree == nil || !l.tree.GetStarted().AsTime().Equal(m.tree.GetStarted().AsTime()) {
+	if m.tree == nil || !l.tree.Started.Equal(m.tree.Started) {
 		m.bases = [2]*messages.Tree{nil, l.tree} // another daemon, or one that has started only now
 	}
-	if l.tree.GetAt().AsTime().Sub(m.bases[1].GetAt().AsTime()) >= ratesOver {
+	if l.tree.At.Sub(m.bases[1].At) >= ratesOver {
 		m.bases = [2]*messages.Tree{m.bases[1], l.tree}
 	}
 	m.tree, m.at = l.tree, now
@@ -102,7 +102,7 @@ func (m *topModel) arrange() {
 }
 
 // clock is the daemon's clock, now.
-func (m *topModel) clock() time.Time { return m.tree.GetAt().AsTime().Add(m.now.Sub(m.at)) }
+func (m *topModel) clock() time.Time { return m.tree.At.Add(m.now.Sub(m.at)) }
 
 // wanted are the capsules to be looked at closely: the open one, and some of those
 // that their limits may show to be in trouble, where these are not known yet.
@@ -114,12 +114,12 @@ func (m *topModel) wanted() []string {
 	}
 	for i := range m.rows {
 		c := m.rows[i].capsule
-		strained := m.rows[i].trouble != nil || c.GetQueue() > 0 || c.GetState() == messages.CapsuleState_CAPSULE_STATE_STOPPING
-		if !strained || c.GetId() == m.open || len(ids) == atOnce {
+		strained := m.rows[i].trouble != nil || c.Queue > 0 || c.State == messages.StateStopping
+		if !strained || c.ID == m.open || len(ids) == atOnce {
 			continue
 		}
-		if d := m.details[c.GetId()]; d == nil || d.GetCapsule().GetGeneration() != c.GetGeneration() {
-			ids = append(ids, c.GetId())
+		if d := m.details[c.ID]; d == nil || d.Capsule.Generation != c.Generation {
+			ids = append(ids, c.ID)
 		}
 	}
 	return ids
@@ -265,7 +265,7 @@ func (m *topModel) typed(text string) {
 
 // place is the selected row's.
 func (m *topModel) place() int {
-	return max(0, slices.IndexFunc(m.rows, func(r topRow) bool { return r.capsule.GetId() == m.selected }))
+	return max(0, slices.IndexFunc(m.rows, func(r topRow) bool { return r.capsule.ID == m.selected }))
 }
 
 // current is the id of the selected row, "" where there is none.
@@ -273,7 +273,7 @@ func (m *topModel) current() string {
 	if len(m.rows) == 0 {
 		return ""
 	}
-	return m.rows[m.place()].capsule.GetId()
+	return m.rows[m.place()].capsule.ID
 }
 
 // move moves the selection, or what is shown of a capsule.
@@ -282,7 +282,7 @@ func (m *topModel) move(by int) {
 	case m.open != "":
 		m.scroll = max(0, m.scroll+by)
 	case len(m.rows) > 0:
-		m.selected = m.rows[min(max(0, m.place()+by), len(m.rows)-1)].capsule.GetId()
+		m.selected = m.rows[min(max(0, m.place()+by), len(m.rows)-1)].capsule.ID
 	}
 }
 

@@ -18,7 +18,7 @@ type topRow struct {
 	calls, reductions float64      // a second
 }
 
-func (r *topRow) quantile(q float64) time.Duration { return r.capsule.GetCallDuration().Quantile(q) }
+func (r *topRow) quantile(q float64) time.Duration { return r.capsule.CallDuration.Quantile(q) }
 
 // topColumn is a column of the list, and an order that the list can have.
 type topColumn struct {
@@ -36,27 +36,27 @@ func topColumns() []topColumn {
 	}
 	return []topColumn{
 		{"STATE", 10, false, func(r *topRow) string {
-			return stateGlyph(r.capsule.GetState()) + " " + r.capsule.GetState().Word()
+			return stateGlyph(r.capsule.State) + " " + r.capsule.State.String()
 		}, byTrouble},
-		{"ID", 0, false, func(r *topRow) string { return printable(r.capsule.GetId()) },
+		{"ID", 0, false, func(r *topRow) string { return printable(r.capsule.ID) },
 			func(*topRow, *topRow) int { return 0 }},
-		{"GEN", 4, true, func(r *topRow) string { return few(float64(r.capsule.GetGeneration())) },
-			number(func(r *topRow) uint64 { return r.capsule.GetGeneration() })},
+		{"GEN", 4, true, func(r *topRow) string { return few(float64(r.capsule.Generation)) },
+			number(func(r *topRow) uint64 { return r.capsule.Generation })},
 		{"RESTARTS", 8, true, func(r *topRow) string {
-			return strconv.Itoa(int(r.capsule.GetBudgetSpent())) + "/" + strconv.Itoa(int(r.capsule.GetBudget()))
-		}, number(func(r *topRow) uint64 { return uint64(r.capsule.GetBudgetSpent()) })},
-		{"QUEUE", 5, true, func(r *topRow) string { return few(float64(r.capsule.GetQueue())) },
-			number(func(r *topRow) uint64 { return uint64(r.capsule.GetQueue()) })},
+			return strconv.Itoa(int(r.capsule.BudgetSpent)) + "/" + strconv.Itoa(int(r.capsule.Budget))
+		}, number(func(r *topRow) uint64 { return uint64(r.capsule.BudgetSpent) })},
+		{"QUEUE", 5, true, func(r *topRow) string { return few(float64(r.capsule.Queue)) },
+			number(func(r *topRow) uint64 { return uint64(r.capsule.Queue) })},
 		{"CALLS/S", 7, true, func(r *topRow) string { return few(r.calls) },
 			func(a, b *topRow) int { return cmp.Compare(b.calls, a.calls) }},
 		{"P50", 6, true, func(r *topRow) string { return quantileText(r, 0.5) }, nil},
 		{"P99", 6, true, func(r *topRow) string { return quantileText(r, 0.99) },
 			func(a, b *topRow) int { return cmp.Compare(b.quantile(0.99), a.quantile(0.99)) }},
-		{"MEMORY", 6, true, func(r *topRow) string { return bytesText(r.capsule.GetMemoryBytes()) },
-			number(func(r *topRow) uint64 { return r.capsule.GetMemoryBytes() })},
+		{"MEMORY", 6, true, func(r *topRow) string { return bytesText(r.capsule.MemoryBytes) },
+			number(func(r *topRow) uint64 { return r.capsule.MemoryBytes })},
 		{"RED/S", 5, true, func(r *topRow) string { return few(r.reductions) },
 			func(a, b *topRow) int { return cmp.Compare(b.reductions, a.reductions) }},
-		{"LAST CAUSE", topCauseWidth, false, func(r *topRow) string { return shortened(r.capsule.GetLastFailure().GetMessage(), 200) }, nil},
+		{"LAST CAUSE", topCauseWidth, false, func(r *topRow) string { return shortened(r.capsule.LastFailure.Message, 200) }, nil},
 	}
 }
 
@@ -64,7 +64,7 @@ func topColumns() []topColumn {
 const topCauseWidth = 16
 
 func quantileText(r *topRow, q float64) string {
-	if r.capsule.GetCallDuration().Count() == 0 {
+	if r.capsule.CallDuration.Count() == 0 {
 		return "-"
 	}
 	return duration(r.quantile(q))
@@ -86,24 +86,24 @@ func byTrouble(a, b *topRow) int {
 // topRows makes the rows of a tree. What is counted a second is counted since base,
 // which may be nil. The order is compare's, then that of the ids; nil keeps all.
 func topRows(tree, base *messages.Tree, details map[string]*messages.CapsuleDetail, keep func(*messages.Capsule) bool, compare func(a, b *topRow) int) []topRow {
-	now := tree.GetAt().AsTime()
-	seconds := now.Sub(base.GetAt().AsTime()).Seconds()
-	before := base.GetCapsules()
-	rows := make([]topRow, 0, len(tree.GetCapsules()))
-	for i, c := range tree.GetCapsules() {
+	now := tree.At
+	seconds := now.Sub(base.At).Seconds()
+	before := base.Capsules
+	rows := make([]topRow, 0, len(tree.Capsules))
+	for i, c := range tree.Capsules {
 		if !keep(c) {
 			continue
 		}
-		r := topRow{capsule: c, trouble: web.Diagnose(c, details[c.GetId()], tree.GetSettings(), now)}
+		r := topRow{capsule: c, trouble: web.Diagnose(c, details[c.ID], tree.Settings, now)}
 		// The order of capsules never changes while one daemon runs.
-		if i < len(before) && before[i].GetId() == c.GetId() && seconds > 0 {
-			r.calls = rate(c.GetCalls(), before[i].GetCalls(), seconds)
-			r.reductions = rate(c.GetReductions(), before[i].GetReductions(), seconds)
+		if i < len(before) && before[i].ID == c.ID && seconds > 0 {
+			r.calls = rate(c.Calls, before[i].Calls, seconds)
+			r.reductions = rate(c.Reductions, before[i].Reductions, seconds)
 		}
 		rows = append(rows, r)
 	}
 	slices.SortFunc(rows, func(a, b topRow) int {
-		return cmp.Or(compare(&a, &b), strings.Compare(a.capsule.GetId(), b.capsule.GetId()))
+		return cmp.Or(compare(&a, &b), strings.Compare(a.capsule.ID, b.capsule.ID))
 	})
 	return rows
 }
@@ -121,7 +121,7 @@ func topMatches(filter string) func(*messages.Capsule) bool {
 	words := strings.Fields(strings.ToLower(filter))
 	return func(c *messages.Capsule) bool {
 		for _, w := range words {
-			if !strings.Contains(c.GetId(), w) && !strings.HasPrefix(c.GetState().Word(), w) {
+			if !strings.Contains(c.ID, w) && !strings.HasPrefix(c.State.String(), w) {
 				return false
 			}
 		}
@@ -132,13 +132,13 @@ func topMatches(filter string) func(*messages.Capsule) bool {
 // stateGlyph is the shape of a state, so that colour is not all that tells it.
 func stateGlyph(s messages.CapsuleState) string {
 	return map[messages.CapsuleState]string{
-		messages.CapsuleState_CAPSULE_STATE_LOADING:  "◌",
-		messages.CapsuleState_CAPSULE_STATE_STARTING: "◐",
-		messages.CapsuleState_CAPSULE_STATE_READY:    "●",
-		messages.CapsuleState_CAPSULE_STATE_CRASHED:  "▲",
-		messages.CapsuleState_CAPSULE_STATE_FAILED:   "✖",
-		messages.CapsuleState_CAPSULE_STATE_STOPPING: "□",
-		messages.CapsuleState_CAPSULE_STATE_STOPPED:  "■",
+		messages.StateLoading:  "◌",
+		messages.StateStarting: "◐",
+		messages.StateReady:    "●",
+		messages.StateCrashed:  "▲",
+		messages.StateFailed:   "✖",
+		messages.StateStopping: "□",
+		messages.StateStopped:  "■",
 	}[s]
 }
 

@@ -77,13 +77,13 @@ func startCrowd(t *testing.T) *crowd {
 		c.trigger("mail.send")
 		if n < 3 {
 			c.await("mailer", func(m *messages.Capsule) bool {
-				return m.GetState() == messages.CapsuleState_CAPSULE_STATE_READY && m.GetGeneration() == n+2
+				return m.State == messages.StateReady && m.Generation == n+2
 			})
 		}
 	}
 	c.trigger("pay.card")
 	c.await("payments", func(m *messages.Capsule) bool {
-		return m.GetState() == messages.CapsuleState_CAPSULE_STATE_READY && m.GetGeneration() == 2
+		return m.State == messages.StateReady && m.Generation == 2
 	})
 	c.trigger("pay.card")
 	var calls sync.WaitGroup
@@ -97,9 +97,9 @@ func startCrowd(t *testing.T) *crowd {
 		cancel()
 		calls.Wait()
 	})
-	c.await("search", func(m *messages.Capsule) bool { return m.GetQueue() == 16 })
-	c.await("mailer", func(m *messages.Capsule) bool { return m.GetState() == messages.CapsuleState_CAPSULE_STATE_FAILED })
-	c.await("payments", func(m *messages.Capsule) bool { return m.GetState() == messages.CapsuleState_CAPSULE_STATE_CRASHED })
+	c.await("search", func(m *messages.Capsule) bool { return m.Queue == 16 })
+	c.await("mailer", func(m *messages.Capsule) bool { return m.State == messages.StateFailed })
+	c.await("payments", func(m *messages.Capsule) bool { return m.State == messages.StateCrashed })
 	return c
 }
 
@@ -136,8 +136,8 @@ func (c *crowd) capsule(id string) *messages.Capsule {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for _, found := range tree.GetCapsules() {
-		if found.GetId() == id {
+	for _, found := range tree.Capsules {
+		if found.ID == id {
 			return found
 		}
 	}
@@ -215,14 +215,14 @@ func TestTopAtATerminal(t *testing.T) {
 	top.until(`restart payments\? y/n`)
 	top.press("n")
 	top.until(`not restarted`)
-	if g := c.capsule("payments").GetGeneration(); g != 2 {
+	if g := c.capsule("payments").Generation; g != 2 {
 		t.Fatalf("payments was restarted against a no: generation %d", g)
 	}
 	top.press("r")
 	top.until(`restart payments\? y/n`)
 	top.press("y")
 	top.until(`restarted payments`, `● 49 ready`)
-	if p := c.capsule("payments"); p.GetGeneration() != 3 || p.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
+	if p := c.capsule("payments"); p.Generation != 3 || p.State != messages.StateReady {
 		t.Errorf("payments is not restarted: %v", p)
 	}
 
@@ -303,7 +303,7 @@ func TestTopOffATerminal(t *testing.T) {
 		}
 	}
 	read("payments")
-	if _, err := c.client.Restart(t.Context(), connect.NewRequest(&messages.RestartCapsule{Id: "archive"})); err != nil {
+	if _, err := c.client.Restart(t.Context(), connect.NewRequest(&messages.RestartCapsule{ID: "archive"})); err != nil {
 		t.Fatal(err)
 	}
 	read("archive        ready, generation 2")

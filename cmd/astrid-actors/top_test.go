@@ -13,8 +13,6 @@ import (
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -27,12 +25,12 @@ var theDay = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // aTree is a tree of capsules that are ready, as of so long after theDay.
 func aTree(after time.Duration, ids ...string) *messages.Tree {
-	at := timestamppb.New(theDay.Add(after))
-	tree := &messages.Tree{At: at, Started: timestamppb.New(theDay.Add(-time.Hour)), Settings: &messages.Settings{Queue: 256}}
+	at := (theDay.Add(after))
+	tree := &messages.Tree{At: at, Started: (theDay.Add(-time.Hour)), Settings: &messages.Settings{Queue: 256}}
 	for _, id := range ids {
 		tree.Capsules = append(tree.Capsules, &messages.Capsule{
-			Id: id, Path: "capsules/" + id, Version: "1.0.0", State: messages.CapsuleState_CAPSULE_STATE_READY, Generation: 1,
-			Restart: "permanent", Budget: 5, Window: durationpb.New(time.Minute), Since: timestamppb.New(theDay.Add(-time.Minute)),
+			ID: id, Path: "capsules/" + id, Version: "1.0.0", State: messages.StateReady, Generation: 1,
+			Restart: "permanent", Budget: 5, Window: (time.Minute), Since: (theDay.Add(-time.Minute)),
 		})
 	}
 	return tree
@@ -52,7 +50,7 @@ func (m *topModel) keysPressed(keys ...string) (last topAction) {
 func (m *topModel) ids() []string {
 	var ids []string
 	for i := range m.rows {
-		ids = append(ids, m.rows[i].capsule.GetId())
+		ids = append(ids, m.rows[i].capsule.ID)
 	}
 	return ids
 }
@@ -61,11 +59,11 @@ func TestTopOrders(t *testing.T) {
 	tree := aTree(0, "d", "c", "b", "a")
 	tree.Capsules[0].Queue, tree.Capsules[0].Calls = 7, 10
 	tree.Capsules[1].MemoryBytes, tree.Capsules[1].MemoryLimitBytes = 1<<20, 1<<30
-	tree.Capsules[2].State, tree.Capsules[2].Reason = messages.CapsuleState_CAPSULE_STATE_FAILED, "budget spent"
+	tree.Capsules[2].State, tree.Capsules[2].Reason = messages.StateFailed, "budget spent"
 	tree.Capsules[3].CallDuration = &messages.Histogram{Buckets: []uint64{0, 0, 0, 1}}
 	m := newTopModel(false, tree, theDay)
 	later := proto.CloneOf(tree)
-	later.At = timestamppb.New(theDay.Add(2 * time.Second))
+	later.At = (theDay.Add(2 * time.Second))
 	later.Capsules[0].Calls = 14
 	later.Capsules[1].Reductions = 5000
 	m.look(looked{tree: later}, theDay.Add(2*time.Second))
@@ -156,7 +154,7 @@ func TestTopNobodyToRestart(t *testing.T) {
 // What can't become a capsule has no row, and is told of all the same.
 func TestTopRejected(t *testing.T) {
 	tree := aTree(0)
-	tree.Rejected = []*messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
+	tree.Rejected = []messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
 	if screen := newTopModel(false, tree, theDay).screen(); !strings.Contains(screen, "capsules 0  rejected 2: see ps") {
 		t.Error(screen)
 	}
@@ -167,7 +165,7 @@ func TestTopSelectionStays(t *testing.T) {
 	m := newTopModel(false, aTree(0, "a", "b", "c"), theDay)
 	m.keysPressed("down")
 	tree := aTree(time.Second, "a", "b", "c")
-	tree.Capsules[2].State = messages.CapsuleState_CAPSULE_STATE_FAILED
+	tree.Capsules[2].State = messages.StateFailed
 	m.look(looked{tree: tree}, theDay.Add(time.Second))
 	if m.current() != "b" || m.ids()[0] != "c" {
 		t.Errorf("%s is selected of %v", m.current(), m.ids())
@@ -177,8 +175,8 @@ func TestTopSelectionStays(t *testing.T) {
 func TestTopCountsDown(t *testing.T) {
 	tree := aTree(0, "a")
 	c := tree.Capsules[0]
-	c.State, c.RestartAt = messages.CapsuleState_CAPSULE_STATE_CRASHED, timestamppb.New(theDay.Add(12*time.Second))
-	c.LastFailure = &messages.CapsuleFailure{Kind: "trap", Message: "unreachable", At: timestamppb.New(theDay)}
+	c.State, c.RestartAt = messages.StateCrashed, (theDay.Add(12 * time.Second))
+	c.LastFailure = &messages.Failure{Kind: "trap", Message: "unreachable", At: (theDay)}
 	m := newTopModel(false, tree, theDay)
 	for _, after := range []struct {
 		d    time.Duration
@@ -264,15 +262,15 @@ func TestTopAnswers(t *testing.T) {
 // aDetail is all of a capsule, written by a guest that wants to own the terminal.
 func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
 	const evil = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\nline two"
-	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: durationpb.New(time.Minute)}
+	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: (time.Minute)}
 	for n := range 10 {
-		at := timestamppb.New(theDay.Add(-time.Duration(n) * time.Second))
+		at := (theDay.Add(-time.Duration(n) * time.Second))
 		d.Failures = append(d.Failures, &messages.FailureRecord{
 			Generation: uint64(n), During: "call", Decision: "restart " + evil,
-			Failure: &messages.CapsuleFailure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}, Stderr: evil},
+			Failure: &messages.Failure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}, Stderr: evil},
 		})
 		d.RecentCalls = append(d.RecentCalls, &messages.RecentCall{
-			At: at, Topic: "t" + evil, Action: evil, Outcome: messages.Outcome_OUTCOME_DENIED, Reason: evil, FromCapsule: evil,
+			At: at, Topic: "t" + evil, Action: evil, Outcome: messages.OutcomeDenied, Reason: evil, FromCapsule: evil,
 		})
 		d.Log = append(d.Log, &messages.LogLine{At: at, Level: "ERROR" + evil, Principal: evil, Message: evil})
 	}
@@ -288,7 +286,7 @@ func TestTopFitsAndObeysNoGuest(t *testing.T) {
 		c.Id += fmt.Sprint("-\x1b[31m漢字", i)
 		tree.Capsules = append(tree.Capsules, c)
 	}
-	now := tree.GetAt().AsTime()
+	now := tree.At
 	m := newTopModel(true, tree, now)
 	m.look(looked{tree: tree, details: []*messages.CapsuleDetail{aDetail(tree.Capsules[3])}}, now)
 	for _, size := range [][2]int{{80, 24}, {118, 30}, {200, 60}, {40, 10}, {20, 5}, {3, 3}, {1, 1}} {
@@ -298,7 +296,7 @@ func TestTopFitsAndObeysNoGuest(t *testing.T) {
 		} {
 			m.keysPressed(keys...)
 			if m.open != "" {
-				m.open = tree.Capsules[3].GetId()
+				m.open = tree.Capsules[3].ID
 			}
 			lines := strings.Split(m.screen(), "\n")
 			if len(lines) != size[1] {

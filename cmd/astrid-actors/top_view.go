@@ -45,10 +45,10 @@ func (m *topModel) head() []string {
 	p, tree := m.painter, m.tree
 	up := "starting"
 	switch {
-	case tree.GetStopping():
+	case tree.Stopping:
 		up = "stopping"
-	case tree.GetStarted() != nil:
-		up = "up " + duration(max(0, m.clock().Sub(tree.GetStarted().AsTime())).Round(time.Second))
+	case tree.Started != nil:
+		up = "up " + duration(max(0, m.clock().Sub(tree.Started)).Round(time.Second))
 	}
 	link := p.paint(good, "connected")
 	switch {
@@ -60,30 +60,30 @@ func (m *topModel) head() []string {
 	first := p.paint(strong, "astrid-actors") + "  " + up + "  " + link
 
 	in := map[messages.CapsuleState]int{}
-	for _, c := range tree.GetCapsules() {
-		in[c.GetState()]++
+	for _, c := range tree.Capsules {
+		in[c.State]++
 	}
-	counts := []string{fmt.Sprintf("capsules %d", len(tree.GetCapsules()))}
-	for state := messages.CapsuleState_CAPSULE_STATE_UNSPECIFIED; state <= messages.CapsuleState_CAPSULE_STATE_STOPPED; state++ {
+	counts := []string{fmt.Sprintf("capsules %d", len(tree.Capsules))}
+	for state := messages.StateUnknown; state <= messages.StateStopped; state++ {
 		if in[state] > 0 {
-			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state.Word())))
+			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state.String())))
 		}
 	}
-	if n := len(tree.GetRejected()); n > 0 {
+	if n := len(tree.Rejected); n > 0 {
 		counts = append(counts, p.paint(bad, fmt.Sprintf("rejected %d", n))+": see ps")
 	}
 	base := m.base()
-	seconds := tree.GetAt().AsTime().Sub(base.GetAt().AsTime()).Seconds()
+	seconds := tree.At.Sub(base.At).Seconds()
 	triggers := 0.0
 	if seconds > 0 {
-		triggers = rate(tree.GetTriggers(), base.GetTriggers(), seconds)
+		triggers = rate(tree.Triggers, base.Triggers, seconds)
 	}
 	third := []string{
-		fmt.Sprintf("triggers %s/s, open %d", few(triggers), tree.GetOpenTriggers()),
-		fmt.Sprintf("restarts %d/h", len(m.deaths)), "memory " + bytesText(tree.GetProcessMemoryBytes()),
+		fmt.Sprintf("triggers %s/s, open %d", few(triggers), tree.OpenTriggers),
+		fmt.Sprintf("restarts %d/h", len(m.deaths)), "memory " + bytesText(tree.ProcessMemoryBytes),
 	}
 	for _, name := range []string{"registry", "hook-router", "capsules"} {
-		if n := tree.GetSystemRestarts()[name]; n > 0 {
+		if n := tree.SystemRestarts[name]; n > 0 {
 			third = append(third, p.paint(warning, fmt.Sprintf("%s restarted: %d", name, n)))
 		}
 	}
@@ -190,7 +190,7 @@ func (m *topModel) row(i int, widths []int, selected int) []string {
 		text := m.columns[column].text(r)
 		switch {
 		case m.columns[column].title == "STATE":
-			return text, stateStyles[r.capsule.GetState()]
+			return text, stateStyles[r.capsule.State]
 		case m.columns[column].title == "ID" && r.trouble != nil:
 			return text, strong
 		case text == "0" || text == "-":
@@ -247,7 +247,7 @@ func (m *topModel) prompt() string {
 	case m.note != "":
 		return m.note
 	case m.filter != "":
-		return fmt.Sprintf("shown are %d of %d: %s", len(m.rows), len(m.tree.GetCapsules()), m.filter)
+		return fmt.Sprintf("shown are %d of %d: %s", len(m.rows), len(m.tree.Capsules), m.filter)
 	}
 	return ""
 }

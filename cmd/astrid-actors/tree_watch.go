@@ -29,7 +29,7 @@ func (a *app) watchTree(ctx context.Context, c messagesconnect.ControlClient, tr
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	happened, over := make(chan struct{}, 1), make(chan error, 1)
-	since := tree.GetSequence()
+	since := tree.Sequence
 	go func() {
 		over <- follow(ctx, c, since, func(e *messages.Event) {
 			if changesState(e) {
@@ -112,7 +112,7 @@ func size(w any) (width, height int, ok bool) {
 
 // follow calls on with every event after the one numbered since, until the
 // daemon ends (nil) or ctx does.
-func follow(ctx context.Context, c messagesconnect.ControlClient, since uint64, on func(*messages.Event)) error {
+func follow(ctx context.Context, c messagesconnect.ControlClient, since uint64, on func(messages.Event)) error {
 	stream, err := c.Events(ctx, connect.NewRequest(&messages.EventsRequest{Since: since, Follow: true}))
 	if err != nil {
 		return err
@@ -126,8 +126,8 @@ func follow(ctx context.Context, c messagesconnect.ControlClient, since uint64, 
 
 // changesState says whether after an event the tree's words are others.
 func changesState(e *messages.Event) bool {
-	switch e.GetWhat().(type) {
-	case *messages.Event_TriggerAnswered, *messages.Event_LogSuppressed:
+	switch e.Detail.(type) {
+	case messages.TriggerAnswered, messages.LogSuppressed:
 		return false
 	}
 	return true

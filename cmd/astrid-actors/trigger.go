@@ -8,7 +8,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
@@ -52,7 +51,7 @@ deadlock unavailable. None of them makes the command fail.` +
 			}
 			request := &messages.TriggerRequest{Topic: args[0], Payload: "null", Principal: principal}
 			if timeout > 0 {
-				request.Timeout = durationpb.New(timeout)
+				request.Timeout = (timeout)
 			}
 			if len(args) == 2 {
 				payload, err := readPayload(args[1], a.stdin)
@@ -114,9 +113,9 @@ func readPayload(arg string, stdin io.Reader) ([]byte, error) {
 
 // validate refuses what the daemon would refuse, before anything is sent.
 func validate(r *messages.TriggerRequest) error {
-	check := supervisor.TriggerRequest{Topic: r.GetTopic(), Payload: []byte(r.GetPayload())}
-	if r.GetPrincipal() != "" {
-		check.Caller = &supervisor.Caller{Principal: r.GetPrincipal()}
+	check := supervisor.TriggerRequest{Topic: r.Topic, Payload: []byte(r.Payload)}
+	if r.Principal != "" {
+		check.Caller = &supervisor.Caller{Principal: r.Principal}
 	}
 	if err := check.Validate(); err != nil {
 		return usage("%w", err)

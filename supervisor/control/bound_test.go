@@ -38,7 +38,7 @@ func TestBounds(t *testing.T) {
 	if _, err := d.client.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{})); err != nil {
 		t.Error(err)
 	}
-	if _, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{Id: "echo"})); err != nil {
+	if _, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{ID: "echo"})); err != nil {
 		t.Error(err)
 	}
 	cancel()

@@ -19,7 +19,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
@@ -74,7 +73,7 @@ func start(t *testing.T, capsules ...string) *daemon {
 	go func() { d.serviced <- control.Serve(serviceCtx, listener, sup, zerolog.Nop()) }()
 	t.Cleanup(func() { d.end(t) })
 	for e := range sup.Events(patiently(t), 0) {
-		if e.GetSystemStarted() != nil {
+		if e.Detail.(messages.SystemStarted) != nil {
 			break
 		}
 	}
@@ -119,15 +118,15 @@ func TestTrigger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := reply.Msg.GetResponses(), `[{"a":1}]`; got != want {
+	if got, want := reply.Msg.Responses, `[{"a":1}]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
 	reply, err = d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.deny"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	leg := reply.Msg.GetLegs()[0]
-	if got, want := leg.GetOutcome().Word()+": "+leg.GetReason(), "denied: not today"; got != want {
+	leg := reply.Msg.Legs[0]
+	if got, want := leg.Outcome.String()+": "+leg.Reason, "denied: not today"; got != want {
 		t.Errorf("leg %q, want %q", got, want)
 	}
 }
@@ -136,7 +135,7 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	d := start(t, "spin")
 	began := time.Now()
 	reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
-		Topic: "test.spin", Timeout: durationpb.New(50 * time.Millisecond),
+		Topic: "test.spin", Timeout: (50 * time.Millisecond),
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -144,7 +143,7 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("answered after %v", took)
 	}
-	if got := reply.Msg.GetLegs()[0].GetOutcome(); got != messages.Outcome_OUTCOME_TIMEOUT {
+	if got := reply.Msg.Legs[0].Outcome; got != messages.OutcomeTimeout {
 		t.Errorf("outcome %v, want a timeout", got)
 	}
 }
@@ -159,7 +158,7 @@ func TestTriggerHasACaller(t *testing.T) {
 			t.Fatal(err)
 		}
 		var callers []map[string]any
-		if err := json.Unmarshal([]byte(reply.Msg.GetResponses()), &callers); err != nil {
+		if err := json.Unmarshal([]byte(reply.Msg.Responses), &callers); err != nil {
 			t.Fatal(err)
 		}
 		if got := callers[0]["principal"]; got != want {
@@ -176,12 +175,12 @@ func TestTriggerEndsWithItsClient(t *testing.T) {
 		_, err := d.client.Trigger(ctx, connect.NewRequest(&messages.TriggerRequest{Topic: "test.spin"}))
 		answered <- err
 	}()
-	await(t, d, func(tree *messages.Tree) bool { return tree.GetOpenTriggers() == 1 })
+	await(t, d, func(tree *messages.Tree) bool { return tree.OpenTriggers == 1 })
 	cancel()
 	if err := <-answered; connect.CodeOf(err) != connect.CodeCanceled {
 		t.Errorf("error %v, want cancelled", err)
 	}
-	await(t, d, func(tree *messages.Tree) bool { return tree.GetOpenTriggers() == 0 })
+	await(t, d, func(tree *messages.Tree) bool { return tree.OpenTriggers == 0 })
 }
 
 // await looks at the tree until it is as it should be.
@@ -212,19 +211,19 @@ func TestCodes(t *testing.T) {
 		return func(ctx context.Context) error { return do(ctx, id) }
 	}
 	startIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Start(ctx, connect.NewRequest(&messages.StartCapsule{Id: id}))
+		_, err := d.client.Start(ctx, connect.NewRequest(&messages.StartCapsule{ID: id}))
 		return err
 	}
 	stopIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Stop(ctx, connect.NewRequest(&messages.StopCapsule{Id: id}))
+		_, err := d.client.Stop(ctx, connect.NewRequest(&messages.StopCapsule{ID: id}))
 		return err
 	}
 	restartIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{Id: id}))
+		_, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{ID: id}))
 		return err
 	}
 	killIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Kill(ctx, connect.NewRequest(&messages.KillCapsule{Id: id}))
+		_, err := d.client.Kill(ctx, connect.NewRequest(&messages.KillCapsule{ID: id}))
 		return err
 	}
 	for _, test := range []struct {
@@ -274,7 +273,7 @@ func jsonString(n int) string { return `"` + strings.Repeat("a", n-2) + `"` }
 
 func TestCommandThatDoesNotBringItUp(t *testing.T) {
 	d := start(t, "init-trap")
-	_, err := d.client.Restart(patiently(t), connect.NewRequest(&messages.RestartCapsule{Id: "init-trap"}))
+	_, err := d.client.Restart(patiently(t), connect.NewRequest(&messages.RestartCapsule{ID: "init-trap"}))
 	if connect.CodeOf(err) != connect.CodeAborted {
 		t.Errorf("error %v, want aborted", err)
 	}
@@ -289,14 +288,14 @@ func TestEvents(t *testing.T) {
 		}
 		defer stream.Close()
 		for stream.Receive() {
-			got = append(got, stream.Msg().GetSequence())
+			got = append(got, stream.Msg().Sequence)
 		}
 		if err := stream.Err(); err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
-	last := d.sup.Snapshot().GetSequence()
+	last := d.sup.Snapshot().Sequence
 	all := sequences(&messages.EventsRequest{})
 	for i, sequence := range all {
 		if sequence != uint64(i)+1 {
@@ -320,18 +319,18 @@ func TestEvents(t *testing.T) {
 func TestEventsFollow(t *testing.T) {
 	d := start(t, "echo")
 	stream, err := d.client.Events(patiently(t), connect.NewRequest(&messages.EventsRequest{
-		Since: d.sup.Snapshot().GetSequence(), Follow: true,
+		Since: d.sup.Snapshot().Sequence, Follow: true,
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stream.Close()
-	if _, err := d.client.Kill(patiently(t), connect.NewRequest(&messages.KillCapsule{Id: "echo"})); err != nil {
+	if _, err := d.client.Kill(patiently(t), connect.NewRequest(&messages.KillCapsule{ID: "echo"})); err != nil {
 		t.Fatal(err)
 	}
-	for stream.Receive() && stream.Msg().GetCapsuleReady() == nil {
+	for stream.Receive() && stream.Msg().Detail.(messages.CapsuleReady) == nil {
 	}
-	if stream.Msg().GetGeneration() != 2 {
+	if stream.Msg().Generation != 2 {
 		t.Fatalf("got %v, want the second generation ready", stream.Msg())
 	}
 	d.end(t)
@@ -342,7 +341,7 @@ func TestEventsFollow(t *testing.T) {
 	if err := stream.Err(); err != nil {
 		t.Errorf("the stream ended with %v", err)
 	}
-	if last.GetSystemStopped() == nil {
+	if last.Detail.(messages.SystemStopped) == nil {
 		t.Errorf("the last event was %v, want the system's end", last)
 	}
 }
@@ -384,7 +383,7 @@ func TestServeEndsStreams(t *testing.T) {
 // whoever comes later hears why not.
 func TestDrain(t *testing.T) {
 	d := start(t, "slow")
-	answered := make(chan *messages.TriggerReply, 1)
+	answered := make(chan *messages.Reply, 1)
 	for running := false; !running; {
 		go func() {
 			reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
@@ -394,7 +393,7 @@ func TestDrain(t *testing.T) {
 			answered <- reply.Msg
 		}()
 		await(t, d, func(tree *messages.Tree) bool {
-			running = tree.GetCapsules()[0].GetBusy() != nil
+			running = tree.Capsules[0].Busy != nil
 			return running || len(answered) == 1
 		})
 		if !running { // we looked too late
@@ -408,7 +407,7 @@ func TestDrain(t *testing.T) {
 		t.Errorf("error %v, want unavailable", err)
 	}
 	d.end(t)
-	if got, want := (<-answered).GetResponses(), `[{"slow":true}]`; got != want {
+	if got, want := (<-answered).Responses, `[{"slow":true}]`; got != want {
 		t.Errorf("the waiting trigger got %s, want %s", got, want)
 	}
 }
@@ -492,7 +491,7 @@ func TestGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := reply.Msg.GetResponses(), `[null]`; got != want {
+	if got, want := reply.Msg.Responses, `[null]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
 }

@@ -18,10 +18,10 @@ func TestCapsuleAndLogs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := detail.Msg; got.GetCapsule().GetCalls() != 1 || len(got.GetRecentCalls()) != 1 || len(got.GetLog()) == 0 {
+	if got := detail.Msg; got.Capsule.Calls != 1 || len(got.RecentCalls) != 1 || len(got.Log) == 0 {
 		t.Errorf("detail %v", got)
 	}
-	read := func(r *messages.LogsRequest) (lines []*messages.LogLine, err error) {
+	read := func(r *messages.LogsRequest) (lines []messages.LogLine, err error) {
 		stream, err := d.client.Logs(patiently(t), connect.NewRequest(r))
 		if err != nil {
 			return nil, err
@@ -29,7 +29,7 @@ func TestCapsuleAndLogs(t *testing.T) {
 		defer stream.Close()
 		for stream.Receive() {
 			lines = append(lines, stream.Msg())
-			if r.GetFollow() {
+			if r.Follow {
 				break
 			}
 		}
@@ -37,7 +37,7 @@ func TestCapsuleAndLogs(t *testing.T) {
 	}
 	for _, follow := range []bool{false, true} {
 		lines, err := read(&messages.LogsRequest{Id: "all-seven", Follow: follow})
-		if err != nil || len(lines) == 0 || lines[0].GetSequence() != 1 || lines[0].GetMessage() != detail.Msg.GetLog()[0].GetMessage() {
+		if err != nil || len(lines) == 0 || lines[0].Sequence != 1 || lines[0].Message != detail.Msg.Log[0].Message {
 			t.Errorf("follow %v: %v, %v", follow, lines, err)
 		}
 	}

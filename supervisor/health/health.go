@@ -67,16 +67,16 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	undecided := 0
 	missing := slices.Clone(must)
 	ready = true
-	for _, c := range tree.GetCapsules() {
-		required := slices.Contains(must, c.GetId())
-		missing = slices.DeleteFunc(missing, func(id string) bool { return id == c.GetId() })
-		if !c.GetDecided() {
+	for _, c := range tree.Capsules {
+		required := slices.Contains(must, c.ID)
+		missing = slices.DeleteFunc(missing, func(id string) bool { return id == c.ID })
+		if !c.Decided {
 			undecided++
 		}
-		if c.GetState() == messages.CapsuleState_CAPSULE_STATE_READY {
+		if c.State == messages.StateReady {
 			continue
 		}
-		line := fmt.Sprintf("%s is %s", c.GetPath(), c.GetState().Word())
+		line := fmt.Sprintf("%s is %s", c.Path, c.State.String())
 		if why := because(c); why != "" {
 			line += ": " + why
 		}
@@ -92,12 +92,12 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	}
 	head := "ready"
 	switch {
-	case tree.GetStarted() == nil:
+	case tree.Started == nil:
 		ready, head = false, "not ready: the system does not serve yet"
-	case tree.GetStopping():
+	case tree.Stopping:
 		ready, head = false, "not ready: the system stops"
 	case undecided > 0:
-		ready, head = false, fmt.Sprintf("not ready: the first start of %d of %d capsules is not decided yet", undecided, len(tree.GetCapsules()))
+		ready, head = false, fmt.Sprintf("not ready: the first start of %d of %d capsules is not decided yet", undecided, len(tree.Capsules))
 	case !ready:
 		head = "not ready: a required capsule is not"
 	}
@@ -106,9 +106,9 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 
 // because is why a capsule is not ready, on one line: some of it is a guest's.
 func because(c *messages.Capsule) string {
-	why := strings.Join(strings.Fields(strings.Map(printable, c.GetReason())), " ")
-	if c.GetRestartAt() != nil {
-		why += fmt.Sprintf("; restarts at %s", c.GetRestartAt().AsTime().UTC().Format(time.RFC3339))
+	why := strings.Join(strings.Fields(strings.Map(printable, c.Reason)), " ")
+	if c.RestartAt != nil {
+		why += fmt.Sprintf("; restarts at %s", c.RestartAt.UTC().Format(time.RFC3339))
 	}
 	return why
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -77,9 +76,9 @@ func TestHandler(t *testing.T) {
 
 // What a guest says in its reason stays on its line.
 func TestReadyIsPlainText(t *testing.T) {
-	tree := &messages.Tree{Started: timestamppb.Now(), Capsules: []*messages.Capsule{{
-		Path: "capsules/x", Id: "x", Decided: true, State: messages.CapsuleState_CAPSULE_STATE_CRASHED,
-		Reason: "trap:\n\x1b[31mready\u009b  now\r", RestartAt: timestamppb.New(time.Unix(0, 0)),
+	tree := &messages.Tree{Started: time.Now(), Capsules: []*messages.Capsule{{
+		Path: "capsules/x", ID: "x", Decided: true, State: messages.StateCrashed,
+		Reason: "trap:\n\x1b[31mready\u009b  now\r", RestartAt: (time.Unix(0, 0)),
 	}}}
 	ready, text := health.Ready(tree)
 	want := "ready\ncapsules/x is crashed: trap: [31mready now; restarts at 1970-01-01T00:00:00Z\n"

@@ -9,7 +9,7 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 	of := func(name, help string, values func(from, *output), labels ...string) metric[from] {
 		return named("capsule_"+name, help, append(one[:1:1], labels...), values)
 	}
-	histogram := func(name, help string, get func(from) *messages.Histogram) metric[from] {
+	histogram := func(name, help string, get func(from) messages.Histogram) metric[from] {
 		m := of(name, help, func(c from, o *output) { o.histogram(get(c)) })
 		m.histogram = true
 		return m
@@ -21,35 +21,35 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 		return of(name, help, func(c from, o *output) { o.gauge(get(c)) })
 	}
 	return []metric[from]{
-		of("state", "1 for the state that the capsule is in.", func(c from, o *output) { o.gauge(1, c.GetState().Word()) }, "state"),
-		gauge("generation", "How often the capsule was loaded.", func(c from) float64 { return float64(c.GetGeneration()) }),
+		of("state", "1 for the state that the capsule is in.", func(c from, o *output) { o.gauge(1, c.State.String()) }, "state"),
+		gauge("generation", "How often the capsule was loaded.", func(c from) float64 { return float64(c.Generation) }),
 		gauge("uptime_seconds", "How long the present instance has been ready; 0 while none is.", func(c from) float64 {
-			return c.GetUptime().AsDuration().Seconds()
+			return c.Uptime.Seconds()
 		}),
 		gauge("busy_seconds", "How long the call that runs now has run; 0 while none does.", func(c from) float64 {
-			return c.GetBusy().AsDuration().Seconds()
+			return c.Busy.Seconds()
 		}),
-		gauge("queue_depth", "Calls that wait.", func(c from) float64 { return float64(c.GetQueue()) }),
-		gauge("memory_bytes", "What the living guest's memories take.", func(c from) float64 { return float64(c.GetMemoryBytes()) }),
-		gauge("memory_peak_bytes", "The most that its guests' memories took.", func(c from) float64 { return float64(c.GetMemoryPeakBytes()) }),
-		gauge("memory_limit_bytes", "The most that its guest's own memory may take.", func(c from) float64 { return float64(c.GetMemoryLimitBytes()) }),
-		counter("calls_total", "Guest calls.", (*messages.Capsule).GetCalls),
-		counter("reductions_total", "Function entries and loop iterations of its guests, and of those that they had do something.", (*messages.Capsule).GetReductions),
-		counter("kernel_bytes_total", "Bytes copied to and from the memory that the guest shares with the host.", (*messages.Capsule).GetKernelBytes),
-		counter("log_lines_suppressed_total", "Log lines that were kept out, because it logs too fast.", (*messages.Capsule).GetLogSuppressed),
-		gauge("restart_budget", "How many restarts its policy allows in a window.", func(c from) float64 { return float64(c.GetBudget()) }),
-		gauge("restart_budget_spent", "How many of them are spent.", func(c from) float64 { return float64(c.GetBudgetSpent()) }),
+		gauge("queue_depth", "Calls that wait.", func(c from) float64 { return float64(c.Queue) }),
+		gauge("memory_bytes", "What the living guest's memories take.", func(c from) float64 { return float64(c.MemoryBytes) }),
+		gauge("memory_peak_bytes", "The most that its guests' memories took.", func(c from) float64 { return float64(c.MemoryPeakBytes) }),
+		gauge("memory_limit_bytes", "The most that its guest's own memory may take.", func(c from) float64 { return float64(c.MemoryLimitBytes) }),
+		counter("calls_total", "Guest calls.", func(c *messages.Capsule) uint64 { return c.Calls }),
+		counter("reductions_total", "Function entries and loop iterations of its guests, and of those that they had do something.", func(c *messages.Capsule) uint64 { return c.Reductions }),
+		counter("kernel_bytes_total", "Bytes copied to and from the memory that the guest shares with the host.", func(c *messages.Capsule) uint64 { return c.KernelBytes }),
+		counter("log_lines_suppressed_total", "Log lines that were kept out, because it logs too fast.", func(c *messages.Capsule) uint64 { return c.LogSuppressed }),
+		gauge("restart_budget", "How many restarts its policy allows in a window.", func(c from) float64 { return float64(c.Budget) }),
+		gauge("restart_budget_spent", "How many of them are spent.", func(c from) float64 { return float64(c.BudgetSpent) }),
 		of("crashes_total", "Deaths, by the kind of failure.", func(c from, o *output) {
-			for kind, n := range c.GetCrashes() {
+			for kind, n := range c.Crashes {
 				o.counter(float64(n), kind)
 			}
 		}, "kind"),
 		of("restarts_total", "Restarts, by the kind of the failure before; an operator's are of the kind operator.", func(c from, o *output) {
-			for kind, n := range c.GetRestartsByKind() {
+			for kind, n := range c.RestartsByKind {
 				o.counter(float64(n), kind)
 			}
 		}, "kind"),
-		histogram("call_duration_seconds", "Time that guest calls took.", (*messages.Capsule).GetCallDuration),
-		histogram("queue_wait_seconds", "Time between a trigger and the turn of its call.", (*messages.Capsule).GetQueueWait),
+		histogram("call_duration_seconds", "Time that guest calls took.", func(c *messages.Capsule) messages.Histogram { return c.CallDuration }),
+		histogram("queue_wait_seconds", "Time between a trigger and the turn of its call.", func(c *messages.Capsule) messages.Histogram { return c.QueueWait }),
 	}
 }

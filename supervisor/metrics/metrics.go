@@ -82,16 +82,31 @@ func (o *output) add(kind prometheus.ValueType, v float64, labels []string) {
 	o.metric <- m
 }
 
-func (o *output) histogram(h *messages.Histogram, labels ...string) {
-	buckets := make(map[float64]uint64, messages.HistogramBuckets-1)
-	var n uint64
-	for k := range messages.HistogramBuckets - 1 {
-		if k < len(h.GetBuckets()) {
-			n += h.GetBuckets()[k]
+// The bounds of histograms: 1.024 µs doubled until 17.2 s, in which the buckets of
+// a messages.Histogram fit exactly.
+const (
+	firstBound = 1024 * time.Nanosecond
+	bounds     = 25
+)
+
+// histogram takes a histogram, whose buckets may be in any order.
+func (o *output) histogram(h messages.Histogram, labels ...string) {
+	var counts [bounds + 1]uint64 // the last is over all bounds
+	for _, b := range h.Buckets {
+		_, high := messages.BucketBounds(b.Index)
+		k := 0
+		for k < bounds && firstBound<<k < high {
+			k++
 		}
-		buckets[messages.HistogramBound(k).Seconds()] = n
+		counts[k] += b.Count
 	}
-	m, err := prometheus.NewConstHistogram(o.desc, h.Count(), h.GetSum().AsDuration().Seconds(), buckets, o.labels(labels)...)
+	buckets := make(map[float64]uint64, bounds)
+	var n uint64
+	for k := range bounds {
+		n += counts[k]
+		buckets[(firstBound << k).Seconds()] = n
+	}
+	m, err := prometheus.NewConstHistogram(o.desc, h.Count(), h.Sum.Seconds(), buckets, o.labels(labels)...)
 	if err != nil {
 		m = prometheus.NewInvalidMetric(o.desc, err)
 	}
@@ -124,14 +139,14 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	for _, m := range c.system {
 		m.values(tree, &output{desc: m.desc, metric: metrics})
 	}
-	n := len(tree.GetCapsules())
+	n := len(tree.Capsules)
 	if n > c.Capsules {
 		return
 	}
-	for _, capsule := range tree.GetCapsules() {
+	for _, capsule := range tree.Capsules {
 		for _, m := range c.capsule {
 			if !m.histogram || n <= c.Histograms {
-				m.values(capsule, &output{desc: m.desc, first: []string{capsule.GetId()}, metric: metrics})
+				m.values(capsule, &output{desc: m.desc, first: []string{capsule.ID}, metric: metrics})
 			}
 		}
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -59,15 +58,15 @@ func TestNames(t *testing.T) {
 	for _, f := range families {
 		labels := map[string]bool{}
 		var names []string
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if !labels[l.GetName()] {
-					labels[l.GetName()] = true
-					names = append(names, l.GetName())
+		for _, m := range f.Metric {
+			for _, l := range m.Label {
+				if !labels[l.Name] {
+					labels[l.Name] = true
+					names = append(names, l.Name)
 				}
 			}
 		}
-		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.GetType().String()), f.GetName(), strings.Join(names, ","))
+		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.Type.String()), f.Name, strings.Join(names, ","))
 	}
 	want, err := os.ReadFile("testdata/names.txt")
 	if os.Getenv("UPDATE") != "" {
@@ -160,8 +159,8 @@ func (n fixed) Snapshot() *messages.Tree {
 	tree := &messages.Tree{}
 	for i := range n {
 		tree.Capsules = append(tree.Capsules, &messages.Capsule{
-			Id: fmt.Sprintf("c%d", i), Calls: 1, Crashes: map[string]uint64{"\xff": 1, "trap": 2},
-			CallDuration: &messages.Histogram{Buckets: []uint64{0, 1}, Sum: durationpb.New(1500)},
+			ID: fmt.Sprintf("c%d", i), Calls: 1, Crashes: map[string]uint64{"\xff": 1, "trap": 2},
+			CallDuration: &messages.Histogram{Buckets: []uint64{0, 1}, Sum: (1500)},
 		})
 	}
 	return tree

@@ -10,7 +10,7 @@ import (
 
 // Await waits for an event, or finds it among those that are kept since New, and
 // returns it. Match must not call the System.
-func (s *System) Await(what string, match func(*messages.Event) bool) *messages.Event {
+func (s *System) Await(what string, match func(messages.Event) bool) *messages.Event {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
 	defer cancel()
@@ -27,7 +27,7 @@ func (s *System) Await(what string, match func(*messages.Event) bool) *messages.
 // shows it. A state that passes quickly can be missed: await its event instead.
 func (s *System) AwaitState(capsule string, state messages.CapsuleState) *messages.Capsule {
 	s.tb.Helper()
-	return s.awaitCapsule(capsule, state.Word(), func(c *messages.Capsule) bool { return c.GetState() == state })
+	return s.awaitCapsule(capsule, state.String(), func(c *messages.Capsule) bool { return c.State == state })
 }
 
 // AwaitReady waits until a capsule is Ready in at least that generation, and
@@ -35,7 +35,7 @@ func (s *System) AwaitState(capsule string, state messages.CapsuleState) *messag
 func (s *System) AwaitReady(capsule string, generation uint64) *messages.Capsule {
 	s.tb.Helper()
 	return s.awaitCapsule(capsule, fmt.Sprintf("ready in generation %d", generation), func(c *messages.Capsule) bool {
-		return c.GetState() == messages.CapsuleState_CAPSULE_STATE_READY && c.GetGeneration() >= generation
+		return c.State == messages.StateReady && c.Generation >= generation
 	})
 }
 
@@ -51,7 +51,7 @@ func (s *System) awaitCapsule(id, what string, match func(*messages.Capsule) boo
 			return c
 		}
 		changed := false
-		for range s.Events(ctx, tree.GetSequence()) {
+		for range s.Events(ctx, tree.Sequence) {
 			changed = true
 			break
 		}
@@ -78,8 +78,8 @@ func (s *System) Capsule(id string) *messages.Capsule {
 }
 
 func find(tree *messages.Tree, id string) *messages.Capsule {
-	for _, c := range tree.GetCapsules() {
-		if c.GetId() == id {
+	for _, c := range tree.Capsules {
+		if c.ID == id {
 			return c
 		}
 	}
@@ -88,9 +88,9 @@ func find(tree *messages.Tree, id string) *messages.Capsule {
 
 // describe shows a capsule's state.
 func describe(c *messages.Capsule) string {
-	text := fmt.Sprintf("%s in generation %d", c.GetState().Word(), c.GetGeneration())
-	if c.GetReason() != "" {
-		text += fmt.Sprintf(" (%s)", c.GetReason())
+	text := fmt.Sprintf("%s in generation %d", c.State.String(), c.Generation)
+	if c.Reason != "" {
+		text += fmt.Sprintf(" (%s)", c.Reason)
 	}
 	return text
 }
@@ -98,8 +98,8 @@ func describe(c *messages.Capsule) string {
 // states shows every capsule's state, a line each.
 func (s *System) states() string {
 	var b strings.Builder
-	for _, c := range s.Snapshot().GetCapsules() {
-		fmt.Fprintf(&b, "\n\t%s %s", c.GetId(), describe(c))
+	for _, c := range s.Snapshot().Capsules {
+		fmt.Fprintf(&b, "\n\t%s %s", c.ID, describe(c))
 	}
 	return b.String()
 }
@@ -139,20 +139,20 @@ func (s *System) Timeline(capsule string) []string {
 
 func (s *System) timeline(capsule string) []string {
 	lines := []string{}
-	last := s.Snapshot().GetSequence()
+	last := s.Snapshot().Sequence
 	if last == 0 {
 		return lines
 	}
 	for e := range s.Events(context.Background(), 0) {
 		switch path := "capsules/" + capsule; {
-		case e.GetTriggerAnswered() != nil || e.GetLogSuppressed() != nil:
+		case e.Detail.(messages.TriggerAnswered) != nil || e.Detail.(messages.LogSuppressed) != nil:
 			// A sample of what it does, and no step of its life.
 		case capsule == "":
-			lines = append(lines, strings.TrimSpace(e.GetPath()+" "+Line(e)))
-		case e.GetPath() == path:
+			lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
+		case e.Path == path:
 			lines = append(lines, Line(e))
 		}
-		if e.GetSequence() >= last {
+		if e.Sequence >= last {
 			break
 		}
 	}
@@ -161,43 +161,43 @@ func (s *System) timeline(capsule string) []string {
 
 // Line shows an event as Timeline does.
 func Line(e *messages.Event) string {
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_SystemStarted:
+	switch what := e.Detail.(type) {
+	case messages.SystemStarted:
 		return "started"
-	case *messages.Event_SystemStopping:
-		return "stopping: " + what.SystemStopping.GetCause()
-	case *messages.Event_SystemStopped:
+	case messages.SystemStopping:
+		return "stopping: " + what.Cause
+	case messages.SystemStopped:
 		return "stopped"
-	case *messages.Event_ActorRestarted:
-		return "restarted: " + what.ActorRestarted.GetCause()
-	case *messages.Event_CapsuleRejected:
-		return "rejected: " + what.CapsuleRejected.GetProblem()
-	case *messages.Event_TriggerAnswered:
-		return "answered " + what.TriggerAnswered.GetTopic()
-	case *messages.Event_LogSuppressed:
-		return fmt.Sprintf("suppressed %d lines", what.LogSuppressed.GetLines())
-	case *messages.Event_CapsuleLoading:
-		return fmt.Sprintf("loading %d", e.GetGeneration())
-	case *messages.Event_CapsuleStarting:
-		return fmt.Sprintf("starting %d", e.GetGeneration())
-	case *messages.Event_CapsuleReady:
-		return fmt.Sprintf("ready %d", e.GetGeneration())
-	case *messages.Event_ReadinessTimedOut:
-		return fmt.Sprintf("not ready in time %d", e.GetGeneration())
-	case *messages.Event_CapsuleCrashed:
-		c := what.CapsuleCrashed
-		return fmt.Sprintf("crashed %d in %s: %s", e.GetGeneration(), c.GetDuring(), c.GetFailure().GetKind())
-	case *messages.Event_RestartScheduled:
-		r := what.RestartScheduled
-		return fmt.Sprintf("restart %d/%d after %s", r.GetBudgetSpent(), r.GetBudget(), r.GetCause())
-	case *messages.Event_CapsuleFailed:
-		return "failed: " + what.CapsuleFailed.GetDecision()
-	case *messages.Event_CapsuleStopping:
-		return "stopping: " + what.CapsuleStopping.GetCause()
-	case *messages.Event_CapsuleStopped:
-		return "stopped: " + what.CapsuleStopped.GetCause()
-	case *messages.Event_EventsLost:
-		return fmt.Sprintf("(%d events are no longer kept)", what.EventsLost.GetCount())
+	case messages.ActorRestarted:
+		return "restarted: " + what.Cause
+	case messages.CapsuleRejected:
+		return "rejected: " + what.Problem
+	case messages.TriggerAnswered:
+		return "answered " + what.Topic
+	case messages.LogSuppressed:
+		return fmt.Sprintf("suppressed %d lines", what.Lines)
+	case messages.CapsuleLoading:
+		return fmt.Sprintf("loading %d", e.Generation)
+	case messages.CapsuleStarting:
+		return fmt.Sprintf("starting %d", e.Generation)
+	case messages.CapsuleReady:
+		return fmt.Sprintf("ready %d", e.Generation)
+	case messages.ReadinessTimedOut:
+		return fmt.Sprintf("not ready in time %d", e.Generation)
+	case messages.CapsuleCrashed:
+		c := what
+		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, c.During, c.Failure.Kind)
+	case messages.RestartScheduled:
+		r := what
+		return fmt.Sprintf("restart %d/%d after %s", r.BudgetSpent, r.Budget, r.Cause)
+	case messages.CapsuleFailed:
+		return "failed: " + what.Decision
+	case messages.CapsuleStopping:
+		return "stopping: " + what.Cause
+	case messages.CapsuleStopped:
+		return "stopped: " + what.Cause
+	case messages.EventsLost:
+		return fmt.Sprintf("(%d events are no longer kept)", what.Count)
 	default:
 		return fmt.Sprintf("%T", what)
 	}

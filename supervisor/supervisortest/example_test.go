@@ -80,7 +80,7 @@ func ExampleSystem_Inject() {
 	// It reports an error, twice.
 	sys.Inject("a", supervisortest.Fault{Do: supervisortest.Fail("out of ink"), Times: 2})
 	fmt.Println(supervisortest.Legs(sys.Ask("ask", "")))
-	fmt.Println(sys.Ask("ask", "").GetLegs()[0].GetReason())
+	fmt.Println(sys.Ask("ask", "").Legs[0].Reason)
 
 	// It hangs on one payload, until the trigger's deadline.
 	hang := sys.Inject("a", supervisortest.Fault{
@@ -123,7 +123,7 @@ func ExampleLoop() {
 		fmt.Println(err)
 	}
 	c := sys.AwaitReady("clock", 3)
-	fmt.Println(c.GetState().Word(), c.GetGeneration(), c.GetLastFailure().GetMessage())
+	fmt.Println(c.State.String(), c.Generation, c.LastFailure.Message)
 	// Output:
 	// restart capsule "clock": the capsule did not come up: it crashed: exit: the guest exited with code 3
 	// ready 3 exit: the guest exited with code 3

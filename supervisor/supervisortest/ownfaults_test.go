@@ -16,7 +16,7 @@ func TestFailActor(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "ask", everything))
 				sys.FailActor(path)
-				sys.Await(path+" restarted", func(e *messages.Event) bool { return e.GetPath() == path && e.GetActorRestarted() != nil })
+				sys.Await(path+" restarted", func(e *messages.Event) bool { return e.Path == path && e.Detail.(messages.ActorRestarted) != nil })
 				sys.Expect("ask", "", "a continue true")
 				sys.FailActorNext(path)
 				synctest.Wait()

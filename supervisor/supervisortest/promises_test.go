@@ -64,23 +64,23 @@ func TestProblemsOfAnAnswer(t *testing.T) {
 	leg := func(capsule string, priority uint32, outcome messages.Outcome, value string) *messages.Leg {
 		return &messages.Leg{Capsule: capsule, Action: "act", Priority: priority, Outcome: outcome, Value: value}
 	}
-	const continues, denied = messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_DENIED
+	const continues, denied = messages.OutcomeContinue, messages.OutcomeDenied
 	for name, test := range map[string]struct {
 		responses string
-		legs      []*messages.Leg
+		legs      []messages.Leg
 		want      string
 	}{
 		"none":      {`[]`, nil, ""},
-		"well":      {`[1,2]`, []*messages.Leg{leg("b", 1, continues, "1"), leg("a", 2, continues, "2"), leg("c", 2, denied, "")}, ""},
-		"no leg":    {`[1]`, []*messages.Leg{leg("a", 1, continues, "1"), leg("b", 1, 0, "")}, "leg 1 (b act) has no outcome"},
-		"no value":  {`[]`, []*messages.Leg{leg("a", 1, continues, "")}, `leg 0 (a act) has the outcome continue with the value ""`},
-		"a value":   {`[3]`, []*messages.Leg{leg("a", 1, denied, "3")}, `leg 0 (a act) has the outcome denied with the value "3"`},
-		"priority":  {`[1,2]`, []*messages.Leg{leg("a", 2, continues, "1"), leg("b", 1, continues, "2")}, "leg 1 (b act) comes after a: the order is priority, capsule"},
-		"capsule":   {`[1,2]`, []*messages.Leg{leg("b", 1, continues, "1"), leg("a", 1, continues, "2")}, "leg 1 (a act) comes after b: the order is priority, capsule"},
-		"responses": {`[2,1]`, []*messages.Leg{leg("a", 1, continues, "1"), leg("b", 1, continues, "2")}, "the responses are [2,1], the legs have [1,2]"},
+		"well":      {`[1,2]`, []messages.Leg{leg("b", 1, continues, "1"), leg("a", 2, continues, "2"), leg("c", 2, denied, "")}, ""},
+		"no leg":    {`[1]`, []messages.Leg{leg("a", 1, continues, "1"), leg("b", 1, 0, "")}, "leg 1 (b act) has no outcome"},
+		"no value":  {`[]`, []messages.Leg{leg("a", 1, continues, "")}, `leg 0 (a act) has the outcome continue with the value ""`},
+		"a value":   {`[3]`, []messages.Leg{leg("a", 1, denied, "3")}, `leg 0 (a act) has the outcome denied with the value "3"`},
+		"priority":  {`[1,2]`, []messages.Leg{leg("a", 2, continues, "1"), leg("b", 1, continues, "2")}, "leg 1 (b act) comes after a: the order is priority, capsule"},
+		"capsule":   {`[1,2]`, []messages.Leg{leg("b", 1, continues, "1"), leg("a", 1, continues, "2")}, "leg 1 (a act) comes after b: the order is priority, capsule"},
+		"responses": {`[2,1]`, []messages.Leg{leg("a", 1, continues, "1"), leg("b", 1, continues, "2")}, "the responses are [2,1], the legs have [1,2]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.Join(Problems(&messages.TriggerReply{Responses: test.responses, Legs: test.legs}), "; ")
+			got := strings.Join(Problems(&messages.Reply{Responses: test.responses, Legs: test.legs}), "; ")
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}

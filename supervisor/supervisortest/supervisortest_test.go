@@ -77,7 +77,7 @@ func TestFaultsAtEachPoint(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						sys := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Minute}, capsule)
 						fault := sys.Inject("guest", supervisortest.Fault{At: point, Do: do})
-						leg := sys.Ask("ask", `"00000000-0000-0000-0000-000000000000"`).GetLegs()[0]
+						leg := sys.Ask("ask", `"00000000-0000-0000-0000-000000000000"`).Legs[0]
 						want := atCall[effect]
 						if point != supervisortest.BeforeCall && point != supervisortest.AfterCall {
 							want = inside[effect]
@@ -85,11 +85,11 @@ func TestFaultsAtEachPoint(t *testing.T) {
 						if fault.Struck() != 1 {
 							t.Errorf("it struck %d times", fault.Struck())
 						}
-						if got := leg.GetOutcome().Word(); got != want.outcome || !strings.Contains(leg.GetReason(), want.reason) {
-							t.Errorf("%s: %q, want %s: %q", got, leg.GetReason(), want.outcome, want.reason)
+						if got := leg.Outcome.String(); got != want.outcome || !strings.Contains(leg.Reason, want.reason) {
+							t.Errorf("%s: %q, want %s: %q", got, leg.Reason, want.outcome, want.reason)
 						}
 						if want.kind != "" {
-							diff(t, want.kind, sys.AwaitReady("guest", 2).GetLastFailure().GetKind())
+							diff(t, want.kind, sys.AwaitReady("guest", 2).LastFailure.Kind)
 						}
 						sys.Ask("ask", "") // and all is well again
 						if got := len(sys.Timeline("guest")); (want.kind == "") != (got == 2) {
@@ -157,7 +157,7 @@ func TestAFaultsCountAndPredicate(t *testing.T) {
 		twice := sys.Inject("a", supervisortest.Fault{Do: supervisortest.Fail("twice"), Times: 2})
 		var got []string
 		for n := range 7 {
-			got = append(got, sys.Ask("ask", fmt.Sprint(n%2)).GetLegs()[0].GetReason())
+			got = append(got, sys.Ask("ask", fmt.Sprint(n%2)).Legs[0].Reason)
 		}
 		diff(t, []string{"twice", "always", "third", "always", "twice", "always", ""}, got)
 		always.Withdraw()
@@ -212,7 +212,7 @@ func TestGuestsInGo(t *testing.T) {
 		} {
 			reply := sys.Ask("ask", test.payload)
 			diff(t, []string{test.leg}, supervisortest.Legs(reply))
-			diff(t, test.reason, reply.GetLegs()[0].GetReason())
+			diff(t, test.reason, reply.Legs[0].Reason)
 			synctest.Wait()
 			<-time.After(time.Second)
 		}
@@ -233,8 +233,8 @@ func TestInABubble(t *testing.T) {
 		sys.Inject("a", supervisortest.Fault{})
 		sys.Ask("ask", "")
 		synctest.Wait()
-		c := sys.AwaitState("a", messages.CapsuleState_CAPSULE_STATE_CRASHED)
-		if c.GetRestartAt() == nil {
+		c := sys.AwaitState("a", messages.StateCrashed)
+		if c.RestartAt == nil {
 			t.Error("no restart is due")
 		}
 		began := time.Now()
@@ -245,7 +245,7 @@ func TestInABubble(t *testing.T) {
 		if err := sys.Close(); err != nil {
 			t.Error(err)
 		}
-		diff(t, "stopped", sys.Capsule("a").GetState().Word())
+		diff(t, "stopped", sys.Capsule("a").State.String())
 	})
 }
 
@@ -256,14 +256,14 @@ func TestWhatFailsSaysWhy(t *testing.T) {
 		want string
 	}{
 		"await": {func(s *supervisortest.System) {
-			s.Await("it sings", func(e *messages.Event) bool { return e.GetEventsLost() != nil })
+			s.Await("it sings", func(e *messages.Event) bool { return e.Detail.(messages.EventsLost) != nil })
 		}, `^no event "it sings" after 1m0s; what happened instead:\n\tcapsules/a loading 1\n\tcapsules/a ready 1\n\tstarted$`},
 		"await, and Serve ends": {func(s *supervisortest.System) {
 			time.AfterFunc(time.Second, func() { s.Close() })
-			s.Await("it sings", func(e *messages.Event) bool { return e.GetEventsLost() != nil })
+			s.Await("it sings", func(e *messages.Event) bool { return e.Detail.(messages.EventsLost) != nil })
 		}, `(?s)^no event "it sings" when Serve returned; .*\tstopped$`},
 		"state": {func(s *supervisortest.System) {
-			s.AwaitState("a", messages.CapsuleState_CAPSULE_STATE_FAILED)
+			s.AwaitState("a", messages.StateFailed)
 		}, `^capsule "a" is ready in generation 1, and not failed after 1m0s; what happened to it:\n\tloading 1\n\tready 1$`},
 		"ready": {func(s *supervisortest.System) {
 			if err := s.Stop(context.Background(), "a"); err != nil {

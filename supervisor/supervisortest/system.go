@@ -85,8 +85,8 @@ func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	if s.Supervisor, err = supervisor.New(cfg); err != nil {
 		tb.Fatalf("supervisor.New: %v", err)
 	}
-	for _, c := range s.Snapshot().GetCapsules() {
-		s.capsules[c.GetId()] = &watched{plan: plan{capsule: c.GetId()}, broken: tb.Errorf}
+	for _, c := range s.Snapshot().Capsules {
+		s.capsules[c.ID] = &watched{plan: plan{capsule: c.ID}, broken: tb.Errorf}
 	}
 	return s
 }
@@ -108,7 +108,7 @@ func (s *System) Launch() {
 			s.tb.Errorf("%v", err)
 		}
 	})
-	before := s.Snapshot().GetSequence()
+	before := s.Snapshot().Sequence
 	begun, ended := context.WithCancel(context.Background())
 	go func() {
 		defer ended()

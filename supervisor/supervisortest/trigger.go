@@ -20,7 +20,7 @@ const noise = 5 * time.Second
 
 // Trigger is the Supervisor's, and checks the answer: every leg has an outcome,
 // the order is the specified one, and the deadline was met.
-func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*messages.TriggerReply, error) {
+func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*messages.Reply, error) {
 	s.tb.Helper()
 	s.mu.Lock()
 	counted := !s.stopped
@@ -60,21 +60,21 @@ func refused(err error) bool {
 
 // Ask triggers a topic with a payload of JSON, "" for null, and returns the
 // answer. An error fails the test.
-func (s *System) Ask(topic, payload string) *messages.TriggerReply {
+func (s *System) Ask(topic, payload string) *messages.Reply {
 	s.tb.Helper()
 	return s.Begin(topic, payload)()
 }
 
 // Begin is Ask on a goroutine of its own: what it returns waits for the answer.
-func (s *System) Begin(topic, payload string) (answer func() *messages.TriggerReply) {
-	var reply *messages.TriggerReply
+func (s *System) Begin(topic, payload string) (answer func() *messages.Reply) {
+	var reply *messages.Reply
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		reply, err = s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: topic, Payload: json.RawMessage(payload)})
 	}()
-	return func() *messages.TriggerReply {
+	return func() *messages.Reply {
 		s.tb.Helper()
 		patience := s.patience() + s.triggerTimeout
 		select {
@@ -99,12 +99,12 @@ func (s *System) Expect(topic, payload string, legs ...string) {
 
 // Legs shows an answer's legs, a line each: the capsule, the outcome, and the value
 // where there is one, as in `greeter continue "hi"`.
-func Legs(reply *messages.TriggerReply) []string {
+func Legs(reply *messages.Reply) []string {
 	lines := []string{}
-	for _, leg := range reply.GetLegs() {
-		line := leg.GetCapsule() + " " + leg.GetOutcome().Word()
-		if len(leg.GetValue()) > 0 {
-			line += " " + leg.GetValue()
+	for _, leg := range reply.Legs {
+		line := leg.Capsule + " " + leg.Outcome.String()
+		if len(leg.Value) > 0 {
+			line += " " + leg.Value
 		}
 		lines = append(lines, line)
 	}
@@ -113,31 +113,31 @@ func Legs(reply *messages.TriggerReply) []string {
 
 // Problems says what is wrong with an answer that the system should not have
 // given; nil is nothing.
-func Problems(reply *messages.TriggerReply) []string {
+func Problems(reply *messages.Reply) []string {
 	var problems []string
 	values := []string{}
-	for n, leg := range reply.GetLegs() {
-		who := fmt.Sprintf("leg %d (%s %s)", n, leg.GetCapsule(), leg.GetAction())
-		gives := leg.GetOutcome() == messages.Outcome_OUTCOME_CONTINUE || leg.GetOutcome() == messages.Outcome_OUTCOME_FINAL
+	for n, leg := range reply.Legs {
+		who := fmt.Sprintf("leg %d (%s %s)", n, leg.Capsule, leg.Action)
+		gives := leg.Outcome == messages.OutcomeContinue || leg.Outcome == messages.OutcomeFinal
 		switch {
-		case leg.GetOutcome() == messages.Outcome_OUTCOME_UNSPECIFIED:
+		case leg.Outcome == messages.OutcomePending:
 			problems = append(problems, who+" has no outcome")
-		case gives != (len(leg.GetValue()) > 0):
-			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.GetOutcome().Word(), leg.GetValue()))
+		case gives != (len(leg.Value) > 0):
+			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.Outcome.String(), leg.Value))
 		}
-		if len(leg.GetValue()) > 0 {
-			values = append(values, leg.GetValue())
+		if len(leg.Value) > 0 {
+			values = append(values, leg.Value)
 		}
 		if n == 0 {
 			continue
 		}
-		before := reply.GetLegs()[n-1]
-		if cmp.Or(cmp.Compare(before.GetPriority(), leg.GetPriority()), cmp.Compare(before.GetCapsule(), leg.GetCapsule())) > 0 {
-			problems = append(problems, fmt.Sprintf("%s comes after %s: the order is priority, capsule", who, before.GetCapsule()))
+		before := reply.Legs[n-1]
+		if cmp.Or(cmp.Compare(before.Priority, leg.Priority), cmp.Compare(before.Capsule, leg.Capsule)) > 0 {
+			problems = append(problems, fmt.Sprintf("%s comes after %s: the order is priority, capsule", who, before.Capsule))
 		}
 	}
-	if want := "[" + strings.Join(values, ",") + "]"; reply.GetResponses() != want {
-		problems = append(problems, fmt.Sprintf("the responses are %s, the legs have %s", reply.GetResponses(), want))
+	if want := "[" + strings.Join(values, ",") + "]"; reply.Responses != want {
+		problems = append(problems, fmt.Sprintf("the responses are %s, the legs have %s", reply.Responses, want))
 	}
 	return problems
 }
@@ -169,13 +169,13 @@ func (s *System) NoTriggerLost() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if accepted := s.Snapshot().GetTriggers(); accepted < s.answered {
+	if accepted := s.Snapshot().Triggers; accepted < s.answered {
 		s.tb.Errorf("%d triggers were accepted, and %d answered", accepted, s.answered)
 	}
 }
 
 func (s *System) openTriggers() int64 {
-	open := int64(s.Snapshot().GetOpenTriggers()) //nolint:gosec // a count
+	open := int64(s.Snapshot().OpenTriggers) //nolint:gosec // a count
 	for _, w := range s.capsules {
 		open += w.asking.Load()
 	}
@@ -190,7 +190,7 @@ func (s *System) lost() {
 // checkEnd says what is left after Serve has returned.
 func (s *System) checkEnd() {
 	s.tb.Helper()
-	if open := s.Snapshot().GetOpenTriggers(); open != 0 && s.result == nil {
+	if open := s.Snapshot().OpenTriggers; open != 0 && s.result == nil {
 		s.tb.Errorf("Serve has returned, and %d triggers are open", open)
 	}
 	s.NoTriggerLost()

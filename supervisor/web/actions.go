@@ -102,7 +102,7 @@ func statusOf(err error) int {
 type triggerForm struct {
 	Topic, Payload, CSRF, Command string
 	Actions                       bool
-	Reply                         *messages.TriggerReply
+	Reply                         *messages.Reply
 	Took                          time.Duration
 	Problem                       string
 }

@@ -12,13 +12,13 @@ import (
 
 // The states, short.
 const (
-	loading  = messages.CapsuleState_CAPSULE_STATE_LOADING
-	starting = messages.CapsuleState_CAPSULE_STATE_STARTING
-	ready    = messages.CapsuleState_CAPSULE_STATE_READY
-	crashed  = messages.CapsuleState_CAPSULE_STATE_CRASHED
-	failed   = messages.CapsuleState_CAPSULE_STATE_FAILED
-	stopping = messages.CapsuleState_CAPSULE_STATE_STOPPING
-	stopped  = messages.CapsuleState_CAPSULE_STATE_STOPPED
+	loading  = messages.StateLoading
+	starting = messages.StateStarting
+	ready    = messages.StateReady
+	crashed  = messages.StateCrashed
+	failed   = messages.StateFailed
+	stopping = messages.StateStopping
+	stopped  = messages.StateStopped
 )
 
 // When a capsule is in trouble that its state does not tell.
@@ -53,29 +53,29 @@ type attention struct {
 // attentionLocked finds all that is in trouble, the worst first.
 func (w *watch) attentionLocked(f *frame) []*attention {
 	var found []*attention
-	for _, c := range f.tree.GetCapsules() {
+	for _, c := range f.tree.Capsules {
 		if calm(c, f.now) {
 			continue
 		}
-		if a := diagnose(c, w.factLocked(c), f.tree.GetSettings(), f.now); a != nil {
-			a.Capsule, a.Path, a.Since = c, c.GetPath(), c.GetSince().AsTime()
-			f.trouble[c.GetId()] = a
+		if a := diagnose(c, w.factLocked(c), f.tree.Settings, f.now); a != nil {
+			a.Capsule, a.Path, a.Since = c, c.Path, c.Since
+			f.trouble[c.ID] = a
 			found = append(found, a)
 		}
 	}
 	for path, e := range w.ours {
-		if f.now.Sub(e.GetAt().AsTime()) < ourFaultShown {
+		if f.now.Sub(e.At) < ourFaultShown {
 			found = append(found, &attention{
-				rank: 1, Path: path, Trouble: "actor failed", Grade: "warn", Since: e.GetAt().AsTime(),
-				Cause: e.GetActorRestarted().GetCause(), Decision: e.GetActorRestarted().GetDecision(),
+				rank: 1, Path: path, Trouble: "actor failed", Grade: "warn", Since: e.At,
+				Cause: e.Detail.(messages.ActorRestarted).Cause, Decision: e.Detail.(messages.ActorRestarted).Decision,
 				Next: "Nothing: it works again. This is a fault of ours, not of a capsule: please report it.",
 			})
 		}
 	}
-	for _, r := range f.tree.GetRejected() {
+	for _, r := range f.tree.Rejected {
 		found = append(found, &attention{
-			rank: 0, Path: r.GetDirectory(), Trouble: "rejected", Grade: "bad", Since: f.tree.GetStarted().AsTime(),
-			Cause: r.GetProblem(), Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
+			rank: 0, Path: r.Directory, Trouble: "rejected", Grade: "bad", Since: f.tree.Started,
+			Cause: r.Problem, Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
 		})
 	}
 	slices.SortStableFunc(found, func(a, b *attention) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Path, b.Path)) })
@@ -84,9 +84,9 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 
 // calm is the cheap answer for nearly all: nothing can be wrong.
 func calm(c *messages.Capsule, now time.Time) bool {
-	switch c.GetState() {
+	switch c.State {
 	case ready, stopped:
-		return c.GetBusy() == nil && c.GetQueue() == 0 && c.GetMemoryBytes() < c.GetMemoryLimitBytes()/2 && !looping(c, now)
+		return c.Busy == nil && c.Queue == 0 && c.MemoryBytes < c.MemoryLimitBytes/2 && !looping(c, now)
 	}
 	return false
 }
@@ -94,21 +94,21 @@ func calm(c *messages.Capsule, now time.Time) bool {
 // looping says whether a capsule has been restarted more than once just now. What
 // is spent of a budget is counted again only at the next death, hence the time.
 func looping(c *messages.Capsule, now time.Time) bool {
-	return c.GetBudgetSpent() >= loopingFrom && c.GetLastFailure() != nil &&
-		now.Sub(c.GetLastFailure().GetAt().AsTime()) < c.GetWindow().AsDuration()
+	return c.BudgetSpent >= loopingFrom && c.LastFailure != nil &&
+		now.Sub(c.LastFailure.At) < c.Window
 }
 
 // diagnose says what is wrong with a capsule; nil where nothing is.
 func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Time) *attention {
-	since := now.Sub(c.GetSince().AsTime())
-	budget := fmt.Sprintf("%d of %d restarts in %s spent", c.GetBudgetSpent(), c.GetBudget(), age(c.GetWindow().AsDuration()))
-	switch c.GetState() {
+	since := now.Sub(c.Since)
+	budget := fmt.Sprintf("%d of %d restarts in %s spent", c.BudgetSpent, c.Budget, age(c.Window))
+	switch c.State {
 	case failed:
 		a := &attention{
-			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: "give up: " + cmp.Or(c.GetReason(), "no restart is left"),
+			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: "give up: " + cmp.Or(c.Reason, "no restart is left"),
 			Next: "Nothing: it stays down until it is started.",
 		}
-		if c.GetLastFailure().GetKind() == "bad_manifest" {
+		if c.LastFailure.Kind == "bad_manifest" {
 			a.Next = "Nothing: mend its manifest, and start the daemon again."
 		}
 		return a
@@ -116,7 +116,7 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 		return &attention{
 			rank: 1, Trouble: "crashed", Grade: "bad", Cause: lastCause(c),
 			Decision: fmt.Sprintf("restart it; %s", budget),
-			Next:     fmt.Sprintf("Generation %d starts", c.GetGeneration()+1), Due: c.GetRestartAt().AsTime(),
+			Next:     fmt.Sprintf("Generation %d starts", c.Generation+1), Due: c.RestartAt,
 		}
 	case loading, ready:
 		if looping(c, now) {
@@ -125,13 +125,13 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 				Decision: fmt.Sprintf("restarted each time; %s", budget),
 				Next:     "After the next crash it is restarted, later each time.",
 			}
-			if c.GetBudgetSpent() >= c.GetBudget() {
+			if c.BudgetSpent >= c.Budget {
 				a.Grade, a.Next = "bad", "The next crash is the last: then it is failed."
 			}
 			return a
 		}
 	case starting:
-		limit := s.GetReadyTimeout().AsDuration()
+		limit := s.ReadyTimeout
 		if since > limit {
 			return &attention{
 				rank: 3, Trouble: "not ready", Grade: "warn",
@@ -153,8 +153,8 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 
 // strained says what is wrong with a capsule that serves.
 func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
-	busy, queue := c.GetBusy().AsDuration(), c.GetQueue()
-	limit := cmp.Or(of.queue, s.GetQueue())
+	busy, queue := c.Busy, c.Queue
+	limit := cmp.Or(of.queue, s.Queue)
 	ends := "Nothing ends it: it has no limit."
 	if of.call > 0 {
 		ends = fmt.Sprintf("The call is ended with its trigger's deadline, or as a crash after %s.", age(of.call))
@@ -178,10 +178,10 @@ func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
 			rank: 3, Trouble: "long call", Grade: "warn", Cause: fmt.Sprintf("One call has run for %s; %s behind it", age(busy), waits(queue)),
 			Decision: "none yet", Next: ends,
 		}
-	case c.GetMemoryLimitBytes() > 0 && float64(c.GetMemoryBytes()) >= nearlyOut*float64(c.GetMemoryLimitBytes()):
+	case c.MemoryLimitBytes > 0 && float64(c.MemoryBytes) >= nearlyOut*float64(c.MemoryLimitBytes):
 		return &attention{
 			rank: 4, Trouble: "memory", Grade: "warn",
-			Cause:    fmt.Sprintf("Its memory takes %s of %s", size(c.GetMemoryBytes()), size(c.GetMemoryLimitBytes())),
+			Cause:    fmt.Sprintf("Its memory takes %s of %s", size(c.MemoryBytes), size(c.MemoryLimitBytes)),
 			Decision: "none yet", Next: "To ask for more than the limit is a crash.",
 		}
 	}
@@ -201,12 +201,12 @@ func waits(n uint32) string {
 
 // lastCause is why a capsule died last, in one line.
 func lastCause(c *messages.Capsule) string {
-	f := c.GetLastFailure()
+	f := c.LastFailure
 	switch {
 	case f == nil:
 		return ""
-	case f.GetKind() == "" || strings.HasPrefix(f.GetMessage(), f.GetKind()):
-		return f.GetMessage()
+	case f.Kind == "" || strings.HasPrefix(f.Message, f.Kind):
+		return f.Message
 	}
-	return f.GetKind() + ": " + f.GetMessage()
+	return f.Kind + ": " + f.Message
 }

@@ -5,21 +5,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 func TestDiagnose(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	ago := func(d time.Duration) *timestamppb.Timestamp { return timestamppb.New(now.Add(-d)) }
-	minute := durationpb.New(time.Minute)
-	died := func(d time.Duration) *messages.CapsuleFailure {
-		return &messages.CapsuleFailure{Kind: "trap", Message: "unreachable", At: ago(d)}
+	ago := func(d time.Duration) *timestamppb.Timestamp { return (now.Add(-d)) }
+	minute := (time.Minute)
+	died := func(d time.Duration) *messages.Failure {
+		return &messages.Failure{Kind: "trap", Message: "unreachable", At: ago(d)}
 	}
 	of := &facts{queue: 16, call: time.Minute, stop: 10 * time.Second}
-	settings := &messages.Settings{ReadyTimeout: durationpb.New(500 * time.Millisecond), Queue: 256}
+	settings := &messages.Settings{ReadyTimeout: (500 * time.Millisecond), Queue: 256}
 	for _, test := range []struct {
 		name    string
 		capsule *messages.Capsule
@@ -39,7 +37,7 @@ func TestDiagnose(t *testing.T) {
 		},
 		{
 			"rejected",
-			&messages.Capsule{State: failed, LastFailure: &messages.CapsuleFailure{Kind: "bad_manifest", Message: "no name"}}, of,
+			&messages.Capsule{State: failed, LastFailure: &messages.Failure{Kind: "bad_manifest", Message: "no name"}}, of,
 			&attention{
 				rank: 0, Trouble: "failed", Grade: "bad", Cause: "bad_manifest: no name", Decision: "give up: no restart is left",
 				Next: "Nothing: mend its manifest, and start the daemon again.",
@@ -101,16 +99,16 @@ func TestDiagnose(t *testing.T) {
 		},
 		{
 			"a full queue, behind a call without a limit",
-			&messages.Capsule{State: ready, Queue: 256, Busy: durationpb.New(3 * time.Second)}, &facts{},
+			&messages.Capsule{State: ready, Queue: 256, Busy: (3 * time.Second)}, &facts{},
 			&attention{
 				rank: 2, Trouble: "queue full", Grade: "bad", Cause: "256 of 256 calls wait, behind one that has run for 3 s",
 				Decision: "who calls it beyond that hears “overloaded” at once", Next: "Nothing ends it: it has no limit.",
 			},
 		},
-		{"a call", &messages.Capsule{State: ready, Busy: durationpb.New(9 * time.Second)}, of, nil},
+		{"a call", &messages.Capsule{State: ready, Busy: (9 * time.Second)}, of, nil},
 		{
 			"a long call",
-			&messages.Capsule{State: ready, Busy: durationpb.New(10 * time.Second), Queue: 1}, of,
+			&messages.Capsule{State: ready, Busy: (10 * time.Second), Queue: 1}, of,
 			&attention{
 				rank: 3, Trouble: "long call", Grade: "warn", Cause: "One call has run for 10 s; 1 waits behind it", Decision: "none yet",
 				Next: "The call is ended with its trigger's deadline, or as a crash after 1 min.",

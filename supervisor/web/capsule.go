@@ -36,15 +36,15 @@ func (p *page) capsule(v *view, q url.Values) error {
 	if err != nil {
 		return err
 	}
-	f, c := v.Frame, detail.GetCapsule()
-	v.Title = c.GetId()
+	f, c := v.Frame, detail.Capsule
+	v.Title = c.ID
 	head := &capsuleHead{row: p.watch.row(f, c), Detail: detail, Actions: p.cfg.Actions}
 	if a := f.trouble[id]; a != nil {
 		head.Alarm = &alarm{a, p.cfg.Actions}
 	}
-	path := c.GetPath()
+	path := c.Path
 	mine := p.watch.events(f, eventRowsBack, 0, func(e *messages.Event) bool {
-		return e.GetPath() == path && e.GetTriggerAnswered() == nil
+		return e.Path == path && e.Detail.(messages.TriggerAnswered) == nil
 	})
 	life := timeline(mine, detail, f.now, spanOf(q.Get("span")))
 	life.Span = q.Get("span")
@@ -52,26 +52,26 @@ func (p *page) capsule(v *view, q url.Values) error {
 	v.Parts = append(v.Parts,
 		part{"top", "capsule-top", head},
 		part{"timeline", "timeline", life},
-		part{"latency", "latency", latency(p.watch.curve(id), c.GetCallDuration())},
+		part{"latency", "latency", latency(p.watch.curve(id), c.CallDuration)},
 		part{"figures", "figures", head},
 	)
-	failures := make([]part, 0, len(detail.GetFailures()))
-	for i, r := range slices.Backward(detail.GetFailures()) {
-		key := strconv.FormatUint(r.GetGeneration(), 10) + "-" + strconv.FormatInt(r.GetFailure().GetAt().AsTime().UnixMicro(), 36)
+	failures := make([]part, 0, len(detail.Failures))
+	for i, r := range slices.Backward(detail.Failures) {
+		key := strconv.FormatUint(r.Generation, 10) + "-" + strconv.FormatInt(r.Failure.At.UnixMicro(), 36)
 		key = "f-" + key
-		failures = append(failures, part{key, "failure", &failureRow{r, key, i == len(detail.GetFailures())-1}})
+		failures = append(failures, part{key, "failure", &failureRow{r, key, i == len(detail.Failures)-1}})
 	}
-	calls := make([]part, 0, len(detail.GetRecentCalls()))
+	calls := make([]part, 0, len(detail.RecentCalls))
 	seen := map[string]int{}
-	for _, r := range slices.Backward(detail.GetRecentCalls()) {
-		key := strconv.FormatInt(r.GetAt().AsTime().UnixNano(), 36)
+	for _, r := range slices.Backward(detail.RecentCalls) {
+		key := strconv.FormatInt(r.At.UnixNano(), 36)
 		seen[key]++
 		key += "-" + strconv.Itoa(seen[key])
-		calls = append(calls, part{"c-" + key, "call", &callRow{r, "c-" + key, grade(r.GetOutcome())}})
+		calls = append(calls, part{"c-" + key, "call", &callRow{r, "c-" + key, grade(r.Outcome)}})
 	}
-	lines := make([]part, 0, len(detail.GetLog()))
-	for _, l := range slices.Backward(detail.GetLog()) {
-		lines = append(lines, part{"l-" + strconv.FormatUint(l.GetSequence(), 10), "line", l})
+	lines := make([]part, 0, len(detail.Log))
+	for _, l := range slices.Backward(detail.Log) {
+		lines = append(lines, part{"l-" + strconv.FormatUint(l.Sequence, 10), "line", l})
 	}
 	v.Lists = append(v.Lists,
 		list{"failures", failures}, list{"calls", calls}, list{"log", lines},
@@ -88,10 +88,10 @@ func (p *page) capsule(v *view, q url.Values) error {
 // grade is how bad an outcome is.
 func grade(o messages.Outcome) string {
 	switch o {
-	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL, messages.Outcome_OUTCOME_EMPTY:
+	case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
 		return ""
-	case messages.Outcome_OUTCOME_CRASHED, messages.Outcome_OUTCOME_TIMEOUT, messages.Outcome_OUTCOME_DEADLOCK,
-		messages.Outcome_OUTCOME_OVERLOADED, messages.Outcome_OUTCOME_UNAVAILABLE:
+	case messages.OutcomeCrashed, messages.OutcomeTimeout, messages.OutcomeDeadlock,
+		messages.OutcomeOverloaded, messages.OutcomeUnavailable:
 		return "bad"
 	}
 	return "warn"

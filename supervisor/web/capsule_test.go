@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -17,8 +15,8 @@ func TestAFailureShowsWhatTheGuestSaid(t *testing.T) {
 	}
 	var page strings.Builder
 	err = templates.ExecuteTemplate(&page, "failure", failureRow{FailureRecord: &messages.FailureRecord{
-		Failure: &messages.CapsuleFailure{
-			Message: "unreachable", At: timestamppb.Now(), WasmStack: []string{"main.$work"},
+		Failure: &messages.Failure{
+			Message: "unreachable", At: time.Now(), WasmStack: []string{"main.$work"},
 			Stderr: "panic: <b>a bug\x1b[31m\ngoroutine 1",
 		},
 	}})

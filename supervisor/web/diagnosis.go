@@ -28,10 +28,10 @@ func Diagnose(c *messages.Capsule, detail *messages.CapsuleDetail, s *messages.S
 	if calm(c, now) {
 		return nil
 	}
-	of := &facts{queue: s.GetQueue(), call: s.GetCallTimeout().AsDuration(), stop: s.GetStopTimeout().AsDuration()}
+	of := &facts{queue: s.Queue, call: s.CallTimeout, stop: s.StopTimeout}
 	if detail != nil {
 		of = &facts{
-			queue: detail.GetQueueLimit(), call: detail.GetCallTimeout().AsDuration(), stop: detail.GetStopTimeout().AsDuration(),
+			queue: detail.QueueLimit, call: detail.CallTimeout, stop: detail.StopTimeout,
 		}
 	}
 	a := diagnose(c, of, s, now)

@@ -272,7 +272,7 @@ func TestWhoMayAct(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := *test.site
 			s.t = t
-			before := s.sys.AwaitReady("echo", 1).GetGeneration()
+			before := s.sys.AwaitReady("echo", 1).Generation
 			response, text := s.ask(test.method, test.path, test.body, test.header...)
 			if response.StatusCode != test.want {
 				t.Errorf("%d %s, want %d", response.StatusCode, text, test.want)
@@ -282,7 +282,7 @@ func TestWhoMayAct(t *testing.T) {
 				if err := s.sys.Restart(t.Context(), "echo"); err != nil { // its budget is full again
 					t.Fatal(err)
 				}
-			} else if now := s.sys.Capsule("echo").GetGeneration(); now != before {
+			} else if now := s.sys.Capsule("echo").Generation; now != before {
 				t.Errorf("the capsule was killed all the same")
 			}
 		})

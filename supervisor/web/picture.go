@@ -48,28 +48,28 @@ type tick struct{ X, Label, Anchor string }
 
 // stateAfter is the state that an event puts its capsule into.
 func stateAfter(e *messages.Event) (messages.CapsuleState, bool) {
-	switch e.GetWhat().(type) {
-	case *messages.Event_CapsuleLoading:
+	switch e.Detail.(type) {
+	case messages.CapsuleLoading:
 		return loading, true
-	case *messages.Event_CapsuleStarting:
+	case messages.CapsuleStarting:
 		return starting, true
-	case *messages.Event_CapsuleReady:
+	case messages.CapsuleReady:
 		return ready, true
-	case *messages.Event_CapsuleCrashed:
+	case messages.CapsuleCrashed:
 		return crashed, true
-	case *messages.Event_CapsuleFailed:
+	case messages.CapsuleFailed:
 		return failed, true
-	case *messages.Event_CapsuleStopping:
+	case messages.CapsuleStopping:
 		return stopping, true
-	case *messages.Event_CapsuleStopped:
+	case messages.CapsuleStopped:
 		return stopped, true
 	}
 	return 0, false
 }
 
 // timeline draws a capsule's events, which come newest first, and its last deaths.
-func timeline(events []*messages.Event, d *messages.CapsuleDetail, now time.Time, span time.Duration) *timelinePicture {
-	t := &timelinePicture{ID: d.GetCapsule().GetId(), From: now.Add(-10 * time.Second), To: now}
+func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time, span time.Duration) *timelinePicture {
+	t := &timelinePicture{ID: d.Capsule.ID, From: now.Add(-10 * time.Second), To: now}
 	if span > 0 {
 		t.From = now.Add(-span)
 	} else {
@@ -88,12 +88,12 @@ func timeline(events []*messages.Event, d *messages.CapsuleDetail, now time.Time
 		if !ok {
 			continue
 		}
-		at := e.GetAt().AsTime()
+		at := e.At
 		if end.After(t.From) {
-			s := segment{State: state, Generation: e.GetGeneration(), From: at, To: end}
+			s := segment{State: state, Generation: e.Generation, From: at, To: end}
 			left, width := x(at), x(end)-x(at)
 			if width > 7 {
-				s.Label = strconv.FormatUint(e.GetGeneration(), 10)
+				s.Label = strconv.FormatUint(e.Generation, 10)
 			}
 			if width < 0.25 { // what is brief is to be seen too
 				left, width = max(0, min(left, 99.75)), 0.25
@@ -104,13 +104,13 @@ func timeline(events []*messages.Event, d *messages.CapsuleDetail, now time.Time
 		end = at
 	}
 	slices.Reverse(t.Segments)
-	for _, r := range d.GetFailures() {
-		at := r.GetFailure().GetAt().AsTime()
+	for _, r := range d.Failures {
+		at := r.Failure.At
 		if at.Before(t.From) {
 			continue
 		}
 		t.Marks = append(t.Marks, mark{
-			X: percent(x(at)), At: at, Generation: r.GetGeneration(), Kind: r.GetFailure().GetKind(), Text: r.GetFailure().GetMessage(),
+			X: percent(x(at)), At: at, Generation: r.Generation, Kind: r.Failure.Kind, Text: r.Failure.Message,
 		})
 	}
 	t.Deaths = len(t.Marks)
@@ -125,13 +125,13 @@ func timeline(events []*messages.Event, d *messages.CapsuleDetail, now time.Time
 	return t
 }
 
-func oldest(events []*messages.Event, d *messages.CapsuleDetail) []time.Time {
+func oldest(events []messages.Event, d *messages.CapsuleDetail) []time.Time {
 	var at []time.Time
 	if n := len(events); n > 0 {
-		at = append(at, events[n-1].GetAt().AsTime())
+		at = append(at, events[n-1].At)
 	}
-	if f := d.GetFailures(); len(f) > 0 {
-		at = append(at, f[0].GetFailure().GetAt().AsTime())
+	if f := d.Failures; len(f) > 0 {
+		at = append(at, f[0].Failure.At)
 	}
 	return at
 }
@@ -208,7 +208,7 @@ func (p *latencyPicture) lines(points []point, value func(point) time.Duration) 
 
 // bars draws the buckets between the first and the last that have something.
 func (p *latencyPicture) bars(h *messages.Histogram) {
-	buckets := h.GetBuckets()
+	buckets := h.Buckets
 	first := slices.IndexFunc(buckets, func(n uint64) bool { return n > 0 })
 	if first < 0 {
 		return

@@ -5,35 +5,33 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 func TestTimeline(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	at := func(ago time.Duration, generation uint64, e *messages.Event) *messages.Event {
-		e.At, e.Generation = timestamppb.New(now.Add(-ago)), generation
+		e.At, e.Generation = (now.Add(-ago)), generation
 		return e
 	}
-	loadingEvent := func() *messages.Event { return &messages.Event{What: &messages.Event_CapsuleLoading{}} }
-	readyEvent := func() *messages.Event { return &messages.Event{What: &messages.Event_CapsuleReady{}} }
-	crashedEvent := func() *messages.Event { return &messages.Event{What: &messages.Event_CapsuleCrashed{}} }
-	events := []*messages.Event{ // newest first
+	loadingEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleLoading{}} }
+	readyEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleReady{}} }
+	crashedEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleCrashed{}} }
+	events := []messages.Event{ // newest first
 		at(20*time.Second, 2, readyEvent()),
 		at(25*time.Second, 2, loadingEvent()),
-		at(49*time.Second, 1, &messages.Event{What: &messages.Event_RestartScheduled{}}),
+		at(49*time.Second, 1, messages.Event{What: &messages.Event_RestartScheduled{}}),
 		at(50*time.Second, 1, crashedEvent()),
 		at(100*time.Second, 1, readyEvent()),
 	}
-	detail := &messages.CapsuleDetail{Capsule: &messages.Capsule{Id: "a"}, Failures: []*messages.FailureRecord{
-		{Generation: 1, Failure: &messages.CapsuleFailure{Kind: "trap", At: timestamppb.New(now.Add(-50 * time.Second))}},
+	detail := &messages.CapsuleDetail{Capsule: &messages.Capsule{ID: "a"}, Failures: []messages.FailureRecord{
+		{Generation: 1, Failure: &messages.Failure{Kind: "trap", At: (now.Add(-50 * time.Second))}},
 	}}
 	show := func(span time.Duration) string {
 		p := timeline(events, detail, now, span)
 		var b strings.Builder
 		for _, s := range p.Segments {
-			b.WriteString(s.State.Word() + " " + s.X + "+" + s.Width + " " + s.Label + "\n")
+			b.WriteString(s.State.String() + " " + s.X + "+" + s.Width + " " + s.Label + "\n")
 		}
 		for _, m := range p.Marks {
 			b.WriteString("death " + m.X + "\n")
@@ -85,7 +83,7 @@ func TestLatency(t *testing.T) {
 
 func TestDifference(t *testing.T) {
 	d := difference(&messages.Histogram{Buckets: []uint64{1, 5, 3}}, &messages.Histogram{Buckets: []uint64{1, 2}})
-	if d.Count() != 6 || d.GetBuckets()[1] != 3 {
+	if d.Count() != 6 || d.Buckets[1] != 3 {
 		t.Errorf("difference %v", d)
 	}
 }

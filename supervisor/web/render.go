@@ -41,14 +41,14 @@ func parse(moving bool) (templates, error) {
 		"clock":     func(t time.Time) string { return t.Local().Format("15:04:05.000") },
 		"moment":    func(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000 MST") },
 		"rfc3339":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-		"word":      func(s messages.CapsuleState) string { return s.Word() },
+		"word":      func(s messages.CapsuleState) string { return s.String() },
 		"glyph":     glyph,
 		"join":      strings.Join,
 		"first":     func(n int, s string) string { return s[:min(n, len(s))] },
 		"list":      func(v ...any) []any { return v },
 		"describe":  describe,
 		"pips":      pips,
-		"legGrade":  func(l *messages.Leg) string { return grade(l.GetOutcome()) },
+		"legGrade":  func(l *messages.Leg) string { return grade(l.Outcome) },
 	}).ParseFS(files, "templates/*.html")
 	if err != nil {
 		return templates{}, fmt.Errorf("the page's templates: %w", err)

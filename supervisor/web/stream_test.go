@@ -165,7 +165,7 @@ func TestStreamChanges(t *testing.T) {
 				t.Errorf("what has not changed is sent again: %v %v", u.Set, u.Lists)
 			}
 		}
-		if want := fmt.Sprintf("%s-%d", boot, p.sys.Snapshot().GetSequence()); s.id != want {
+		if want := fmt.Sprintf("%s-%d", boot, p.sys.Snapshot().Sequence); s.id != want {
 			t.Errorf("the update's id is %q, want %q", s.id, want)
 		}
 		s.conn.Close()
@@ -268,7 +268,7 @@ func TestStreamComesBack(t *testing.T) {
 			}
 		}
 		<-time.After(updateEvery) // a frame may be so old
-		missed := p.sys.Snapshot().GetSequence()
+		missed := p.sys.Snapshot().Sequence
 		for _, test := range []struct {
 			id   string
 			want int

@@ -41,16 +41,16 @@ func columns() []column {
 		{Key: "state", Title: "State", Hint: "the worst first", compare: func(f *frame, a, b *messages.Capsule) int { return cmp.Compare(f.rank(a), f.rank(b)) }},
 		{Key: "path", Title: "Path", compare: by((*messages.Capsule).GetPath)},
 		{Key: "generation", Title: "Gen", Hint: "generation: counts its loads", Numeric: true, compare: by((*messages.Capsule).GetGeneration)},
-		{Key: "uptime", Title: "Uptime", Hint: "how long it has been ready", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetUptime().AsDuration() })},
+		{Key: "uptime", Title: "Uptime", Hint: "how long it has been ready", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.Uptime })},
 		{Key: "restarts", Title: "Restarts", Hint: "by the supervisor, since the daemon started; and what is spent of the budget now", Numeric: true, compare: by((*messages.Capsule).GetRestarts)},
 		{Key: "cause", Title: "Last cause", Hint: "why it died last", compare: by(lastCause)},
 		{Key: "queue", Title: "Queue", Hint: "calls that wait, and how many may", Numeric: true, compare: by((*messages.Capsule).GetQueue)},
-		{Key: "wait", Title: "Wait", Hint: "99 of 100 calls waited no longer for their turn, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetQueueWait().Quantile(0.99) })},
+		{Key: "wait", Title: "Wait", Hint: "99 of 100 calls waited no longer for their turn, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.QueueWait.Quantile(0.99) })},
 		{Key: "rate", Title: "Calls/s", Hint: "over the last seconds", Numeric: true, compare: func(f *frame, a, b *messages.Capsule) int {
-			return cmp.Compare(f.calls[a.GetId()], f.calls[b.GetId()])
+			return cmp.Compare(f.calls[a.ID], f.calls[b.ID])
 		}},
-		{Key: "p50", Title: "p50", Hint: "half of its calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetCallDuration().Quantile(0.5) })},
-		{Key: "p99", Title: "p99", Hint: "99 of 100 calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.GetCallDuration().Quantile(0.99) })},
+		{Key: "p50", Title: "p50", Hint: "half of its calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.CallDuration.Quantile(0.5) })},
+		{Key: "p99", Title: "p99", Hint: "99 of 100 calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.CallDuration.Quantile(0.99) })},
 		{Key: "memory", Title: "Memory", Hint: "now, peak and limit", Numeric: true, compare: by((*messages.Capsule).GetMemoryBytes)},
 		{Key: "module", Title: "Module", Hint: "its version, file and hash", compare: by((*messages.Capsule).GetModuleHash)},
 	}
@@ -59,8 +59,8 @@ func columns() []column {
 // rank orders capsules by how bad they are: what is down, what else needs
 // attention, what is on its way, what is well, what was stopped.
 func (f *frame) rank(c *messages.Capsule) int {
-	rank := 2 * slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.GetState())
-	if f.trouble[c.GetId()] != nil {
+	rank := 2 * slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.State)
+	if f.trouble[c.ID] != nil {
 		rank = min(rank, 3) // behind crashed
 	}
 	return rank
@@ -111,9 +111,9 @@ func (q query) Address(changes ...string) string {
 // matches says whether a capsule is wanted. wanted is the filter in lower case.
 func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
 	switch q.State {
-	case "", c.GetState().Word():
+	case "", c.State.String():
 	case "trouble":
-		if f.trouble[c.GetId()] == nil {
+		if f.trouble[c.ID] == nil {
 			return false
 		}
 	default:
@@ -122,7 +122,7 @@ func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
 	if wanted == "" {
 		return true
 	}
-	for _, s := range []string{c.GetPath(), c.GetState().Word(), lastCause(c), c.GetModuleHash(), c.GetVersion()} {
+	for _, s := range []string{c.Path, c.State.String(), lastCause(c), c.ModuleHash, c.Version} {
 		if strings.Contains(strings.ToLower(s), wanted) {
 			return true
 		}
@@ -141,9 +141,9 @@ type selection struct {
 
 func (q query) selectFrom(f *frame) selection {
 	wanted := strings.ToLower(q.Filter)
-	s := selection{All: len(f.tree.GetCapsules())}
+	s := selection{All: len(f.tree.Capsules)}
 	var found []*messages.Capsule
-	for _, c := range f.tree.GetCapsules() {
+	for _, c := range f.tree.Capsules {
 		if q.matches(f, c, wanted) {
 			found = append(found, c)
 		}
@@ -155,7 +155,7 @@ func (q query) selectFrom(f *frame) selection {
 				if q.Down {
 					n = -n
 				}
-				return cmp.Or(n, cmp.Compare(a.GetId(), b.GetId()))
+				return cmp.Or(n, cmp.Compare(a.ID, b.ID))
 			})
 		}
 	}
@@ -183,7 +183,7 @@ type row struct {
 func (w *watch) row(f *frame, c *messages.Capsule) *row {
 	of := w.fact(c)
 	return &row{
-		Capsule: c, Cause: lastCause(c), Trouble: f.trouble[c.GetId()], Rate: f.calls[c.GetId()],
-		Limit: cmp.Or(of.queue, f.tree.GetSettings().GetQueue()), Module: of.module[strings.LastIndexByte(of.module, '/')+1:],
+		Capsule: c, Cause: lastCause(c), Trouble: f.trouble[c.ID], Rate: f.calls[c.ID],
+		Limit: cmp.Or(of.queue, f.tree.Settings.Queue), Module: of.module[strings.LastIndexByte(of.module, '/')+1:],
 	}
 }

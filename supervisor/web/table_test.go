@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/types/known/durationpb"
-
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -18,19 +16,19 @@ func aFrame(capsules ...*messages.Capsule) *frame {
 		tree: &messages.Tree{Capsules: capsules}, calls: map[string]float64{}, trouble: map[string]*attention{}, byID: map[string]*messages.Capsule{},
 	}
 	for _, c := range capsules {
-		c.Path = "capsules/" + c.GetId()
-		f.byID[c.GetId()] = c
+		c.Path = "capsules/" + c.ID
+		f.byID[c.ID] = c
 	}
 	return f
 }
 
 func TestSelect(t *testing.T) {
 	f := aFrame(
-		&messages.Capsule{Id: "c", State: ready, Queue: 3, Uptime: durationpb.New(time.Second), ModuleHash: "beef"},
-		&messages.Capsule{Id: "a", State: failed, LastFailure: &messages.CapsuleFailure{Kind: "trap", Message: "Divide"}},
-		&messages.Capsule{Id: "d", State: stopped, Version: "2.0.0"},
-		&messages.Capsule{Id: "b", State: crashed, Queue: 7, Restarts: 2},
-		&messages.Capsule{Id: "e", State: ready, Uptime: durationpb.New(time.Hour)},
+		&messages.Capsule{ID: "c", State: ready, Queue: 3, Uptime: (time.Second), ModuleHash: "beef"},
+		&messages.Capsule{ID: "a", State: failed, LastFailure: &messages.Failure{Kind: "trap", Message: "Divide"}},
+		&messages.Capsule{ID: "d", State: stopped, Version: "2.0.0"},
+		&messages.Capsule{ID: "b", State: crashed, Queue: 7, Restarts: 2},
+		&messages.Capsule{ID: "e", State: ready, Uptime: (time.Hour)},
 	)
 	f.trouble["a"], f.trouble["b"], f.trouble["e"] = &attention{}, &attention{}, &attention{}
 	f.calls["d"] = 5
@@ -62,7 +60,7 @@ func TestSelect(t *testing.T) {
 		}
 		var got []string
 		for _, c := range readQuery(v).selectFrom(f).Capsules {
-			got = append(got, c.GetId())
+			got = append(got, c.ID)
 		}
 		if strings.Join(got, " ") != test.want {
 			t.Errorf("%s selects %v, want %s", test.query, got, test.want)
@@ -73,12 +71,12 @@ func TestSelect(t *testing.T) {
 func TestPages(t *testing.T) {
 	var capsules []*messages.Capsule
 	for i := range 250 {
-		capsules = append(capsules, &messages.Capsule{Id: fmt.Sprintf("c%03d", i), State: ready})
+		capsules = append(capsules, &messages.Capsule{ID: fmt.Sprintf("c%03d", i), State: ready})
 	}
 	f := aFrame(capsules...)
 	for _, test := range []struct{ page, from, to, pages int }{{1, 1, 100, 3}, {2, 101, 200, 3}, {3, 201, 250, 3}, {4, 201, 250, 3}} {
 		s := query{Page: test.page}.selectFrom(f)
-		if s.From != test.from || s.To != test.to || s.Pages != test.pages || s.Found != 250 || s.Capsules[0].GetId() != fmt.Sprintf("c%03d", test.from-1) {
+		if s.From != test.from || s.To != test.to || s.Pages != test.pages || s.Found != 250 || s.Capsules[0].ID != fmt.Sprintf("c%03d", test.from-1) {
 			t.Errorf("page %d is %d to %d of %d on %d pages", test.page, s.From, s.To, s.Found, s.Pages)
 		}
 	}

@@ -45,7 +45,7 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 // view makes a page's content. since is the last event that a browser has seen
 // which comes back.
 func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view, error) {
-	v := &view{Name: name, Frame: f, Sequence: f.tree.GetSequence()}
+	v := &view{Name: name, Frame: f, Sequence: f.tree.Sequence}
 	v.Parts = append(v.Parts, part{"stats", "stats", p.stats(f)})
 	var err error
 	switch q := r.URL.Query(); name {
@@ -105,8 +105,8 @@ func (p *page) stats(f *frame) *stats {
 	s := &stats{
 		Tree: f.tree, Triggers: f.triggers, Restarts: f.restarts, Troubled: len(f.attention)}
 	n := map[messages.CapsuleState]int{}
-	for _, c := range f.tree.GetCapsules() {
-		n[c.GetState()]++
+	for _, c := range f.tree.Capsules {
+		n[c.State]++
 	}
 	for _, state := range []messages.CapsuleState{ready, failed, crashed, starting, loading, stopping, stopped} {
 		if n[state] > 0 || state == ready {
@@ -147,24 +147,24 @@ func (p *page) overview(v *view) {
 		part{"system", "system", f.tree},
 	)
 	var rows []part
-	for i, c := range f.tree.GetCapsules() {
+	for i, c := range f.tree.Capsules {
 		if i == treeRows {
 			break
 		}
-		rows = append(rows, part{"t-" + c.GetId(), "branch", p.watch.row(f, c)})
+		rows = append(rows, part{"t-" + c.ID, "branch", p.watch.row(f, c)})
 	}
 	v.Lists = append(v.Lists, list{"branches", rows})
-	v.Parts = append(v.Parts, part{"cut", "cut", max(0, len(f.tree.GetCapsules())-treeRows)})
+	v.Parts = append(v.Parts, part{"cut", "cut", max(0, len(f.tree.Capsules)-treeRows)})
 	v.Lists = append(v.Lists, list{"latest", happenings(p.watch.events(f, latestEvents, before(f, 400), nil))})
 }
 
 // before is the number of an event some time back.
-func before(f *frame, n uint64) uint64 { return f.tree.GetSequence() - min(n, f.tree.GetSequence()) }
+func before(f *frame, n uint64) uint64 { return f.tree.Sequence - min(n, f.tree.Sequence) }
 
-func happenings(events []*messages.Event) []part {
+func happenings(events []messages.Event) []part {
 	parts := make([]part, len(events))
 	for i, e := range events {
-		parts[i] = part{"e-" + strconv.FormatUint(e.GetSequence(), 10), "happening", describe(e)}
+		parts[i] = part{"e-" + strconv.FormatUint(e.Sequence, 10), "happening", describe(e)}
 	}
 	return parts
 }
@@ -216,7 +216,7 @@ func (p *page) capsules(v *view, q url.Values) {
 	v.Parts = append(v.Parts, part{"columns", "columns", head}, part{"pager", "pager", head})
 	rows := make([]part, len(s.Capsules))
 	for i, c := range s.Capsules {
-		rows[i] = part{"r-" + c.GetId(), "row", p.watch.row(v.Frame, c)}
+		rows[i] = part{"r-" + c.ID, "row", p.watch.row(v.Frame, c)}
 	}
 	v.Lists = append(v.Lists, list{"rows", rows})
 }
@@ -237,7 +237,7 @@ func (p *page) events(v *view, q url.Values, since uint64) {
 	}
 	wanted := strings.ToLower(e.Filter)
 	found := p.watch.events(v.Frame, limit, 0, func(m *messages.Event) bool {
-		if m.GetTriggerAnswered() != nil && !e.Triggers && m.GetTriggerAnswered().GetProblem() == "" {
+		if m.Detail.(messages.TriggerAnswered) != nil && !e.Triggers && m.Detail.(messages.TriggerAnswered).Problem == "" {
 			return false
 		}
 		if wanted == "" {

@@ -124,7 +124,7 @@ func (w *watch) follow(ctx context.Context) {
 	var since uint64
 	for ctx.Err() == nil {
 		for e := range w.supervisor.Events(ctx, since) {
-			since = e.GetSequence()
+			since = e.Sequence
 			w.note(e)
 			w.poke()
 		}
@@ -138,8 +138,8 @@ func (w *watch) follow(ctx context.Context) {
 func (w *watch) note(e *messages.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.GetActorRestarted() != nil {
-		w.ours[e.GetPath()] = e
+	if e.Detail.(messages.ActorRestarted) != nil {
+		w.ours[e.Path] = e
 	}
 }
 
@@ -177,11 +177,11 @@ func (w *watch) fresh() *frame {
 func (w *watch) look() *frame {
 	tree := w.supervisor.Snapshot()
 	f := &frame{
-		tree: tree, now: tree.GetAt().AsTime(), byID: make(map[string]*messages.Capsule, len(tree.GetCapsules())),
+		tree: tree, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
 		calls: map[string]float64{}, trouble: map[string]*attention{}, next: make(chan struct{}),
 	}
-	for _, c := range tree.GetCapsules() {
-		f.byID[c.GetId()] = c
+	for _, c := range tree.Capsules {
+		f.byID[c.ID] = c
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -201,25 +201,25 @@ func (w *watch) look() *frame {
 // stepLocked moves what rates and curves are counted from.
 func (w *watch) stepLocked(f *frame) {
 	base := w.bases[1]
-	if base != nil && f.now.Sub(base.GetAt().AsTime()) < stepEvery {
+	if base != nil && f.now.Sub(base.At) < stepEvery {
 		return
 	}
 	w.bases = [2]*messages.Tree{base, f.tree}
 	if base == nil {
 		return
 	}
-	for i, c := range f.tree.GetCapsules() {
-		if i >= len(base.GetCapsules()) || base.GetCapsules()[i].GetId() != c.GetId() {
+	for i, c := range f.tree.Capsules {
+		if i >= len(base.Capsules) || base.Capsules[i].ID != c.ID {
 			continue // the order of capsules never changes while one program runs
 		}
-		since := difference(c.GetCallDuration(), base.GetCapsules()[i].GetCallDuration())
-		k := w.curves[c.GetId()]
+		since := difference(c.CallDuration, base.Capsules[i].CallDuration)
+		k := w.curves[c.ID]
 		if k == nil {
 			if since.Count() == 0 {
 				continue // most never had a call
 			}
 			k = &curve{}
-			w.curves[c.GetId()] = k
+			w.curves[c.ID] = k
 		}
 		p := point{calls: since.Count(), p50: since.Quantile(0.5), p99: since.Quantile(0.99)}
 		k.points = append(k.points, p)
@@ -231,8 +231,8 @@ func (w *watch) stepLocked(f *frame) {
 
 // difference is what a histogram has counted since another one.
 func difference(h, since *messages.Histogram) *messages.Histogram {
-	d := &messages.Histogram{Buckets: append([]uint64(nil), h.GetBuckets()...)}
-	for k, n := range since.GetBuckets() {
+	d := &messages.Histogram{Buckets: append([]uint64(nil), h.Buckets...)}
+	for k, n := range since.Buckets {
 		if k < len(d.Buckets) {
 			d.Buckets[k] -= min(n, d.Buckets[k])
 		}
@@ -242,8 +242,8 @@ func difference(h, since *messages.Histogram) *messages.Histogram {
 
 func (w *watch) ratesLocked(f *frame) {
 	var restarts uint64
-	for _, c := range f.tree.GetCapsules() {
-		restarts += c.GetRestarts()
+	for _, c := range f.tree.Capsules {
+		restarts += c.Restarts
 	}
 	if n := len(w.totals); n == 0 || f.now.Sub(w.totals[n-1].at) >= time.Minute {
 		w.totals = append(w.totals, total{f.now, restarts})
@@ -252,22 +252,22 @@ func (w *watch) ratesLocked(f *frame) {
 		w.totals = w.totals[1:]
 	}
 	f.restarts = restarts
-	if first := w.totals[0]; f.now.Sub(f.tree.GetStarted().AsTime()) > time.Hour {
+	if first := w.totals[0]; f.now.Sub(f.tree.Started) > time.Hour {
 		f.restarts -= min(first.restarts, restarts)
 	}
 	base := w.bases[0]
 	if base == nil {
 		base = w.bases[1]
 	}
-	seconds := f.now.Sub(base.GetAt().AsTime()).Seconds()
+	seconds := f.now.Sub(base.At).Seconds()
 	if seconds < 0.2 { // too soon to tell
 		return
 	}
-	f.triggers = float64(f.tree.GetTriggers()-min(base.GetTriggers(), f.tree.GetTriggers())) / seconds
-	for i, c := range f.tree.GetCapsules() {
-		if i < len(base.GetCapsules()) && base.GetCapsules()[i].GetId() == c.GetId() {
-			if n := c.GetCalls() - min(c.GetCalls(), base.GetCapsules()[i].GetCalls()); n > 0 {
-				f.calls[c.GetId()] = float64(n) / seconds
+	f.triggers = float64(f.tree.Triggers-min(base.Triggers, f.tree.Triggers)) / seconds
+	for i, c := range f.tree.Capsules {
+		if i < len(base.Capsules) && base.Capsules[i].ID == c.ID {
+			if n := c.Calls - min(c.Calls, base.Capsules[i].Calls); n > 0 {
+				f.calls[c.ID] = float64(n) / seconds
 			}
 		}
 	}
@@ -291,35 +291,35 @@ func (w *watch) fact(c *messages.Capsule) *facts {
 }
 
 func (w *watch) factLocked(c *messages.Capsule) *facts {
-	if f := w.facts[c.GetId()]; f != nil && f.generation == c.GetGeneration() {
+	if f := w.facts[c.ID]; f != nil && f.generation == c.Generation {
 		return f
 	}
-	f := &facts{generation: c.GetGeneration()}
-	if d, err := w.supervisor.Capsule(c.GetId()); err == nil {
-		f.queue, f.module = d.GetQueueLimit(), d.GetModule()
-		f.call, f.stop = d.GetCallTimeout().AsDuration(), d.GetStopTimeout().AsDuration()
+	f := &facts{generation: c.Generation}
+	if d, err := w.supervisor.Capsule(c.ID); err == nil {
+		f.queue, f.module = d.QueueLimit, d.Module
+		f.call, f.stop = d.CallTimeout, d.StopTimeout
 	}
-	w.facts[c.GetId()] = f
+	w.facts[c.ID] = f
 	return f
 }
 
 // events are the last ones that match, newest first: at most limit, and none up
 // to the one numbered since.
-func (w *watch) events(f *frame, limit int, since uint64, match func(*messages.Event) bool) []*messages.Event {
-	last := f.tree.GetSequence()
+func (w *watch) events(f *frame, limit int, since uint64, match func(messages.Event) bool) []messages.Event {
+	last := f.tree.Sequence
 	if last == 0 || since >= last {
 		return nil
 	}
-	var found []*messages.Event
+	var found []messages.Event
 	for e := range w.supervisor.Events(context.Background(), since) {
 		if match == nil || match(e) {
 			found = append(found, e)
 		}
-		if e.GetSequence() >= last {
+		if e.Sequence >= last {
 			break
 		}
 	}
-	out := make([]*messages.Event, 0, min(limit, len(found)))
+	out := make([]messages.Event, 0, min(limit, len(found)))
 	for i := len(found) - 1; i >= 0 && len(out) < limit; i-- {
 		out = append(out, found[i])
 	}

@@ -44,7 +44,7 @@ func TestKill(t *testing.T) {
 	kill()
 	b.do(chromedp.KeyEvent(kb.Escape))
 	b.until(`!document.querySelector('dialog').open`)
-	if g := sys.Capsule("greeter").GetGeneration(); g != 1 {
+	if g := sys.Capsule("greeter").Generation; g != 1 {
 		t.Fatalf("it was killed without a yes: generation %d", g)
 	}
 	kill()
@@ -198,7 +198,7 @@ func TestHostileGuest(t *testing.T) {
 		b.open(url + path)
 		b.until(`document.querySelector('main').innerText.includes('<script>window.owned=1</script>')`)
 		check(path + " as loaded")
-		g := sys.Capsule("bad").GetGeneration()
+		g := sys.Capsule("bad").Generation
 		before := value[string](b, `document.querySelector('main').innerText`)
 		if err := sys.Restart(t.Context(), "bad"); err != nil { // its budget is full again
 			t.Fatal(err)

@@ -99,13 +99,13 @@ func crowd(t *testing.T) *supervisortest.System {
 		_, _ = sys.Trigger(ctx, supervisor.TriggerRequest{Topic: "find.text"}) // ended by cancel
 	}
 	calls.Go(find)
-	await(t, func() bool { return sys.Capsule("search").GetBusy() != nil }) // it does not wait any more
+	await(t, func() bool { return sys.Capsule("search").Busy != nil }) // it does not wait any more
 	for range 16 {
 		calls.Go(find)
 	}
-	await(t, func() bool { return sys.Capsule("search").GetQueue() == 16 })
-	sys.AwaitState("mailer", messages.CapsuleState_CAPSULE_STATE_FAILED)
-	sys.AwaitState("payments", messages.CapsuleState_CAPSULE_STATE_CRASHED)
+	await(t, func() bool { return sys.Capsule("search").Queue == 16 })
+	sys.AwaitState("mailer", messages.StateFailed)
+	sys.AwaitState("payments", messages.StateCrashed)
 	return sys
 }
 

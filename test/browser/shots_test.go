@@ -88,13 +88,13 @@ func TestPictures(t *testing.T) {
 
 	// A capsule that dies now and then, over some time.
 	for n, after := range []time.Duration{0, 3 * time.Second, 1500 * time.Millisecond, 4 * time.Second} {
-		up := sys.AwaitReady("ledger", uint64(n+1)).GetSince().AsTime()
+		up := sys.AwaitReady("ledger", uint64(n+1)).Since
 		await(t, func() bool { return time.Since(up) > after })
 		if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "demo.ledger", Payload: []byte(`"x"`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	up := sys.AwaitReady("ledger", 5).GetSince().AsTime()
+	up := sys.AwaitReady("ledger", 5).Since
 	await(t, func() bool { return time.Since(up) > 10*time.Second })
 	b.size(1280, 860)
 	b.open(url + "/capsules/ledger")

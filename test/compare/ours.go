@@ -69,13 +69,13 @@ func serve(ctx context.Context, home string, n int, dirs ...string) (*system, er
 	if err := sup.AwaitStarted(ctx); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	found := sup.Snapshot().GetCapsules()
+	found := sup.Snapshot().Capsules
 	if len(found) != n {
 		return nil, errors.Join(fmt.Errorf("start %d capsules: %d were found, or are fit to be", n, len(found)), s.stop())
 	}
 	for _, c := range found {
-		if c.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
-			return nil, errors.Join(fmt.Errorf("start capsule %q: %s: %s", c.GetId(), c.GetState().Word(), c.GetReason()), s.stop())
+		if c.State != messages.StateReady {
+			return nil, errors.Join(fmt.Errorf("start capsule %q: %s: %s", c.ID, c.State.String(), c.Reason), s.stop())
 		}
 	}
 	return s, nil
@@ -93,12 +93,12 @@ func (s *system) trigger(ctx context.Context, topic string, payload json.RawMess
 	if err != nil {
 		return err
 	}
-	if len(reply.GetLegs()) != n {
-		return fmt.Errorf("trigger %q: %d legs, want %d", topic, len(reply.GetLegs()), n)
+	if len(reply.Legs) != n {
+		return fmt.Errorf("trigger %q: %d legs, want %d", topic, len(reply.Legs), n)
 	}
-	for _, leg := range reply.GetLegs() {
-		if leg.GetOutcome() != messages.Outcome_OUTCOME_CONTINUE {
-			return fmt.Errorf("trigger %q: capsule %q: %s: %s", topic, leg.GetCapsule(), leg.GetOutcome().Word(), leg.GetReason())
+	for _, leg := range reply.Legs {
+		if leg.Outcome != messages.OutcomeContinue {
+			return fmt.Errorf("trigger %q: capsule %q: %s: %s", topic, leg.Capsule, leg.Outcome.String(), leg.Reason)
 		}
 	}
 	return nil
@@ -110,7 +110,7 @@ func (s *system) crash(ctx context.Context, topic string, payload json.RawMessag
 	if err != nil {
 		return err
 	}
-	if legs := reply.GetLegs(); len(legs) != 1 || legs[0].GetOutcome() != messages.Outcome_OUTCOME_CRASHED {
+	if legs := reply.Legs; len(legs) != 1 || legs[0].Outcome != messages.OutcomeCrashed {
 		return fmt.Errorf("crash by %q: %v", topic, legs)
 	}
 	return nil

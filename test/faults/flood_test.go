@@ -84,7 +84,7 @@ func TestSoak(t *testing.T) {
 
 	topics := []string{"slow", "slow", "chatty", "test.trap", "test.guest-error", "test.echo", "test.memory-bomb", "a.long", long[:1000] + ".long"}
 	var asked, refused, abandoned, mostOpen atomic.Int64
-	ask := func(ctx context.Context, topic string) (*messages.TriggerReply, error) {
+	ask := func(ctx context.Context, topic string) (*messages.Reply, error) {
 		asked.Add(1)
 		began := time.Now()
 		reply, err := sys.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: []byte(`"` + long[:1000] + `"`)})
@@ -121,11 +121,11 @@ func TestSoak(t *testing.T) {
 				case err != nil:
 					abandoned.Add(1)
 				}
-				for _, leg := range reply.GetLegs() {
-					outcomes[leg.GetOutcome()].Add(1)
+				for _, leg := range reply.Legs {
+					outcomes[leg.Outcome].Add(1)
 				}
 				tree := sys.Snapshot()
-				if open := int64(tree.GetOpenTriggers()); open > mostOpen.Load() {
+				if open := int64(tree.OpenTriggers); open > mostOpen.Load() {
 					mostOpen.Store(open)
 				}
 			}
@@ -159,31 +159,31 @@ func TestSoak(t *testing.T) {
 		asked.Load(), refused.Load(), abandoned.Load(), mostOpen.Load(), early>>20, late>>20, most>>20, lines.Load())
 	for outcome := range outcomes {
 		if n := outcomes[outcome].Load(); n > 0 {
-			t.Logf("%s: %d", messages.Outcome(outcome).Word(), n)
+			t.Logf("%s: %d", messages.Outcome(outcome).String(), n)
 		}
 	}
-	if got := int64(tree.GetTriggers()); got != asked.Load()-refused.Load() {
+	if got := int64(tree.Triggers); got != asked.Load()-refused.Load() {
 		t.Errorf("%d triggers are counted as accepted; %d were asked, %d of them refused", got, asked.Load(), refused.Load())
 	}
 	if mostOpen.Load() > floodOpen {
 		t.Errorf("%d triggers were open, and %d may be", mostOpen.Load(), floodOpen)
 	}
 	for what, n := range map[string]int64{
-		"trigger was refused": refused.Load(), "call found its queue full": outcomes[messages.Outcome_OUTCOME_OVERLOADED].Load(),
-		"call crashed": outcomes[messages.Outcome_OUTCOME_CRASHED].Load(), "answer was long": outcomes[messages.Outcome_OUTCOME_DENIED].Load(),
+		"trigger was refused": refused.Load(), "call found its queue full": outcomes[messages.OutcomeOverloaded].Load(),
+		"call crashed": outcomes[messages.OutcomeCrashed].Load(), "answer was long": outcomes[messages.OutcomeDenied].Load(),
 	} {
 		if n == 0 {
 			t.Errorf("no %s: this was no flood", what)
 		}
 	}
-	if sys.Capsule("chatty").GetLogSuppressed() == 0 {
+	if sys.Capsule("chatty").Detail.(messages.LogSuppressed) == 0 {
 		t.Error("no log line was suppressed")
 	}
 	// A line for each crash, and of what else there is, a few at once and one a
 	// second of each capsule.
 	seconds, crashes := uint64(*soak/time.Second)+30, uint64(0)
-	for _, c := range tree.GetCapsules() {
-		crashes += c.GetRestarts()
+	for _, c := range tree.Capsules {
+		crashes += c.Restarts
 	}
 	if bound := crashes + 12*(100+4*seconds); lines.Load() > bound {
 		t.Errorf("%d lines were logged of %d crashes, more than %d", lines.Load(), crashes, bound)
@@ -192,7 +192,7 @@ func TestSoak(t *testing.T) {
 
 // after lets the flood go on, has a capsule served meanwhile that has nothing to do
 // with it, and returns the least and the most of the heap that was in use.
-func after(t *testing.T, ask func(context.Context, string) (*messages.TriggerReply, error), d time.Duration) (least, most uint64) {
+func after(t *testing.T, ask func(context.Context, string) (*messages.Reply, error), d time.Duration) (least, most uint64) {
 	t.Helper()
 	least = math.MaxUint64
 	for began := time.Now(); time.Since(began) < d; {
@@ -201,7 +201,7 @@ func after(t *testing.T, ask func(context.Context, string) (*messages.TriggerRep
 		cancel()
 		switch {
 		case errors.Is(err, supervisor.ErrOverloaded):
-		case err != nil || reply.GetLegs()[0].GetOutcome() != messages.Outcome_OUTCOME_CONTINUE:
+		case err != nil || reply.Legs[0].Outcome != messages.OutcomeContinue:
 			t.Errorf("a capsule that has nothing to do with the flood: %v, %v", err, supervisortest.Legs(reply))
 		}
 		select {
@@ -237,16 +237,16 @@ func TestNestedTriggersAreBounded(t *testing.T) {
 	}
 	sys := supervisortest.Start(t, supervisor.Config{OpenTriggers: 3}, chain...)
 	at := sys.Inject(fmt.Sprintf("c%d", capsules-1), supervisortest.Fault{Do: func(context.Context, supervisortest.Visit) error { return nil }})
-	answers := []func() *messages.TriggerReply{sys.Begin("c0", "")}
+	answers := []func() *messages.Reply{sys.Begin("c0", "")}
 	at.Await(1) // the whole chain waits
 	answers = append(answers, sys.Begin("c0", ""), sys.Begin("c0", ""))
-	for sys.Snapshot().GetOpenTriggers() < 3 {
+	for sys.Snapshot().OpenTriggers < 3 {
 		runtime.Gosched()
 	}
 	if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "c0"}); !errors.Is(err, supervisor.ErrOverloaded) {
 		t.Errorf("one more: %v", err)
 	}
-	if got := sys.Snapshot().GetNestedTriggers(); got != capsules-1 {
+	if got := sys.Snapshot().NestedTriggers; got != capsules-1 {
 		t.Errorf("%d nested triggers, want %d", got, capsules-1)
 	}
 	close(deep)

@@ -214,7 +214,7 @@ func (r *row) mend() {
 }
 
 func (r *row) startAgain(ctx context.Context, id string) error {
-	if r.sys.Capsule(id).GetState() == messages.CapsuleState_CAPSULE_STATE_FAILED {
+	if r.sys.Capsule(id).State == messages.StateFailed {
 		return r.sys.Supervisor.Start(ctx, id)
 	}
 	return r.sys.Restart(ctx, id)
@@ -304,10 +304,10 @@ func (r *row) deadline() time.Duration {
 }
 
 // begin asks, on a goroutine of its own.
-func (r *row) begin(topic string, deadline time.Duration) (answer func() *messages.TriggerReply) {
+func (r *row) begin(topic string, deadline time.Duration) (answer func() *messages.Reply) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	payload := json.RawMessage(fmt.Sprintf(`{"hook":%q,"payload":1}`, r.topic))
-	var reply *messages.TriggerReply
+	var reply *messages.Reply
 	var err error
 	done := make(chan struct{})
 	go func() {
@@ -315,7 +315,7 @@ func (r *row) begin(topic string, deadline time.Duration) (answer func() *messag
 		defer cancel()
 		reply, err = r.sys.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
 	}()
-	return func() *messages.TriggerReply {
+	return func() *messages.Reply {
 		<-done
 		if err != nil {
 			r.t.Errorf("trigger %s: %v", topic, err)
@@ -330,7 +330,7 @@ func (r *row) ask(how, topic string) {
 }
 
 // say notes an answer.
-func (r *row) say(how string, reply *messages.TriggerReply) {
+func (r *row) say(how string, reply *messages.Reply) {
 	r.note("%s: %s", how, strings.Join(supervisortest.Legs(reply), ", "))
 }
 
@@ -338,7 +338,7 @@ func (r *row) say(how string, reply *messages.TriggerReply) {
 func (r *row) state(how string) {
 	synctest.Wait()
 	c := r.sys.Capsule(r.id)
-	if now := fmt.Sprintf("%s, generation %d", c.GetState().Word(), c.GetGeneration()); now != r.last {
+	if now := fmt.Sprintf("%s, generation %d", c.State.String(), c.Generation); now != r.last {
 		r.last = now
 		r.note("%s: %s", how, now)
 	}

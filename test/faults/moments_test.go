@@ -114,7 +114,7 @@ func (r *row) command(do func(ctx context.Context, id string) error) (result fun
 
 // hold has a call begin, and stand still inside the guest until release, after
 // which it misbehaves: unless that is the part of those behind it.
-func (r *row) hold(deadline time.Duration) (answer func() *messages.TriggerReply, release func()) {
+func (r *row) hold(deadline time.Duration) (answer func() *messages.Reply, release func()) {
 	if !r.way.queued {
 		r.script.next("call")
 		deadline = r.deadline()

@@ -44,7 +44,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	})
 	inner.Manifest += "[capabilities]\nallow_prompt_injection = true\n"
 	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("counter")}}, inner, outer)
-	session = sys.Capsule("inner").GetSession()
+	session = sys.Capsule("inner").Session
 
 	first := sys.Begin("outer", "") // inner is busy, outer waits for it
 	synctest.Wait()
@@ -79,12 +79,12 @@ func ownActorFails(t *testing.T, path string, next bool) {
 		}
 	}
 	var restarted []string
-	last := sys.Snapshot().GetSequence()
+	last := sys.Snapshot().Sequence
 	for e := range sys.Events(t.Context(), 0) {
-		if e.GetActorRestarted() != nil {
-			restarted = append(restarted, e.GetPath()+" "+supervisortest.Line(e))
+		if e.Detail.(messages.ActorRestarted) != nil {
+			restarted = append(restarted, e.Path+" "+supervisortest.Line(e))
 		}
-		if e.GetSequence() >= last {
+		if e.Sequence >= last {
 			break
 		}
 	}
@@ -131,8 +131,8 @@ func TestADecisionThatFails(t *testing.T) {
 					t.Error(err)
 				}
 				sys.Expect("a", "", "a continue true")
-				if s := sys.Capsule("a"); s.GetState() != messages.CapsuleState_CAPSULE_STATE_READY {
-					t.Errorf("it is %s", s.GetState().Word())
+				if s := sys.Capsule("a"); s.State != messages.StateReady {
+					t.Errorf("it is %s", s.State.String())
 				}
 			})
 		})
@@ -162,7 +162,7 @@ func TestASessionEndsBeforeTheFailureOfItsActorIsTold(t *testing.T) {
 			return supervisortest.JSON([]bool{before, c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")})
 		})
 		sys := supervisortest.Start(t, supervisor.Config{Log: log}, ant, bee)
-		session = sys.Capsule("ant").GetSession()
+		session = sys.Capsule("ant").Session
 		asked := sys.Begin("ask", "")
 		synctest.Wait()
 		sys.FailActor("capsules/ant")
@@ -181,8 +181,8 @@ func TestSeldomFailuresOfAnActorAreForgotten(t *testing.T) {
 			pass(time.Minute)
 			sys.FailActor("capsules/a")
 			synctest.Wait()
-			if c := sys.Capsule("a"); c.GetGeneration() != generation+2 || c.GetBudgetSpent() != 1 {
-				t.Fatalf("it is %s in generation %d, spent %d", c.GetState().Word(), c.GetGeneration(), c.GetBudgetSpent())
+			if c := sys.Capsule("a"); c.Generation != generation+2 || c.BudgetSpent != 1 {
+				t.Fatalf("it is %s in generation %d, spent %d", c.State.String(), c.Generation, c.BudgetSpent)
 			}
 		}
 		sys.Expect("a", "", "a continue true")

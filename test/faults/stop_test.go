@@ -25,10 +25,10 @@ func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 			sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture(id)}, StopTimeout: grace})
 			best := time.Hour
 			for range 10 {
-				answer := func() *messages.TriggerReply { return nil }
+				answer := func() *messages.Reply { return nil }
 				if id != "run-spin" { // it spins already
 					answer = sys.Begin("test."+id, "")
-					for sys.Capsule(id).GetBusy() == nil {
+					for sys.Capsule(id).Busy == nil {
 						synchronise(t, sys)
 					}
 				}
@@ -78,7 +78,7 @@ func TestACancelledTriggerIsForgotten(t *testing.T) {
 			failed <- err
 		}()
 		hang.Await(1)
-		if open, edges := sys.Snapshot().GetOpenTriggers(), sys.Snapshot().GetWaitEdges(); open != 1 || edges != 1 {
+		if open, edges := sys.Snapshot().OpenTriggers, sys.Snapshot().WaitEdges; open != 1 || edges != 1 {
 			t.Fatalf("%d triggers are open, with %d edges; want one of each", open, edges)
 		}
 		cancel(left)
@@ -86,18 +86,18 @@ func TestACancelledTriggerIsForgotten(t *testing.T) {
 			t.Errorf("the trigger ended with %v", err)
 		}
 		synctest.Wait()
-		if open := sys.Snapshot().GetOpenTriggers(); open != 0 {
+		if open := sys.Snapshot().OpenTriggers; open != 0 {
 			t.Errorf("%d triggers are open", open)
 		}
 		// The outer capsule still waits, and says so. When it ends, so does its wait.
-		if edges := sys.Snapshot().GetWaitEdges(); edges != 1 {
+		if edges := sys.Snapshot().WaitEdges; edges != 1 {
 			t.Errorf("%d edges, want the one of outer", edges)
 		}
 		if err := sys.Kill(t.Context(), "outer"); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if edges := sys.Snapshot().GetWaitEdges(); edges != 0 {
+		if edges := sys.Snapshot().WaitEdges; edges != 0 {
 			t.Errorf("%d edges are left", edges)
 		}
 		if err := sys.Kill(t.Context(), "inner"); err != nil {
@@ -147,11 +147,11 @@ func TestServeSaysWhatWouldNotStop(t *testing.T) {
 				}
 				var left []string
 				for e := range sys.Events(t.Context(), 0) {
-					if e.GetSystemStopped() == nil {
+					if e.Detail.(messages.SystemStopped) == nil {
 						continue
 					}
-					left = e.GetSystemStopped().GetLeftRunning()
-					if took := e.GetAt().AsTime().Sub(began); took != 5*time.Second {
+					left = e.Detail.(messages.SystemStopped).LeftRunning
+					if took := e.At.Sub(began); took != 5*time.Second {
 						t.Errorf("it took %v", took)
 					}
 				}
@@ -159,8 +159,8 @@ func TestServeSaysWhatWouldNotStop(t *testing.T) {
 					t.Errorf("left running (-want +got):\n%s", d)
 				}
 				for _, id := range []string{"b", "c"} {
-					if state := sys.Capsule(id).GetState(); state != messages.CapsuleState_CAPSULE_STATE_STOPPED {
-						t.Errorf("%s is %s", id, state.Word())
+					if state := sys.Capsule(id).State; state != messages.StateStopped {
+						t.Errorf("%s is %s", id, state.String())
 					}
 				}
 				<-time.After(2 * time.Hour) // it has ended by then

@@ -37,7 +37,7 @@ func (a *audit) checkStarts() {
 			continue
 		case len(c.history) > 0:
 			places--
-			if at := c.history[len(c.history)-1]; c.state == messages.CapsuleState_CAPSULE_STATE_STARTING && c.starts == 0 && time.Since(at.at) > a.w.cfg.ReadyTimeout {
+			if at := c.history[len(c.history)-1]; c.state == messages.StateStarting && c.starts == 0 && time.Since(at.at) > a.w.cfg.ReadyTimeout {
 				a.w.fail("%v has been so for %v, and nobody said that it is not ready in time", c, time.Since(at.at))
 			}
 		case a.mayStart(c):
@@ -68,24 +68,24 @@ func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string,
 // ownEnd says whether the capsule ended by itself without an error.
 func (a *account) ownEnd() bool {
 	f := a.failure
-	return f.GetKind() == "exit" && (strings.Contains(f.GetMessage(), "ended by itself") || f.GetMessage() == "exit: exit 0")
+	return f.Kind == "exit" && (strings.Contains(f.Message, "ended by itself") || f.Message == "exit: exit 0")
 }
 
 // checkRestart holds a restart after a death against the policy.
 func (a *audit) checkRestart(c *account, s *messages.RestartScheduled, check func(bool, string, ...any)) {
-	blameless := s.GetCause() == "a trigger's deadline"
-	check(blameless == strings.HasSuffix(c.failure.GetMessage(), "the trigger's deadline passed"), "the cause is not why it died: %s", c.failure.GetMessage())
+	blameless := s.Cause == "a trigger's deadline"
+	check(blameless == strings.HasSuffix(c.failure.Message, "the trigger's deadline passed"), "the cause is not why it died: %s", c.failure.Message)
 	if blameless {
 		a.verdict(c, true)
-		check(s.GetDelay().AsDuration() == 0, "it waits, and is not to blame")
+		check(s.Delay == 0, "it waits, and is not to blame")
 		return
 	}
 	restart, delay := a.verdict(c, false)
 	check(restart && !(c.ownEnd() && c.policy.Mode == supervisor.Transient), "the policy does not restart it: %d spent of %d, %s", len(c.spent), c.policy.Budget, c.policy.Mode)
-	check(int(s.GetBudgetSpent()) == len(c.spent) && int(s.GetBudget()) == c.policy.Budget, "spent %d of %d, the model says %d of %d",
-		s.GetBudgetSpent(), s.GetBudget(), len(c.spent), c.policy.Budget)
-	check(int(s.GetAttempt()) == c.attempt, "attempt %d, the model says %d", s.GetAttempt(), c.attempt)
-	got := s.GetDelay().AsDuration()
+	check(int(s.BudgetSpent) == len(c.spent) && int(s.Budget) == c.policy.Budget, "spent %d of %d, the model says %d of %d",
+		s.BudgetSpent, s.Budget, len(c.spent), c.policy.Budget)
+	check(int(s.Attempt) == c.attempt, "attempt %d, the model says %d", s.Attempt, c.attempt)
+	got := s.Delay
 	check(got <= delay && got >= delay-delay/5, "the delay is %v, the model says %v less a fifth at most", got, delay)
 }
 

@@ -41,7 +41,7 @@ type account struct {
 	session    string
 	sequence   uint64
 	starts     int // Loading events that are called for, and have not come
-	failure    *messages.CapsuleFailure
+	failure    *messages.Failure
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
@@ -66,11 +66,11 @@ type account struct {
 }
 
 func (a *account) String() string {
-	return fmt.Sprintf("%s/%d %s", a.id, a.generation, a.state.Word())
+	return fmt.Sprintf("%s/%d %s", a.id, a.generation, a.state.String())
 }
 
 func (a *account) isDown() bool {
-	return a.state == messages.CapsuleState_CAPSULE_STATE_STOPPED || a.state == messages.CapsuleState_CAPSULE_STATE_FAILED
+	return a.state == messages.StateStopped || a.state == messages.StateFailed
 }
 
 // stateAt is the state that an event has put a capsule into.
@@ -84,7 +84,7 @@ func newAudit(w *world) *audit {
 	a := &audit{w: w, capsules: map[string]*account{}, sessions: map[string]*session{}}
 	for _, c := range w.capsules {
 		a.capsules[c.id] = &account{
-			capsule: c, state: messages.CapsuleState_CAPSULE_STATE_LOADING, starts: 1,
+			capsule: c, state: messages.StateLoading, starts: 1,
 			crashes: map[string]uint64{}, restartsBy: map[string]uint64{},
 		}
 	}
@@ -102,58 +102,58 @@ func (a *audit) catchUpLocked() {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	for e := range a.w.sys.Events(now, a.last) {
-		if e.GetSequence() != a.last+1 {
-			a.w.fail("event %d follows %d", e.GetSequence(), a.last)
+		if e.Sequence != a.last+1 {
+			a.w.fail("event %d follows %d", e.Sequence, a.last)
 		}
-		if at := e.GetAt().AsTime(); at.Before(a.at) {
-			a.w.fail("event %d is older than the one before it", e.GetSequence())
+		if at := e.At; at.Before(a.at) {
+			a.w.fail("event %d is older than the one before it", e.Sequence)
 		}
-		a.last, a.at = e.GetSequence(), e.GetAt().AsTime()
-		a.story = append(a.story, fmt.Sprintf("%v %s %s", a.at.Sub(a.began), e.GetPath(), supervisortest.Line(e)))
+		a.last, a.at = e.Sequence, e.At
+		a.story = append(a.story, fmt.Sprintf("%v %s %s", a.at.Sub(a.began), e.Path, supervisortest.Line(e)))
 		a.enter(e)
 	}
 }
 
 func (a *audit) enter(e *messages.Event) {
 	if a.ended {
-		a.w.fail("event %d after the end: %v", e.GetSequence(), e)
+		a.w.fail("event %d after the end: %v", e.Sequence, e)
 	}
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_SystemStarted:
+	switch what := e.Detail.(type) {
+	case messages.SystemStarted:
 		a.started = true
 		return
-	case *messages.Event_SystemStopping:
+	case messages.SystemStopping:
 		if !a.w.stopping.Load() {
 			a.w.fail("it stops, and nobody has told it to")
 		}
 		return
-	case *messages.Event_SystemStopped:
+	case messages.SystemStopped:
 		a.ended = true
-		if left := what.SystemStopped.GetLeftRunning(); len(left) > 0 {
+		if left := what.LeftRunning; len(left) > 0 {
 			a.w.fail("left running: %v", left)
 		}
 		return
-	case *messages.Event_ActorRestarted, *messages.Event_TriggerAnswered:
+	case messages.ActorRestarted, messages.TriggerAnswered:
 		return
 	}
-	id, _ := strings.CutPrefix(e.GetPath(), "capsules/")
+	id, _ := strings.CutPrefix(e.Path, "capsules/")
 	c := a.capsules[id]
 	if c == nil {
-		a.w.fail("event %d is about nobody: %v", e.GetSequence(), e)
+		a.w.fail("event %d is about nobody: %v", e.Sequence, e)
 		return
 	}
-	c.sequence = e.GetSequence()
+	c.sequence = e.Sequence
 	defer func() {
-		c.history = append(c.history, stateAt{e.GetSequence(), a.at, c.state})
-		switch e.GetWhat().(type) {
-		case *messages.Event_CapsuleReady, *messages.Event_ReadinessTimedOut, *messages.Event_CapsuleCrashed,
-			*messages.Event_CapsuleFailed, *messages.Event_CapsuleStopped:
+		c.history = append(c.history, stateAt{e.Sequence, a.at, c.state})
+		switch e.Detail.(type) {
+		case messages.CapsuleReady, messages.ReadinessTimedOut, messages.CapsuleCrashed,
+			messages.CapsuleFailed, messages.CapsuleStopped:
 			if !c.settled() {
 				c.settledAt = a.at
 			}
 		}
 	}()
-	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.GetWhat()), "*messages.Event_"))
+	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.Detail), "*messages.Event_"))
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
 	}
@@ -162,16 +162,16 @@ func (a *audit) enter(e *messages.Event) {
 // capsuleEvent enters one event of a capsule, and says what is wrong with it.
 func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 	const (
-		loading  = messages.CapsuleState_CAPSULE_STATE_LOADING
-		starting = messages.CapsuleState_CAPSULE_STATE_STARTING
-		ready    = messages.CapsuleState_CAPSULE_STATE_READY
-		crashed  = messages.CapsuleState_CAPSULE_STATE_CRASHED
-		failed   = messages.CapsuleState_CAPSULE_STATE_FAILED
-		stopping = messages.CapsuleState_CAPSULE_STATE_STOPPING
-		stopped  = messages.CapsuleState_CAPSULE_STATE_STOPPED
+		loading  = messages.StateLoading
+		starting = messages.StateStarting
+		ready    = messages.StateReady
+		crashed  = messages.StateCrashed
+		failed   = messages.StateFailed
+		stopping = messages.StateStopping
+		stopped  = messages.StateStopped
 	)
 	was := c.state
-	at := e.GetAt().AsTime()
+	at := e.At
 	in := func(states ...messages.CapsuleState) bool { return slices.Contains(states, was) }
 	problem := ""
 	check := func(ok bool, format string, args ...any) {
@@ -179,16 +179,16 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			problem = fmt.Sprintf(format, args...)
 		}
 	}
-	late := e.GetRestartScheduled().GetCause() == "an operator's command" && e.GetGeneration()+1 == c.generation // it was on its way already
-	if e.GetCapsuleLoading() == nil && !late {
-		check(e.GetGeneration() == c.generation, "it is about generation %d", e.GetGeneration())
+	late := e.Detail.(messages.RestartScheduled).Cause == "an operator's command" && e.Generation+1 == c.generation // it was on its way already
+	if e.Detail.(messages.CapsuleLoading) == nil && !late {
+		check(e.Generation == c.generation, "it is about generation %d", e.Generation)
 	}
-	switch what := e.GetWhat().(type) {
-	case *messages.Event_CapsuleLoading:
-		check(e.GetGeneration() == c.generation+1, "generation %d follows %d", e.GetGeneration(), c.generation)
+	switch what := e.Detail.(type) {
+	case messages.CapsuleLoading:
+		check(e.Generation == c.generation+1, "generation %d follows %d", e.Generation, c.generation)
 		check(c.starts > 0, "nobody has decided that")
 		slack := time.Duration(0)
-		if c.failure.GetKind() == "panic" { // then the instance is closed only now, which takes its time
+		if c.failure.Kind == "panic" { // then the instance is closed only now, which takes its time
 			slack = 20 * ms
 		}
 		if late := at.Sub(c.due); !c.due.IsZero() && (late < 0 || late > slack) {
@@ -198,13 +198,13 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		a.interruptedBy(c, at, check)
 		a.close(c)
 		c.starts, c.due = 0, time.Time{}
-		c.state, c.generation = loading, e.GetGeneration()
-	case *messages.Event_CapsuleStarting:
+		c.state, c.generation = loading, e.Generation
+	case messages.CapsuleStarting:
 		check(in(loading) && c.loop, "a capsule that is no loop, or does not load")
 		c.state = starting
-		a.open(c, what.CapsuleStarting.GetSession())
-	case *messages.Event_CapsuleReady:
-		s := what.CapsuleReady.GetSession()
+		a.open(c, what.Session)
+	case messages.CapsuleReady:
+		s := what.Session
 		if c.loop {
 			check(in(starting) && s == c.session, "a loop that does not start, or has another session")
 		} else {
@@ -212,26 +212,26 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			a.open(c, s)
 		}
 		c.state, c.readyAt, c.decided = ready, at, true
-	case *messages.Event_ReadinessTimedOut:
+	case messages.ReadinessTimedOut:
 		check(in(starting), "it does not start")
 		c.decided = true
-	case *messages.Event_CapsuleCrashed:
+	case messages.CapsuleCrashed:
 		check(in(loading, starting, ready, stopping), "it does not live")
 		a.close(c)
-		c.failure = what.CapsuleCrashed.GetFailure()
-		c.crashes[c.failure.GetKind()]++
+		c.failure = what.Failure
+		c.crashes[c.failure.Kind]++
 		c.spell = 0
 		if !c.readyAt.IsZero() {
 			c.spell = at.Sub(c.readyAt)
 		}
 		c.state, c.readyAt = crashed, time.Time{}
-	case *messages.Event_RestartScheduled:
-		s := what.RestartScheduled
-		c.cause = s.GetCause()
+	case messages.RestartScheduled:
+		s := what
+		c.cause = s.Cause
 		if c.cause == "an operator's command" {
 			c.spent, c.attempt, c.due = nil, 0, time.Time{}
 			c.readyAt = time.Time{}
-			check(s.GetDelay().AsDuration() == 0 && s.GetBudgetSpent() == 0, "an operator's restart waits, or costs")
+			check(s.Delay == 0 && s.BudgetSpent == 0, "an operator's restart waits, or costs")
 			check(!in(stopping), "it is stopping")
 			if s := a.sessions[c.session]; s != nil {
 				s.ending(at)
@@ -246,8 +246,8 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			check(in(crashed), "it has not crashed")
 			c.restarts++
 			c.starts++
-			c.restartsBy[c.failure.GetKind()]++
-			c.due = at.Add(s.GetDelay().AsDuration())
+			c.restartsBy[c.failure.Kind]++
+			c.due = at.Add(s.Delay)
 			a.checkRestart(c, s, check)
 		}
 		if c.cause == "crash" {
@@ -256,22 +256,22 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		for len(c.counting) > 0 && (c.cause == "an operator's command" || c.upSince-c.counting[0] >= c.policy.Window) {
 			c.counting = c.counting[1:]
 		}
-		check(len(c.counting) == int(s.GetBudgetSpent()), "%d restarts count, %d are spent", len(c.counting), s.GetBudgetSpent())
-	case *messages.Event_CapsuleFailed:
+		check(len(c.counting) == int(s.BudgetSpent), "%d restarts count, %d are spent", len(c.counting), s.BudgetSpent)
+	case messages.CapsuleFailed:
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
 		restart, _ := a.verdict(c, true)
 		check(!restart && !(c.ownEnd() && c.policy.Mode != supervisor.Permanent), "the policy would restart it: %d spent of %d", len(c.spent), c.policy.Budget)
 		c.state, c.decided = failed, true
-	case *messages.Event_CapsuleStopping:
+	case messages.CapsuleStopping:
 		check(!in(failed, stopped, stopping), "it does not live")
 		c.state, c.starts, c.due, c.stopAt = stopping, 0, time.Time{}, at
 		if s := a.sessions[c.session]; s != nil {
 			s.ending(at)
 		}
-	case *messages.Event_CapsuleStopped:
+	case messages.CapsuleStopped:
 		switch {
-		case in(crashed) && strings.HasPrefix(what.CapsuleStopped.GetCause(), "it ended by itself"):
+		case in(crashed) && strings.HasPrefix(what.Cause, "it ended by itself"):
 			check(c.ownEnd() && c.policy.Mode != supervisor.Permanent, "it did not end by itself")
 		case in(loading) && c.generation == 0: // it has never started
 		case in(stopping), in(crashed):
@@ -296,7 +296,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 // spentNow is how many of the spent restarts count now.
 func (a *account) spentNow() (n uint32) {
 	up := a.upSince
-	if a.state == messages.CapsuleState_CAPSULE_STATE_READY {
+	if a.state == messages.StateReady {
 		up += time.Since(a.readySince)
 	}
 	for _, at := range a.counting {

@@ -33,7 +33,7 @@ func (w *world) client(n int) {
 var errGivenUp = errors.New("the client has given up")
 
 // ask makes one trigger, and checks its answer. Without an r it is a plain one.
-func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.TriggerReply {
+func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.Reply {
 	ctx := context.Background()
 	until := time.Now().Add(w.cfg.TriggerTimeout)
 	if r != nil && chance(r, 40) {
@@ -100,14 +100,14 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.T
 
 // checkReply checks an answer against the legs that are expected, which must all be
 // there where the system had started. Since is the last event before the trigger.
-func (w *world) checkReply(label string, a ask, want []leg, reply *messages.TriggerReply, since uint64, all bool) {
+func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Reply, since uint64, all bool) {
 	w.audit.catchUp()
 	var values []json.RawMessage
 	next := 0
-	for n, got := range reply.GetLegs() {
-		place := slices.IndexFunc(want[next:], func(l leg) bool { return l.capsule.id == got.GetCapsule() && l.action == got.GetAction() })
+	for n, got := range reply.Legs {
+		place := slices.IndexFunc(want[next:], func(l leg) bool { return l.capsule.id == got.Capsule && l.action == got.Action })
 		if place < 0 {
-			w.fail("%s: leg %d is %s of %s: not expected, or not there", label, n, got.GetAction(), got.GetCapsule())
+			w.fail("%s: leg %d is %s of %s: not expected, or not there", label, n, got.Action, got.Capsule)
 			return
 		}
 		if place > 0 && all {
@@ -115,11 +115,11 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 		}
 		l := want[next+place]
 		next += place + 1
-		if len(got.GetValue()) > 0 {
-			values = append(values, json.RawMessage(got.GetValue()))
+		if len(got.Value) > 0 {
+			values = append(values, json.RawMessage(got.Value))
 		}
 		if problem := w.checkLeg(a, l, got, since); problem != "" {
-			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.GetAction(), got.GetCapsule(), got.GetGeneration(), got.GetOutcome().Word(), got.GetReason(), problem)
+			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.Action, got.Capsule, got.Generation, got.Outcome.String(), got.Reason, problem)
 		}
 	}
 	if all && next < len(want) {
@@ -131,52 +131,52 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Trig
 // checkLeg says what is wrong with one leg.
 func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 	c := l.capsule
-	w.tally.add("leg " + got.GetOutcome().Word())
-	if c.loop && got.GetOutcome() != messages.Outcome_OUTCOME_UNAVAILABLE {
+	w.tally.add("leg " + got.Outcome.String())
+	if c.loop && got.Outcome != messages.OutcomeUnavailable {
 		return "it is a run loop"
 	}
-	switch got.GetOutcome() {
-	case messages.Outcome_OUTCOME_CONTINUE, messages.Outcome_OUTCOME_FINAL:
+	switch got.Outcome {
+	case messages.OutcomeContinue, messages.OutcomeFinal:
 		var v answer
-		if err := json.Unmarshal([]byte(got.GetValue()), &v); err != nil {
+		if err := json.Unmarshal([]byte(got.Value), &v); err != nil {
 			return err.Error()
 		}
-		if got.GetGeneration() > c.loads.Load() {
+		if got.Generation > c.loads.Load() {
 			return "there is no such generation"
 		}
-		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.GetGeneration() {
+		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.Generation {
 			return fmt.Sprintf("it has the value of %s of %s/%d", v.Action, v.Capsule, v.Generation)
 		}
-	case messages.Outcome_OUTCOME_EMPTY, messages.Outcome_OUTCOME_INVALID:
-	case messages.Outcome_OUTCOME_DENIED:
-		if got.GetReason() != "denied" {
+	case messages.OutcomeEmpty, messages.OutcomeInvalid:
+	case messages.OutcomeDenied:
+		if got.Reason != "denied" {
 			return "that is not what the guest said"
 		}
-	case messages.Outcome_OUTCOME_FAILED:
-		if got.GetReason() != "a report" {
+	case messages.OutcomeFailed:
+		if got.Reason != "a report" {
 			return "that is not what the guest said"
 		}
-	case messages.Outcome_OUTCOME_CRASHED:
-		if !w.audit.died(c, got.GetGeneration()) && !strings.Contains(got.GetReason(), "actor failed") {
+	case messages.OutcomeCrashed:
+		if !w.audit.died(c, got.Generation) && !strings.Contains(got.Reason, "actor failed") {
 			return "no event says so"
 		}
-	case messages.Outcome_OUTCOME_TIMEOUT:
+	case messages.OutcomeTimeout:
 		if left := time.Until(time.Unix(0, a.Until)); left > 0 {
 			return fmt.Sprintf("the deadline is %v away", left)
 		}
 		if w.audit.hadEnded(c) {
 			return "it had ended long before"
 		}
-	case messages.Outcome_OUTCOME_OVERLOADED:
+	case messages.OutcomeOverloaded:
 		if c.queue >= 256 {
 			return "its queue is far from full"
 		}
-	case messages.Outcome_OUTCOME_UNAVAILABLE:
-		if got.GetReason() == "" {
+	case messages.OutcomeUnavailable:
+		if got.Reason == "" {
 			return "it says no reason"
 		}
-		if states := w.audit.since(c, since); !c.loop && states[0] == messages.CapsuleState_CAPSULE_STATE_READY && !mayBeUnavailable(got.GetReason(), states[1:]) &&
-			(w.audit.view(c).starts == 0 || got.GetReason() != "it is about to be restarted") { // as a new router is told
+		if states := w.audit.since(c, since); !c.loop && states[0] == messages.StateReady && !mayBeUnavailable(got.Reason, states[1:]) &&
+			(w.audit.view(c).starts == 0 || got.Reason != "it is about to be restarted") { // as a new router is told
 			return fmt.Sprintf("it was Ready, and then only %v", states[1:])
 		}
 	default:
@@ -189,7 +189,7 @@ func (w *world) checkLeg(a ask, l leg, got *messages.Leg, since uint64) string {
 // reason, after it has been in these states.
 func mayBeUnavailable(reason string, states []messages.CapsuleState) bool {
 	ending := slices.ContainsFunc(states, func(s messages.CapsuleState) bool {
-		return s == messages.CapsuleState_CAPSULE_STATE_STOPPING || s == messages.CapsuleState_CAPSULE_STATE_STOPPED || s == messages.CapsuleState_CAPSULE_STATE_FAILED
+		return s == messages.StateStopping || s == messages.StateStopped || s == messages.StateFailed
 	})
 	return ending || (len(states) > 0 && !strings.Contains(reason, "stop"))
 }
@@ -248,7 +248,7 @@ func (w *world) command(r *rand.Rand) {
 	problem := ""
 	w.tally.add(fmt.Sprintf("command %s %v", verb, err == nil))
 	switch {
-	case err == nil && verb == "kill" && !changed && before.state != messages.CapsuleState_CAPSULE_STATE_CRASHED, err == nil && verb == "stop" && !after.isDown():
+	case err == nil && verb == "kill" && !changed && before.state != messages.StateCrashed, err == nil && verb == "stop" && !after.isDown():
 		problem = "done, but it is not"
 	case err == nil && (verb == "start" || verb == "restart") && (after.generation <= before.generation):
 		problem = "done, but there is no new generation"

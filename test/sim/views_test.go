@@ -25,7 +25,7 @@ func (a *audit) loading(c *capsule, generation uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	if v := a.capsules[c.id]; v.generation != generation || (v.state != messages.CapsuleState_CAPSULE_STATE_LOADING && v.state != messages.CapsuleState_CAPSULE_STATE_STOPPING) {
+	if v := a.capsules[c.id]; v.generation != generation || (v.state != messages.StateLoading && v.state != messages.StateStopping) {
 		a.w.fail("load %d begins of %v", generation, v)
 	}
 }
@@ -35,7 +35,7 @@ func (a *audit) asked(g *guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	if v := a.capsules[g.id]; v.generation != g.generation || (v.state != messages.CapsuleState_CAPSULE_STATE_READY && v.state != messages.CapsuleState_CAPSULE_STATE_STOPPING) {
+	if v := a.capsules[g.id]; v.generation != g.generation || (v.state != messages.StateReady && v.state != messages.StateStopping) {
 		a.w.fail("generation %d was asked of %v", g.generation, v)
 	}
 }
@@ -46,8 +46,8 @@ func (a *audit) running(g *guest) {
 	defer a.mu.Unlock()
 	a.catchUpLocked()
 	v := a.capsules[g.id]
-	ok := v.state == messages.CapsuleState_CAPSULE_STATE_STARTING || v.state == messages.CapsuleState_CAPSULE_STATE_STOPPING ||
-		v.state == messages.CapsuleState_CAPSULE_STATE_CRASHED // killed before it has begun
+	ok := v.state == messages.StateStarting || v.state == messages.StateStopping ||
+		v.state == messages.StateCrashed // killed before it has begun
 	if v.generation != g.generation || !ok {
 		a.w.fail("generation %d runs of %v", g.generation, v)
 	}
@@ -58,7 +58,7 @@ func (a *audit) died(c *capsule, generation uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	v := a.capsules[c.id]
-	return v.generation > generation || v.state != messages.CapsuleState_CAPSULE_STATE_READY || v.starts > 0
+	return v.generation > generation || v.state != messages.StateReady || v.starts > 0
 }
 
 // now is the number of the last event, and whether the system had started by then.
@@ -74,15 +74,15 @@ func (a *audit) now() (sequence uint64, started bool) {
 func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	states := []messages.CapsuleState{messages.CapsuleState_CAPSULE_STATE_LOADING}
+	states := []messages.CapsuleState{messages.StateLoading}
 	for _, at := range a.capsules[c.id].history {
 		if at.sequence <= sequence {
 			states = states[:0]
 		}
 		states = append(states, at.state)
 	}
-	if v := a.capsules[c.id]; v.state == messages.CapsuleState_CAPSULE_STATE_CRASHED && v.starts == 0 {
-		states = append(states, messages.CapsuleState_CAPSULE_STATE_FAILED)
+	if v := a.capsules[c.id]; v.state == messages.StateCrashed && v.starts == 0 {
+		states = append(states, messages.StateFailed)
 	}
 	return states
 }
@@ -107,41 +107,41 @@ func (a *audit) compare(tree *messages.Tree) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	if tree.GetSequence() != a.last {
-		a.w.fail("the snapshot is of event %d, the last one is %d", tree.GetSequence(), a.last)
+	if tree.Sequence != a.last {
+		a.w.fail("the snapshot is of event %d, the last one is %d", tree.Sequence, a.last)
 	}
 	nested := uint64(0)
-	for _, got := range tree.GetCapsules() {
-		c := a.capsules[got.GetId()]
+	for _, got := range tree.Capsules {
+		c := a.capsules[got.ID]
 		nested += c.capsule.asked.Load()
 		show := func(state messages.CapsuleState, generation uint64, session string, restarts uint64, spent uint32, decided bool, failure string) string {
-			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.Word(), generation, session, restarts, spent, decided, failure)
+			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.String(), generation, session, restarts, spent, decided, failure)
 		}
-		g := show(got.GetState(), got.GetGeneration(), got.GetSession(), got.GetRestarts(), got.GetBudgetSpent(), got.GetDecided(), got.GetLastFailure().GetMessage())
-		w := show(c.state, c.generation, c.session, c.restarts, c.spentNow(), c.decided, c.failure.GetMessage())
+		g := show(got.State, got.Generation, got.Session, got.Restarts, got.BudgetSpent, got.Decided, got.LastFailure.Message)
+		w := show(c.state, c.generation, c.session, c.restarts, c.spentNow(), c.decided, c.failure.Message)
 		if g != w {
 			a.w.fail("the snapshot has %s: %s\nthe events say: %s", c.id, g, w)
 		}
-		if due := got.GetRestartAt(); (due != nil) != (c.starts > 0 && c.generation > 0) {
+		if due := got.RestartAt; (due != nil) != (c.starts > 0 && c.generation > 0) {
 			a.w.fail("the snapshot says %v for the restart of %v, of which %d are due", due, c, c.starts)
 		}
-		if n := int(got.GetQueue()); n > c.queue {
+		if n := int(got.Queue); n > c.queue {
 			a.w.fail("%d calls wait at %s, whose queue is %d", n, c.id, c.queue)
 		}
-		if !maps.Equal(got.GetCrashes(), c.crashes) || !maps.Equal(got.GetRestartsByKind(), c.restartsBy) {
-			a.w.fail("the snapshot counts of %s the crashes %v, the restarts %v; the events %v, %v", c.id, got.GetCrashes(), got.GetRestartsByKind(), c.crashes, c.restartsBy)
+		if !maps.Equal(got.Crashes, c.crashes) || !maps.Equal(got.RestartsByKind, c.restartsBy) {
+			a.w.fail("the snapshot counts of %s the crashes %v, the restarts %v; the events %v, %v", c.id, got.Crashes, got.RestartsByKind, c.crashes, c.restartsBy)
 		}
 		if c.loop {
 			continue
 		}
-		if n := c.capsule.calls.Load(); got.GetCalls() != n || got.GetCallDuration().Count() != n {
-			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.GetCalls(), c.id, got.GetCallDuration().Count(), n)
+		if n := c.capsule.calls.Load(); got.Calls != n || got.CallDuration.Count() != n {
+			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.Calls, c.id, got.CallDuration.Count(), n)
 		}
-		if busy := c.inside.Load(); (got.GetBusy() != nil) != busy {
-			a.w.fail("the snapshot shows %s busy for %v, and it is: %v", c.id, got.GetBusy(), busy)
+		if busy := c.inside.Load(); (got.Busy != nil) != busy {
+			a.w.fail("the snapshot shows %s busy for %v, and it is: %v", c.id, got.Busy, busy)
 		}
 	}
-	if got := tree.GetNestedTriggers(); got != nested {
+	if got := tree.NestedTriggers; got != nested {
 		a.w.fail("%d nested triggers are counted, and there were %d", got, nested)
 	}
 }
@@ -156,17 +156,17 @@ func (a *audit) metrics(source metrics.Source) {
 	}
 	got := map[string]float64{}
 	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
-			for _, l := range m.GetLabel() {
-				name += " " + l.GetValue()
+		for _, m := range f.Metric {
+			name := strings.TrimPrefix(f.Name, "astrid_actors_")
+			for _, l := range m.Label {
+				name += " " + l.Value
 			}
-			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			got[name] = m.Counter.Value + m.Gauge.Value
 		}
 	}
 	want := map[string]float64{"triggers_open": 0, "wait_edges": 0, "triggers_total outside": float64(a.w.answered.Load())}
 	for id, c := range a.capsules {
-		want["capsule_state "+id+" "+c.state.Word()] = 1
+		want["capsule_state "+id+" "+c.state.String()] = 1
 		want["capsule_generation "+id] = float64(c.generation)
 		for kind, n := range c.crashes {
 			want["capsule_crashes_total "+id+" "+kind] = float64(n)

@@ -131,10 +131,10 @@ func (w *world) check() {
 	w.audit.compare(tree)
 	w.audit.checkStarts()
 	w.audit.checkDenials()
-	if open, inFlight := tree.GetOpenTriggers(), w.inFlight.Load(); int64(open) != inFlight {
+	if open, inFlight := tree.OpenTriggers, w.inFlight.Load(); int64(open) != inFlight {
 		w.fail("%d triggers are open, and %d are not answered", open, inFlight)
 	}
-	if got, want := tree.GetTriggers(), w.answered.Load()+uint64(w.inFlight.Load()); got != want {
+	if got, want := tree.Triggers, w.answered.Load()+uint64(w.inFlight.Load()); got != want {
 		w.fail("%d triggers were accepted, and %d answered or in flight", got, want)
 	}
 }
@@ -189,7 +189,7 @@ func (w *world) recover() {
 	if took := time.Since(began); took != 0 {
 		w.fail("triggers that ask for no time took %v", took)
 	}
-	if n := w.sys.Snapshot().GetWaitEdges(); n != 0 {
+	if n := w.sys.Snapshot().WaitEdges; n != 0 {
 		w.fail("all is calm, and %d legs are waited for", n)
 	}
 	w.check()
@@ -199,7 +199,7 @@ func (w *world) recover() {
 func (w *world) restless() []*account {
 	var out []*account
 	for _, c := range w.capsules {
-		if v := w.audit.view(c); v.state != messages.CapsuleState_CAPSULE_STATE_READY && !v.isDown() {
+		if v := w.audit.view(c); v.state != messages.StateReady && !v.isDown() {
 			out = append(out, v)
 		}
 	}
@@ -210,7 +210,7 @@ func (w *world) restless() []*account {
 func (w *world) ready() []*capsule {
 	var out []*capsule
 	for _, c := range w.capsules {
-		if v := w.audit.view(c); v.state == messages.CapsuleState_CAPSULE_STATE_READY && !c.loop {
+		if v := w.audit.view(c); v.state == messages.StateReady && !c.loop {
 			out = append(out, c)
 		}
 	}
@@ -218,27 +218,27 @@ func (w *world) ready() []*capsule {
 }
 
 // probe asks when nothing goes wrong: whoever is Ready answers, and nobody else.
-func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.TriggerReply {
+func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.Reply {
 	reply := w.ask(nil, by, n, topic)
-	for _, leg := range reply.GetLegs() {
+	for _, leg := range reply.Legs {
 		serves := false
 		for _, c := range ready {
-			serves = serves || c.id == leg.GetCapsule()
+			serves = serves || c.id == leg.Capsule
 		}
-		answers := leg.GetOutcome() == messages.Outcome_OUTCOME_CONTINUE || leg.GetOutcome() == messages.Outcome_OUTCOME_FINAL
-		if serves != answers && leg.GetOutcome() != messages.Outcome_OUTCOME_OVERLOADED {
-			w.fail("all is calm: %s is %s (%s) for %s", leg.GetCapsule(), leg.GetOutcome().Word(), leg.GetReason(), topic)
+		answers := leg.Outcome == messages.OutcomeContinue || leg.Outcome == messages.OutcomeFinal
+		if serves != answers && leg.Outcome != messages.OutcomeOverloaded {
+			w.fail("all is calm: %s is %s (%s) for %s", leg.Capsule, leg.Outcome.String(), leg.Reason, topic)
 		}
 	}
 	return reply
 }
 
 // checkFan checks that a capsule that asked all others has heard from all.
-func (w *world) checkFan(reply *messages.TriggerReply, c *capsule, ready []*capsule) {
+func (w *world) checkFan(reply *messages.Reply, c *capsule, ready []*capsule) {
 	var v answer
-	for _, leg := range reply.GetLegs() {
-		if leg.GetCapsule() == c.id && leg.GetAction() == "fan" {
-			_ = json.Unmarshal([]byte(leg.GetValue()), &v) // checked before
+	for _, leg := range reply.Legs {
+		if leg.Capsule == c.id && leg.Action == "fan" {
+			_ = json.Unmarshal([]byte(leg.Value), &v) // checked before
 		}
 	}
 	if v.Capsule == "" {

@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// routingTable is which capsules want which topics. The hook-router actor writes
+// it, and any goroutine reads it.
+type routingTable struct {
+	mu      sync.RWMutex
+	targets map[string]*target // by capsule id
+	index   topicIndex
+}
+
+// target is a capsule as the table has it: every capsule that was ever
+// announced, so that a trigger can say who would have been asked.
+type target struct {
+	lastSeen
+	ref          *CapsuleRef
+	id           string
+	interceptors []messages.Interceptor
+	down         string // why it can't be asked; empty if it can
+}
+
+func newRoutingTable() *routingTable { return &routingTable{targets: map[string]*target{}} }
+
+// plan gives a trigger its legs, in order: each with the call that will answer
+// it, or with the reason why there is none.
+func (r *routingTable) plan(t *trigger) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	matches := r.index.match(t.topic)
+	t.room(len(matches))
+	n := 0
+	for _, m := range matches {
+		if m.target.id == t.from {
+			continue // a capsule is never asked itself
+		}
+		leg, call := &t.legs[n], &t.calls[n]
+		leg.Capsule, leg.Action, leg.Priority = m.target.id, m.interceptor.Action, m.interceptor.Priority
+		switch {
+		case m.target.down != "":
+			leg.Outcome, leg.Reason = messages.OutcomeUnavailable, m.target.down
+		case n >= MaxLegs:
+			leg.Outcome = messages.OutcomeOverloaded
+			leg.Reason = fmt.Sprintf("the topic has %d interceptors: a trigger asks at most %d", len(matches), MaxLegs)
+		case t.from != "" && !t.router.waits.enter(t.from, m.target.id):
+			leg.Outcome, leg.Reason = messages.OutcomeDeadlock, fmt.Sprintf("%s waits for %s", m.target.id, t.from)
+		default:
+			call.trigger, call.leg, call.action, call.ref = t, n, leg.Action, m.target.ref
+			t.pending++
+		}
+		n++
+	}
+	t.legs, t.calls = t.legs[:n], t.calls[:n]
+}
+
+// up enters a capsule that serves, in place of what it was before.
+func (r *routingTable) up(m *CapsuleUp) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.target(m.Ref)
+	if !t.lastSeen.up(m.Generation) {
+		return
+	}
+	r.subscribe(t, m.Interceptors)
+	t.down = ""
+	if m.RunLoop {
+		t.down = "it is a run loop, which triggers do not reach"
+	}
+}
+
+// down keeps a capsule that does not serve, so that its legs are answered.
+func (r *routingTable) down(m *CapsuleDown) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.target(m.Ref)
+	if !t.lastSeen.down(m.Generation) {
+		return
+	}
+	r.subscribe(t, m.Interceptors)
+	if t.down = m.Reason; t.down == "" {
+		t.down = "it does not serve"
+	}
+}
+
+// target returns the entry for a capsule, a new one if it is not known.
+func (r *routingTable) target(ref *CapsuleRef) *target {
+	t := r.targets[ref.ID()]
+	if t == nil {
+		t = &target{id: ref.ID(), down: "it has not been started"}
+		r.targets[t.id] = t
+	}
+	t.ref = ref
+	return t
+}
+
+// subscribe indexes a capsule under its current interceptors. It announces the
+// very same slice until its manifest is read again.
+func (r *routingTable) subscribe(t *target, interceptors []messages.Interceptor) {
+	if len(t.interceptors) == len(interceptors) && (len(interceptors) == 0 || &t.interceptors[0] == &interceptors[0]) {
+		return
+	}
+	for i := range t.interceptors {
+		r.index.remove(t, t.interceptors[i].Event)
+	}
+	t.interceptors = interceptors
+	for position := range interceptors {
+		r.index.add(subscription{target: t, interceptor: &interceptors[position], position: position})
+	}
+}

@@ -1,0 +1,184 @@
+package actors
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// trigger is one open trigger: the request, and the outcome of each of its legs.
+// Legs are answered on the goroutines of the capsules, or on the asking one.
+type trigger struct {
+	router *Router
+	topic  string
+	// payload is compact JSON, shared by all legs and never changed.
+	payload  []byte
+	from     string              // the capsule that asks; "" for a trigger from outside
+	caller   *capsulehost.Caller // nil for a trigger of a capsule
+	asker    context.Context     // of whoever asks: its end abandons the trigger
+	made     monotime.Time
+	deadline monotime.Time // None if there is none
+	// reductions is how many each leg may spend, with all that it triggers in
+	// turn; 0 is no bound.
+	reductions uint64
+	spans      *spans // nil unless triggers are traced
+
+	calls []invocation // one for each leg
+	next  atomic.Int64 // the first call that is still to run on the goroutine that asks
+
+	mu      sync.Mutex
+	legs    []messages.Leg
+	charges []answerCharge
+	pending int
+	closed  bool          // no answer counts any more
+	done    chan struct{} // closed when no leg is pending; made only to wait for it
+
+	// Room for the one leg that most triggers have.
+	one struct {
+		leg  [1]messages.Leg
+		call [1]invocation
+	}
+	reply messages.Reply
+}
+
+// answerCharge is how much of a capsule's quota an answer takes.
+type answerCharge struct {
+	quota *answerQuota
+	bytes int64
+}
+
+// invocation asks a capsule to run one interceptor: one leg of a trigger.
+type invocation struct {
+	trigger *trigger // nil for a call that no trigger makes
+	leg     int
+	action  string
+	ref     *CapsuleRef // nil if the leg was decided without a call, or the call was queued
+	ctx     callContext
+	span    context.Context // with the leg's span; nil unless triggers are traced
+	began   monotime.Time   // None unless it runs on the goroutine that asks
+	ended   monotime.Time   // set by the capsule
+}
+
+// room makes the legs and calls for n matches.
+func (t *trigger) room(n int) {
+	if n <= 1 {
+		t.legs, t.calls = t.one.leg[:n], t.one.call[:n]
+		return
+	}
+	t.legs, t.calls = make([]messages.Leg, n), make([]invocation, n)
+}
+
+// answer records a leg's outcome, duration and value; only the first answer to a
+// leg counts, and none after the end. What it takes of the capsule's quota, nil
+// for none, is returned when the trigger ends.
+func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
+	bytes := chargedBytes(a)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	leg := &t.legs[n]
+	if t.closed || leg.Outcome != messages.OutcomePending {
+		quota.refund(bytes)
+		return
+	}
+	if bytes > 0 {
+		t.charges = append(t.charges, answerCharge{quota, bytes})
+	}
+	leg.Outcome, leg.Value, leg.Reason = a.Outcome, a.Value, a.Reason
+	leg.Generation, leg.Duration, leg.Reductions = a.Generation, a.Duration, a.Reductions
+	t.settleLocked(n)
+	if t.pending--; t.pending == 0 && t.done != nil {
+		close(t.done)
+	}
+}
+
+// settleLocked ends the wait for one leg that was asked.
+func (t *trigger) settleLocked(n int) {
+	if t.from != "" {
+		t.router.waits.leave(t.from, t.legs[n].Capsule)
+	}
+	t.spans.answered(n, &t.legs[n])
+}
+
+// isOpen reports whether anybody waits for the answer.
+func (t *trigger) isOpen() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.closed
+}
+
+// wait returns when no leg is pending, at the trigger's deadline, or when ctx ends.
+// Its error is the cause of a cancellation; the deadline is none.
+func (t *trigger) wait(ctx context.Context) error {
+	t.mu.Lock()
+	if t.pending == 0 {
+		t.mu.Unlock()
+		return nil
+	}
+	t.done = make(chan struct{})
+	t.mu.Unlock()
+
+	var due <-chan time.Time
+	if t.deadline != monotime.None {
+		timer := time.NewTimer(t.deadline.Until())
+		defer timer.Stop()
+		due = timer.C
+	}
+	select {
+	case <-t.done:
+		return nil
+	case <-due:
+		return nil
+	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// reasonDeadline explains a leg that was asked and has not answered.
+const reasonDeadline = "no answer by the trigger's deadline"
+
+// close ends the trigger: legs that are still pending get OutcomeTimeout, and
+// nothing changes any more.
+func (t *trigger) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for _, c := range t.charges {
+		c.quota.refund(c.bytes)
+	}
+	t.charges = nil
+	for n := range t.legs {
+		if leg := &t.legs[n]; leg.Outcome == messages.OutcomePending {
+			leg.Outcome, leg.Reason = messages.OutcomeTimeout, reasonDeadline
+			t.settleLocked(n)
+		}
+	}
+}
+
+// joinResponses is the JSON array of the values that legs gave, in their order.
+func joinResponses(legs []messages.Leg) json.RawMessage {
+	size := len("[]")
+	for n := range legs {
+		size += len(legs[n].Value) + len(",")
+	}
+	out := append(make([]byte, 0, size), '[')
+	for n := range legs {
+		if len(legs[n].Value) == 0 {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, legs[n].Value...)
+	}
+	return append(out, ']')
+}

@@ -1,0 +1,93 @@
+package catalog
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// Entry is one capsule that may be started.
+type Entry struct {
+	Manifest     *manifest.Manifest
+	Embedded     *Embedded // nil for one from a directory
+	Interceptors []messages.Interceptor
+	WaitsFor     []int // places in Catalog.Entries of those that start before it
+}
+
+// Embedded is a capsule that the program brings along: either a module, or a
+// function that makes its instances.
+type Embedded struct {
+	Manifest *manifest.Manifest
+	Module   []byte
+	Load     LoadFunc
+}
+
+// Catalog is the result of a discovery.
+type Catalog struct {
+	Entries  []Entry // in start order
+	Rejected []manifest.Rejected
+	Warnings []manifest.Problem
+	// Cycle of imports, whose members start in the order of their discovery; nil
+	// without one.
+	Cycle error
+	// LookedIn are the directories that were searched.
+	LookedIn []string
+}
+
+// Discover finds the capsules in dirs, which are capsules' directories or
+// directories of them, and adds them to the embedded ones. Without either it looks
+// in the principal's capsules and in ./.astrid/capsules.
+func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*Embedded) *Catalog {
+	c := &Catalog{LookedIn: dirs}
+	given := len(dirs) > 0
+	if len(dirs)+len(embedded) == 0 {
+		c.LookedIn = []string{h.CapsulesDir(principal), filepath.Join(".astrid", "capsules")}
+	}
+	discovery := manifest.Discover(c.LookedIn, given)
+	c.Rejected, c.Warnings = discovery.Rejected, discovery.Warnings
+	var manifests []*manifest.Manifest
+	byID := map[string]*Embedded{}
+	for _, e := range embedded {
+		manifests = append(manifests, e.Manifest)
+		byID[e.Manifest.ID()] = e
+	}
+	for _, m := range discovery.Manifests {
+		if byID[m.ID()] != nil {
+			c.Warnings = append(c.Warnings, manifest.Problem{
+				File: m.File, Key: "package.name", Message: "is the name of a capsule that the program brings along: that one runs",
+			})
+			continue
+		}
+		manifests = append(manifests, m)
+	}
+	start := manifest.Order(manifests)
+	c.Cycle = start.Cycle
+	c.Warnings = append(c.Warnings, start.Warnings...)
+	for _, m := range start.Manifests {
+		c.Warnings = append(c.Warnings, m.Warnings...)
+	}
+	var uplinks []int
+	for i, m := range start.Manifests {
+		e := Entry{Manifest: m, Embedded: byID[m.ID()], Interceptors: interceptorsOf(m), WaitsFor: start.WaitsFor[i]}
+		if m.Capabilities.Uplink {
+			uplinks = append(uplinks, i) // they come first, and import nothing
+		} else {
+			e.WaitsFor = append(slices.Clone(uplinks), e.WaitsFor...)
+			slices.Sort(e.WaitsFor)
+			e.WaitsFor = slices.Compact(e.WaitsFor)
+		}
+		c.Entries = append(c.Entries, e)
+	}
+	return c
+}
+
+func interceptorsOf(m *manifest.Manifest) []messages.Interceptor {
+	out := make([]messages.Interceptor, len(m.Interceptors))
+	for i, in := range m.Interceptors {
+		out[i] = messages.Interceptor{Event: in.Event, Action: in.Action, Priority: in.Priority}
+	}
+	return out
+}

@@ -1,0 +1,375 @@
+package journal
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// Journal is the one source of what is seen from outside: each event is entered
+// once, and in that moment gets its number, changes what snapshots show, and wakes
+// those who read along. Its methods may be called from any goroutine, and never
+// wait for a reader.
+type Journal struct {
+	cfg Config
+
+	mu       sync.Mutex
+	live     Live             // nil before Serve
+	kept     []messages.Event // the last ones, oldest first at kept[oldest]
+	oldest   int
+	sequence uint64
+	epoch    string
+	changed  chan struct{} // closed at the next event
+	ended    bool          // Serve has returned: no event comes until it is called again
+
+	started    time.Time
+	stopping   bool
+	restarts   map[string]uint64 // of our own actors
+	lost       uint64            // events that readers came too late for
+	capsules   map[string]*capsule
+	order      []string                   // capsule ids in start order
+	rejected   []messages.CapsuleRejected // those that have no capsule
+	undecided  int
+	allDecided chan struct{} // closed once undecided is 0
+
+	triggers atomic.Uint64 // from outside, accepted
+	open     atomic.Int64
+	process  process
+
+	// Triggers counts those that are made.
+	Triggers actors.TriggerStats
+}
+
+// Config describes a journal.
+type Config struct {
+	// Kept is how many events a reader can go back.
+	Kept int
+	// Settings and Principal are shown by snapshots.
+	Settings  messages.Settings
+	Principal string
+	// FileLost returns how many events the events file has lost; nil without one.
+	FileLost func() uint64
+}
+
+// Live answers what a snapshot asks of the running tree. It must not block.
+type Live interface {
+	// Queue returns how many calls wait at a capsule.
+	Queue(id string) int
+	// Awaited returns how many legs capsules wait for.
+	Awaited() int
+}
+
+// rejectedShown bounds how many directories that can't become a capsule are shown.
+const rejectedShown = 100
+
+// capsule is what the events have told of one capsule.
+type capsule struct {
+	shown    *messages.Capsule        // never handed out: snapshots copy it
+	ready    time.Time                // zero unless Ready
+	spent    []time.Duration          // the restarts of its budget that count: its uptime when each was scheduled
+	uptime   time.Duration            // before ready
+	rejected bool                     // it is only shown: there is nothing to start
+	failures []messages.FailureRecord // the last ones, oldest first
+	log      LogTail
+	stats    actors.CallStats
+
+	unreported uint64    // suppressed log lines that no event has told of yet
+	reported   time.Time // when one last did
+}
+
+// New returns a journal without events.
+func New(cfg Config) *Journal {
+	j := &Journal{
+		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
+		capsules: map[string]*capsule{}, allDecided: make(chan struct{}),
+	}
+	j.Triggers.Observe = j.Observe
+	return j
+}
+
+// Enter makes a capsule known, in start order, before anything happens to it.
+func (j *Journal) Enter(c *messages.Capsule) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.capsules[c.ID] != nil {
+		return
+	}
+	j.capsules[c.ID] = &capsule{shown: c}
+	j.order = append(j.order, c.ID)
+	j.undecided++
+}
+
+// Observe enters an event, which belongs to the journal from then on.
+func (j *Journal) Observe(e messages.Event) {
+	now := time.Now()
+	j.mu.Lock()
+	j.sequence++
+	e.Sequence, e.At = j.sequence, now
+	j.applyLocked(&e, now)
+	if len(j.kept) < j.cfg.Kept {
+		j.kept = append(j.kept, e)
+	} else {
+		j.kept[j.oldest] = e
+		j.oldest = (j.oldest + 1) % j.cfg.Kept
+	}
+	close(j.changed)
+	j.changed = make(chan struct{})
+	j.mu.Unlock()
+}
+
+// applyLocked changes what snapshots show.
+func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
+	switch e.Detail.(type) {
+	case messages.SystemStarted, messages.TriggerAnswered, messages.LogSuppressed:
+		return
+	case messages.SystemStopping:
+		j.stopping = true
+		return
+	case messages.ActorRestarted:
+		j.restarts[e.Path]++
+		return
+	}
+	c := j.capsules[capsuleID(e.Path)]
+	if c == nil {
+		if rejected, ok := e.Detail.(messages.CapsuleRejected); ok && len(j.rejected) < rejectedShown {
+			j.rejected = append(j.rejected, rejected)
+		}
+		return
+	}
+	m := c.shown
+	m.Generation = max(m.Generation, e.Generation)
+	switch what := e.Detail.(type) {
+	case messages.CapsuleRejected:
+		m.LastFailure = &messages.Failure{Kind: "bad_manifest", Message: what.Problem, At: e.At}
+		c.rejected = true
+		j.moveLocked(c, messages.StateFailed, "its manifest was rejected", e, now)
+	case messages.CapsuleLoading:
+		m.RestartAt, m.Session = time.Time{}, ""
+		j.moveLocked(c, messages.StateLoading, "", e, now)
+	case messages.CapsuleStarting:
+		m.Session = what.Session
+		m.RunLoop = true
+		j.moveLocked(c, messages.StateStarting, "", e, now)
+	case messages.CapsuleReady:
+		m.Session = what.Session
+		j.moveLocked(c, messages.StateReady, "", e, now)
+	case messages.ReadinessTimedOut:
+		j.decideLocked(c)
+	case messages.CapsuleCrashed:
+		m.Session, m.LastFailure = "", &what.Failure
+		c.crashed(e.Generation, what)
+		j.moveLocked(c, messages.StateCrashed, what.Failure.Message, e, now)
+	case messages.RestartScheduled:
+		s := what
+		if s.Cause == messages.CauseCrash { // no other costs one
+			c.spent = append(c.spent, c.uptime)
+		}
+		c.spent = c.spent[max(0, len(c.spent)-int(s.BudgetSpent)):]
+		if e.Generation == m.Generation { // else it was on its way already, and has come
+			m.RestartAt = (now.Add(s.Delay))
+		}
+		kind := kindOperator
+		if s.Cause != messages.CauseOperator {
+			m.Restarts++
+			kind = "" // as of a deadline before any failure
+			if m.LastFailure != nil {
+				kind = m.LastFailure.Kind
+			}
+			c.decided(restartDecision(s))
+		}
+		count(&m.RestartsByKind, kind)
+	case messages.CapsuleFailed:
+		m.LastFailure = &what.Failure
+		c.decided(what.Decision)
+		j.moveLocked(c, messages.StateFailed, what.Decision, e, now)
+	case messages.CapsuleStopping:
+		m.RestartAt = time.Time{}
+		j.moveLocked(c, messages.StateStopping, what.Cause, e, now)
+	case messages.CapsuleStopped:
+		m.Session, m.RestartAt = "", time.Time{}
+		j.moveLocked(c, messages.StateStopped, what.Cause, e, now)
+	}
+}
+
+// moveLocked puts a capsule into a state.
+func (j *Journal) moveLocked(c *capsule, state messages.CapsuleState, reason string, e *messages.Event, now time.Time) {
+	c.shown.State, c.shown.Since, c.shown.Reason = state, e.At, reason
+	c.uptime, c.ready = c.upLocked(now), time.Time{}
+	switch state {
+	case messages.StateReady:
+		c.ready = now
+		j.decideLocked(c)
+	case messages.StateFailed, messages.StateStopped:
+		c.shown.RestartAt = time.Time{}
+		j.decideLocked(c)
+	}
+}
+
+// upLocked returns how long the capsule has been up, over all its instances.
+func (c *capsule) upLocked(now time.Time) time.Duration {
+	if c.ready.IsZero() {
+		return c.uptime
+	}
+	return c.uptime + now.Sub(c.ready)
+}
+
+// spentLocked is how many of the spent restarts still count: those of the last
+// window of time up.
+func (c *capsule) spentLocked(now time.Time) uint32 {
+	up, window := c.upLocked(now), c.shown.Window
+	over := sort.Search(len(c.spent), func(i int) bool { return up-c.spent[i] < window })
+	return uint32(len(c.spent) - over) //nolint:gosec // a count
+}
+
+// decideLocked notes that a capsule's first start has been decided.
+func (j *Journal) decideLocked(c *capsule) {
+	if c != nil && !c.shown.Decided {
+		c.shown.Decided = true
+		j.undecided--
+	}
+	select {
+	case <-j.allDecided:
+	default:
+		if j.undecided == 0 && !j.started.IsZero() {
+			close(j.allDecided)
+		}
+	}
+}
+
+// Rejection is why a capsule that is only shown can't be started; "" for others.
+func (j *Journal) Rejection(id string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if c := j.capsules[id]; c != nil && c.rejected {
+		return c.shown.LastFailure.Message
+	}
+	return ""
+}
+
+// OpenTrigger and CloseTrigger count triggers; full says that too many are open.
+func (j *Journal) OpenTrigger(limit int64) (full bool) {
+	for open := j.open.Load(); ; open = j.open.Load() {
+		if open >= limit {
+			return true
+		}
+		if j.open.CompareAndSwap(open, open+1) { // never seen above the limit
+			break
+		}
+	}
+	j.triggers.Add(1)
+	return false
+}
+
+func (j *Journal) CloseTrigger() { j.open.Add(-1) }
+
+// Begin and End frame one Serve.
+func (j *Journal) Begin(live Live) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	again := !j.started.IsZero()
+	j.live = live
+	j.started, j.stopping, j.ended = time.Now(), false, false
+	j.endLogsLocked()
+	for _, c := range j.capsules {
+		c.spent = nil // every Serve begins with whole budgets
+	}
+	if again && j.undecided == 0 {
+		j.allDecided = make(chan struct{})
+		for _, c := range j.capsules {
+			if !c.rejected {
+				c.shown.Decided = false
+				j.undecided++
+			}
+		}
+	}
+	j.decideLocked(nil)
+}
+
+func (j *Journal) End() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ended = true
+	j.endLogsLocked()
+	close(j.changed)
+	j.changed = make(chan struct{})
+}
+
+// Snapshot copies what there is to see now.
+func (j *Journal) Snapshot() *messages.Tree {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	tree := &messages.Tree{
+		At: now, Sequence: j.sequence, Epoch: j.epoch, Stopping: j.stopping,
+		Triggers: j.triggers.Load(), OpenTriggers: uint64(max(0, j.open.Load())),
+		EventsLost: j.lost, Settings: j.cfg.Settings, Principal: j.cfg.Principal,
+		SystemRestarts: make(map[string]uint64, len(j.restarts)),
+		Capsules:       make([]*messages.Capsule, 0, len(j.order)),
+		Rejected:       slices.Clone(j.rejected),
+	}
+	if !j.started.IsZero() {
+		tree.Started = (j.started)
+	}
+	maps.Copy(tree.SystemRestarts, j.restarts)
+	for _, id := range j.order {
+		c := j.capsules[id]
+		shown := j.copyLocked(c, now)
+		tree.Capsules = append(tree.Capsules, shown)
+		tree.LogSuppressed += shown.LogSuppressed
+	}
+	j.Triggers.Show(tree)
+	j.process.show(tree)
+	if j.live != nil {
+		tree.WaitEdges = uint64(j.live.Awaited()) //nolint:gosec // a count
+	}
+	if j.cfg.FileLost != nil {
+		tree.EventsFileLost = j.cfg.FileLost()
+	}
+	return tree
+}
+
+// copyLocked returns a deep copy of what snapshots show of a capsule.
+func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
+	out := c.shown.Clone()
+	out.BudgetSpent = c.spentLocked(now)
+	if !c.ready.IsZero() {
+		out.Uptime = now.Sub(c.ready)
+	}
+	c.stats.Show(out)
+	if j.live != nil {
+		out.Queue = uint32(j.live.Queue(out.ID)) //nolint:gosec // a count
+	}
+	return out
+}
+
+// capsuleID returns the id in an event's path, "" if it is about no capsule.
+func capsuleID(path string) string {
+	id, ok := strings.CutPrefix(path, actors.CapsulesPath+"/")
+	if !ok {
+		return ""
+	}
+	return id
+}
+
+// AwaitStarted waits until every capsule's first start has been decided.
+func (j *Journal) AwaitStarted(ctx context.Context) error {
+	j.mu.Lock()
+	allDecided := j.allDecided
+	j.mu.Unlock()
+	select {
+	case <-allDecided:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

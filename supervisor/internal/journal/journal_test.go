@@ -1,0 +1,276 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+	"pgregory.net/rapid"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// something is an event that changes nothing.
+func something() *messages.Event {
+	return messages.Event{Detail: messages.SystemStarted{}}
+}
+
+// A reader gets every event once and in order, or is told how many it missed,
+// however fast it reads; and the record knows how many that were.
+func TestReaders(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		kept := rapid.IntRange(1, 20).Draw(rt, "kept")
+		bursts := rapid.SliceOfN(rapid.IntRange(0, 50), 1, 20).Draw(rt, "bursts")
+		stops := rapid.SliceOfN(rapid.Bool(), 3, 3).Draw(rt, "readers that stop")
+		synctest.Test(t, func(t *testing.T) {
+			r := newRecord(kept, zerolog.Nop())
+			type reader struct{ next, missed uint64 }
+			readers := make([]reader, len(stops))
+			turns := make([]chan struct{}, len(stops))
+			for i := range readers {
+				turns[i] = make(chan struct{})
+				go func() {
+					for e := range r.events(context.Background(), 0) {
+						me := &readers[i]
+						if lost := e.Detail.(messages.EventsLost); lost != nil {
+							me.next += lost.Count
+							me.missed += lost.Count
+						} else {
+							me.next++
+						}
+						if me.next != e.Sequence {
+							t.Errorf("reader %d: event %d in the place of %d", i, e.Sequence, me.next)
+						}
+						if stops[i] {
+							<-turns[i] // slow
+						}
+					}
+				}()
+			}
+			total := 0
+			for _, n := range bursts {
+				for range n {
+					r.observe(something())
+				}
+				total += n
+				synctest.Wait()
+				for i, stop := range stops {
+					if stop {
+						select {
+						case turns[i] <- struct{}{}:
+						default:
+						}
+					}
+				}
+				synctest.Wait()
+			}
+			for i := range stops {
+				close(turns[i])
+			}
+			synctest.Wait()
+			r.end()
+			synctest.Wait()
+			missed := uint64(0)
+			for i, me := range readers {
+				if me.next != uint64(total) {
+					rt.Errorf("reader %d has come to event %d of %d", i, me.next, total)
+				}
+				missed += me.missed
+			}
+			if got := r.snapshot().Detail.(messages.EventsLost); got > missed {
+				rt.Errorf("the record counts %d lost events, the readers %d", got, missed)
+			}
+		})
+	})
+}
+
+// A reader that never comes back costs nobody anything, and what was gone before
+// it began is not counted as lost.
+func TestAReaderThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(4, zerolog.Nop())
+		for range 10 {
+			r.observe(something())
+		}
+		blocked, free := make(chan struct{}), make(chan struct{})
+		var got []string
+		go func() {
+			for e := range r.events(context.Background(), 0) {
+				got = append(got, fmt.Sprintf("%d %d", e.Sequence, e.Detail.(messages.EventsLost).Count))
+				if e.Sequence == 7 {
+					close(blocked)
+					<-free
+				}
+			}
+		}()
+		<-blocked
+		if lost := r.snapshot().Detail.(messages.EventsLost); lost != 0 {
+			t.Errorf("%d events count as lost that were gone before", lost)
+		}
+		began := time.Now()
+		for range 1000 {
+			r.observe(something())
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("events waited %v for a reader", took)
+		}
+		close(free)
+		synctest.Wait()
+		r.end()
+		synctest.Wait()
+		// It had the batch to 10 in its hands.
+		want := []string{"6 6", "7 0", "8 0", "9 0", "10 0", "1006 996", "1007 0", "1008 0", "1009 0", "1010 0"}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+		if lost := r.snapshot().Detail.(messages.EventsLost); lost != 996 {
+			t.Errorf("%d events count as lost, want 996", lost)
+		}
+	})
+}
+
+// What can't be written is counted, and the file says so as soon as it can.
+func TestEventsFileThatFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	mkdir := func() {
+		t.Helper()
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mkdir()
+	var log strings.Builder
+	f := &eventsFile{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: zerolog.New(&log)}
+	if err := f.open(); err != nil {
+		t.Fatal(err)
+	}
+	r := newRecord(100, zerolog.Nop())
+	take := func(n int) {
+		for range n {
+			e := something()
+			r.observe(e)
+			f.take(e)
+		}
+	}
+	take(3) // as many as there is room for
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	take(3)
+	mkdir()
+	take(2)
+	r.end()
+	f.follow(r)
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) != 3 || !strings.Contains(lines[0], `"event":"events_lost","count":3`) ||
+		!strings.Contains(lines[1], `"sequence":7`) || !strings.Contains(lines[2], `"sequence":8`) {
+		t.Errorf("the file says\n%s", text)
+	}
+	if f.lost.Load() != 3 || strings.Count(log.String(), "events are not written") != 1 {
+		t.Errorf("%d lost; the log says\n%s", f.lost.Load(), log.String())
+	}
+}
+
+// Suppressed lines are an event a minute at most, which tells of all since the last.
+func TestSuppressedLinesAreSummedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(100, zerolog.Nop())
+		r.enter(&messages.Capsule{ID: "c", Path: "capsules/c"})
+		for _, wait := range []time.Duration{0, time.Second, 30 * time.Second, 30 * time.Second, time.Hour} {
+			<-time.After(wait)
+			r.suppressed("c", 10)
+		}
+		r.end()
+		var got []string
+		for e := range r.events(t.Context(), 0) {
+			got = append(got, fmt.Sprintf("%s %d of %d", e.Path, e.Detail.(messages.LogSuppressed).Lines, e.Detail.(messages.LogSuppressed).Total))
+		}
+		if d := cmp.Diff([]string{"capsules/c 10 of 10", "capsules/c 30 of 40", "capsules/c 10 of 50"}, got); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+	})
+}
+
+// The end of a log is kept within its bounds, read from anywhere, and followed to
+// the end of Serve.
+func TestLogTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tail logTail
+		write := func(n int) {
+			for i := range n {
+				tail.add(time.Now(), capsulehost.LevelInfo, "ada", fmt.Sprintf("line %d", i))
+			}
+		}
+		read := func(since uint64) (n int, first, last, lost uint64) {
+			for line := range tail.lines(context.Background(), since, false) {
+				if n++; n == 1 {
+					first = line.Sequence
+				}
+				last = line.Sequence
+				lost += line.Lost
+			}
+			return n, first, last, lost
+		}
+		check := func(since uint64, want ...uint64) {
+			t.Helper()
+			n, first, last, lost := read(since)
+			if d := cmp.Diff(want, []uint64{uint64(n), first, last, lost}); d != "" {
+				t.Errorf("since %d: number, first, last, lost: -want +got\n%s", since, d)
+			}
+		}
+		check(0, 0, 0, 0, 0)
+		write(150)
+		check(0, 150, 1, 150, 0)
+		check(149, 1, 150, 150, 0)
+		check(150, 0, 0, 0, 0)
+		check(999, 0, 0, 0, 0)
+		write(100)
+		check(0, 200, 51, 250, 0) // nobody has missed what was gone before
+		check(10, 200, 51, 250, 40)
+
+		var followed []uint64
+		go func() {
+			for line := range tail.lines(context.Background(), 248, true) {
+				followed = append(followed, line.Sequence)
+			}
+			followed = append(followed, 0)
+		}()
+		synctest.Wait()
+		write(1)
+		synctest.Wait()
+		tail.end(true)
+		synctest.Wait()
+		if d := cmp.Diff([]uint64{249, 250, 251, 0}, followed); d != "" {
+			t.Errorf("followed: -want +got\n%s", d)
+		}
+
+		tail.end(false)
+		long := strings.Repeat("é", 8<<10)
+		for range 50 {
+			tail.add(time.Now(), capsulehost.LevelError, "", "x"+long)
+		}
+		bytes, n := 0, 0
+		for line := range tail.lines(context.Background(), 0, false) {
+			n++
+			bytes += len(line.Message)
+			if len(line.Message) > lineKept+100 || strings.ContainsRune(line.Message, '\uFFFD') {
+				t.Fatalf("a line of %d bytes: %.20q…", len(line.Message), line.Message)
+			}
+		}
+		if bytes > bytesKept || n < 20 {
+			t.Errorf("%d lines of %d bytes are kept", n, bytes)
+		}
+	})
+}

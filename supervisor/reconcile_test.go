@@ -1,0 +1,65 @@
+package supervisor_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// Whoever triggers during the start hears of everyone who would have been asked.
+func TestTriggersDuringTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.New(t, supervisor.Config{}, worker("slow"), worker("waits"))
+		s.Inject("slow", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+		s.Launch()
+		synctest.Wait()
+		reply := s.Ask("ask.slow", "")
+		diff(t, []string{"slow unavailable"}, supervisortest.Legs(reply))
+		diff(t, "it has not been started yet", reply.Legs[0].Reason)
+		s.AwaitReady("slow", 1)
+		s.Expect("ask.slow", "", `slow continue "slow"`)
+
+		// One that dies in its first load and comes back at once is known as well.
+		s = supervisortest.New(t, supervisor.Config{}, worker("dies"))
+		s.Inject("dies", supervisortest.Fault{At: supervisortest.AtLoad})
+		s.Inject("dies", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+		s.Launch()
+		synctest.Wait()
+		s.Expect("ask.dies", "", "dies unavailable")
+	})
+}
+
+// A capsule may take longer to stop than the system says, if its manifest does.
+func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{StopTimeout: time.Second}, worker("slow", `stop_timeout = "20s"`), worker("hangs"))
+		s.Inject("slow", supervisortest.Fault{Do: supervisortest.Delay(15 * time.Second)})
+		s.Inject("hangs", supervisortest.Fault{Do: supervisortest.Hang})
+		slow, hangs := s.Begin("ask.slow", ""), s.Begin("ask.hangs", "")
+		synctest.Wait()
+		began := time.Now()
+		wantError(t, "close", s.Close(), nil)
+		diff(t, 15*time.Second, time.Since(began))
+		diff(t, []string{`slow continue "slow"`}, supervisortest.Legs(slow()))
+		diff(t, []string{"hangs crashed"}, supervisortest.Legs(hangs()))
+	})
+}
+
+// A healthy spell clears the count of restarts, also where a caller's deadline
+// ended it.
+func TestASpellThatADeadlineEndsIsHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Second}, worker("a", "budget = 1", `window = "10s"`))
+		wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
+		s.AwaitReady("a", 2)
+		pass(10 * time.Second)
+		s.Inject("a", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Expect("ask.a", "", "a timeout")
+		s.AwaitReady("a", 3)
+		wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
+		s.AwaitReady("a", 4)
+	})
+}
