@@ -88,7 +88,7 @@ func asks(topic string) action {
 func wants(topics ...string) []messages.Interceptor {
 	out := make([]messages.Interceptor, len(topics))
 	for i, topic := range topics {
-		out[i] = &messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
+		out[i] = messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
 	}
 	return out
 }
@@ -128,7 +128,7 @@ func show(legs []messages.Leg) []string {
 			line += " (" + l.Reason + ")"
 		}
 		if len(l.Value) > 0 {
-			line += " " + l.Value
+			line += " " + string(l.Value)
 		}
 		out = append(out, line)
 	}
