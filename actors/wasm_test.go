@@ -41,6 +41,7 @@ type guest struct {
 }
 
 func (g *guest) RunLoop() bool { return g.runLoop }
+func (g *guest) Inline()       {}
 
 func newHost(tb testing.TB) *capsulehost.Host {
 	tb.Helper()
