@@ -18,8 +18,8 @@ import (
 // them; no other capsule's answer is refused for it, and what is over is given back.
 func TestAnswersThatAreHeldAreBounded(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		const legs = maxHeld/maxAnswer + 3
-		free, long := make(chan struct{}), []byte(`"`+strings.Repeat("y", heldFrom)+`"`)
+		const legs = maxAnswersHeld/maxAnswer + 3
+		free, long := make(chan struct{}), []byte(`"`+strings.Repeat("y", freeAnswer)+`"`)
 		w.start("much", says(`"`+strings.Repeat("x", maxAnswer-2)+`"`), func(c *CapsuleConfig) {
 			c.Interceptors = slices.Repeat(wants("t"), legs)
 		})
@@ -39,21 +39,21 @@ func TestAnswersThatAreHeldAreBounded(t *testing.T) {
 		}
 		holds := func(id string, want int64) {
 			t.Helper()
-			if got := w.handles[id].held.bytes.Load(); got != want {
+			if got := w.handles[id].quota.held.Load(); got != want {
 				t.Errorf("%d bytes of %s are held, want %d", got, id, want)
 			}
 		}
 		for _, late := range []bool{false, true} {
 			answer := make(chan []messages.Leg)
 			go func() {
-				legs, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "t"})
+				legs, err := w.triggerWithin(time.Minute, TriggerRequest{Topic: "t"})
 				if err != nil {
 					t.Error(err)
 				}
 				answer <- legs
 			}()
 			synctest.Wait()
-			holds("much", maxHeld)
+			holds("much", maxAnswersHeld)
 			holds("other", int64(len(long)))
 			holds("small", 0)
 			expect(t, "another trigger", show(w.trigger("alone")), "other/1 on-alone continue "+string(long))

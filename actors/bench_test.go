@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
-	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 func BenchmarkTrigger(b *testing.B) {
@@ -22,7 +21,7 @@ func BenchmarkTrigger(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if legs := w.trigger("t"); len(legs) != n || legs[n-1].Value != "true" {
+				if legs := w.trigger("t"); len(legs) != n || string(legs[n-1].Value) != "true" {
 					b.Fatal("not answered", show(legs))
 				}
 			}
@@ -45,7 +44,7 @@ func BenchmarkNestedTrigger(b *testing.B) {
 	})
 	w.awaitReady("inner", 1)
 	w.awaitReady("outer", 1)
-	if _, err := w.triggerWithin(time.Hour, &messages.RouteTrigger{Topic: "outer"}); err != nil {
+	if _, err := w.triggerWithin(time.Hour, TriggerRequest{Topic: "outer"}); err != nil {
 		b.Error(err)
 	}
 	w.stop()
@@ -69,7 +68,7 @@ func BenchmarkTriggerInWebAssembly(b *testing.B) {
 	b.Run("guest", func(b *testing.B) {
 		var edited CapsuleConfig
 		wasm(b, host, "fixed")(&edited)
-		g, err := edited.Load(b.Context(), &surroundings{})
+		g, err := edited.Load(b.Context(), &hostAPI{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -164,6 +164,7 @@ func (c *callContext) explain(err error) error {
 		said.Message = "out of time: " + c.cause().Error() // which the guest's host may not have known yet
 		return errors.Join(&said, c.cause())
 	case c.inline != nil && failure.Kind == capsulehost.KindCancelled:
+		c.inline.abandoned.Store(true)
 		return errors.Join(failure, errAbandoned)
 	default:
 		return errors.Join(failure, ended)

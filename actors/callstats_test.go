@@ -9,11 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // A call is seen while it runs, timed with its wait when it is over, and kept.
-func TestActivity(t *testing.T) {
+func TestCallStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newTree(t)
 		h := w.start("c", func(ctx context.Context, _ *script, payload string) (capsulehost.Result, error) {
@@ -27,19 +28,19 @@ func TestActivity(t *testing.T) {
 		synctest.Wait()
 		ask := func(limit time.Duration) {
 			go func() {
-				_, _ = w.triggerWithin(limit, &messages.RouteTrigger{Topic: "c", Payload: []byte("1")})
+				_, _ = w.triggerWithin(limit, TriggerRequest{Topic: "c", Payload: []byte("1")})
 			}()
 			synctest.Wait()
 		}
 		seen := func() *messages.Capsule {
 			c := &messages.Capsule{}
-			h.Activity().Show(c)
+			h.Stats().Show(c)
 			return c
 		}
 		ask(time.Minute)
 		ask(time.Minute)
 		ask(4 * time.Second) // is given up while it waits
-		if c := seen(); c.Calls != 0 || c.Busy != 0 || c.Busy == nil || c.CallDuration != nil {
+		if c := seen(); c.Calls != 0 || c.Busy != 1 || c.CallDuration.Count() != 0 {
 			t.Errorf("as the first call begins: %v", c)
 		}
 		<-time.After(2 * time.Second)
@@ -49,7 +50,7 @@ func TestActivity(t *testing.T) {
 		<-time.After(10 * time.Second)
 		synctest.Wait()
 		c := seen()
-		if c.Busy != nil || c.Calls != 2 || c.MemoryBytes != 1<<16 || c.MemoryPeakBytes != 1<<16 {
+		if c.Busy != 0 || c.Calls != 2 || c.MemoryBytes != 1<<16 || c.MemoryPeakBytes != 1<<16 {
 			t.Errorf("when all is over: %v", c)
 		}
 		took, waited := c.CallDuration, c.QueueWait
@@ -64,7 +65,7 @@ func TestActivity(t *testing.T) {
 			Took, Waited, Ago      time.Duration
 		}
 		var got []recent
-		for _, r := range h.Activity().RecentCalls() {
+		for _, r := range h.Stats().RecentCalls() {
 			got = append(got, recent{r.Topic, r.Action, r.Outcome.String(), r.Duration, r.QueueWait, time.Since(r.At)})
 		}
 		want := []recent{
@@ -91,8 +92,8 @@ func (i *idle) Usage() capsulehost.Usage { return i.usage }
 func (i *idle) MemoryBytes() uint64      { return i.usage.MemoryBytes }
 
 // What the lives of a capsule have used adds up, and never shrinks but for memory.
-func TestActivityOverLives(t *testing.T) {
-	var a Activity
+func TestCallStatsOverLives(t *testing.T) {
+	var a CallStats
 	check := func(reductions, shared, memory, peak uint64) {
 		t.Helper()
 		c := &messages.Capsule{}
@@ -117,7 +118,7 @@ func TestActivityOverLives(t *testing.T) {
 
 // Only the last calls are kept, and counting one costs no allocation.
 func TestRecentCalls(t *testing.T) {
-	var a Activity
+	var a CallStats
 	guest := &idle{}
 	a.born(guest)
 	for i := range callsKept + 5 {
@@ -128,8 +129,8 @@ func TestRecentCalls(t *testing.T) {
 		t.Errorf("%d calls are kept, from %v to %v", len(calls), calls[0], calls[len(calls)-1])
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		a.begin(now())
-		a.end(guest, &recentCall{ended: now(), action: "a"})
+		a.begin(monotime.Now())
+		a.end(guest, &recentCall{ended: monotime.Now(), action: "a"})
 	}); n != 0 {
 		t.Errorf("a call costs %v allocations", n)
 	}
@@ -137,13 +138,15 @@ func TestRecentCalls(t *testing.T) {
 
 // Events of answers are a sample that stands for all, those with a problem first,
 // and never a flood.
-func TestTrafficIsSampled(t *testing.T) {
-	var events []*messages.TriggerAnswered
-	traffic := &Traffic{Observe: func(e *messages.Event) { events = append(events, e.Detail.(messages.TriggerAnswered)) }}
+func TestTriggerStatsIsSampled(t *testing.T) {
+	var events []messages.TriggerAnswered
+	stats := &TriggerStats{Observe: func(e messages.Event) {
+		events = append(events, e.Detail.(messages.TriggerAnswered)) //nolint:forcetypeassert // no other kind is made
+	}}
 	leg := func(o messages.Outcome) []messages.Leg {
 		return []messages.Leg{{Capsule: "c", Action: "act", Outcome: o, Reason: "so"}}
 	}
-	now, total, told := time.Unix(0, 0), uint64(0), uint64(0)
+	now, total, told := monotime.Now(), uint64(0), uint64(0)
 	for _, test := range []struct {
 		n       int
 		every   time.Duration
@@ -160,7 +163,7 @@ func TestTrafficIsSampled(t *testing.T) {
 		events = nil
 		for range test.n {
 			now = now.Add(test.every)
-			traffic.answered(&messages.RouteTrigger{Topic: "t"}, leg(test.outcome), now, time.Millisecond)
+			stats.answered(&trigger{topic: "t", made: now.Add(-time.Millisecond), legs: leg(test.outcome)}, now)
 		}
 		total += uint64(test.n)
 		for _, e := range events {
@@ -170,8 +173,8 @@ func TestTrafficIsSampled(t *testing.T) {
 			t.Errorf("%d answers %v: %d events, want %d", test.n, test.outcome, len(events), test.made)
 		}
 	}
-	if told+traffic.unreported != total {
-		t.Errorf("the events stand for %d answers of %d, and %d are not told of yet", told, total, traffic.unreported)
+	if told+stats.unreported != total {
+		t.Errorf("the events stand for %d answers of %d, and %d are not told of yet", told, total, stats.unreported)
 	}
 	if last := events[len(events)-1]; last.Problem != "c/act: invalid: so" || last.Legs["invalid"] != 1 {
 		t.Errorf("an event says %v", last)

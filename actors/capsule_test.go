@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -56,7 +57,7 @@ func TestOutcomes(t *testing.T) {
 		"ended its goroutine": {func(context.Context, *script, string) (capsulehost.Result, error) {
 			runtime.Goexit()
 			return capsulehost.Result{}, nil
-		}, `c/1 on-c crashed (the capsule's actor failed during the call)`},
+		}, `c/1 on-c crashed (host_call: the goroutine of the guest was ended by runtime.Goexit)`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
@@ -64,7 +65,7 @@ func TestOutcomes(t *testing.T) {
 				synctest.Wait()
 				expect(t, "legs", show(w.trigger("c")), test.want)
 				synctest.Wait()
-				if got := w.handles["c"].Calls(); got != 1 && name != "ended its goroutine" {
+				if got := w.handles["c"].Stats().Calls(); got != 1 && name != "ended its goroutine" {
 					t.Errorf("%d calls are counted", got)
 				}
 			})
@@ -91,7 +92,7 @@ func TestCallsBehindACrashAreServedByTheNextInstance(t *testing.T) {
 			out := make(chan []string, 1)
 			answers = append(answers, out)
 			go func() {
-				legs, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "c", Payload: []byte(payload)})
+				legs, err := w.triggerWithin(time.Minute, TriggerRequest{Topic: "c", Payload: []byte(payload)})
 				if err != nil {
 					t.Error(err)
 				}
@@ -150,15 +151,15 @@ func TestTheCallerNeverLeaks(t *testing.T) {
 		synctest.Wait()
 		at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 		ask := func(principal, payload string) string {
-			m := &messages.RouteTrigger{Topic: "c", Payload: []byte(payload)}
+			m := TriggerRequest{Topic: "c", Payload: []byte(payload)}
 			if principal != "" {
-				m.Caller = &messages.Caller{Principal: &principal, SourceId: "id", Timestamp: (at)}
+				m.Caller = &capsulehost.Caller{Principal: &principal, SourceID: "id", Timestamp: at}
 			}
 			legs, err := w.triggerWithin(time.Second, m)
 			if err != nil || len(legs) != 1 {
 				t.Fatal(legs, err)
 			}
-			return legs[0].Value
+			return string(legs[0].Value)
 		}
 		for _, step := range []struct{ principal, payload, want string }{
 			{"ann", `"x"`, `"ann id 2026-03-01"`},
@@ -194,14 +195,14 @@ func TestCallsThatNobodyWaitsForAreNotRun(t *testing.T) {
 		synctest.Wait()
 		first := w.later("c")
 		synctest.Wait()
-		legs, err := w.triggerWithin(4*time.Second, &messages.RouteTrigger{Topic: "c", Payload: []byte(`"late"`)})
+		legs, err := w.triggerWithin(4*time.Second, TriggerRequest{Topic: "c", Payload: []byte(`"late"`)})
 		if err != nil {
 			t.Error(err)
 		}
 		expect(t, "queued past its deadline", show(legs), "c/0 on-c timeout (no answer by the trigger's deadline)")
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err = w.triggers.Route(ctx, &messages.RouteTrigger{Topic: "c", Payload: []byte(`"cancelled"`)})
+		_, err = w.router.Trigger(ctx, TriggerRequest{Topic: "c", Payload: []byte(`"cancelled"`)})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("a cancelled trigger: %v", err)
 		}
@@ -222,14 +223,12 @@ func TestALateCallIsAnsweredTimeout(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("c", says("1"))
 		synctest.Wait()
-		c := w.triggers.begin(now(), &messages.RouteTrigger{})
-		c.plan([]messages.Leg{{Capsule: "c"}})
-		var late invocation
-		late.Route = &messages.RouteTrigger{Trigger: w.triggers.last.Load(), Deadline: int64(now())}
-		w.sys.Request(capsulePID(w.sys, "c"), &late, w.triggers.self)
-		<-c.answered
-		legs := w.triggers.end(w.triggers.last.Load(), c)
-		expect(t, "leg", show(legs), "c/0  timeout (the trigger's deadline passed while the call was queued)")
+		late := planned(w.router, "c")
+		late.deadline = monotime.Now()
+		w.handles["c"].post(&late.calls[0])
+		synctest.Wait()
+		late.close()
+		expect(t, "leg", show(late.legs), "c/0  timeout (the trigger's deadline passed while the call was queued)")
 	})
 }
 
@@ -269,7 +268,7 @@ func TestAfterARestart(t *testing.T) {
 			return capsulehost.Result{}, &capsulehost.GuestError{Text: "no luck"}
 		}
 		w.start("c", act, func(c *CapsuleConfig) {
-			c.Interceptors = append(c.Interceptors, &messages.Interceptor{Event: "x", Action: ActionAfterRestart})
+			c.Interceptors = append(c.Interceptors, messages.Interceptor{Event: "x", Action: ActionAfterRestart})
 		})
 		synctest.Wait()
 		w.trigger("c")

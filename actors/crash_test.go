@@ -16,11 +16,11 @@ import (
 // Promise 6: whoever hears of a crash finds the session of the dead instance
 // invalid, and the crash among the events.
 func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
-	for name, die := range map[string]func(w *tree, h *Handle){
-		"crash":   func(w *tree, _ *Handle) { w.trigger("c") },
-		"kill":    func(_ *tree, h *Handle) { h.Interrupt(1, ErrKilled); synctest.Wait() },
-		"stop":    func(w *tree, h *Handle) { w.close(h); synctest.Wait() },
-		"restart": func(w *tree, _ *Handle) { w.restart("c") },
+	for name, die := range map[string]func(w *tree, h *CapsuleRef){
+		"crash":   func(w *tree, _ *CapsuleRef) { w.trigger("c") },
+		"kill":    func(_ *tree, h *CapsuleRef) { h.Interrupt(1, ErrKilled); synctest.Wait() },
+		"stop":    func(w *tree, h *CapsuleRef) { w.close(h); synctest.Wait() },
+		"restart": func(w *tree, _ *CapsuleRef) { w.restart("c") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
@@ -37,14 +37,14 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 				if !w.allowed(session) {
 					t.Fatal("a living session is denied")
 				}
-				w.observe = func(e *messages.Event) {
-					if e.Detail.(messages.CapsuleCrashed) == nil {
+				w.observe = func(e messages.Event) {
+					if _, ok := e.Detail.(messages.CapsuleCrashed); !ok {
 						return
 					}
 					if w.allowed(session) {
 						t.Error("the event was out before the session was invalid")
 					}
-					if c := w.triggers.find(1); name == "crash" && (c == nil || c.over) {
+					if name == "crash" && w.router.Open() == 0 {
 						t.Error("the call was answered before the session was invalid")
 					}
 				}
@@ -96,18 +96,18 @@ func TestLimitsAndDeadlines(t *testing.T) {
 				h := w.start("c", hangs, func(c *CapsuleConfig) { c.CallTimeout = test.limit })
 				synctest.Wait()
 				began := time.Now()
-				legs, err := w.triggerWithin(test.deadline, &messages.RouteTrigger{Topic: "c"})
+				legs, err := w.triggerWithin(test.deadline, TriggerRequest{Topic: "c"})
 				if err != nil {
 					t.Error(err)
 				}
-				legs[0].Generation = 1 // unknown where the trigger's timer was a moment earlier than the guest's
+				legs[0].Generation = 1 // unknown where the trigger's timer was a monotime.Time earlier than the guest's
 				expect(t, "legs", show(legs), test.want)
 				if took := time.Since(began); took != time.Second {
 					t.Errorf("answered after %v", took)
 				}
 				synctest.Wait()
 				crash := w.crash()
-				if crash.Blameless != test.blameless || crash.Failure.Kind != "timeout" || crash.Up != time.Second {
+				if (crash.Blameless != "") != test.blameless || crash.Failure.Kind != "timeout" || crash.Uptime != time.Second {
 					t.Errorf("crash %+v", crash)
 				}
 				if h.Generation() != 2 {
@@ -201,8 +201,8 @@ func TestAPanicOfTheActorIsAnswered(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("c", traps)
 		synctest.Wait()
-		w.observe = func(e *messages.Event) {
-			if e.Detail.(messages.CapsuleCrashed) != nil {
+		w.observe = func(e messages.Event) {
+			if _, ok := e.Detail.(messages.CapsuleCrashed); ok {
 				panic("a bug")
 			}
 		}
@@ -246,11 +246,11 @@ func TestLoadsThatFail(t *testing.T) {
 			"c/4 loading", "c/4 crashed load host_call",
 			"c/5 loading", "c/5 ready")
 		for i, reason := range w.failures() {
-			if crash := reason.(*Crash); crash.Generation != uint64(i+1) || crash.Up != 0 || crash.Clean || crash.Blameless {
+			if crash := reason.(*Crash); crash.Generation != uint64(i+1) || crash.Uptime != 0 || crash.Clean || crash.Blameless != "" {
 				t.Errorf("crash %+v", crash)
 			}
 		}
-		if h.MemoryBytes() == 0 {
+		if h.Stats().MemoryBytes() == 0 {
 			t.Error("an instance takes no memory")
 		}
 	})

@@ -98,7 +98,7 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 		case "stop and start":
 			w.close(h)
 			h.Interrupt(h.Generation(), ErrStopping)
-			if err := w.sys.AwaitStopped(t.Context(), capsulePID(w.sys, s.capsule)); err != nil {
+			if err := w.sys.AwaitStopped(t.Context(), w.sys.PID("root/"+CapsulePath(s.capsule))); err != nil {
 				rt.Error(err)
 			}
 			synctest.Wait() // its parent must know too: the library would forget a new child of the same name
@@ -111,7 +111,7 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 	}
 	open.Wait()
 	for _, name := range []string{"registry", "hook-router"} {
-		w.sys.Send(w.sys.PID("root/"+name), &Announced{}) // for a fault that strikes at the next message
+		w.sys.Send(w.sys.PID("root/"+name), &resyncDone{}) // for a fault that strikes at the next message
 	}
 	time.Sleep(time.Minute) // what was abandoned runs into its limits
 	synctest.Wait()
@@ -130,7 +130,7 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 			rt.Errorf("the registry does not know %s", id)
 		}
 	}
-	if n := w.triggers.Awaited(); n != 0 {
+	if n := w.router.Awaited(); n != 0 {
 		rt.Errorf("%d legs are awaited", n)
 	}
 }
@@ -170,12 +170,12 @@ func oneAnswer(rt *rapid.T, w *tree, s step) {
 		time.AfterFunc(s.limit/2, func() { cancel(why) })
 	}
 	began := time.Now()
-	reply, err := w.triggers.Route(ctx, &messages.RouteTrigger{Topic: s.topic, Payload: []byte("null")})
+	reply, err := w.router.Trigger(ctx, TriggerRequest{Topic: s.topic, Payload: []byte("null")})
 	if took := time.Since(began); took > s.limit {
 		rt.Errorf("%v answered after %v", s, took)
 	}
 	if err != nil {
-		if !errors.Is(err, ErrNoRouter) && !errors.Is(err, why) {
+		if !errors.Is(err, ErrNoRoutes) && !errors.Is(err, why) {
 			rt.Errorf("%v: %v", s, err)
 		}
 		return

@@ -45,20 +45,20 @@ type registry struct {
 type entry struct {
 	lastSeen
 	id    string
-	up    *CapsuleUp // the last announcement; nil where it never was up
+	up    *CapsuleUp // the last announcement; a zero one before the first
 	state messages.CapsuleState
 }
 
 // question is a message that waits for an answer.
 type question struct {
-	message *messages.CheckCapability
+	message any
 	sender  *actor.PID
 }
 
 // Receive handles one message.
 func (r *registry) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *messages.CheckCapability:
+	case *messages.FindCapsule, *messages.CheckCapability:
 		r.question(question{m, ctx.Sender()})
 	case *CapsuleUp:
 		r.up(m)
@@ -80,9 +80,30 @@ func (r *registry) question(q question) {
 		r.held = append(r.held, q)
 		return
 	}
-	if q.sender != nil {
-		r.System.Send(q.sender, r.check(q.message))
+	if q.sender == nil {
+		return
 	}
+	switch m := q.message.(type) {
+	case *messages.FindCapsule:
+		r.System.Send(q.sender, r.find(m))
+	case *messages.CheckCapability:
+		r.System.Send(q.sender, r.check(m))
+	}
+}
+
+func (r *registry) find(m *messages.FindCapsule) *messages.CapsuleFound {
+	e := r.byID[m.ID]
+	if m.Session != "" {
+		e = r.bySession[m.Session]
+	}
+	if e == nil {
+		return &messages.CapsuleFound{}
+	}
+	found := &messages.CapsuleFound{Found: true, ID: e.id, Generation: e.generation, Version: e.up.Version, State: e.state}
+	if !e.over {
+		found.Session = e.up.Session
+	}
+	return found
 }
 
 func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecked {
@@ -138,11 +159,11 @@ func (r *registry) giveUp() {
 	}
 }
 
-// entry returns the entry for a capsule, a new one where it is not known.
+// entry returns the entry for a capsule, a new one if it is not known.
 func (r *registry) entry(id string) *entry {
 	e := r.byID[id]
 	if e == nil {
-		e = &entry{id: id}
+		e = &entry{id: id, up: &CapsuleUp{}}
 		r.byID[id] = e
 	}
 	return e

@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -22,14 +21,14 @@ const (
 	stopped  = messages.StateStopped
 )
 
-func up(generation uint64, state messages.CapsuleState) *messages.CapsuleUp {
-	return &messages.CapsuleUp{
-		Capsule: "c", Generation: generation, Session: session(generation), Version: "1.0.0", State: state, AllowPromptInjection: true,
+func up(generation uint64, state messages.CapsuleState) *CapsuleUp {
+	return &CapsuleUp{
+		Ref: refOf("c"), Generation: generation, Session: session(generation), Version: "1.0.0", State: state, AllowPromptInjection: true,
 	}
 }
 
-func down(generation uint64, state messages.CapsuleState) *messages.CapsuleDown {
-	return &messages.CapsuleDown{Capsule: "c", Generation: generation, State: state, Reason: "down"}
+func down(generation uint64, state messages.CapsuleState) *CapsuleDown {
+	return &CapsuleDown{Ref: refOf("c"), Generation: generation, State: state, Reason: "down"}
 }
 
 func session(generation uint64) string { return "session-" + string('0'+rune(generation)) }
@@ -38,7 +37,7 @@ func session(generation uint64) string { return "session-" + string('0'+rune(gen
 // ended does not come back.
 func TestRegistryNews(t *testing.T) {
 	found := func(generation uint64, state messages.CapsuleState, session, version string) *messages.CapsuleFound {
-		return &messages.CapsuleFound{Found: true, Capsule: "c", Generation: generation, State: state, Session: session, Version: version}
+		return &messages.CapsuleFound{Found: true, ID: "c", Generation: generation, State: state, Session: session, Version: version}
 	}
 	for name, test := range map[string]struct {
 		news []any
@@ -63,7 +62,7 @@ func TestRegistryNews(t *testing.T) {
 				for _, m := range test.news {
 					w.sys.Send(w.sys.PID("root/registry"), m)
 				}
-				if diff := cmp.Diff(test.want, w.find("c"), protocmp.Transform()); diff != "" {
+				if diff := cmp.Diff(test.want, w.find("c")); diff != "" {
 					t.Errorf("-want +got\n%s", diff)
 				}
 				for generation := range uint64(5) {
@@ -79,7 +78,7 @@ func TestRegistryNews(t *testing.T) {
 func TestRegistryChecks(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		poor := up(1, ready)
-		poor.Capsule, poor.Session, poor.AllowPromptInjection = "poor", "poor-session", false
+		poor.Ref, poor.Session, poor.AllowPromptInjection = refOf("poor"), "poor-session", false
 		for _, m := range []any{up(1, ready), poor} {
 			w.sys.Send(w.sys.PID("root/registry"), m)
 		}
@@ -95,12 +94,12 @@ func TestRegistryChecks(t *testing.T) {
 			{session(1), "", &messages.CapabilityChecked{Reason: "unknown capability"}},
 		} {
 			answer, err := w.sys.Ask(t.Context(), w.sys.PID("root/registry"), &messages.CheckCapability{
-				SourceUuid: test.session, Capability: test.capability,
+				SourceUUID: test.session, Capability: test.capability,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.want, answer.(*messages.CapabilityChecked), protocmp.Transform()); diff != "" {
+			if diff := cmp.Diff(test.want, answer.(*messages.CapabilityChecked)); diff != "" {
 				t.Errorf("%q of %q: -want +got\n%s", test.capability, test.session, diff)
 			}
 		}
@@ -108,10 +107,8 @@ func TestRegistryChecks(t *testing.T) {
 		if strings.Count(warnings, "unknown capability") != 2 || !strings.Contains(warnings, `"capability":"fly"`) {
 			t.Errorf("warnings: %s", warnings)
 		}
-		answer, err := w.sys.Ask(t.Context(), w.sys.PID("root/registry"), &messages.FindCapsule{
-			Key: &messages.FindCapsule_Session{Session: session(1)},
-		})
-		if err != nil || answer.(*messages.CapsuleFound).Capsule != "c" {
+		answer, err := w.sys.Ask(t.Context(), w.sys.PID("root/registry"), &messages.FindCapsule{Session: session(1)})
+		if err != nil || answer.(*messages.CapsuleFound).ID != "c" {
 			t.Errorf("found by session: %v, %v", answer, err)
 		}
 		w.sys.Send(w.sys.PID("root/registry"), &messages.CheckCapability{}) // nobody to answer: no harm
@@ -132,7 +129,7 @@ func TestARegistryThatFails(t *testing.T) {
 		synctest.Wait()
 		ask := func() (any, error) {
 			return w.sys.Ask(context.Background(), pid, &messages.CheckCapability{
-				SourceUuid: h.Announced().Session, Capability: CapabilityPromptInjection,
+				SourceUUID: h.Announced().Session, Capability: CapabilityPromptInjection,
 			})
 		}
 		fail := func() {

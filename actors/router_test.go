@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-func wanting(interceptors ...*messages.Interceptor) func(*CapsuleConfig) {
+func wanting(interceptors ...messages.Interceptor) func(*CapsuleConfig) {
 	return func(c *CapsuleConfig) { c.Interceptors = interceptors }
 }
 
@@ -28,24 +30,24 @@ func TestAnswersAreInOrderNotInTime(t *testing.T) {
 				return capsulehost.Result{Data: []byte(json)}, nil
 			}
 		}
-		i := func(event, action string, priority uint32) *messages.Interceptor {
-			return &messages.Interceptor{Event: event, Action: action, Priority: priority}
+		i := func(event, action string, priority uint32) messages.Interceptor {
+			return messages.Interceptor{Event: event, Action: action, Priority: priority}
 		}
 		w.start("b", after(time.Second, "1"), wanting(i("t.x", "late", 200), i("t.*", "second", 100), i("t.x", "first", 1)))
 		w.start("a", after(3*time.Second, "2"), wanting(i("*.x", "one", 100), i("t.y", "no", 0)))
 		w.start("c", after(0, "3"), wanting(i("t.x", "quick", 100)))
 		synctest.Wait()
-		reply, err := w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "t.x"})
+		reply, err := w.router.Trigger(t.Context(), TriggerRequest{Topic: "t.x"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		expect(t, "legs", show(reply.Legs),
 			"b/1 first continue 1", "a/1 one continue 2", "b/1 second continue 1", "c/1 quick continue 3", "b/1 late continue 1")
-		if got := reply.Responses; got != "[1,2,1,3,1]" || reply.Topic != "t.x" {
+		if got := string(reply.Responses); got != "[1,2,1,3,1]" || reply.Topic != "t.x" {
 			t.Errorf("responses %s to %s", got, reply.Topic)
 		}
-		reply, err = w.triggers.Route(t.Context(), &messages.RouteTrigger{Topic: "nobody.wants.this"})
-		if err != nil || reply.Responses != "[]" || len(reply.Legs) != 0 {
+		reply, err = w.router.Trigger(t.Context(), TriggerRequest{Topic: "nobody.wants.this"})
+		if err != nil || string(reply.Responses) != "[]" || len(reply.Legs) != 0 {
 			t.Errorf("nobody: %v, %v", reply, err)
 		}
 	})
@@ -89,7 +91,7 @@ func TestWaitingIsNoDeadlock(t *testing.T) {
 		synctest.Wait()
 		legs := []<-chan []messages.Leg{w.later("slow"), w.later("a"), w.later("b"), w.later("a")}
 		synctest.Wait()
-		if n := w.triggers.Awaited(); n != 2 {
+		if n := w.router.Awaited(); n != 2 {
 			t.Errorf("%d legs are awaited, want those of a and b", n)
 		}
 		close(busy)
@@ -121,11 +123,12 @@ func TestAsManyAsThereAreAskEachOther(t *testing.T) {
 // What the router has heard decides who is asked; old news change nothing.
 func TestRouterNews(t *testing.T) {
 	const unasked = "c/0 on-c unavailable "
+	const asked = unasked + "(the capsule is stopping, or has stopped)" // its queue is closed
 	news := func(m any) any {
 		switch m := m.(type) {
-		case *messages.CapsuleUp:
+		case *CapsuleUp:
 			m.Interceptors = wants("c")
-		case *messages.CapsuleDown:
+		case *CapsuleDown:
 			m.Interceptors = wants("c")
 		}
 		return m
@@ -139,13 +142,13 @@ func TestRouterNews(t *testing.T) {
 		want []string
 	}{
 		"nothing":               {nil, nil},
-		"up":                    {[]any{up(1, ready)}, []string{unasked + "(the capsule has stopped)"}}, // asked: there is no such actor
+		"up":                    {[]any{up(1, ready)}, []string{asked}},
 		"a run loop":            {[]any{loop}, []string{unasked + "(it is a run loop, which triggers do not reach)"}},
 		"down":                  {[]any{up(1, ready), down(1, crashed)}, []string{unasked + "(down)"}},
 		"down without a reason": {[]any{silent}, []string{unasked + "(it does not serve)"}},
 		"down, up told late":    {[]any{down(1, crashed), up(1, ready)}, []string{unasked + "(down)"}},
-		"back":                  {[]any{down(1, crashed), up(2, ready)}, []string{unasked + "(the capsule has stopped)"}},
-		"back, down told late":  {[]any{up(2, ready), down(1, crashed)}, []string{unasked + "(the capsule has stopped)"}},
+		"back":                  {[]any{down(1, crashed), up(2, ready)}, []string{asked}},
+		"back, down told late":  {[]any{up(2, ready), down(1, crashed)}, []string{asked}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
@@ -175,93 +178,104 @@ func TestOtherInterceptors(t *testing.T) {
 	})
 }
 
-// A restarted router holds triggers until it knows every capsule again: nothing
-// is answered from half an index.
-func TestARestartedRouterHoldsTriggers(t *testing.T) {
+// A restarted router goes on with its old table until it has been told of every
+// capsule again: nothing is answered from half a table, and nothing waits.
+func TestARestartedRouterGoesOn(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.silent = true
 		a := w.start("a", says("1"), wanting(wants("t")...))
-		w.start("b", says("2"), wanting(wants("t")...))
+		b := w.start("b", says("2"), wanting(wants("t")...))
 		synctest.Wait()
-		router := w.sys.PID("root/hook-router")
-		fail := func() { w.sys.Send(router, &system.Fault{Cause: "a bug"}); synctest.Wait() }
-		fail()
-		legs := w.later("t")
+		router := w.sys.PID(RouterPath)
+		w.sys.Send(router, &system.Fault{Cause: "a bug"})
 		synctest.Wait()
+		expect(t, "legs after the failure", show(w.trigger("t")), "a/1 on-t continue 1", "b/1 on-t continue 2")
 		w.sys.Send(router, a.Announced())
 		synctest.Wait()
-		select {
-		case got := <-legs:
-			t.Fatal("answered from half an index:", show(got))
-		default:
-		}
-		w.announce(router)
-		expect(t, "legs", show(<-legs), "a/1 on-t continue 1", "b/1 on-t continue 2")
+		expect(t, "legs during the resync", show(w.trigger("t")), "a/1 on-t continue 1", "b/1 on-t continue 2")
 
-		// One whose deadline passes meanwhile, and one that is held when the router
-		// fails again, are answered: nobody routed them.
-		fail()
-		_, err := w.triggerWithin(time.Second, &messages.RouteTrigger{Topic: "t"})
-		if !errors.Is(err, ErrNoRouter) || !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a trigger that was held past its deadline: %v", err)
-		}
-		failed := make(chan error, 1)
-		go func() {
-			_, err := w.triggerWithin(time.Second, &messages.RouteTrigger{Topic: "t"})
-			failed <- err
-		}()
+		// What the old table does not know, the capsule says itself.
+		w.close(b)
 		synctest.Wait()
-		fail()
-		if err := <-failed; !errors.Is(err, ErrNoRouter) || errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("a trigger that was held at the next failure: %v", err)
-		}
+		expect(t, "a capsule that has stopped since", show(w.trigger("t")),
+			"a/1 on-t continue 1", "b/1 on-t unavailable (the capsule is stopping, or has stopped)")
 		w.announce(router)
-		expect(t, "afterwards", show(w.trigger("t")), "a/1 on-t continue 1", "b/1 on-t continue 2")
+		synctest.Wait()
+		expect(t, "legs after the resync", show(w.trigger("t")), "a/1 on-t continue 1")
 	})
 }
 
-// A router that fails costs the trigger that it failed on, and no capsule: a
-// guest that asks then gets nothing.
+// A router that fails over an announcement costs no trigger; one that has never
+// been told of the capsules makes none.
 func TestARouterThatFails(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		failNext := func() { w.sys.Send(w.sys.PID("root/hook-router"), &system.Fault{Cause: "a bug", Next: true}) }
 		w.start("other", says("1"), wanting(wants("t")...))
-		w.start("c", func(ctx context.Context, s *script, _ string) (capsulehost.Result, error) {
-			failNext()
-			return asks("t")(ctx, s, "")
-		})
 		synctest.Wait()
-		began := time.Now()
-		failNext()
-		if _, err := w.triggerWithin(time.Minute, &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
-			t.Errorf("Route: %v", err)
+		w.sys.Send(w.sys.PID(RouterPath), &system.Fault{Cause: "a bug", Next: true})
+		w.start("late", says("2"), wanting(wants("t")...)) // announced to a router that fails over it
+		synctest.Wait()
+		expect(t, "afterwards", show(w.trigger("t")), "late/1 on-t continue 2", "other/1 on-t continue 1")
+
+		early := NewRouter(nil, nil)
+		if _, err := early.Trigger(t.Context(), TriggerRequest{Topic: "t"}); !errors.Is(err, ErrNoRoutes) {
+			t.Errorf("a router that knows nothing: %v", err)
 		}
-		expect(t, "a guest's trigger", show(w.trigger("c")), "c/1 on-c continue []")
-		expect(t, "afterwards", show(w.trigger("t")), "other/1 on-t continue 1")
-		if took := time.Since(began); took != 0 {
-			t.Errorf("it took %v", took)
-		}
-		nowhere := NewTriggers(w.sys, w.sys.PID("nowhere"))
-		if _, err := nowhere.Route(t.Context(), &messages.RouteTrigger{Topic: "t"}); !errors.Is(err, ErrNoRouter) {
-			t.Errorf("Route without a router: %v", err)
+		w.start("asker", asks("t"), func(c *CapsuleConfig) { c.Router = early })
+		synctest.Wait()
+		expect(t, "a guest's trigger", show(w.trigger("asker")), "asker/1 on-asker continue []")
+	})
+}
+
+// A tracer that panics while a trigger is planned leaves no edge behind.
+func TestAPanicWhilePlanningLeavesNoEdge(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		w.start("b", says("1"), wanting(wants("t")...))
+		synctest.Wait()
+		w.router.tracer = panicsAtLegs{noop.NewTracerProvider().Tracer("")}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the tracer did not panic")
+				}
+			}()
+			_ = w.router.run(t.Context(), t.Context(), &trigger{router: w.router, topic: "t", from: "a", asker: t.Context()})
+		}()
+		if n, open := w.router.Awaited(), w.router.Open(); n != 0 || open != 0 {
+			t.Errorf("%d edges and %d open triggers are left", n, open)
 		}
 	})
 }
 
-// A trigger that is given up while it is routed leaves no edge behind.
-func TestATriggerGivenUpWhileRouted(t *testing.T) {
+// panicsAtLegs is a tracer with a bug.
+type panicsAtLegs struct{ trace.Tracer }
+
+func (p panicsAtLegs) Start(ctx context.Context, name string, options ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if name == spanLeg {
+		panic("a bug in the tracer")
+	}
+	return p.Tracer.Start(ctx, name, options...)
+}
+
+// More interceptors than one trigger asks are answered all the same.
+func TestATopicWithTooManyInterceptors(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		r := &router{RouterConfig: RouterConfig{System: w.sys, Triggers: w.triggers}, targets: map[string]*target{}}
-		r.up(&messages.CapsuleUp{Capsule: "b", Generation: 1, Interceptors: wants("t")})
-		m := &messages.RouteTrigger{Topic: "t", FromCapsule: "a"}
-		c := w.triggers.begin(now(), m)
-		c.close() // while the router plans, as it may
-		r.route(nil, m)
-		if n := w.triggers.Awaited(); n != 0 {
-			t.Errorf("%d edges are left", n)
+		many := make([]messages.Interceptor, MaxLegs+3)
+		for n := range many {
+			many[n] = messages.Interceptor{Event: "t", Action: "a", Priority: 100}
 		}
-		w.triggers.end(m.Trigger, c)
-		r.route(nil, m) // and later: not even planned
+		w.start("c", says("1"), wanting(many...), func(c *CapsuleConfig) { c.Queue = 0 })
+		synctest.Wait()
+		by := map[messages.Outcome]int{}
+		legs := w.trigger("t")
+		for n := range legs {
+			by[legs[n].Outcome]++
+		}
+		if by[messages.OutcomeContinue] != MaxLegs || by[messages.OutcomeOverloaded] != 3 {
+			t.Errorf("outcomes: %v", by)
+		}
+		if last := legs[len(legs)-1].Reason; last != "the topic has 4099 interceptors: a trigger asks at most 4096" {
+			t.Error(last)
+		}
 	})
 }
 

@@ -81,7 +81,7 @@ func TestTheEndOfARunLoopIsACrash(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				expect(t, "events", w.seen(), "c/1 loading", "c/1 starting", "c/1 ready", test.event)
 				crash := w.crash()
-				if crash.Clean != test.clean || crash.Up != time.Second || crash.Blameless {
+				if crash.Clean != test.clean || crash.Uptime != time.Second || crash.Blameless != "" {
 					t.Errorf("crash %+v", crash)
 				}
 				w.release("c")
@@ -105,12 +105,12 @@ func TestARunLoopIsInterruptedAndWaitedFor(t *testing.T) {
 		return interruption(ctx)
 	})
 	for name, test := range map[string]struct {
-		do   func(w *tree, h *Handle)
+		do   func(w *tree, h *CapsuleRef)
 		want []string
 	}{
-		"kill":    {func(_ *tree, h *Handle) { h.Interrupt(1, ErrKilled) }, []string{"c/1 crashed killed cancelled", "c/2 loading", "c/2 starting", "c/2 ready"}},
-		"restart": {func(w *tree, _ *Handle) { w.restart("c") }, []string{"c/2 loading", "c/2 starting", "c/2 ready"}},
-		"stop":    {func(w *tree, h *Handle) { w.close(h) }, nil},
+		"kill":    {func(_ *tree, h *CapsuleRef) { h.Interrupt(1, ErrKilled) }, []string{"c/1 crashed killed cancelled", "c/2 loading", "c/2 starting", "c/2 ready"}},
+		"restart": {func(w *tree, _ *CapsuleRef) { w.restart("c") }, []string{"c/2 loading", "c/2 starting", "c/2 ready"}},
+		"stop":    {func(w *tree, h *CapsuleRef) { w.close(h) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
@@ -138,7 +138,7 @@ func TestTooManyInterceptorsForARunLoop(t *testing.T) {
 		many := func(n int) func(*CapsuleConfig) {
 			return func(c *CapsuleConfig) {
 				for len(c.Interceptors) < n {
-					c.Interceptors = append(c.Interceptors, &messages.Interceptor{Event: "x", Action: "y"})
+					c.Interceptors = append(c.Interceptors, messages.Interceptor{Event: "x", Action: "y"})
 				}
 			}
 		}
@@ -171,7 +171,7 @@ func TestARunLoopIsInterruptedInATrigger(t *testing.T) {
 			return interruption(ctx)
 		}), func(c *CapsuleConfig) { c.TriggerTimeout = time.Hour })
 		synctest.Wait()
-		if n := w.triggers.Awaited(); n != 1 {
+		if n := w.router.Awaited(); n != 1 {
 			t.Errorf("%d legs are awaited, want 1", n)
 		}
 		w.hold("c")
@@ -180,7 +180,7 @@ func TestARunLoopIsInterruptedInATrigger(t *testing.T) {
 			t.Errorf("the trigger ended with %v", err)
 		}
 		synctest.Wait()
-		if n := w.triggers.Awaited(); n != 0 {
+		if n := w.router.Awaited(); n != 0 {
 			t.Errorf("%d legs are awaited after that, want 0", n)
 		}
 	})

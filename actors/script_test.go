@@ -88,7 +88,7 @@ func asks(topic string) action {
 func wants(topics ...string) []messages.Interceptor {
 	out := make([]messages.Interceptor, len(topics))
 	for i, topic := range topics {
-		out[i] = &messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
+		out[i] = messages.Interceptor{Event: topic, Action: "on-" + topic, Priority: 100}
 	}
 	return out
 }
@@ -128,7 +128,7 @@ func show(legs []messages.Leg) []string {
 			line += " (" + l.Reason + ")"
 		}
 		if len(l.Value) > 0 {
-			line += " " + l.Value
+			line += " " + string(l.Value)
 		}
 		out = append(out, line)
 	}
@@ -140,5 +140,22 @@ func expect(tb testing.TB, what string, got []string, want ...string) {
 	tb.Helper()
 	if !slices.Equal(got, want) {
 		tb.Errorf("%s: -want +got\n%s", what, cmp.Diff(want, got))
+	}
+}
+
+// inlineScript is a script whose calls may run on the goroutine that asks.
+type inlineScript struct{ *script }
+
+func (inlineScript) Inline() {}
+
+// inline makes a capsule's guest Inline.
+func inline(c *CapsuleConfig) {
+	load := c.Load
+	c.Load = func(ctx context.Context, api capsulehost.HostAPI) (Guest, error) {
+		guest, err := load(ctx, api)
+		if err != nil {
+			return nil, err
+		}
+		return inlineScript{guest.(*script)}, nil //nolint:forcetypeassert // the tree's own
 	}
 }

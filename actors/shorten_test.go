@@ -52,25 +52,25 @@ func TestLongTextsOfAGuest(t *testing.T) {
 			topic := "c." + long[:1000]
 			w.start("d", act, wanting(wants("c.*")...))
 			synctest.Wait()
-			reasons[i] = w.trigger("c")[0].GetReason()
+			reasons[i] = w.trigger("c")[0].Reason
 			if n := len(reasons[i]); n < reasonKept || n > reasonKept+100 {
 				t.Errorf("a reason of %d bytes", n)
 			}
 			w.trigger(topic)
 			synctest.Wait()
-			for _, call := range w.handles["d"].Activity().RecentCalls() {
-				if len(call.GetTopic()) > topicKept+100 || len(call.GetReason()) > reasonKept+100 {
-					t.Errorf("a call was kept with a topic of %d bytes, and a reason of %d", len(call.GetTopic()), len(call.GetReason()))
+			for _, call := range w.handles["d"].Stats().RecentCalls() {
+				if len(call.Topic) > topicKept+100 || len(call.Reason) > reasonKept+100 {
+					t.Errorf("a call was kept with a topic of %d bytes, and a reason of %d", len(call.Topic), len(call.Reason))
 				}
 			}
 		})
 	}
 	failure := failureOf("call", &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: long, Stack: []string{long, "short"}, Stderr: "panic: no"})
-	if len(failure.GetMessage()) > reasonKept+100 || len(failure.GetWasmStack()[0]) > frameKept+100 || failure.GetWasmStack()[1] != "short" {
-		t.Errorf("a failure of %d bytes, whose stack has %d", len(failure.GetMessage()), len(failure.GetWasmStack()[0]))
+	if len(failure.Message) > reasonKept+100 || len(failure.WasmStack[0]) > frameKept+100 || failure.WasmStack[1] != "short" {
+		t.Errorf("a failure of %d bytes, whose stack has %d", len(failure.Message), len(failure.WasmStack[0]))
 	}
-	if failure.GetStderr() != "panic: no" {
-		t.Errorf("it wrote %q", failure.GetStderr())
+	if failure.Stderr != "panic: no" {
+		t.Errorf("it wrote %q", failure.Stderr)
 	}
 }
 
@@ -87,11 +87,11 @@ func TestAnswersAreBounded(t *testing.T) {
 			w.start("c", says(`"`+strings.Repeat("x", test.bytes-2)+`"`))
 			synctest.Wait()
 			leg := w.trigger("c")[0]
-			if leg.GetOutcome().Word() != test.want {
-				t.Errorf("an answer of %d bytes: %s", test.bytes, leg.GetOutcome().Word())
+			if leg.Outcome.String() != test.want {
+				t.Errorf("an answer of %d bytes: %s", test.bytes, leg.Outcome.String())
 			}
-			if want := fmt.Sprintf("the answer of %d bytes is over the limit of %d", test.bytes, maxAnswer); test.want == "invalid" && leg.GetReason() != want {
-				t.Errorf("the reason is %q", leg.GetReason())
+			if want := fmt.Sprintf("the answer of %d bytes is over the limit of %d", test.bytes, maxAnswer); test.want == "invalid" && leg.Reason != want {
+				t.Errorf("the reason is %q", leg.Reason)
 			}
 		})
 	}

@@ -24,8 +24,8 @@ func TestValidTopic(t *testing.T) {
 
 // subscribe enters a pattern and returns its subscription.
 func subscribe(x *topicIndex, t *target, event, action string, priority uint32) subscription {
-	i := &messages.Interceptor{Event: event, Action: action, Priority: priority}
-	s := subscription{target: t, interceptor: i, position: len(t.interceptors)}
+	i := messages.Interceptor{Event: event, Action: action, Priority: priority}
+	s := subscription{target: t, interceptor: &i, position: len(t.interceptors)}
 	t.interceptors = append(t.interceptors, i)
 	x.add(s)
 	return s
@@ -34,14 +34,14 @@ func subscribe(x *topicIndex, t *target, event, action string, priority uint32) 
 func actions(found []subscription) []string {
 	var out []string
 	for _, s := range found {
-		out = append(out, s.target.capsule+":"+s.interceptor.Action)
+		out = append(out, s.target.id+":"+s.interceptor.Action)
 	}
 	return out
 }
 
 func TestIndexMatchesByTheSegment(t *testing.T) {
 	var x topicIndex
-	a := &target{capsule: "a"}
+	a := &target{id: "a"}
 	for _, event := range []string{"x", "x.y", "x.*", "*.y", "*.*", "*", "x.y.z", "x..y", ""} {
 		subscribe(&x, a, event, event, 100)
 	}
@@ -64,7 +64,7 @@ func TestIndexMatchesByTheSegment(t *testing.T) {
 
 func TestLegsAreOrderedByPriorityCapsuleAndPlace(t *testing.T) {
 	var x topicIndex
-	b, a := &target{capsule: "b"}, &target{capsule: "a"}
+	b, a := &target{id: "b"}, &target{id: "a"}
 	subscribe(&x, b, "t", "late", 200)
 	subscribe(&x, b, "t", "first", 1)
 	subscribe(&x, b, "t", "second", 100)
@@ -99,7 +99,7 @@ func TestIndexIsAScan(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		var x topicIndex
-		targets := []*target{{capsule: "p"}, {capsule: "q"}, {capsule: "r"}}
+		targets := []*target{{id: "p"}, {id: "q"}, {id: "r"}}
 		var all []subscription
 		for range rapid.IntRange(0, 30).Draw(t, "steps") {
 			who := rapid.SampledFrom(targets).Draw(t, "target")
@@ -155,7 +155,7 @@ func BenchmarkMatchTenOf(b *testing.B) {
 		b.Run(strings.ReplaceAll("n", "n", map[int]string{1_000: "1000", 100_000: "100000"}[n]), func(b *testing.B) {
 			var x topicIndex
 			for i := range n {
-				who := &target{capsule: string(rune('a'+i%26)) + strings.Repeat("x", i%7)}
+				who := &target{id: string(rune('a'+i%26)) + strings.Repeat("x", i%7)}
 				event := "hook." + strings.Repeat("y", i%50) + string(rune('a'+i%26)) + ".t" + strings.Repeat("z", i/1000)
 				if i%(n/10) == 0 {
 					event = "hook.wanted.*"

@@ -12,8 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-
-	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // forest shows spans by their parents, a line each: name, who, outcome.
@@ -47,7 +45,7 @@ func TestTraces(t *testing.T) {
 		recorder := tracetest.NewSpanRecorder()
 		provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
 		w := newTree(t)
-		w.triggers.TraceWith(provider.Tracer("test"))
+		w.router.tracer = provider.Tracer("test")
 		w.start("inner", says("true"))
 		w.start("dies", traps)
 		w.start("slow", hangs)
@@ -60,7 +58,7 @@ func TestTraces(t *testing.T) {
 		route := func(topic string) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
-			if _, err := w.triggers.Route(ctx, &messages.RouteTrigger{Topic: topic}); err != nil {
+			if _, err := w.router.Trigger(ctx, TriggerRequest{Topic: topic}); err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()

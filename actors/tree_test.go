@@ -25,16 +25,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // tree is a registry, a router and scripted capsules, below a supervisor that
 // restarts them at once, unless the test holds it back.
 type tree struct {
-	tb       testing.TB
-	sys      *system.System
-	triggers *Triggers
-	root     *actor.PID
+	tb     testing.TB
+	sys    *system.System
+	router *Router
+	root   *actor.PID
 
 	mu      sync.Mutex
 	events  []string
 	reasons []any // of failures, of capsules and others
 	held    map[string]bool
-	handles map[string]*Handle
+	handles map[string]*CapsuleRef
 	open    map[string]int    // instances that live, by capsule
 	ready   map[string]uint64 // the last generation that was Ready
 	logged  []string
@@ -45,10 +45,10 @@ type tree struct {
 func newTree(tb testing.TB) *tree {
 	tb.Helper()
 	w := &tree{
-		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*Handle{},
+		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*CapsuleRef{},
 		open: map[string]int{}, ready: map[string]uint64{}, observe: func(messages.Event) {},
 	}
-	w.triggers = NewTriggers(w.sys, w.sys.PID("root/hook-router"))
+	w.router = NewRouter(nil, nil)
 	ready := make(chan struct{})
 	root := &keeper{tree: w, start: func(ctx actor.Context) {
 		spawn := func(name string, props *actor.Props) {
@@ -57,7 +57,7 @@ func newTree(tb testing.TB) *tree {
 			}
 		}
 		spawn("registry", RegistryProps(RegistryConfig{System: w.sys, Log: zerolog.New(w)}))
-		spawn("hook-router", RouterProps(RouterConfig{System: w.sys, Triggers: w.triggers}))
+		spawn("hook-router", w.router.Props(w.sys, zerolog.Nop()))
 		spawn("capsules", w.sys.Props(func() actor.Actor { return &keeper{tree: w} }, system.NewMailbox(0, nil)))
 		close(ready)
 	}}
@@ -66,6 +66,7 @@ func newTree(tb testing.TB) *tree {
 		tb.Fatal(err)
 	}
 	<-ready
+	w.sys.Send(w.sys.PID(RouterPath), &resyncDone{})
 	return w
 }
 
@@ -109,7 +110,7 @@ func (w *tree) announce(to *actor.PID) {
 			w.sys.Send(to, up)
 		}
 	}
-	w.sys.Send(to, &Announced{})
+	w.sys.Send(to, &resyncDone{})
 }
 
 // do runs f on the goroutine of the capsules' supervisor.
@@ -120,13 +121,13 @@ func (w *tree) do(f func(actor.Context)) {
 }
 
 // handle makes a capsule that wants the topic of its name, not started yet.
-func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *Handle {
+func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *CapsuleRef {
 	loads := 0
 	cfg := CapsuleConfig{
 		ID: id, Version: "1.0.0", Interceptors: wants(id),
 		CallTimeout: time.Minute, TriggerTimeout: 30 * time.Second, Queue: 256,
-		System: w.sys, Registry: w.sys.PID("root/registry"), Triggers: w.triggers,
-		Observe: func(e *messages.Event) {
+		System: w.sys, Registry: w.sys.PID(RegistryPath), HookRouter: w.sys.PID(RouterPath), Router: w.router,
+		Observe: func(e messages.Event) {
 			w.note(e)
 			w.observe(e)
 		},
@@ -140,14 +141,14 @@ func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *Hand
 	for _, e := range edit {
 		e(&cfg)
 	}
-	h := NewHandle(cfg)
+	h := NewCapsuleRef(cfg)
 	w.mu.Lock()
 	w.handles[id] = h
 	w.mu.Unlock()
 	return h
 }
 
-func (w *tree) spawn(h *Handle) {
+func (w *tree) spawn(h *CapsuleRef) {
 	w.do(func(ctx actor.Context) {
 		if _, err := ctx.SpawnNamed(h.Props(), h.cfg.ID); err != nil {
 			w.tb.Error(err)
@@ -156,7 +157,7 @@ func (w *tree) spawn(h *Handle) {
 }
 
 // start makes and starts a capsule.
-func (w *tree) start(id string, act action, edit ...func(*CapsuleConfig)) *Handle {
+func (w *tree) start(id string, act action, edit ...func(*CapsuleConfig)) *CapsuleRef {
 	h := w.handle(id, act, edit...)
 	w.spawn(h)
 	return h
@@ -177,30 +178,33 @@ func (w *tree) release(id string) {
 }
 
 func (w *tree) restart(id string) {
-	w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(capsulePID(w.sys, id)) })
+	w.do(func(ctx actor.Context) { ctx.(actor.Supervisor).RestartChildren(w.sys.PID("root/" + CapsulePath(id))) })
 }
 
 // close begins a capsule's end, as its supervisor does.
-func (w *tree) close(h *Handle) {
+func (w *tree) close(h *CapsuleRef) {
 	h.Close()
-	w.do(func(ctx actor.Context) { ctx.Stop(capsulePID(w.sys, h.cfg.ID)) })
+	w.do(func(ctx actor.Context) { ctx.Stop(w.sys.PID("root/" + CapsulePath(h.cfg.ID))) })
 }
 
 // trigger asks for a topic, for no caller, within 10 s.
 func (w *tree) trigger(topic string) []messages.Leg {
 	w.tb.Helper()
-	legs, err := w.triggerWithin(10*time.Second, &messages.RouteTrigger{Topic: topic, Payload: []byte("null")})
+	legs, err := w.triggerWithin(10*time.Second, TriggerRequest{Topic: topic, Payload: []byte("null")})
 	if err != nil {
 		w.tb.Errorf("trigger %s: %v", topic, err)
 	}
 	return legs
 }
 
-func (w *tree) triggerWithin(limit time.Duration, m *messages.RouteTrigger) ([]messages.Leg, error) {
+func (w *tree) triggerWithin(limit time.Duration, m TriggerRequest) ([]messages.Leg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	reply, err := w.triggers.Route(ctx, m)
-	return reply.Legs, err
+	reply, err := w.router.Trigger(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Legs, nil
 }
 
 // later triggers on a goroutine of its own, and hands over the legs.
@@ -214,7 +218,7 @@ func (w *tree) later(topic string) <-chan []messages.Leg {
 func (w *tree) allowed(session string) bool {
 	w.tb.Helper()
 	answer, err := w.sys.Ask(context.Background(), w.sys.PID("root/registry"), &messages.CheckCapability{
-		SourceUuid: session, Capability: CapabilityPromptInjection,
+		SourceUUID: session, Capability: CapabilityPromptInjection,
 	})
 	if err != nil {
 		w.tb.Error(err)
@@ -226,9 +230,7 @@ func (w *tree) allowed(session string) bool {
 // find asks the registry for a capsule.
 func (w *tree) find(id string) *messages.CapsuleFound {
 	w.tb.Helper()
-	answer, err := w.sys.Ask(context.Background(), w.sys.PID("root/registry"), &messages.FindCapsule{
-		Key: &messages.FindCapsule_Id{Id: id},
-	})
+	answer, err := w.sys.Ask(context.Background(), w.sys.PID("root/registry"), &messages.FindCapsule{ID: id})
 	if err != nil {
 		w.tb.Error(err)
 		return nil
@@ -243,10 +245,10 @@ func (w *tree) stop() {
 		w.tb.Error(err)
 	}
 	w.sys.Close()
-	if n := w.triggers.Open(); n != 0 {
+	if n := w.router.Open(); n != 0 {
 		w.tb.Errorf("%d triggers are open at the end", n)
 	}
-	if n := w.triggers.Awaited(); n != 0 {
+	if n := w.router.Awaited(); n != 0 {
 		w.tb.Errorf("%d legs are awaited by capsules at the end", n)
 	}
 	w.mu.Lock()
@@ -267,7 +269,7 @@ func (w *tree) count(id string, by int) {
 }
 
 // note keeps an event as one line: "c/2 crashed call".
-func (w *tree) note(e *messages.Event) {
+func (w *tree) note(e messages.Event) {
 	line := fmt.Sprintf("%s/%d ", strings.TrimPrefix(e.Path, "capsules/"), e.Generation)
 	switch what := e.Detail.(type) {
 	case messages.CapsuleLoading:
@@ -284,7 +286,7 @@ func (w *tree) note(e *messages.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.events = append(w.events, line)
-	if e.Detail.(messages.CapsuleReady) != nil {
+	if _, ok := e.Detail.(messages.CapsuleReady); ok {
 		w.ready[strings.TrimPrefix(e.Path, "capsules/")] = e.Generation
 	}
 }
@@ -362,4 +364,11 @@ type lines struct{ *tree }
 
 func (l lines) Write(_ capsulehost.LogLevel, principal, message string) {
 	_, _ = l.tree.Write([]byte(principal + ": " + message))
+}
+
+// refOf is a reference to a capsule whose queue is closed.
+func refOf(id string) *CapsuleRef {
+	r := NewCapsuleRef(CapsuleConfig{ID: id})
+	r.Close()
+	return r
 }

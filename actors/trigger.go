@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,8 @@ type trigger struct {
 
 	calls []invocation // one for each leg
 	next  atomic.Int64 // the first call that is still to run on the goroutine that asks
+
+	abandoned atomic.Bool // a call on the goroutine that asks was ended because that has given up
 
 	mu      sync.Mutex
 	legs    []messages.Leg
@@ -119,6 +122,9 @@ func (t *trigger) wait(ctx context.Context) error {
 	t.mu.Lock()
 	if t.pending == 0 {
 		t.mu.Unlock()
+		if t.abandoned.Load() {
+			return cmp.Or(context.Cause(ctx), ctx.Err())
+		}
 		return nil
 	}
 	t.done = make(chan struct{})

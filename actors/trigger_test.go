@@ -7,76 +7,45 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Only the first answer to a leg counts, only in time, and only to a leg that
-// there is.
-func TestOnlyTheFirstAnswerCounts(t *testing.T) {
-	inTree(t, func(t *testing.T, w *tree) {
-		m := &messages.RouteTrigger{}
-		c := w.triggers.begin(now(), m)
-		answer := func(trigger uint64, leg uint32, value string) {
-			w.sys.Send(w.triggers.self, &messages.InterceptorAnswered{
-				Trigger: trigger, Leg: leg, Outcome: messages.OutcomeContinue, Value: []byte(value),
-				Generation: 7, Took: int64(time.Second),
-			})
-		}
-		answer(m.Trigger, 0, "before the plan")
-		if !c.plan([]messages.Leg{
-			{Capsule: "a", Action: "x"}, {Capsule: "b", Action: "x", Outcome: messages.OutcomeDeadlock}, {Capsule: "c", Action: "x"},
-		}) {
-			t.Error("the plan was not taken")
-		}
-		if c.plan([]messages.Leg{{Capsule: "d"}}) {
-			t.Error("a second plan was taken")
-		}
-		answer(m.Trigger, 0, "1")
-		answer(m.Trigger, 0, "twice")
-		answer(m.Trigger, 1, "not asked")
-		answer(m.Trigger, 3, "no such leg")
-		answer(m.Trigger+1, 2, "another trigger's")
-		select {
-		case <-c.answered:
-			t.Error("one leg is missing")
-		default:
-		}
-		legs := w.triggers.end(m.Trigger, c)
-		answer(m.Trigger, 2, "late")
-		c.answer(&messages.InterceptorAnswered{Leg: 2, Outcome: messages.OutcomeContinue}, nil)
-		if c.plan(nil) {
-			t.Error("a plan was taken after the end")
-		}
-		expect(t, "legs", show(legs), "a/7 x continue 1", "b/0 x deadlock", "c/0 x timeout (no answer by the trigger's deadline)")
-		if legs[0].Duration != time.Second {
-			t.Errorf("it took %v", legs[0].Duration)
-		}
-	})
+// planned is a trigger with a call for each of these capsules.
+func planned(r *Router, capsules ...string) *trigger {
+	t := &trigger{router: r, asker: context.Background(), made: monotime.Now()}
+	t.room(len(capsules))
+	for n, id := range capsules {
+		t.legs[n].Capsule = id
+		t.calls[n].trigger, t.calls[n].leg = t, n
+		t.pending++
+	}
+	return t
 }
 
-// What is sent to nobody, or lost, is answered for.
-func TestUndelivered(t *testing.T) {
+// Only the first answer to a leg counts, and only in time.
+func TestOnlyTheFirstAnswerCounts(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		m := &messages.RouteTrigger{Topic: "t"}
-		c := w.triggers.begin(now(), m)
-		c.plan([]messages.Leg{{Capsule: "a", Action: "x"}})
-		lose := func(message any, why system.Refusal) {
-			w.sys.Send(w.triggers.self, &system.Undelivered{Message: message, Why: why})
+		tr := planned(w.router, "a", "b", "c")
+		tr.legs[1].Outcome = messages.OutcomeDeadlock // decided without a call
+		tr.pending--
+		answer := func(leg int, value string) {
+			tr.answer(leg, &messages.Leg{
+				Outcome: messages.OutcomeContinue, Value: []byte(value), Generation: 7, Duration: time.Second,
+			}, nil)
 		}
-		lose(m, system.Failed) // routed already: its legs will answer
-		lose("anything else", system.Closed)
-		select {
-		case <-c.answered:
-			t.Fatal("over before its legs are")
-		default:
+		answer(0, "1")
+		answer(0, "twice")
+		answer(1, "not asked")
+		if tr.pending != 1 {
+			t.Errorf("%d legs are pending, not 1", tr.pending)
 		}
-		var call invocation
-		call.Route = m
-		lose(&call, system.Closed)
-		<-c.answered
-		expect(t, "legs", show(w.triggers.end(m.Trigger, c)), "a/0 x unavailable (the capsule has stopped)")
-		lose(m, system.Closed)
+		tr.close()
+		answer(2, "late")
+		expect(t, "legs", show(tr.legs), "a/7  continue 1", "b/0  deadlock", "c/0  timeout (no answer by the trigger's deadline)")
+		if tr.legs[0].Duration != time.Second {
+			t.Errorf("it took %v", tr.legs[0].Duration)
+		}
 	})
 }
 
@@ -89,7 +58,7 @@ func TestATriggerEndsInTime(t *testing.T) {
 		w.start("asker", asks("t"))
 		synctest.Wait()
 		began := time.Now()
-		legs, err := w.triggerWithin(3*time.Second, &messages.RouteTrigger{Topic: "t"})
+		legs, err := w.triggerWithin(3*time.Second, TriggerRequest{Topic: "t"})
 		if took := time.Since(began); err != nil || took != 3*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -101,7 +70,7 @@ func TestATriggerEndsInTime(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		why := errors.New("the client went away")
 		time.AfterFunc(2*time.Second, func() { cancel(why) })
-		_, err = w.triggers.Route(ctx, &messages.RouteTrigger{Topic: "t"})
+		_, err = w.router.Trigger(ctx, TriggerRequest{Topic: "t"})
 		if took := time.Since(began); !errors.Is(err, why) || took != 2*time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -109,7 +78,7 @@ func TestATriggerEndsInTime(t *testing.T) {
 		// A nested one leaves its caller a sixteenth of the time, which is enough to answer.
 		w.handles["b"].Interrupt(w.handles["b"].Generation(), ErrKilled)
 		synctest.Wait()
-		legs, err = w.triggerWithin(16*time.Second, &messages.RouteTrigger{Topic: "asker"})
+		legs, err = w.triggerWithin(16*time.Second, TriggerRequest{Topic: "asker"})
 		if err != nil {
 			t.Error(err)
 		}
@@ -130,9 +99,9 @@ func TestResponsesAreJoined(t *testing.T) {
 	} {
 		var legs []messages.Leg
 		for _, v := range test.values {
-			legs = append(legs, &messages.Leg{Value: v})
+			legs = append(legs, messages.Leg{Value: []byte(v)})
 		}
-		if got := joinResponses(legs); got != test.want {
+		if got := string(joinResponses(legs)); got != test.want {
 			t.Errorf("%q joined to %s, want %s", test.values, got, test.want)
 		}
 	}

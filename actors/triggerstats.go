@@ -34,10 +34,13 @@ type TriggerStats struct {
 }
 
 // limiter lets burst through at once, and one each interval in the long run.
-type limiter struct{ full monotime.Time } // when it will have nothing left to regain
+type limiter struct{ full monotime.Time } // when nothing will be left to regain; None before the first
 
 func (l *limiter) take(now monotime.Time, every time.Duration, burst int) bool {
-	full := max(l.full, now)
+	full := l.full
+	if full == monotime.None || full < now {
+		full = now
+	}
 	if full.Add(every) > now.Add(every*time.Duration(burst)) {
 		return false
 	}

@@ -19,10 +19,10 @@ func TestWarningsOfLegsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		log := zerolog.New(&out)
-		triggers := &Triggers{}
+		router := NewRouter(nil, nil)
 		fail := func(capsule string, times int) {
 			for range times {
-				triggers.WarnOfLegs(&log, &messages.RouteTrigger{Topic: "t", FromCapsule: "flooder"}, []messages.Leg{
+				router.WarnOfLegs(&log, "flooder", "t", []messages.Leg{
 					{Capsule: capsule, Outcome: messages.OutcomeCrashed},
 				})
 			}

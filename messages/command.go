@@ -45,3 +45,20 @@ type CapabilityChecked struct {
 	// Reason explains a denial, for the log.
 	Reason string
 }
+
+// FindCapsule asks the registry for a capsule: for the one that currently holds a
+// session if Session is set, else for the one with an id.
+type FindCapsule struct {
+	ID      string
+	Session string
+}
+
+// CapsuleFound answers FindCapsule. Session is empty if the capsule does not serve.
+type CapsuleFound struct {
+	Found      bool
+	ID         string
+	Generation uint64
+	Session    string
+	Version    string
+	State      CapsuleState
+}

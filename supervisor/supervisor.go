@@ -245,6 +245,20 @@ func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
 // null is the payload of a trigger without one.
 var null = []byte("null") //nolint:gochecknoglobals // never changed
 
+// FindSession returns the id of the capsule that currently holds a session UUID, as
+// another capsule's astrid_check_capsule_capability would find it. Its error
+// matches ErrNotFound or ErrNotServing, or is ctx's cause.
+func (s *Supervisor) FindSession(ctx context.Context, session string) (id string, err error) {
+	t, err := s.serving()
+	if err == nil {
+		id, err = t.findSession(ctx, session)
+	}
+	if err != nil {
+		return "", fmt.Errorf("find session %q: %w", session, err)
+	}
+	return id, nil
+}
+
 // Snapshot shows the tree as it is now. It waits for nobody.
 func (s *Supervisor) Snapshot() *Tree { return s.journal.Snapshot() }
 

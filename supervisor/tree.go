@@ -247,6 +247,24 @@ func (t *tree) command(ctx context.Context, m any) error {
 	}
 }
 
+// findSession asks the registry who holds a session.
+func (t *tree) findSession(ctx context.Context, session string) (string, error) {
+	if session == "" {
+		return "", ErrNotFound
+	}
+	answer, err := t.sys.Ask(ctx, t.sys.PID(actors.RegistryPath), &messages.FindCapsule{Session: session})
+	switch found, _ := answer.(*messages.CapsuleFound); {
+	case errors.Is(err, system.ErrNoActor):
+		return "", ErrNotServing
+	case err != nil:
+		return "", err
+	case found == nil || !found.Found:
+		return "", ErrNotFound
+	default:
+		return found.ID, nil
+	}
+}
+
 func (t *tree) isStopping() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
