@@ -81,7 +81,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	var restarted []string
 	last := sys.Snapshot().Sequence
 	for e := range sys.Events(t.Context(), 0) {
-		if e.Detail.(messages.ActorRestarted) != nil {
+		if e.Name() == "actor_restarted" {
 			restarted = append(restarted, e.Path+" "+supervisortest.Line(e))
 		}
 		if e.Sequence >= last {

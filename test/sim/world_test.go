@@ -159,7 +159,7 @@ func (w *world) recover() {
 		}
 	}
 	// An actor that is to fail, and waits for its restart, fails after that.
-	patience := longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second
+	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + 10*time.Second
 	var restless []*account
 	for range 1 + 2*len(w.broken) { // again above, where it had failed already
 		<-time.After(patience)
@@ -220,6 +220,9 @@ func (w *world) ready() []*capsule {
 // probe asks when nothing goes wrong: whoever is Ready answers, and nobody else.
 func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.Reply {
 	reply := w.ask(nil, by, n, topic)
+	if reply == nil {
+		return nil
+	}
 	for _, leg := range reply.Legs {
 		serves := false
 		for _, c := range ready {
@@ -238,7 +241,7 @@ func (w *world) checkFan(reply *messages.Reply, c *capsule, ready []*capsule) {
 	var v answer
 	for _, leg := range reply.Legs {
 		if leg.Capsule == c.id && leg.Action == "fan" {
-			_ = json.Unmarshal([]byte(leg.Value), &v) // checked before
+			_ = json.Unmarshal(leg.Value, &v) // checked before
 		}
 	}
 	if v.Capsule == "" {
