@@ -232,3 +232,17 @@ func TestLoad(t *testing.T) {
 	}
 	check("a directory of that name", "", file+": can't be read: it is no regular file")
 }
+
+// TestTooManyInterceptors: a manifest with 6,001 once cost a system of five
+// capsules 660 MB.
+func TestTooManyInterceptors(t *testing.T) {
+	one := "[[interceptor]]\nevent = \"t\"\naction = \"a\"\n"
+	head := "[package]\nname = \"many\"\nversion = \"1.0.0\"\n\n[[component]]\nid = \"many\"\nfile = \"many.wasm\"\n\n"
+	if m, err := Parse("Capsule.toml", []byte(head+strings.Repeat(one, MaxInterceptors))); err != nil {
+		t.Errorf("%d interceptors: %v", len(m.Interceptors), err)
+	}
+	_, err := Parse("Capsule.toml", []byte(head+strings.Repeat(one, 6001)))
+	if err == nil || !strings.Contains(err.Error(), "a capsule has at most 1024 interceptors") {
+		t.Errorf("6,001 interceptors: %v", err)
+	}
+}
