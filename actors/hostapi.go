@@ -19,12 +19,12 @@ type hostAPI struct {
 	capsule *capsule
 	caller  *capsulehost.Caller // during one call
 	metered metered             // the guest, if its reductions are counted
-	before  uint64              // what it had spent when its call began
+	before  uint64              // its reductions when its call began
 	span    context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
 
 	mu        sync.Mutex
 	signalled bool   // the guest has called astrid_signal_ready
-	signal    func() // takes note of that; nil before the run loop has started
+	signal    func() // reports that; nil before the run loop has started
 }
 
 var (

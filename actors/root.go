@@ -25,7 +25,7 @@ const (
 type RootConfig struct {
 	System *system.System
 	Log    zerolog.Logger
-	// Observe takes what happens. It must not block.
+	// Observe receives events. It must not block.
 	Observe func(messages.Event)
 	// The children.
 	Registry   *actor.Props

@@ -88,7 +88,7 @@ func (h *hookRouter) Receive(ctx actor.Context) {
 // TriggerRequest asks every capsule whose interceptors match a topic.
 type TriggerRequest struct {
 	Topic string
-	// Payload is compact JSON. The router keeps it: nobody may change it.
+	// Payload is compact JSON. The router keeps it: it must not be changed.
 	Payload []byte
 	// Caller is nil for none.
 	Caller *capsulehost.Caller

@@ -20,7 +20,7 @@ const causeShutdown = "the system stops"
 type SupervisorConfig struct {
 	System *system.System
 	Log    zerolog.Logger
-	// Observe takes what happens. It must not block.
+	// Observe receives events. It must not block.
 	Observe func(messages.Event)
 	// Children are in start order.
 	Children []ChildSpec
@@ -34,7 +34,7 @@ type ChildSpec struct {
 	// Reload makes the next load read the capsule's files again.
 	Reload func()
 	// ReadyTimeout is how long the start of others waits for a run loop to signal,
-	// or for a load that takes long.
+	// or for a long load.
 	ReadyTimeout time.Duration
 	// StopTimeout is how long a running call is given when the capsule stops.
 	StopTimeout time.Duration
@@ -179,7 +179,7 @@ func (s *supervisor) spawnReady(ctx actor.Context) {
 	}
 }
 
-// releaseSlot gives a start slot back: the start is settled, or takes so long that
+// releaseSlot gives a start slot back: the start is settled, or so long that
 // unrelated capsules no longer wait for it.
 func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
 	if c.slot == nil {
@@ -297,7 +297,7 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	v, cause := verdict{restart: true}, crash.Blameless
 	switch {
 	case crash.Blameless != "":
-		c.restarts.lived(crash.Uptime)
+		c.restarts.ran(crash.Uptime)
 	case crash.Permanent:
 		v = verdict{}
 	default:
@@ -372,8 +372,8 @@ func (s *supervisor) failedEvent(c *child, crash *Crash, decision string) {
 	})
 }
 
-// end stops a capsule's actor for good: what waits is answered at once, a running
-// call gets the stop time-out, a load none.
+// end stops a capsule's actor for good: calls that wait are answered at once, a
+// running call gets the stop time-out, a load none.
 func (s *supervisor) end(ctx actor.Context, c *child, state messages.CapsuleState, reason string, final func()) {
 	c.stopTimer()
 	c.phase, c.final = stopping, final
@@ -423,7 +423,7 @@ func (s *supervisor) restartDue(ctx actor.Context, m *restartDue) {
 	}
 }
 
-// restartNow replaces the instance of a capsule whose actor runs or stands still.
+// restartNow replaces the instance of a capsule whose actor runs or is suspended.
 func (s *supervisor) restartNow(ctx actor.Context, c *child) {
 	c.stopTimer()
 	c.phase, c.undecided = running, nil

@@ -10,9 +10,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// How many lines about one capsule are logged that guests can cause as often as
-// they like: at once, and in the long run. What is left out is counted by its
-// outcome all the same, as all legs are (Traffic).
+// How many lines about one capsule are logged that guests can cause at will: at
+// once, and in the long run. TriggerStats counts every leg all the same.
 const (
 	warningBurst = 20
 	warningEvery = time.Second
@@ -25,14 +24,14 @@ type warnings struct {
 	about map[string]*warned // by capsule
 }
 
-// warned is what was logged about one capsule.
+// warned counts the lines about one capsule.
 type warned struct {
 	limiter limiter
 	leftOut uint64 // since the last line
 }
 
-// line returns a line to write about a capsule, with how many were left out before
-// it; or nil, which may be written to, where it is left out.
+// line returns a line about a capsule, with the number left out before it; or nil,
+// which may be written to, if this one is left out.
 func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
 	now := monotime.Now()
 	w.mu.Lock()

@@ -19,11 +19,11 @@ var (
 	ErrFailed  = errors.New("the actor failed over it")
 )
 
-// Undelivered is what the sender of a message gets who might wait for an answer,
-// where nobody handled it to its end.
+// Undelivered tells the sender of a message, who may wait for an answer, that no
+// actor has handled it to its end.
 type Undelivered struct {
 	Message any
-	Why     Refusal // Closed also where no such actor exists
+	Why     Refusal // Closed also if no such actor exists
 }
 
 func (u *Undelivered) cause() error {
@@ -65,8 +65,8 @@ func New(log zerolog.Logger) *System {
 	return s
 }
 
-// deadLetter answers what was sent to nobody: a question with an Undelivered, a
-// watch with the end of what is watched.
+// deadLetter answers a message to an actor that does not exist: a question with an
+// Undelivered, a watch with the end of the watched actor.
 func (s *System) deadLetter(event any) {
 	letter, ok := event.(*actor.DeadLetterEvent)
 	if !ok {
@@ -110,8 +110,8 @@ func (s *System) Props(produce actor.Producer, mailbox *Mailbox) *actor.Props {
 }
 
 // DirectProps describes an actor that never blocks. It runs on the goroutine of
-// whoever sends to it, if it does not run already: no switch of goroutine. So
-// nobody may hold a lock while sending to it that its own messages might need.
+// the sender, without a switch, unless it runs already. So a sender must not hold a
+// lock that the actor's own messages may need.
 func (s *System) DirectProps(produce actor.Producer, mailbox *Mailbox) *actor.Props {
 	return s.props(produce, mailbox, direct{s.dispatcher})
 }
