@@ -35,11 +35,11 @@ func RegistryProps(cfg RegistryConfig) *actor.Props {
 // registry is one run of the registry.
 type registry struct {
 	RegistryConfig
-	byID       map[string]*entry
-	bySession  map[string]*entry // only sessions that are valid now
+	byID      map[string]*entry
+	bySession map[string]*entry // only sessions that are valid now
 	resyncing bool
-	held       []question // during a resync; each asker waits, so there are few
-	warnings   warnings
+	held      []question // during a resync; each asker waits, so there are few
+	warnings  warnings
 }
 
 // entry is a capsule as the registry knows it.

@@ -73,6 +73,7 @@ type supervisor struct {
 	byID      map[string]*child
 	ready     []*child // may be spawned, waiting for a start slot
 	starting  int      // start slots in use
+	hanging   int      // first starts that have lost their slot and are not settled
 	unsettled int      // first starts not settled yet
 	stopping  bool
 }
@@ -101,6 +102,7 @@ type child struct {
 	timer      *time.Timer   // for restartDue, readinessDue or an overdue stop
 	due        monotime.Time // when one of the first two is to come; None when it has
 	slot       *time.Timer   // holds a start slot, until it fires or the start is settled; nil without one
+	hanging    bool          // it has lost its start slot, and is not settled
 	settled    bool          // no start of others waits for its first start
 	dependents []*child
 	imports    int      // dependencies whose first start is not settled
@@ -135,7 +137,7 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case *readinessDue:
 		s.readinessDue(ctx, m)
 	case *slotDue:
-		s.releaseSlot(ctx, s.byID[m.id])
+		s.slotDue(ctx, m)
 	case *resync:
 		s.resync(ctx, m.to)
 	case *reconcile:
@@ -174,13 +176,24 @@ func (s *supervisor) spawnReady(ctx actor.Context) {
 			continue
 		}
 		s.starting++
-		c.slot = time.AfterFunc(c.ReadyTimeout, func() { s.System.Send(s.self, &slotDue{c.id}) })
+		// The more loads hang, the sooner the next is taken for one: each costs those
+		// behind it only its share of one readiness time-out.
+		hold := c.ReadyTimeout / time.Duration(1+s.hanging)
+		c.slot = time.AfterFunc(hold, func() { s.System.Send(s.self, &slotDue{c.id}) })
 		s.spawn(ctx, c)
 	}
 }
 
-// releaseSlot gives a start slot back: the start is settled, or so long that
-// unrelated capsules no longer wait for it.
+// slotDue: a first start takes so long that unrelated capsules no longer wait for it.
+func (s *supervisor) slotDue(ctx actor.Context, m *slotDue) {
+	if c := s.byID[m.id]; c.slot != nil {
+		c.hanging = true
+		s.hanging++
+		s.releaseSlot(ctx, c)
+	}
+}
+
+// releaseSlot gives a start slot back.
 func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
 	if c.slot == nil {
 		return
@@ -249,6 +262,10 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 		return
 	}
 	c.settled = true
+	if c.hanging {
+		c.hanging = false
+		s.hanging--
+	}
 	s.releaseSlot(ctx, c)
 	for _, d := range c.dependents {
 		if d.imports--; d.imports == 0 {

@@ -180,6 +180,7 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		s.callTimeout = 0 // as the reference has it
 	}
 	own := m.Supervision
+	override(&s.loadTimeout, own.LoadTimeout)
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)

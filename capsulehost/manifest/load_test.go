@@ -98,6 +98,7 @@ budget = 0
 window = "90s"
 backoff_initial = "250ms"
 backoff_max = "1m"
+load_timeout = "90s"
 call_timeout = "2s"
 stop_timeout = "1h"
 queue = 1
@@ -154,7 +155,7 @@ func TestParseEverything(t *testing.T) {
 		Supervision: Supervision{
 			Restart: "transient", Budget: new(0), Queue: new(1), Window: new(90 * time.Second),
 			BackoffInitial: new(250 * time.Millisecond), BackoffMax: new(time.Minute),
-			CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
+			LoadTimeout: new(90 * time.Second), CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
 		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Manifest{})); diff != "" {

@@ -113,6 +113,7 @@ type Supervision struct {
 	Window         *time.Duration
 	BackoffInitial *time.Duration
 	BackoffMax     *time.Duration
+	LoadTimeout    *time.Duration // of one load: reading, compiling and initialising
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue
