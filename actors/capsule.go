@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -78,7 +79,7 @@ type CapsuleConfig struct {
 	// Lines receives astrid_log; Config answers astrid_get_config.
 	Lines  LineWriter
 	Config func(key string) string
-	Log    zerolog.Logger
+	Log    *slog.Logger
 }
 
 // LineWriter receives astrid_log lines. Principal is the caller's, or "".
@@ -125,7 +126,7 @@ func (c *capsule) Receive(ctx actor.Context) {
 	case *interrupted:
 		c.interrupted(m)
 	default:
-		c.cfg.Log.Error().Str("capsule", c.cfg.ID).Type("message", m).Msg("capsule: message not understood")
+		c.cfg.Log.Error("capsule: message not understood", "capsule", c.cfg.ID, "message", fmt.Sprintf("%T", m))
 	}
 }
 

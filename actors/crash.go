@@ -118,7 +118,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 		c.guest = nil
 		c.stats.died()
 		if err := c.close(guest); err != nil {
-			c.cfg.Log.Warn().Str("capsule", c.cfg.ID).Err(err).Msg("closing the instance failed")
+			c.cfg.Log.Warn("closing the instance failed", "capsule", c.cfg.ID, "err", err)
 		}
 	}
 }

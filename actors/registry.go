@@ -1,8 +1,9 @@
 package actors
 
 import (
+	"fmt"
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
+	"log/slog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -14,7 +15,7 @@ const CapabilityPromptInjection = "allow_prompt_injection"
 // RegistryConfig describes the registry.
 type RegistryConfig struct {
 	System *system.System
-	Log    zerolog.Logger
+	Log    *slog.Logger
 }
 
 // RegistryProps describes the registry: it answers which capsule has an id or holds
@@ -71,7 +72,7 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.giveUp()
 	case *actor.Started, *actor.Stopped:
 	default:
-		r.Log.Error().Type("message", m).Msg("registry: message not understood")
+		r.Log.Error("registry: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
@@ -113,7 +114,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	case e == nil:
 		return &messages.CapabilityChecked{Reason: "no capsule has this session now"}
 	case m.Capability != CapabilityPromptInjection:
-		r.warnings.line(&r.Log, e.id).Str("capsule", e.id).Str("capability", m.Capability).Msg("unknown capability asked for: denied")
+		r.warnings.warn(r.Log, e.id, "unknown capability asked for: denied", "capsule", e.id, "capability", m.Capability)
 		return &messages.CapabilityChecked{Reason: "unknown capability"}
 	case !e.up.AllowPromptInjection:
 		return &messages.CapabilityChecked{Reason: "not granted by the manifest"}

@@ -3,10 +3,10 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
@@ -19,7 +19,7 @@ const causeShutdown = "the system stops"
 // SupervisorConfig describes the supervisor of all capsules.
 type SupervisorConfig struct {
 	System *system.System
-	Log    zerolog.Logger
+	Log    *slog.Logger
 	// Observe receives events. It must not block.
 	Observe func(messages.Event)
 	// Children are in start order.
@@ -144,7 +144,7 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.reconcile(ctx)
 	case *actor.Stopped, *actor.Restarting:
 	default:
-		s.Log.Error().Type("message", m).Msg("capsules supervisor: message not understood")
+		s.Log.Error("capsules supervisor: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
@@ -210,7 +210,7 @@ func (s *supervisor) spawn(ctx actor.Context, c *child) {
 	pid, err := ctx.SpawnNamed(c.Ref.Props(), c.id)
 	if err != nil {
 		// Only a name that is taken: two starts of one capsule, which phase forbids.
-		s.Log.Error().Err(err).Str("capsule", c.id).Msg("capsule not started")
+		s.Log.Error("capsule not started", "err", err, "capsule", c.id)
 		return
 	}
 	c.pid, c.phase, c.over = pid, running, over

@@ -1,10 +1,9 @@
 package actors
 
 import (
+	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -30,9 +29,9 @@ type warned struct {
 	leftOut uint64 // since the last line
 }
 
-// line returns a line about a capsule, with the number left out before it; or nil,
-// which may be written to, if this one is left out.
-func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
+// allow reports whether a line about a capsule may be logged, and how many were left
+// out before it.
+func (w *warnings) allow(capsule string) (leftOut uint64, ok bool) {
 	now := monotime.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -46,31 +45,41 @@ func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
 	}
 	if !about.limiter.take(now, warningEvery, warningBurst) {
 		about.leftOut++
-		return nil
+		return 0, false
 	}
-	line := log.Warn()
-	if about.leftOut > 0 {
-		line = line.Uint64("left_out", about.leftOut)
-		about.leftOut = 0
+	leftOut, about.leftOut = about.leftOut, 0
+	return leftOut, true
+}
+
+// warn logs a line about a capsule, unless there were too many.
+func (w *warnings) warn(log *slog.Logger, capsule, message string, args ...any) {
+	leftOut, ok := w.allow(capsule)
+	if !ok {
+		return
 	}
-	return line
+	if leftOut > 0 {
+		args = append(args, "left_out", leftOut)
+	}
+	log.Warn(message, args...)
 }
 
 // WarnOfLegs logs each leg of a trigger that gave no value although it was asked
 // for one; not every one, if they are many about one capsule. From is the capsule
 // that asked, "" for a trigger from outside.
-func (r *Router) WarnOfLegs(log *zerolog.Logger, from, topic string, legs []messages.Leg) {
+func (r *Router) WarnOfLegs(log *slog.Logger, from, topic string, legs []messages.Leg) {
 	for n := range legs {
 		leg := &legs[n]
 		switch leg.Outcome {
 		case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
 			continue
 		}
-		line := r.warnings.line(log, leg.Capsule)
-		if from != "" {
-			line = line.Str("capsule", from)
+		args := []any{
+			"topic", shortened(topic, topicKept), "asked", leg.Capsule, "action", leg.Action,
+			"outcome", leg.Outcome.String(), "reason", leg.Reason,
 		}
-		line.Str("topic", shortened(topic, topicKept)).Str("asked", leg.Capsule).Str("action", leg.Action).
-			Str("outcome", leg.Outcome.String()).Str("reason", leg.Reason).Msg("interceptor gave no answer")
+		if from != "" {
+			args = append([]any{"capsule", from}, args...)
+		}
+		r.warnings.warn(log, leg.Capsule, "interceptor gave no answer", args...)
 	}
 }

@@ -50,7 +50,7 @@ func (s *Supervisor) follow(undo *[]func(), name string, read, interrupt func())
 		case <-done:
 		case <-time.After(fileGrace):
 			interrupt()
-			s.cfg.Log.Error().Str("to", name).Msg("the last events may be missing there: writing hangs")
+			s.cfg.Log.Error("the last events may be missing there: writing hangs", "to", name)
 		}
 	})
 }

@@ -105,13 +105,13 @@ func New(cfg Config) (*Supervisor, error) {
 // enter reports what was discovered.
 func (s *Supervisor) enter() {
 	for _, w := range s.catalog.Warnings {
-		s.cfg.Log.Warn().Msg(w.String())
+		s.cfg.Log.Warn(w.String())
 	}
 	if s.catalog.Cycle != nil {
-		s.cfg.Log.Error().Err(s.catalog.Cycle).Msg("capsules import from each other: they start in the order of their discovery")
+		s.cfg.Log.Error("capsules import from each other: they start in the order of their discovery", "err", s.catalog.Cycle)
 	}
 	if len(s.catalog.Entries)+len(s.catalog.Rejected) == 0 {
-		s.cfg.Log.Warn().Strs("looked_in", s.catalog.LookedIn).Msg("no capsules found")
+		s.cfg.Log.Warn("no capsules found", "looked_in", s.catalog.LookedIn)
 	}
 	known := map[string]bool{}
 	for _, e := range s.catalog.Entries {

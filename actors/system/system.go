@@ -10,7 +10,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
-	"github.com/rs/zerolog"
 )
 
 // Why a question was not answered.
@@ -45,11 +44,11 @@ const parkedWorkers = 256
 
 // New returns a running, empty system. What the library itself logs at warning
 // level and above goes to log.
-func New(log zerolog.Logger) *System {
-	handler := zerolog.NewSlogHandler(log.Level(max(log.GetLevel(), zerolog.WarnLevel)))
+func New(log *slog.Logger) *System {
+	warnings := slog.New(atLeastWarn{log.Handler()})
 	s := &System{
 		system: actor.NewActorSystemWithConfig(actor.Configure(
-			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(handler) }),
+			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }),
 		)),
 		dispatcher: newDispatcher(parkedWorkers),
 	}
@@ -209,4 +208,19 @@ func (a *asker) take(answer any) {
 	case a.answer <- answer:
 	default:
 	}
+}
+
+// atLeastWarn leaves out what is less than a warning.
+type atLeastWarn struct{ slog.Handler }
+
+func (h atLeastWarn) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h atLeastWarn) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeastWarn{h.Handler.WithAttrs(attrs)}
+}
+
+func (h atLeastWarn) WithGroup(name string) slog.Handler {
+	return atLeastWarn{h.Handler.WithGroup(name)}
 }

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"log/slog"
 	"sync/atomic"
 
-	"github.com/rs/zerolog"
 	"lukechampine.com/blake3"
 
 	"github.com/astrid-actors/astrid-actors/actors"
@@ -27,7 +27,7 @@ type Config struct {
 	// AllowUnverified loads modules that nobody sealed.
 	AllowUnverified bool
 	Modules         *Modules
-	Log             zerolog.Logger
+	Log             *slog.Logger
 }
 
 // Source makes the instances of one capsule, from its files or from what the
@@ -36,7 +36,7 @@ type Config struct {
 type Source struct {
 	cfg    Config
 	entry  *Entry
-	log    zerolog.Logger
+	log    *slog.Logger
 	hashed func(hash string)
 
 	// module belongs to Load, which the capsule's actor calls once at a time.
@@ -48,7 +48,7 @@ type Source struct {
 // NewSource returns the source of a capsule. Hashed is told the module's hash each
 // time that it is read.
 func NewSource(cfg Config, entry *Entry, hashed func(hash string)) *Source {
-	return &Source{cfg: cfg, entry: entry, log: cfg.Log.With().Str("capsule", entry.Manifest.ID()).Logger(), hashed: hashed}
+	return &Source{cfg: cfg, entry: entry, log: cfg.Log.With("capsule", entry.Manifest.ID()), hashed: hashed}
 }
 
 // guest is an instance as its actor calls it.
@@ -105,7 +105,7 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 func (s *Source) configure() {
 	values, warnings := Configuration(s.cfg, s.entry)
 	for _, w := range warnings {
-		s.log.Warn().Msg(w.String())
+		s.log.Warn(w.String())
 	}
 	s.values.Store(&values)
 }
@@ -148,7 +148,7 @@ func (s *Source) release(ctx context.Context) {
 		return
 	}
 	if err := s.cfg.Modules.release(ctx, s.module); err != nil {
-		s.log.Warn().Err(err).Msg("freeing the compiled module failed")
+		s.log.Warn("freeing the compiled module failed", "err", err)
 	}
 	s.module = nil
 }

@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -27,7 +26,7 @@ type File struct {
 	path  string
 	limit int64 // bytes; a file that would be longer is put aside
 	keep  int   // how many of those there are: path.1 is the youngest
-	log   zerolog.Logger
+	log   *slog.Logger
 	lost  atomic.Uint64
 
 	file       *os.File
@@ -41,7 +40,7 @@ type File struct {
 
 // NewFile returns an events file at path, which is put aside before it would be
 // longer than limit bytes. Nothing is opened yet.
-func NewFile(path string, limit int64, log zerolog.Logger) *File {
+func NewFile(path string, limit int64, log *slog.Logger) *File {
 	return &File{path: path, limit: limit, keep: 3, log: log}
 }
 
@@ -174,6 +173,6 @@ func (f *File) rotate() error {
 func (f *File) complain(err error) {
 	if now := time.Now(); f.complained.IsZero() || now.Sub(f.complained) >= complainEvery {
 		f.complained = now
-		f.log.Error().Err(err).Uint64("lost", f.lost.Load()).Msg("events are not written to the events file")
+		f.log.Error("events are not written to the events file", "err", err, "lost", f.lost.Load())
 	}
 }
