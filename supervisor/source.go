@@ -44,7 +44,7 @@ func newSource(s *Supervisor, modules *modules, f *found) *source {
 		manifest: m, brought: f.brought, home: s.home, principal: s.principal, socketPath: s.cfg.SocketPath,
 		allowUnverified: s.cfg.AllowUnverified, modules: modules, log: log,
 		lines: capsulelog.New(capsulelog.Config{
-			Home: s.home, Principal: s.principal, Capsule: m.ID(), Log: s.cfg.Log,
+			Home: s.home, Principal: s.principal, Capsule: m.ID(), Files: s.logFiles, Log: s.cfg.Log,
 			Written:    s.record.logTail(m.ID()).add,
 			Suppressed: func(lines uint64) { s.record.suppressed(m.ID(), lines) },
 		}),

@@ -14,6 +14,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -71,6 +72,7 @@ type Supervisor struct {
 	found     []*found
 	record    *record
 	file      *eventsFile // nil where none is configured
+	logFiles  *capsulelog.Files
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
@@ -80,7 +82,7 @@ type Supervisor struct {
 // names every problem of the configuration at once; a capsule's own problem is
 // no error of the system's, but an event, and the state `failed`.
 func New(cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg.withDefaults()}
+	s := &Supervisor{cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
 	var err error
 	var problems []error
 	if s.home, err = home.Resolve(cfg.Home); err != nil {

@@ -203,16 +203,32 @@ func TestProcessLog(t *testing.T) {
 				t.Errorf("%s", got)
 			}
 			w.process.Reset()
-			// The next day it is tried again.
+			// It is tried again after a while, and on the next day.
 			if err := os.Remove(w.home.PrincipalDir("default")); err != nil {
 				t.Fatal(err)
 			}
 			w.Write(capsulehost.LevelError, "", "c")
 			w.checkProcess(other)
-			pass(24 * time.Hour)
+			pass(openAgainAfter)
 			w.Write(capsulehost.LevelInfo, "", "d")
-			w.checkProcess()
-			w.check(map[string]string{own + "2000-01-02.log": "946771200.000 INFO [greeter] d\n"})
+			w.checkProcess(`{"level":"info","plugin":"greeter","message":"the capsule's log was opened again"}`)
+			w.check(map[string]string{own + firstDay: "946684805.000 INFO [greeter] d\n"})
+		})
+	})
+	t.Run("a directory that can't be made for long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{Rate: -1}, func(h home.Home) { write(t, h.PrincipalDir("default"), "in the way") })
+			w.process.Reset()
+			for range 130 {
+				w.Write(capsulehost.LevelInfo, "", "a\nb")
+				pass(time.Second)
+			}
+			if n := strings.Count(w.process.String(), "can't be opened"); n != 3 {
+				t.Errorf("the process's log heard of it %d times in 130 s, want 3", n)
+			}
+			if n := strings.Count(w.process.String(), level); n != 130 {
+				t.Errorf("it has %d of 130 lines", n)
+			}
 		})
 	})
 	t.Run("after Close", func(t *testing.T) {
