@@ -7,7 +7,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
 )
 
-// fileGrace is how long the end of Serve waits for a disk to take the last events.
+// fileGrace is how long the end of Serve waits for a disk to take the last events, and
+// then for an interrupted write to end.
 const fileGrace = 2 * time.Second
 
 // attach starts what looks on while Serve runs: the events file, and the metrics.
@@ -20,22 +21,10 @@ func (s *Supervisor) attach() (detach func(), err error) {
 		}
 	}
 	if s.file != nil {
-		if err := s.file.open(); err != nil {
+		if err := s.file.begin(s.record); err != nil {
 			return detach, fmt.Errorf("serve: %w", err)
 		}
-		written := make(chan struct{})
-		go func() {
-			defer close(written)
-			s.file.follow(s.record)
-		}()
-		undo = append(undo, func() {
-			select {
-			case <-written:
-			case <-time.After(fileGrace):
-				s.cfg.Log.Error().Str("file", s.file.path).Msg("the last events may be missing in the events file: writing it hangs")
-				s.file.interrupt()
-			}
-		})
+		undo = append(undo, func() { s.file.end() })
 	}
 	if registerer := s.cfg.Registerer; registerer != nil {
 		collector := metrics.New(metrics.Config{Source: s})

@@ -23,7 +23,7 @@ const complainEvery = time.Minute
 // events --json` prints them. It reads the record as any other reader does: the
 // events that are kept are its queue, and what falls out of them before a slow
 // disk has taken it becomes an EventsLost, as does what could not be written. All
-// fields but lost and current belong to the goroutine that follows the record.
+// fields in the last group belong to the goroutine that follows the record.
 type eventsFile struct {
 	path  string
 	limit int64 // bytes; a file that would be longer is put aside
@@ -31,9 +31,13 @@ type eventsFile struct {
 	log   zerolog.Logger
 	lost  atomic.Uint64
 
+	current     atomic.Pointer[os.File] // the file, for interrupt
+	interrupted atomic.Bool
+	followed    chan struct{} // closed when nobody follows any more; belongs to Serve
+
 	file       *os.File
-	current    atomic.Pointer[os.File] // the same, for interrupt
-	whole      bool                    // it is no plain file, and is never put aside
+	torn       bool // it ends in the middle of a line
+	whole      bool // it is no plain file, and is never put aside
 	size       int64
 	last       uint64    // the newest event that was seen
 	unwritten  uint64    // lost since the last line that was written
@@ -52,13 +56,73 @@ func (f *eventsFile) open() error {
 		return errors.Join(fmt.Errorf("open the events file: %w", err), file.Close())
 	}
 	f.file, f.size, f.whole = file, about.Size(), !about.Mode().IsRegular()
+	if !f.whole {
+		f.torn = endsTorn(f.path, about)
+	}
 	f.current.Store(file)
+	if f.interrupted.Load() {
+		_ = file.SetWriteDeadline(time.Now())
+	}
 	return nil
 }
 
-// interrupt ends a write to a pipe that nobody reads. It may be called from any
-// goroutine.
+// endsTorn says whether a file's last line has no end: a crash, or a full disk, has
+// cut it. A file that can't be read is taken for whole.
+func endsTorn(path string, about fs.FileInfo) bool {
+	if about.Size() == 0 {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	last := make([]byte, 1)
+	_, err = file.ReadAt(last, about.Size()-1)
+	return err == nil && last[0] != '\n'
+}
+
+// begin opens the file and follows the record on a goroutine of its own. It fails if
+// the one that followed it before still hangs.
+func (f *eventsFile) begin(r *record) error {
+	if f.followed != nil {
+		select {
+		case <-f.followed:
+		default:
+			return errors.New("open the events file: writing the last events of the last time still hangs")
+		}
+	}
+	f.interrupted.Store(false)
+	if err := f.open(); err != nil {
+		return err
+	}
+	followed := make(chan struct{})
+	f.followed = followed
+	go func() {
+		defer close(followed)
+		f.follow(r)
+	}()
+	return nil
+}
+
+// end waits until the record's last events are written, or lost. Only a disk can hang
+// for longer: a write to a pipe is interrupted.
+func (f *eventsFile) end() {
+	for range 2 {
+		select {
+		case <-f.followed:
+			return
+		case <-time.After(fileGrace):
+			f.log.Error().Str("file", f.path).Msg("the last events may be missing in the events file: writing it hangs")
+			f.interrupt()
+		}
+	}
+}
+
+// interrupt ends a write to a pipe that nobody reads, and those that would follow. It
+// may be called from any goroutine.
 func (f *eventsFile) interrupt() {
+	f.interrupted.Store(true)
 	if file := f.current.Load(); file != nil {
 		_ = file.SetWriteDeadline(time.Now()) // plain files have none
 	}
@@ -128,14 +192,21 @@ func (f *eventsFile) write(e *messages.Event) error {
 			return err
 		}
 	}
+	if f.torn {
+		line = "\n" + line
+	}
 	n, err := f.file.WriteString(line)
 	if err != nil {
-		if !f.whole {
-			_ = f.file.Truncate(f.size) // no half lines, where it can be helped
+		if f.whole || f.file.Truncate(f.size) != nil { // no half lines, where it can be helped
+			f.size += int64(n)
+			if n > 0 {
+				f.torn = line[n-1] != '\n'
+			}
 		}
 		return fmt.Errorf("write to the events file: %w", err)
 	}
 	f.size += int64(n)
+	f.torn = false
 	return nil
 }
 
