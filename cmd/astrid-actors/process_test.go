@@ -121,3 +121,17 @@ func TestManyLogsFewDescriptors(t *testing.T) {
 		t.Errorf("the daemon ran out of descriptors, or %v", err)
 	}
 }
+
+// TestNohup: a daemon that was started to ignore SIGHUP ignores it.
+func TestNohup(t *testing.T) {
+	p := launch(t, "trap '' HUP;", "--capsules", filepath.Join("..", "..", "test", "capsules", "echo"))
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.ask("trigger", "test.echo", "1")
+	p.end(syscall.SIGTERM)
+	text, err := os.ReadFile(p.log)
+	if err != nil || !bytes.Contains(text, []byte(`"cause":"signal: terminated"`)) {
+		t.Errorf("it did not end by the second signal; %v", err)
+	}
+}
