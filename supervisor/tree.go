@@ -13,6 +13,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
@@ -140,7 +141,7 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	for _, c := range t.children {
 		longest = max(longest, c.stopTimeout)
 	}
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest+stopMargin)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(longest, stopMargin))
 	defer cancel()
 	err := t.sys.AwaitStopped(grace, t.sys.PID(capsulesPath))
 	if err == nil {
