@@ -1,6 +1,10 @@
 package actors
 
-import "time"
+import (
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
+)
 
 // moment is a time by the process's own clock, in nanoseconds, which nobody sets
 // and which stands still while the machine sleeps: what was measured by it stays
@@ -15,10 +19,10 @@ var start = time.Now() //nolint:gochecknoglobals // one clock for all
 func now() moment { return moment(time.Since(start)) }
 
 // after is how long after another m is.
-func (m moment) after(other moment) time.Duration { return time.Duration(m - other) }
+func (m moment) after(other moment) time.Duration { return monotime.Time(m).Sub(monotime.Time(other)) }
 
 // add is m and a while.
-func (m moment) add(d time.Duration) moment { return m + moment(d) }
+func (m moment) add(d time.Duration) moment { return moment(monotime.Time(m).Add(d)) }
 
 // time is m for a context or a timer: the calendar's clock may show something else.
 func (m moment) time() time.Time { return start.Add(time.Duration(m)) }

@@ -52,7 +52,8 @@ func (s *surroundings) TriggerHook(ctx context.Context, topic string, payload js
 	cfg := &s.capsule.cfg
 	made, timeout := now(), cfg.TriggerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(deadline)*15/16)
+		left := time.Until(deadline)
+		timeout = min(timeout, left-left/16)
 	}
 	// A timer of its own, and the end of the capsule's life: ctx would make another timer.
 	timer := time.NewTimer(timeout)
