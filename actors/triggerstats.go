@@ -12,7 +12,7 @@ import (
 // How often a TriggerAnswered is made: seldom, or these events would drive all
 // others out of what is kept.
 const (
-	answeredEvery = 10 * time.Second // where all is well
+	answeredEvery = 10 * time.Second // without problems
 	problemEvery  = time.Second      // with a leg that was no answer, in the long run
 	problemBurst  = 5                // and at once
 )
