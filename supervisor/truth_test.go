@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -104,7 +104,7 @@ func newStory(t *testing.T) *story {
 	}
 	s.System = supervisortest.Start(t, supervisor.Config{
 		Registerer: s.registry, CallTimeout: time.Minute,
-		Log: zerolog.New(s.log),
+		Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, supervisortest.Func("a", "*.t", act), supervisortest.Func("b", "b.t", act), supervisortest.Func("c", "all.*", act))
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime"
 	"strings"
@@ -12,8 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -38,10 +37,10 @@ const (
 func TestSoak(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	var lines atomic.Uint64 // of the system's log
-	log := zerolog.New(writer(func(p []byte) (int, error) {
+	log := slog.New(slog.NewJSONHandler(writer(func(p []byte) (int, error) {
 		lines.Add(1)
 		return len(p), nil
-	})).Level(zerolog.WarnLevel)
+	}), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	cfg := supervisor.Config{
 		Queue: floodQueue, OpenTriggers: floodOpen, EventsKept: 64, TriggerTimeout: 10 * time.Second, MemoryLimitPages: 64,
 		Restart:     supervisor.RestartPolicy{Budget: 1 << 30, InitialBackoff: -1},

@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -47,7 +46,7 @@ func newWorld(seed uint64, home string, t *tally) *world {
 	w := &world{seed: seed, home: home, tally: t}
 	w.drawSystem()
 	w.cfg.Home = home
-	w.cfg.Log = zerolog.New(logWatch{w}).Level(zerolog.WarnLevel)
+	w.cfg.Log = slog.New(slog.NewJSONHandler(logWatch{w}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for n, d := range w.drawn {
 		c := &capsule{drawn: d, w: w, last: map[string]turn{}}
 		w.capsules = append(w.capsules, c)

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -149,8 +149,8 @@ func TestEventsFileThatFails(t *testing.T) {
 	}
 	mkdir()
 	var log strings.Builder
-	f := &File{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: zerolog.New(&log)}
-	if err := f.Open(); err != nil {
+	f := &File{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: slog.New(slog.NewJSONHandler(&log, nil))}
+	if err := f.open(); err != nil {
 		t.Fatal(err)
 	}
 	r := New(Config{Kept: 100})
@@ -169,7 +169,7 @@ func TestEventsFileThatFails(t *testing.T) {
 	mkdir()
 	take(2)
 	r.End()
-	f.Follow(r)
+	f.follow(r)
 	text, err := os.ReadFile(f.path)
 	if err != nil {
 		t.Fatal(err)
