@@ -35,6 +35,7 @@ func (s *surroundings) Log(level capsulehost.LogLevel, message string) {
 	s.capsule.cfg.Lines.Write(level, principal, message)
 }
 
+func (s *surroundings) Name() string                { return s.capsule.cfg.ID }
 func (s *surroundings) Config(key string) string    { return s.capsule.cfg.Config(key) }
 func (s *surroundings) Caller() *capsulehost.Caller { return s.caller }
 func (s *surroundings) Now() time.Time              { return time.Now() }

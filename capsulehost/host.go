@@ -54,7 +54,7 @@ type Host struct {
 	runtime      wazero.Runtime
 	cache        wazero.CompilationCache // nil without a CacheDir
 	kernel       wazero.CompiledModule
-	kernelConfig wazero.ModuleConfig
+	moduleConfig wazero.ModuleConfig // the kernel's and the guests'
 	wasi         api.Module
 	user         *userCalls
 	memoryLimit  uint64 // bytes
@@ -115,8 +115,9 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}
-	// The kernel wants no random numbers, but wazero would seed a source of them for each.
-	h.kernelConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
+	// Nothing is to be seen through wazero's own WASI. Without a source of random
+	// numbers it would seed one for each module.
+	h.moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
 		return fmt.Errorf("make WASI: %w", err)
 	}

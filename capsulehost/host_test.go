@@ -21,6 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a HostAPI that notes what its guest says.
 type world struct {
+	name   string
 	lines  []string
 	config map[string]string
 	caller *Caller
@@ -36,6 +37,7 @@ func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
 func (w *world) Peers() Peers             { return w.peers }
+func (w *world) Name() string             { return w.name }
 
 func (w *world) Now() time.Time {
 	if w.now != nil {
@@ -219,7 +221,6 @@ func TestFaults(t *testing.T) {
 		{"init-trap", KindTrap, "unreachable"},
 		{"memory-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
 		{"alloc-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
-		{"exit0", KindExit, "code 0"},
 		{"exit3", KindExit, "code 3"},
 		{"bad-offset", KindHostCall, "astrid_log: level: offset"},
 		{"inside-offset", KindHostCall, "is not the start of a block"},
@@ -458,32 +459,41 @@ func TestStderr(t *testing.T) {
 		{"lines", "one\ntwo\n\n", "two", "one", "two"},
 		{"long", long + "the \xff end", "the \uFFFD end", "", "the \uFFFD end"},
 		{"Go", "a line\npanic: out of ink\n\ngoroutine 1 [running]:\n" + long, "panic: out of ink", "panic: out of ink\n\ngoroutine 1", ""},
-		{"Go, again", "panic: first\n" + long + "panic: second [recovered]\n\tpanic: third\n" + long, "panic: second [recovered]", "panic: second", ""},
+		{"Go, in a panic", "panic: first [recovered]\n\tpanic: second\n" + long + "fatal error: third\n", "panic: first [recovered]", "panic: first [recovered]\n\tpanic: second", ""},
+		{"Go, a trace without end", "panic: out of ink\n" + strings.Repeat(long, 100), "panic: out of ink", "panic: out of ink", ""},
+		{"Rust, in a panic", "thread 'main' panicked at src/lib.rs:7:5:\nout of ink\n" + long + "thread 'main' panicked at core/src/panicking.rs:1:1:\npanic in a function that cannot unwind\n", "thread 'main' panicked at src/lib.rs:7:5: out of ink", "thread", ""},
 		{"Go, its run time", "runtime: of memory\nfatal error: out of memory\n" + long, "fatal error: out of memory", "fatal error", ""},
 		{"Rust", "thread '<unnamed>' panicked at src/lib.rs:7:5:\nout of ink\nnote: run with", "thread '<unnamed>' panicked at src/lib.rs:7:5: out of ink", "thread", "run with"},
 		{"Rust, older", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5\n", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5", "thread", ""},
 		{"not at the start of a line", "no panic: none", "no panic: none", "no", "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var kept stderr
-			for written := []byte(tt.written); len(written) > 0; { // in pieces, as guests write
-				n := min(len(written), 7)
-				_, _ = kept.Write(written[:n])
-				written = written[n:]
+			var kept capture
+			for rest := []byte(tt.written); len(rest) > 0; { // in pieces, as guests write
+				n := min(len(rest), 7)
+				_, _ = kept.Write(rest[:n])
+				rest = rest[n:]
 			}
 			text, word := kept.end()
-			if word != tt.word || !strings.HasPrefix(text, tt.begins) || !strings.HasSuffix(text, tt.ends) || len(text) > stderrShown {
+			if word != tt.word || !strings.HasPrefix(text, tt.begins) || !strings.HasSuffix(text, tt.ends) || len(text) > shown {
 				t.Errorf("got %q; %d bytes, %.40q ... %q", word, len(text), text, text[max(0, len(text)-20):])
 			}
 		})
 	}
-	var kept stderr
+	var kept capture
 	for range 100 {
-		_, _ = kept.Write(make([]byte, stderrKept))
+		_, _ = kept.Write(make([]byte, shown))
 		_, _ = kept.Write([]byte("x"))
 	}
-	if len(kept.kept) > 2*stderrKept {
-		t.Errorf("%d bytes are kept", len(kept.kept))
+	if n := cap(kept.tail) + cap(kept.head) + cap(kept.line); n > 8*shown {
+		t.Errorf("%d bytes are kept", n)
+	}
+	// A guest that has recovered did not die of what it had said then.
+	_, _ = kept.Write([]byte("\npanic: an old one\n"))
+	kept.newCall()
+	_, _ = kept.Write([]byte("a new word\n"))
+	if _, word := kept.end(); word != "a new word" {
+		t.Errorf("its last word: %q", word)
 	}
 }
 

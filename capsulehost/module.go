@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
@@ -28,7 +29,6 @@ const (
 	ExportUpgrade     = "astrid_upgrade"
 
 	exportInitialize   = "_initialize"
-	exportStart        = "_start"
 	exportConstructors = "__wasm_call_ctors"
 	exportHaskell      = "hs_init"
 )
@@ -129,7 +129,6 @@ func (m *Module) link(ctx context.Context) *Failure {
 		{ExportInstall, "() -> i32"},
 		{ExportUpgrade, "() -> i32"},
 		{exportInitialize, "() -> ()"},
-		{exportStart, "() -> ()"},
 		{exportConstructors, "() -> ()"},
 	} {
 		if d := m.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
@@ -144,6 +143,28 @@ func (m *Module) link(ctx context.Context) *Failure {
 		m.user = user
 	}
 	return nil
+}
+
+// startUp returns the exports that are called once the module is instantiated, as
+// Extism does it. Where there is a Haskell runtime, its reactor is initialised before
+// it. Otherwise constructors make _initialize unnecessary. A _start is an export like
+// any other.
+func (m *Module) startUp() []string {
+	initialize := m.HasExport(exportInitialize)
+	haskell := m.compiled.ExportedFunctions()[exportHaskell]
+	switch {
+	case haskell != nil && slices.Equal(haskell.ParamTypes(), []api.ValueType{i32, i32}):
+		if initialize {
+			return []string{exportInitialize, exportHaskell}
+		}
+		return []string{exportHaskell}
+	case m.HasExport(exportConstructors):
+		return []string{exportConstructors}
+	case initialize:
+		return []string{exportInitialize}
+	default:
+		return nil
+	}
 }
 
 // HasExport says whether the module exports a function of that name.

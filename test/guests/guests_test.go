@@ -34,6 +34,7 @@ func (w *world) Log(level capsulehost.LogLevel, message string) {
 }
 func (w *world) Config(key string) string    { return w.config[key] }
 func (w *world) Caller() *capsulehost.Caller { return w.caller }
+func (w *world) Name() string                { return "guest" }
 func (w *world) SignalReady()                { w.ready++ }
 func (w *world) Peers() capsulehost.Peers    { return w }
 
