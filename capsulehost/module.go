@@ -52,19 +52,24 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	case errors.Is(err, reductions.ErrTruncated):
 		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
 	case err != nil:
-		return nil, badModule("the module does not compile: "+err.Error(), err)
+		return nil, refusal(err)
 	}
 	compiled, err := h.runtime.CompileModule(ctx, counted)
 	switch {
 	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
 		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
 	case err != nil:
-		return nil, badModule("the module does not compile: "+firstLine(err), err)
+		return nil, refusal(err)
 	}
 	m := &Module{host: h, compiled: compiled, user: h.user}
 	failure := m.link(ctx)
 	if kind, module, name, found := otherImport(wasm); failure == nil && found {
 		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)
+	}
+	if failure == nil {
+		if problem := misplacedSegment(wasm); problem != "" {
+			failure = badModule(problem+": instantiated, it could only trap", nil)
+		}
 	}
 	if failure != nil {
 		_ = m.Close(ctx) // the failure is what counts
