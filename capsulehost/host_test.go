@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tetratelabs/wazero/api"
 	"go.uber.org/goleak"
 )
 
@@ -307,7 +308,8 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 		{"four bytes", echo[:4], KindBadModule, "the module is truncated: it has only 4 bytes"},
 		{"five bytes", []byte("\x00asm\x02"), KindBadModule, "the module is truncated: it has only 5 bytes"},
 		{"truncated", echo[:len(echo)/2], KindBadModule, "the module is truncated or damaged"},
-		{"unknown call of two types", read(t, "testdata/unknown-types.wasm"), KindLink, `imports "astrid_teleport" from "extism:host/user" as (i64) -> () and as (i64) -> i64`},
+		{"unknown calls", read(t, "testdata/unknown-calls.wasm"), KindLink, `it imports "astrid_teleport" and "astrid_vanish" from "extism:host/user" and "abort" from "env", which this host does not have`},
+		{"a call of another type", read(t, "testdata/call-type.wasm"), KindLink, `it imports "astrid_kv_set" from "extism:host/user" as (i64) -> i64, which is (i64, i64) -> ()`},
 		{"text", []byte("(module) ; as text"), KindBadModule, "not a WebAssembly module"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), KindBadModule, "a WebAssembly component, not a core module"},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), KindBadModule, "a version that this host does not know"},
@@ -329,34 +331,46 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	}
 }
 
-// What a module imports and this host does not have costs nothing once it is closed.
-func TestUnknownImportsAreFreed(t *testing.T) {
+// The calls of astrid-capsule 0.5.0, and nothing else, can be imported.
+func TestNotServed(t *testing.T) {
+	if n := len(userFunctions()); n != 49 {
+		t.Errorf("there are %d calls, want 49", n)
+	}
 	h := newHost(t, Config{})
-	unknown := read(t, "testdata/unknown-twice.wasm")
-	heap := func() uint64 {
-		var stats runtime.MemStats
-		for range 3 {
-			runtime.GC()
-		}
-		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
+	all, functions := &wasmModule{}, userFunctions()
+	for _, f := range functions {
+		all.imported(userModuleName, f.name, f.params, f.results)
+		all.imported(userModuleName, f.name, f.params, f.results) // twice, as a linker may
 	}
-	compile := func(times int) {
-		for range times {
-			m, err := h.Compile(context.Background(), unknown)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Close(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for _, f := range shimFunctions {
+		all.imported(shimModuleName, f.name, f.params, f.results)
 	}
-	compile(10)
-	before := heap()
-	compile(200)
-	if after := heap(); after > before+200<<10 {
-		t.Errorf("200 modules that are closed keep %d bytes", after-before)
+	m, err := h.Compile(context.Background(), all.bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.Background())
+	if got := m.NotServed(); len(got) != 49-7+3 || got[0] != "__get_function_arg_type" || got[44] != "astrid_write_file" {
+		t.Errorf("not served are %d: %q", len(got), got)
+	}
+	if got, err := h.Compile(context.Background(), fixture(t, "echo")); err != nil || got.NotServed() != nil {
+		t.Errorf("of a capsule that needs none: %v, %v", got.NotServed(), err)
+	}
+	// Each traps by its name.
+	for _, name := range m.NotServed() {
+		one := &wasmModule{}
+		n := slices.IndexFunc(functions, func(f hostFunction) bool { return f.name == name })
+		if n < 0 {
+			continue // of the shim
+		}
+		f := functions[n]
+		one.imported(userModuleName, name, f.params, f.results)
+		body := append(constants(f.params, 0, 0, 0), 0x10, 0, 0x00)
+		one.function(ExportRun, nil, []api.ValueType{i32}, body...)
+		_, err := mustInstantiate(t, h, one.bytes(), &world{}).Call(context.Background(), ExportRun, nil)
+		if got := failsWith(t, err, KindHostCall); got != name+": this host does not have this system call yet" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 

@@ -75,14 +75,10 @@ func (i *Instance) load(ctx context.Context) error {
 	i.export = map[string]api.Function{}
 	i.wasi = wasi{instance: i, files: standardStreams()}
 	linked := experimental.WithImportResolver(i.enter(ctx), func(name string) api.Module {
-		switch name {
-		case envModuleName:
+		if name == envModuleName {
 			return i.shared
-		case userModuleName:
-			return i.module.user.module
-		default:
-			return nil // by name: WASI
 		}
+		return nil // by name: they are the same for all guests
 	})
 	i.begin(ctx) // a module's own start function runs in here
 	guest, err := i.module.host.runtime.InstantiateModule(linked, i.module.compiled, i.module.host.moduleConfig)
