@@ -24,7 +24,7 @@ type surroundings struct {
 
 var (
 	_ capsulehost.HostAPI = (*surroundings)(nil)
-	_ capsulehost.Peers        = (*surroundings)(nil)
+	_ capsulehost.Peers   = (*surroundings)(nil)
 )
 
 func (s *surroundings) Log(level capsulehost.LogLevel, message string) {

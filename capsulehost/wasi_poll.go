@@ -59,7 +59,7 @@ func pollOneoff(w *wasi, p []uint64) errno {
 	if shortest > 0 {
 		i := w.instance
 		// Not longer than some 292 years.
-		i.outside(func() { sleep(i.ctx, time.Duration(min(shortest, math.MaxInt64))) }) //nolint:gosec // no more than that
+		i.outside(func() { sleep(i.ctx, time.Duration(min(shortest, math.MaxInt64))) })
 		i.stopIfEnded(time.Now())
 		shortest = max(shortest, uint64(time.Since(began))) //nolint:gosec // not negative
 	}
@@ -80,7 +80,7 @@ func (w *wasi) subscription(b []byte) (s subscription, e errno) {
 	switch s.kind {
 	case eventClock:
 		timeout, flags := binary.LittleEndian.Uint64(b[24:]), binary.LittleEndian.Uint16(b[40:])
-		now := uint64(0)
+		var now uint64
 		switch number {
 		case clockRealtime:
 			now = w.realtime()

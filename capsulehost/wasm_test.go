@@ -43,9 +43,8 @@ func (m *wasmModule) imported(module, name string, params, results []api.ValueTy
 	return len(m.imports) - 1
 }
 
-// function adds a function without locals, exported where it has a name, and returns
-// its index.
-func (m *wasmModule) function(name string, params, results []api.ValueType, body ...byte) int {
+// function adds a function without locals, exported where it has a name.
+func (m *wasmModule) function(name string, params, results []api.ValueType, body ...byte) {
 	index := len(m.imports) + len(m.functions)
 	m.functions = append(m.functions, m.typ(params, results))
 	body = slices.Concat([]byte{0}, body, []byte{0x0b})
@@ -53,7 +52,6 @@ func (m *wasmModule) function(name string, params, results []api.ValueType, body
 	if name != "" {
 		m.exports = append(m.exports, slices.Concat(text(name), []byte{0}, leb(index)))
 	}
-	return index
 }
 
 func (m *wasmModule) section(id byte, content []byte) {

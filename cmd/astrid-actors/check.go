@@ -20,8 +20,9 @@ func newCheck(a *app) *cobra.Command {
 		Short: "Say what is wrong with capsules, without running them",
 		Long: `Read the capsules in each DIR, a capsule's directory or a directory of them, and
 compile their modules, without running anything. Prints one problem a line, and
-nothing where there is none; what is said in vain, but does no harm, is a warning on
-the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+nothing where there is none; what is said in vain, but does no harm, and the system
+calls that a module imports and this host does not have yet, are warnings on the
+standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.home()
