@@ -21,7 +21,7 @@ const DefaultMemoryLimitPages = 1024
 // MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
 const MaxMemoryLimitPages = 65536
 
-// tableLimit is the most elements of a guest's table, 8 bytes each: its memory
+// tableLimit is the most elements of all tables of a guest, 8 bytes each: its memory
 // limit does not cover them.
 const tableLimit = 1 << 20
 

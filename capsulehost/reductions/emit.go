@@ -26,12 +26,11 @@ func (m *module) rewriteCode(r *reader, out []byte) []byte {
 		}
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a few times the input's
 	}
-	helpers := ourFunctions[:m.helpers]
-	for _, h := range helpers {
+	for _, h := range m.helpers {
 		body := e.helper(h)
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // some tens of bytes
 	}
-	out = appendU32(out, n+uint32(len(helpers))) //nolint:gosec // a handful
+	out = appendU32(out, n+uint32(len(m.helpers))) //nolint:gosec // a handful
 	return append(out, bodies...)
 }
 

@@ -50,7 +50,6 @@ func (m *module) rewriteNames(content []byte) []byte {
 
 func (m *module) functionNames(r *reader) []byte {
 	n := r.count()
-	helpers := ourFunctions[:m.helpers]
 	names := make([]byte, 0, len(r.b)+256)
 	tick := false // has been named
 	for range n {
@@ -64,10 +63,10 @@ func (m *module) functionNames(r *reader) []byte {
 	if !tick {
 		names = m.nameTick(names)
 	}
-	for _, h := range helpers {
-		names = appendName(appendU32(names, m.functions+1+uint32(h.helper)), h.name)
+	for i, h := range m.helpers {
+		names = appendName(appendU32(names, m.functions+1+uint32(i)), ourFunctions[h].name) //nolint:gosec // a handful
 	}
-	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(helpers))) //nolint:gosec // a handful
+	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(m.helpers))) //nolint:gosec // a handful
 	return append(out, names...)
 }
 

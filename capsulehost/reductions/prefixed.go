@@ -20,9 +20,12 @@ func (s *scanner) misc(at int) {
 		r.u32()
 		r.u32()
 		s.help(callBefore, at, elementsCost)
-	case miscTableGrow, miscTableFill:
+	case miscTableFill:
 		r.u32()
 		s.help(callBefore, at, elementsCost)
+	case miscTableGrow:
+		r.u32()
+		s.help(callBefore, at, tableGrowCost)
 	case miscDataDrop, miscElemDrop, miscTableSize:
 		r.u32()
 	default:

@@ -3,11 +3,12 @@ package reductions
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // Version changes whenever the same input may come out differently. It belongs
 // into the key of whatever caches results.
-const Version = 1
+const Version = 2
 
 // What a rewritten module has for its host. No guest may import from
 // ImportModule or export Counter: Rewrite refuses it.
@@ -23,9 +24,9 @@ type Config struct {
 	// MemoryLimitPages is the limit that the runtime sets to memories, in pages of
 	// 64 KiB: a memory.grow past it is refused, and so costs nothing. 0 means 65,536.
 	MemoryLimitPages uint32
-	// TableLimit is the most elements that a table may have; growing past it fails,
-	// as it does past a table's own maximum. A module that starts with more is
-	// refused. 0 means no limit but the runtime's.
+	// TableLimit is the most elements that all tables together may have; growing
+	// past it fails, as it does past a table's own maximum. A module that starts
+	// with more is refused. 0 means no limit but the runtime's.
 	TableLimit uint32
 }
 
@@ -106,7 +107,7 @@ type module struct {
 	globals           uint32
 	tables            uint32
 	memories          uint32
-	helpers           helper // of ours: those below are called, or may be
+	helpers           []helper // of ours, in the order of their indices
 }
 
 // split finds the sections and checks their order.
@@ -248,6 +249,10 @@ func (m *module) counter() uint32 { return m.globals }
 
 // helper returns the index of one of our own functions, behind all others.
 func (m *module) helper(h helper) uint32 {
-	m.helpers = max(m.helpers, h+1)
-	return m.functions + 1 + uint32(h)
+	at := slices.Index(m.helpers, h)
+	if at < 0 {
+		at = len(m.helpers)
+		m.helpers = append(m.helpers, h)
+	}
+	return m.functions + 1 + uint32(at) //nolint:gosec // a handful
 }

@@ -171,11 +171,10 @@ func (m *module) countFunctions(r *reader, _ []byte) []byte {
 func (m *module) rewriteFunctions(r *reader, out []byte) []byte {
 	n := r.count()
 	from := r.pos
-	r.pos = len(r.b) // countFunctions has read it
-	helpers := ourFunctions[:m.helpers]
-	out = grow(out, r, n, uint32(len(helpers)), from) //nolint:gosec // a handful
-	for _, h := range helpers {
-		out = appendU32(out, m.types+h.typ)
+	r.pos = len(r.b)                                    // countFunctions has read it
+	out = grow(out, r, n, uint32(len(m.helpers)), from) //nolint:gosec // a handful
+	for _, h := range m.helpers {
+		out = appendU32(out, m.types+ourFunctions[h].typ)
 	}
 	return out
 }
@@ -209,7 +208,12 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 // rewriteTables bounds what tables may grow to.
 func (m *module) rewriteTables(r *reader, out []byte) []byte {
 	n := r.count()
+	if m.tables+n > maxTables {
+		r.fail("%d tables, over the limit of %d", m.tables+n, maxTables)
+		return nil
+	}
 	out = appendU32(out, n)
+	elements := uint64(0) // that all start with
 	for i := range n {
 		from := r.pos
 		withInit := r.more() && r.b[r.pos] == tableWithInit
@@ -232,6 +236,7 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 			if least > limit {
 				r.fail("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit)
 			}
+			elements += uint64(least)
 			if !bounded || most > limit {
 				bounded, most, flags = true, limit, flags|1
 			}
@@ -246,6 +251,9 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		if r.err != nil {
 			return nil
 		}
+	}
+	if limit := m.cfg.TableLimit; limit > 0 && elements > uint64(limit) {
+		r.fail("%d tables start with %d elements together, over the limit of %d", n, elements, limit)
 	}
 	m.tables += n
 	return out
