@@ -38,6 +38,8 @@ type Module struct {
 	host     *Host
 	compiled wazero.CompiledModule
 	user     *userCalls // the host's, or the module's own where it imports unknown calls
+
+	tableBytes uint64 // that each instance's tables start with
 }
 
 // Compile checks and compiles a module. Its error is a *Failure, of kind
@@ -47,7 +49,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		return nil, failure
 	}
 	// Counting is what makes a guest stoppable: nothing is compiled without.
-	counted, err := reductions.Rewrite(wasm, h.counting)
+	counted, cost, err := reductions.Rewrite(wasm, h.counting)
 	switch {
 	case errors.Is(err, reductions.ErrTruncated):
 		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
@@ -61,7 +63,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	case err != nil:
 		return nil, badModule("the module does not compile: "+firstLine(err), err)
 	}
-	m := &Module{host: h, compiled: compiled, user: h.user}
+	m := &Module{host: h, compiled: compiled, user: h.user, tableBytes: cost.TableElements * 8}
 	failure := m.link(ctx)
 	if kind, module, name, found := otherImport(wasm); failure == nil && found {
 		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)

@@ -1,4 +1,259 @@
 package reductions
 
-// maxTables is the most tables of a module: compilers make one or two.
-const maxTables = 100
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Budget bounds what compiling a module may take. It is meant for wazero 1.12, and
+// for one processor of the year 2023.
+type Budget struct {
+	// Time and Memory are what any module may take. A larger one may take more:
+	// see budget.go. 0 means no bound.
+	Time   time.Duration
+	Memory uint64 // bytes
+}
+
+// DefaultBudget lets every module pass that was found in package registries.
+var DefaultBudget = Budget{Time: 10 * time.Second, Memory: 256 << 20}
+
+// Cost is what compiling a module takes at most, of the processor and of memory
+// beside that of the module. Most modules take half of that.
+type Cost struct {
+	Time   time.Duration
+	Memory uint64
+	// TableElements is how many elements an instance's tables and passive segments
+	// have at first: it is not in Memory.
+	TableElements uint64
+}
+
+const (
+	// timePerByte and memoryPerByte are what each byte of a module adds to the
+	// budget: ordinary code takes 1 to 3 µs, and most of its memory is that of its
+	// largest function. Past maxMemory there is no more.
+	timePerByte   = 6 * time.Microsecond
+	memoryPerByte = 256
+	maxMemory     = 3 << 29
+
+	// maxTables is the most tables of a module: compilers make one or two.
+	maxTables = 100
+	// maxDepth is how many blocks may be inside each other.
+	maxDepth = 50_000
+)
+
+// within returns the budget of so many bytes.
+func (b Budget) within(size int) Budget {
+	if b.Time > 0 {
+		b.Time += time.Duration(size) * timePerByte
+	}
+	if b.Memory > 0 {
+		b.Memory = max(b.Memory, min(b.Memory+uint64(size)*memoryPerByte, maxMemory)) //nolint:gosec // not negative
+	}
+	return b
+}
+
+// unit is what one of something costs to compile.
+type unit struct {
+	time   float64 // nanoseconds
+	memory float64 // bytes, at the peak
+}
+
+// measure is a part of a function's cost. The compiler uses its memory for the
+// next function again: what counts is the largest.
+type measure struct {
+	of   func(*shape) uint64
+	unit unit
+	say  func(*shape) string
+}
+
+// measures are the parts that are not in proportion to a function's size, and
+// before them those that are. Each was measured with modules that have much of one
+// and little of the others: see TestCompileBudget.
+var measures = [...]measure{
+	{
+		// SSA instructions, machine instructions, virtual registers.
+		func(h *shape) uint64 { return h.instructions }, unit{1200, 400},
+		func(h *shape) string { return fmt.Sprintf("%d instructions", h.instructions) },
+	}, {
+		// Their values, edges and map of definitions; the table for common dominators.
+		func(h *shape) uint64 { return uint64(h.here.blocks) }, unit{5000, 2800},
+		func(h *shape) string { return fmt.Sprintf("%d basic blocks", h.here.blocks) },
+	}, {
+		// After each call all mutable globals are read again; most of that is then
+		// thrown away.
+		func(h *shape) uint64 { return h.calls * uint64(h.mutable) }, unit{450, 180},
+		func(h *shape) string {
+			return fmt.Sprintf("%d calls in a module of %d mutable globals", h.calls, h.mutable)
+		},
+	}, {
+		// Dominators, loop headers and the loops' forest are found by climbing.
+		func(h *shape) uint64 { return h.climbs }, unit{30, 0},
+		func(h *shape) string {
+			return fmt.Sprintf("%d basic blocks behind or inside each other, %d deep", h.here.blocks, h.longest)
+		},
+	}, {
+		// Whether an edge is there already is found by looking at all of them.
+		func(h *shape) uint64 { return h.joins }, unit{5, 0},
+		func(h *shape) string { return fmt.Sprintf("%d branches to one label", h.widest) },
+	}, {
+		// Lists of what is alive; a spill's place is found by climbing.
+		func(h *shape) uint64 { return h.live }, unit{150, 20},
+		(*shape).sayLive,
+	}, {
+		func(h *shape) uint64 { return h.stacked }, unit{150, 24},
+		func(h *shape) string {
+			return fmt.Sprintf("up to %d values on the stack across %d basic blocks", h.highest, h.here.blocks)
+		},
+	}, {
+		// A map entry and a value each.
+		func(h *shape) uint64 { return h.found }, unit{2000, 150},
+		(*shape).sayLive,
+	}, {
+		func(h *shape) uint64 { return h.steps }, unit{40, 0},
+		(*shape).sayLive,
+	}, {
+		func(h *shape) uint64 { return h.arguments }, unit{100, 40},
+		func(h *shape) string { return fmt.Sprintf("branches that carry %d values", h.arguments) },
+	}, {
+		// Which addresses are in memory is copied from block to block.
+		func(h *shape) uint64 { return h.known }, unit{60, 32},
+		func(h *shape) string {
+			return fmt.Sprintf("memory accesses all through %d basic blocks", h.here.blocks)
+		},
+	}, {
+		// Redundant parameters of loops are looked for again and again, inside out.
+		func(h *shape) uint64 { return h.iterations }, unit{6, 0},
+		func(h *shape) string {
+			return fmt.Sprintf("%d locals in use in loops that are %d deep inside each other", h.reached, h.deepest)
+		},
+	},
+}
+
+func (h *shape) sayLive() string {
+	return fmt.Sprintf("%d locals in use across %d basic blocks", h.reached, h.here.blocks)
+}
+
+// volume sums a module up.
+type volume struct {
+	totals  [len(measures)]uint64
+	largest [len(measures)]struct {
+		shape
+		value    uint64
+		function uint32
+	}
+	locals, importCalls, code, names    uint64
+	tableElements, typeValues, elements uint64
+	segments, exports, imports          uint32
+}
+
+// add adds a function.
+func (v *volume) add(h *shape, function uint32, locals uint64, size int) {
+	v.code += uint64(size) //nolint:gosec // not negative
+	v.locals += locals
+	v.importCalls += h.imports
+	for i := range measures {
+		n := measures[i].of(h)
+		v.totals[i] += n
+		if l := &v.largest[i]; n > l.value {
+			l.shape, l.value, l.function = *h, n, function
+			l.shape.locals = nil
+		}
+	}
+}
+
+// withinBudget checks a function by itself: one is not forgiven for being in a
+// large module. What it may take of memory depends on that.
+func (m *module) withinBudget(h *shape, size int) error {
+	limit := m.cfg.Budget.within(size).Time
+	if limit == 0 {
+		return nil
+	}
+	var sum, most float64
+	worst := 0
+	for i := range measures {
+		time := float64(measures[i].of(h)) * measures[i].unit.time
+		if sum += time; time > most {
+			worst, most = i, time
+		}
+	}
+	if sum <= float64(limit) {
+		return nil
+	}
+	return fmt.Errorf("%s, which would take up to %.0f s to compile, over the limit of %.0f s",
+		measures[worst].say(h), sum/1e9, limit.Seconds())
+}
+
+// cost sums up what compiling the module takes, and compares it with the budget.
+func (m *module) cost() (Cost, error) {
+	v := &m.volume
+	var time, memory, mostTime, mostMemory float64
+	var sayTime, sayMemory func() string
+	part := func(t, b float64, say func() string) {
+		time, memory = time+t, memory+b
+		if t > mostTime {
+			mostTime, sayTime = t, say
+		}
+		if b > mostMemory {
+			mostMemory, sayMemory = b, say
+		}
+	}
+	count := func(n uint64, u unit, what string) {
+		part(float64(n)*u.time, float64(n)*u.memory, func() string { return fmt.Sprintf("%d %s", n, what) })
+	}
+	pairs := func(a, b uint64, time float64, what string) {
+		part(float64(a)*float64(b)*time, 0, func() string { return fmt.Sprintf(what, a, b) })
+	}
+	for i, f := range measures {
+		l := &v.largest[i]
+		part(float64(v.totals[i])*f.unit.time, float64(l.value)*f.unit.memory, func() string {
+			return fmt.Sprintf("functions like %s with %s", m.named(l.function), f.say(&l.shape))
+		})
+	}
+	functions := uint64(len(m.functionTypes))
+	count(v.code, unit{0, 12}, "bytes of code")
+	count(v.names, unit{100, 100}, "names of functions and locals")
+	count(uint64(m.types), unit{3000, 400}, "types")
+	count(v.typeValues, unit{500, 100}, "parameters and results of types")
+	count(v.locals, unit{16, 8}, "locals of all functions together")
+	count(functions, unit{8000, 700}, "functions")
+	count(v.elements, unit{400, 60}, "elements of segments")
+	count(uint64(v.segments), unit{200, 120}, "segments")
+	count(uint64(m.globals), unit{300, 150}, "globals")
+	count(uint64(v.exports), unit{1000, 250}, "exports")
+	count(uint64(v.imports), unit{1000, 400}, "imports")
+	pairs(functions, uint64(m.globals), 20, "%d functions in a module of %d globals")
+	pairs(functions, uint64(v.exports), 3, "%d functions in a module of %d exports")
+	pairs(functions, uint64(v.imports), 3, "%d functions in a module of %d imports")
+	pairs(v.importCalls, uint64(v.imports), 3, "%d calls in a module of %d imports")
+	// A table as large as the largest function's is looked through for each.
+	pairs(functions, v.largest[1].value, 8, "%d functions, one of them with %d basic blocks")
+
+	cost := Cost{Time: saturated(time), Memory: uint64(memory), TableElements: v.tableElements}
+	limit := m.cfg.Budget.within(m.size)
+	switch {
+	case limit.Memory > 0 && cost.Memory > limit.Memory:
+		return cost, fmt.Errorf("%s: compiling them would take up to %d MiB, over the limit of %d MiB",
+			sayMemory(), cost.Memory>>20, limit.Memory>>20)
+	case limit.Time > 0 && cost.Time > limit.Time:
+		return cost, fmt.Errorf("%s: compiling them would take up to %.0f s, over the limit of %.0f s",
+			sayTime(), cost.Time.Seconds(), limit.Time.Seconds())
+	}
+	return cost, nil
+}
+
+// most is how many instructions a function may have: for more there is no memory,
+// and to read on would take memory as well.
+func (m *module) most() uint64 {
+	if m.cfg.Budget.Memory == 0 {
+		return math.MaxUint64
+	}
+	return m.cfg.Budget.within(m.size).Memory / uint64(measures[0].unit.memory)
+}
+
+func saturated(ns float64) time.Duration {
+	if ns >= math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(ns)
+}

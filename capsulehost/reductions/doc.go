@@ -2,7 +2,7 @@
 // stopped: the rewritten module counts its own work, and calls back when its
 // count is spent.
 //
-//	counted, err := reductions.Rewrite(wasm, reductions.Config{})
+//	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
 //
 // The result behaves like the input, and besides
 //

@@ -1,6 +1,10 @@
 package reductions
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
 
 // Parts of the name section that hold indices of functions or of labels.
 const (
@@ -50,6 +54,7 @@ func (m *module) rewriteNames(content []byte) []byte {
 
 func (m *module) functionNames(r *reader) []byte {
 	n := r.count()
+	m.volume.names += uint64(n)
 	names := make([]byte, 0, len(r.b)+256)
 	tick := false // has been named
 	for range n {
@@ -97,6 +102,7 @@ func (m *module) localNames(r *reader) []byte {
 	for range n {
 		out = appendU32(out, m.shiftName(r.u32()))
 		locals := r.count()
+		m.volume.names += uint64(locals) + 1
 		out = appendU32(out, locals)
 		for range locals {
 			out = appendU32(out, r.u32())
@@ -107,4 +113,28 @@ func (m *module) localNames(r *reader) []byte {
 		}
 	}
 	return out
+}
+
+// named is a function's index, with its name where the name section has one.
+func (m *module) named(index uint32) string {
+	for _, s := range m.sections {
+		r := reader{b: s.content}
+		if s.id != customSection || string(r.name()) != "name" {
+			continue
+		}
+		for r.more() {
+			part := r.byte()
+			p := reader{b: r.name()}
+			if part != functionNames {
+				continue
+			}
+			for range p.count() {
+				i, name := p.u32(), p.name()
+				if p.err == nil && i == index && utf8.Valid(name) && len(name) <= 200 {
+					return fmt.Sprintf("%d (%s)", index, name)
+				}
+			}
+		}
+	}
+	return strconv.FormatUint(uint64(index), 10)
 }

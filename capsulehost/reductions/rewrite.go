@@ -28,22 +28,29 @@ type Config struct {
 	// past it fails, as it does past a table's own maximum. A module that starts
 	// with more is refused. 0 means no limit but the runtime's.
 	TableLimit uint32
+	// Budget bounds what compiling the result may take; its zero value does not.
+	Budget Budget
 }
 
-// Rewrite returns a module that behaves like wasm, and counts reductions. Its
-// error says what is wrong, and where; it keeps nothing of wasm.
-func Rewrite(wasm []byte, cfg Config) ([]byte, error) {
+// Rewrite returns a module that behaves like wasm, and counts reductions, and what
+// compiling it takes at most. Its error says what is wrong, and where; it keeps
+// nothing of wasm.
+func Rewrite(wasm []byte, cfg Config) ([]byte, Cost, error) {
 	if cfg.MemoryLimitPages == 0 || cfg.MemoryLimitPages > maxMemoryPages {
 		cfg.MemoryLimitPages = maxMemoryPages
 	}
-	m := module{cfg: cfg}
+	m := module{cfg: cfg, size: len(wasm)}
 	if err := m.split(wasm); err != nil {
-		return nil, err
+		return nil, Cost{}, err
 	}
 	if err := m.rewrite(); err != nil {
-		return nil, err
+		return nil, Cost{}, err
 	}
-	return m.assemble(len(wasm)), nil
+	cost, err := m.cost()
+	if err != nil {
+		return nil, cost, err
+	}
+	return m.assemble(len(wasm)), cost, nil
 }
 
 const maxMemoryPages = 65536
@@ -95,18 +102,23 @@ type section struct {
 // module is what is known of the input, and the sections that come out.
 type module struct {
 	cfg      Config
+	size     int // of the input, in bytes
 	sections []section
 	at       [sectionCount]int // index in sections, plus 1
 
 	types             uint32   // of the input; ours follow
 	parameters        []uint32 // how many each type has
-	functionTypes     []uint32 // without imported functions
+	results           []uint32 // the same
+	importedTypes     []uint32 // of imported functions
+	functionTypes     []uint32 // of the others
 	importedFunctions uint32
 	functions         uint32 // imported ones included, ours not
 	importedGlobals   uint32
 	globals           uint32
 	tables            uint32
 	memories          uint32
+	mutable           uint32 // globals, ours not
+	volume            volume
 	helpers           []helper // of ours, in the order of their indices
 }
 
@@ -240,6 +252,18 @@ func (m *module) function(r *reader, index uint32) uint32 {
 		return index
 	default:
 		return index + 1
+	}
+}
+
+// functionType returns the type of one of the input's functions.
+func (m *module) functionType(index uint32) uint32 {
+	switch {
+	case index >= m.functions: // the reader has failed
+		return 0
+	case index < m.importedFunctions:
+		return m.importedTypes[index]
+	default:
+		return m.functionTypes[index-m.importedFunctions]
 	}
 }
 

@@ -24,7 +24,7 @@ type counted struct {
 
 func start(t *testing.T, wasm []byte, cfg reductions.Config, quantum int64) *counted {
 	t.Helper()
-	wasm, err := reductions.Rewrite(wasm, cfg)
+	wasm, _, err := reductions.Rewrite(wasm, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestCustomSectionsStay(t *testing.T) {
 	wasm := read(t, "testdata/counts.wasm")
 	first, last := custom("first", "\x00\xff at the start"), custom(".debug_line", strings.Repeat("\x80", 300))
 	wasm = append(append(append(append([]byte(nil), wasm[:8]...), first...), wasm[8:]...), last...)
-	out, err := reductions.Rewrite(wasm, reductions.Config{})
+	out, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestWhatIsRefused(t *testing.T) {
 		{"many tables", sections(4, "\x65"+strings.Repeat("\x70\x00\x00", 101)), "101 tables, over the limit of 100"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := reductions.Rewrite(tt.wasm, reductions.Config{TableLimit: 1000})
+			out, _, err := reductions.Rewrite(tt.wasm, reductions.Config{TableLimit: 1000})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %d bytes and %v, want %q", len(out), err, tt.want)
 			}
@@ -261,7 +261,7 @@ func TestWhatIsRefused(t *testing.T) {
 // Names that can't be understood are left out; the module is as good without.
 func TestBrokenNames(t *testing.T) {
 	for _, content := range []string{"\x01\x05\xff\xff\xff\xff\x0f", "\x01\xff", "\x01\x04\x01\x00\x01\xff"} {
-		out, err := reductions.Rewrite(append(sections(), custom("name", content)...), reductions.Config{})
+		out, _, err := reductions.Rewrite(append(sections(), custom("name", content)...), reductions.Config{})
 		if err != nil {
 			t.Error(err)
 		}
@@ -322,7 +322,7 @@ func TestStartFunction(t *testing.T) {
 	wasm := sections(
 		1, "\x01\x60\x00\x00", 3, "\x01\x00", 6, "\x01\x7f\x01\x41\xe8\x07\x0b", 8, "\x00",
 		10, "\x01"+string(sized([]byte("\x00\x23\x00\x04\x40\x23\x00\x41\x01\x6b\x24\x00\x10\x00\x0b\x0b"))))
-	out, err := reductions.Rewrite(wasm, reductions.Config{})
+	out, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

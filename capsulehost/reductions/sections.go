@@ -50,10 +50,13 @@ func (m *module) rewriteTypes(r *reader, out []byte) []byte {
 			for range parameters {
 				highest = max(highest, r.valueType())
 			}
-			for range r.count() { // results
+			results := r.count()
+			for range results {
 				highest = max(highest, r.valueType())
 			}
+			m.volume.typeValues += uint64(parameters) + uint64(results)
 			m.parameters = append(m.parameters, parameters)
+			m.results = append(m.results, results)
 			m.types++
 			if r.err != nil {
 				return nil
@@ -96,6 +99,7 @@ func (m *module) typeIndex(r *reader) uint32 {
 // rewriteImports adds ours as the last function.
 func (m *module) rewriteImports(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.imports = n + 1
 	from := r.pos
 	for i := range n {
 		if module := r.name(); string(module) == ImportModule {
@@ -104,7 +108,7 @@ func (m *module) rewriteImports(r *reader, out []byte) []byte {
 		r.name()
 		switch kind := r.byte(); kind {
 		case externFunction:
-			m.typeIndex(r)
+			m.importedTypes = append(m.importedTypes, m.typeIndex(r))
 			m.importedFunctions++
 		case externTable:
 			r.skipTable(m)
@@ -114,7 +118,7 @@ func (m *module) rewriteImports(r *reader, out []byte) []byte {
 			m.memories++
 		case externGlobal:
 			m.checkedType(r)
-			r.byte()
+			m.mutable += uint32(r.byte())
 			m.importedGlobals++
 		case externTag:
 			r.byte()
@@ -196,7 +200,7 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 	for range n {
 		from := r.pos
 		m.checkedType(r)
-		r.byte() // mutability
+		m.mutable += uint32(r.byte())
 		out = append(out, r.b[from:r.pos]...)
 		if out = m.constant(r, out); r.err != nil {
 			return nil
@@ -256,6 +260,7 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		r.fail("%d tables start with %d elements together, over the limit of %d", n, elements, limit)
 	}
 	m.tables += n
+	m.volume.tableElements = elements
 	return out
 }
 
@@ -270,6 +275,7 @@ func (m *module) checkTags(r *reader, _ []byte) []byte {
 // rewriteExports shifts the functions, and adds the counter.
 func (m *module) rewriteExports(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.exports = n
 	out = appendU32(out, n+1)
 	for range n {
 		from := r.pos
