@@ -50,7 +50,10 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	}
 	// Counting is what makes a guest stoppable: nothing is compiled without.
 	counted, cost, err := reductions.Rewrite(wasm, h.counting)
+	limit := (*reductions.LimitError)(nil)
 	switch {
+	case errors.As(err, &limit):
+		return nil, badModule("the module is over a limit: "+limit.Error(), err)
 	case errors.Is(err, reductions.ErrTruncated):
 		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
 	case err != nil:

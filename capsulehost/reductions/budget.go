@@ -29,7 +29,7 @@ type Cost struct {
 }
 
 const (
-	// timePerByte and memoryPerByte are what each byte of a module adds to the
+	// timePerByte and memoryPerByte are what each byte of code adds to the
 	// budget: ordinary code takes 1 to 3 µs, and most of its memory is that of its
 	// largest function. Past maxMemory there is no more.
 	timePerByte   = 6 * time.Microsecond
@@ -42,7 +42,16 @@ const (
 	maxDepth = 50_000
 )
 
-// within returns the budget of so many bytes.
+// LimitError says which limit a module is over, and what there is too much of.
+type LimitError struct{ message string }
+
+func (e *LimitError) Error() string { return e.message }
+
+func tooMuch(format string, args ...any) error {
+	return &LimitError{fmt.Sprintf(format, args...)}
+}
+
+// within returns the budget of so many bytes of code.
 func (b Budget) within(size int) Budget {
 	if b.Time > 0 {
 		b.Time += time.Duration(size) * timePerByte
@@ -164,7 +173,7 @@ func (v *volume) add(h *shape, function uint32, locals uint64, size int) {
 
 // withinBudget checks a function by itself: one is not forgiven for being in a
 // large module. What it may take of memory depends on that.
-func (m *module) withinBudget(h *shape, size int) error {
+func (m *module) withinBudget(h *shape, function uint32, size int) error {
 	limit := m.cfg.Budget.within(size).Time
 	if limit == 0 {
 		return nil
@@ -180,8 +189,8 @@ func (m *module) withinBudget(h *shape, size int) error {
 	if sum <= float64(limit) {
 		return nil
 	}
-	return fmt.Errorf("%s, which would take up to %.0f s to compile, over the limit of %.0f s",
-		measures[worst].say(h), sum/1e9, limit.Seconds())
+	return tooMuch("function %s: %s, which would take up to %.0f s to compile, over the limit of %.0f s",
+		m.named(function), measures[worst].say(h), sum/1e9, limit.Seconds())
 }
 
 // cost sums up what compiling the module takes, and compares it with the budget.
@@ -204,13 +213,16 @@ func (m *module) cost() (Cost, error) {
 	pairs := func(a, b uint64, time float64, what string) {
 		part(float64(a)*float64(b)*time, 0, func() string { return fmt.Sprintf(what, a, b) })
 	}
+	functions := uint64(len(m.functionTypes))
 	for i, f := range measures {
 		l := &v.largest[i]
 		part(float64(v.totals[i])*f.unit.time, float64(l.value)*f.unit.memory, func() string {
-			return fmt.Sprintf("functions like %s with %s", m.named(l.function), f.say(&l.shape))
+			if l.value > v.totals[i]/2 {
+				return fmt.Sprintf("function %s: %s", m.named(l.function), f.say(&l.shape))
+			}
+			return fmt.Sprintf("%d functions, of which number %s has %s", functions, m.named(l.function), f.say(&l.shape))
 		})
 	}
-	functions := uint64(len(m.functionTypes))
 	count(v.code, unit{0, 12}, "bytes of code")
 	count(v.names, unit{100, 100}, "names of functions and locals")
 	count(uint64(m.types), unit{3000, 400}, "types")
@@ -223,20 +235,20 @@ func (m *module) cost() (Cost, error) {
 	count(uint64(v.exports), unit{1000, 250}, "exports")
 	count(uint64(v.imports), unit{1000, 400}, "imports")
 	pairs(functions, uint64(m.globals), 20, "%d functions in a module of %d globals")
-	pairs(functions, uint64(v.exports), 3, "%d functions in a module of %d exports")
-	pairs(functions, uint64(v.imports), 3, "%d functions in a module of %d imports")
+	pairs(functions, uint64(v.exports), 9, "%d functions in a module of %d exports")
+	pairs(functions, uint64(v.imports), 9, "%d functions in a module of %d imports")
 	pairs(v.importCalls, uint64(v.imports), 3, "%d calls in a module of %d imports")
 	// A table as large as the largest function's is looked through for each.
 	pairs(functions, v.largest[1].value, 8, "%d functions, one of them with %d basic blocks")
 
 	cost := Cost{Time: saturated(time), Memory: uint64(memory), TableElements: v.tableElements}
-	limit := m.cfg.Budget.within(m.size)
+	limit := m.cfg.Budget.within(len(m.content(codeSection)))
 	switch {
 	case limit.Memory > 0 && cost.Memory > limit.Memory:
-		return cost, fmt.Errorf("%s: compiling them would take up to %d MiB, over the limit of %d MiB",
+		return cost, tooMuch("%s, to compile this would take up to %d MiB, over the limit of %d MiB",
 			sayMemory(), cost.Memory>>20, limit.Memory>>20)
 	case limit.Time > 0 && cost.Time > limit.Time:
-		return cost, fmt.Errorf("%s: compiling them would take up to %.0f s, over the limit of %.0f s",
+		return cost, tooMuch("%s, to compile this would take up to %.0f s, over the limit of %.0f s",
 			sayTime(), cost.Time.Seconds(), limit.Time.Seconds())
 	}
 	return cost, nil
@@ -248,7 +260,7 @@ func (m *module) most() uint64 {
 	if m.cfg.Budget.Memory == 0 {
 		return math.MaxUint64
 	}
-	return m.cfg.Budget.within(m.size).Memory / uint64(measures[0].unit.memory)
+	return m.cfg.Budget.within(len(m.content(codeSection))).Memory / uint64(measures[0].unit.memory)
 }
 
 func saturated(ns float64) time.Duration {

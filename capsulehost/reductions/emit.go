@@ -1,5 +1,7 @@
 package reductions
 
+import "errors"
+
 // MaxLocals is the most locals that a function may have: what browsers allow. A
 // few bytes of a module can ask for billions, which compilers make room for.
 const MaxLocals = 50_000
@@ -24,13 +26,17 @@ func (m *module) rewriteCode(r *reader, out []byte) []byte {
 		}
 		e.r = reader{b: code}
 		body := e.function(m.functionTypes[i])
+		if limit := (*LimitError)(nil); errors.As(e.r.err, &limit) {
+			r.fail("%w", tooMuch("function %s: %s", m.named(m.importedFunctions+i), limit.message))
+			return nil
+		}
 		if e.r.err != nil {
 			r.fail("function %s, byte %d: %w", m.named(m.importedFunctions+i), e.r.pos, e.r.err)
 			return nil
 		}
 		m.volume.add(&e.shape, m.importedFunctions+i, e.locals, len(code))
-		if err := m.withinBudget(&e.shape, len(code)); err != nil {
-			r.fail("function %s: %w", m.named(m.importedFunctions+i), err)
+		if err := m.withinBudget(&e.shape, m.importedFunctions+i, len(code)); err != nil {
+			r.fail("%w", err)
 			return nil
 		}
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a few times the input's
@@ -87,7 +93,7 @@ func (e *emitter) function(typ uint32) []byte {
 		e.m.checkedType(r)
 	}
 	if r.err == nil && e.locals-uint64(parameters) > MaxLocals {
-		r.fail("%d locals, over the limit of %d", e.locals-uint64(parameters), MaxLocals)
+		r.fail("%w", tooMuch("%d locals, over the limit of %d", e.locals-uint64(parameters), MaxLocals))
 	}
 	if r.err != nil {
 		return nil

@@ -98,7 +98,7 @@ func (s *scanner) scan(typ uint32) {
 			s.shape.instructions++
 		}
 		if most := s.m.most(); s.shape.instructions > most {
-			r.fail("more than %d instructions", most)
+			r.fail("%w", tooMuch("its instructions are over the limit of %d", most))
 			return
 		}
 		switch i.form {
@@ -272,7 +272,7 @@ func (s *scanner) open(at int, op byte, params, results uint32) {
 	f := frame{op: op, loop: s.top().loop, after: nowhere, atIf: s.now}
 	f.label = s.shape.open(op, params, results)
 	if len(s.frames) >= maxDepth {
-		s.r.fail("blocks %d deep inside each other, over the limit of %d", len(s.frames)+1, maxDepth)
+		s.r.fail("%w", tooMuch("blocks %d deep inside each other, over the limit of %d", len(s.frames)+1, maxDepth))
 		return
 	}
 	if op == opLoop {

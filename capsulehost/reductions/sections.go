@@ -213,7 +213,7 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 func (m *module) rewriteTables(r *reader, out []byte) []byte {
 	n := r.count()
 	if m.tables+n > maxTables {
-		r.fail("%d tables, over the limit of %d", m.tables+n, maxTables)
+		r.fail("%w", tooMuch("%d tables, over the limit of %d", m.tables+n, maxTables))
 		return nil
 	}
 	out = appendU32(out, n)
@@ -238,7 +238,7 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		}
 		if limit := m.cfg.TableLimit; limit > 0 {
 			if least > limit {
-				r.fail("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit)
+				r.fail("%w", tooMuch("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit))
 			}
 			elements += uint64(least)
 			if !bounded || most > limit {
@@ -257,7 +257,7 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		}
 	}
 	if limit := m.cfg.TableLimit; limit > 0 && elements > uint64(limit) {
-		r.fail("%d tables start with %d elements together, over the limit of %d", n, elements, limit)
+		r.fail("%w", tooMuch("%d tables start with %d elements together, over the limit of %d", n, elements, limit))
 	}
 	m.tables += n
 	m.volume.tableElements = elements

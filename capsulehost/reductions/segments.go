@@ -34,7 +34,7 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 		if flags&3 == 1 { // passive: each instance has its own
 			m.volume.tableElements += uint64(count)
 			if limit := m.cfg.TableLimit; limit > 0 && m.volume.tableElements > uint64(limit) {
-				r.fail("tables and passive segments have %d elements together, over the limit of %d", m.volume.tableElements, limit)
+				r.fail("%w", tooMuch("tables and passive segments have %d elements together, over the limit of %d", m.volume.tableElements, limit))
 			}
 		}
 		out = append(out, r.b[from:r.pos]...)
