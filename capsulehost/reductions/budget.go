@@ -91,7 +91,7 @@ var measures = [...]measure{
 	}, {
 		// After each call all mutable globals are read again; most of that is then
 		// thrown away.
-		func(h *shape) uint64 { return h.calls * uint64(h.mutable) }, unit{450, 180},
+		func(h *shape) uint64 { return h.calls * uint64(h.mutable) }, unit{450, 240},
 		func(h *shape) string {
 			return fmt.Sprintf("%d calls in a module of %d mutable globals", h.calls, h.mutable)
 		},
@@ -119,6 +119,11 @@ var measures = [...]measure{
 		func(h *shape) uint64 { return h.found }, unit{2000, 150},
 		(*shape).sayLive,
 	}, {
+		// Where it is the same from all sides, each join's value becomes a name for that
+		// of the join before; all these names are then followed.
+		func(h *shape) uint64 { return h.aliases }, unit{1.5, 0},
+		(*shape).sayLive,
+	}, {
 		func(h *shape) uint64 { return h.steps }, unit{40, 0},
 		(*shape).sayLive,
 	}, {
@@ -131,10 +136,14 @@ var measures = [...]measure{
 			return fmt.Sprintf("memory accesses all through %d basic blocks", h.here.blocks)
 		},
 	}, {
-		// Redundant parameters of loops are looked for again and again, inside out.
-		func(h *shape) uint64 { return h.iterations }, unit{6, 0},
+		// Redundant parameters of blocks are looked for, each with all of its block, and
+		// that again and again, as loops are inside each other.
+		func(h *shape) uint64 { return h.iterations }, unit{1.5, 0},
 		func(h *shape) string {
-			return fmt.Sprintf("%d locals in use in loops that are %d deep inside each other", h.reached, h.deepest)
+			if h.deepest > 1 {
+				return fmt.Sprintf("%d locals in use in loops that are %d deep inside each other", h.reached, h.deepest)
+			}
+			return h.sayLive()
 		},
 	},
 }
@@ -166,7 +175,7 @@ func (v *volume) add(h *shape, function uint32, locals uint64, size int) {
 		v.totals[i] += n
 		if l := &v.largest[i]; n > l.value {
 			l.shape, l.value, l.function = *h, n, function
-			l.shape.locals = nil
+			l.shape.locals, l.shape.sources, l.shape.crossing, l.shape.carried = nil, nil, nil, nil
 		}
 	}
 }
@@ -261,6 +270,15 @@ func (m *module) most() uint64 {
 		return math.MaxUint64
 	}
 	return m.cfg.Budget.within(len(m.content(codeSection))).Memory / uint64(measures[0].unit.memory)
+}
+
+// mostCarried is how many locals may come from before loops, counted for each loop:
+// each is a local that is found.
+func (m *module) mostCarried() uint64 {
+	if m.cfg.Budget.Time == 0 {
+		return math.MaxUint64
+	}
+	return uint64(m.cfg.Budget.within(len(m.content(codeSection))).Time.Microseconds()) //nolint:gosec // not negative
 }
 
 func saturated(ns float64) time.Duration {

@@ -19,6 +19,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
+var firstShape = flag.Uint64("firstshape", 0, "the seed of the first")
+
 var shapes = flag.Int("shapes", 30, "how many random modules TestCompileBudget makes")
 
 // extreme makes valid modules of extreme shapes. Each statement leaves the stack as
@@ -266,7 +268,8 @@ func TestCompileBudget(t *testing.T) {
 	var slowest, largest spent
 	var worstTime, worstMemory float64
 	refused := 0
-	for seed := range uint64(*shapes) {
+	for n := range uint64(*shapes) {
+		seed := *firstShape + n
 		x := extreme{Rand: rand.New(rand.NewPCG(seed, 13))}
 		size := 20_000
 		if *shapes > 100 {
@@ -289,6 +292,12 @@ func TestCompileBudget(t *testing.T) {
 		}
 		if s.peak > largest.peak {
 			largest = s
+		}
+		if ratio := s.time.Seconds() / cost.Time.Seconds(); ratio > 1 && s.time > 500*time.Millisecond {
+			t.Logf("seed %d: %v and %d MiB, estimated as %v and %d MiB", seed, s.time, s.peak>>20, cost.Time, cost.Memory>>20)
+		}
+		if s.peak > cost.Memory && s.peak > 32<<20 {
+			t.Logf("seed %d: %v and %d MiB, estimated as %v and %d MiB", seed, s.time, s.peak>>20, cost.Time, cost.Memory>>20)
 		}
 		if s.time > 500*time.Millisecond {
 			worstTime = max(worstTime, s.time.Seconds()/cost.Time.Seconds())

@@ -296,11 +296,14 @@ func (s *scanner) close(at int) {
 		s.events = append(s.events, event{kind: loopEnd, at: at, end: s.r.pos, loop: f.event})
 	}
 	if n := len(s.frames) - 2; n >= 0 {
-		parent := &s.frames[n]
-		if parent.loop >= 0 {
-			parent = &s.frames[parent.loop]
+		var around *label
+		if loop := s.frames[n].loop; loop >= 0 {
+			around = &s.frames[loop].label
 		}
-		s.shape.close(f.op, &f.label, &parent.label, s.now.weight >= 0)
+		s.shape.close(f.op, &f.label, around, s.now.weight >= 0)
+		if h := &s.shape; h.carries > s.m.mostCarried() {
+			s.r.fail("%w", tooMuch("%d locals in use in %d loops inside each other, over the limit of the time to compile that", h.reached, h.deepest))
+		}
 	}
 	s.now = after
 	s.frames = s.frames[:len(s.frames)-1]

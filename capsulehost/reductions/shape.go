@@ -36,10 +36,18 @@ type shape struct {
 	live       uint64 // Σ over locals: blocks in which they are alive
 	stacked    uint64 // Σ over blocks: values on the stack
 	found      uint64 // Σ over locals: joins at which they are looked for
+	aliases    uint64 // Σ over these and over uses: joins since the local was set
 	steps      uint64 // Σ over these: blocks that are looked through
 	arguments  uint64 // Σ over edges: values that they carry
 	known      uint64 // Σ over blocks: bounds
-	iterations uint64 // Σ over loops: values looked for, squared, by edges, by how deep loops are nested
+	iterations uint64 // Σ over joins: locals looked for, squared, by edges, by how deep loops are nested
+
+	// Of each join: the edges, and how many locals more are looked for at it than at
+	// the one before. The latter has one more.
+	sources  []uint32
+	crossing []int32
+	carried  []carried // of the open loops, the innermost last
+	carries  uint64    // all that there were
 
 	mutable uint32 // globals of the module
 	locals  []reach
@@ -51,7 +59,6 @@ type shape struct {
 type path struct {
 	blocks uint32 // basic blocks
 	joins  uint32 // those with several predecessors
-	edges  uint32 // that lead to these
 	steps  uint64 // from these back to the last join: to look for one local
 }
 
@@ -59,7 +66,16 @@ type path struct {
 type reach struct {
 	path
 	function uint32
+	setBlock uint32 // where it was set
+	setJoin  uint32 // joins before that
+	loop     uint32 // the last loop's start that has it as carried
 	crossed  bool
+}
+
+// carried is a local whose value comes from before a loop in which it is used.
+type carried struct {
+	local, setBlock uint32
+	around          uint32 // the start of a loop around that has it as carried already
 }
 
 // label is what is known of a block that is open, for its label.
@@ -67,7 +83,7 @@ type label struct {
 	params, results uint32
 	stack           int // below its parameters
 	start           path
-	unknown         uint32 // a loop's: locals that come from before it
+	carried         int // a loop's: where those begin that come from before it
 
 	// Over the branches to it. A loop's are those back to its start.
 	edges  uint32
@@ -85,7 +101,10 @@ func (h *shape) begin(locals uint64, mutable uint32) {
 		list = make([]reach, locals)
 		current = 1
 	}
-	*h = shape{locals: list, current: current, mutable: mutable}
+	*h = shape{
+		locals: list, current: current, mutable: mutable,
+		sources: h.sources[:0], crossing: append(h.crossing[:0], 0), carried: h.carried[:0],
+	}
 	h.here.blocks = 1
 	h.check()
 	h.calls, h.imports = 0, 0 // if that is there, is known at the end
@@ -131,8 +150,7 @@ func (h *shape) join(l *label) {
 	}
 	h.depth, h.bounds = l.depth+1, l.bounds
 	if l.edges > 1 {
-		h.here.joins++
-		h.here.edges += l.edges
+		h.joined(l.edges)
 		h.here.steps += 2 * l.steps
 		h.chain = 0
 	} else {
@@ -146,6 +164,19 @@ func (h *shape) call(values int) {
 	h.calls++
 	h.slots += uint64(h.stack)           //nolint:gosec // not negative
 	h.instructions += 3 + uint64(values) //nolint:gosec // not negative
+}
+
+// joined counts a block with several predecessors.
+func (h *shape) joined(edges uint32) {
+	h.here.joins++
+	h.sources = append(h.sources, edges)
+	h.crossing = append(h.crossing, 0)
+}
+
+// cross notes that so many locals are looked for at all joins since.
+func (h *shape) cross(since uint32, n int32) {
+	h.crossing[since] += n
+	h.crossing[h.here.joins] -= n
 }
 
 // check is a look at the counter: a call in an if of its own.
@@ -172,7 +203,7 @@ func (h *shape) open(op byte, params, results uint32) label {
 		h.nesting++
 		h.deepest = max(h.deepest, h.nesting)
 	}
-	l := label{params: params, results: results, stack: max(h.stack-int(params), 0), start: h.here}
+	l := label{params: params, results: results, stack: max(h.stack-int(params), 0), start: h.here, carried: len(h.carried)}
 	l.at.depth, l.at.chain, l.at.bounds = h.depth, h.chain, h.bounds
 	switch op {
 	case opIf:
@@ -184,8 +215,7 @@ func (h *shape) open(op byte, params, results uint32) label {
 			h.arguments += uint64(params)
 			h.next()
 			h.chain = 0
-			h.here.joins++
-			h.here.edges += 2
+			h.joined(2)
 		}
 		h.check()
 		h.instructions += 10
@@ -203,13 +233,12 @@ func (h *shape) other(l *label, reachable bool) {
 	h.next()
 }
 
-// close ends a block.
-func (h *shape) close(op byte, l, parent *label, reachable bool) {
+// close ends a block; around is the label of the loop around it, or nil.
+func (h *shape) close(op byte, l, around *label, reachable bool) {
 	end := l
 	if op == opLoop {
 		h.nesting--
-		h.loop(l)
-		parent.unknown += l.unknown
+		h.loop(l, around)
 		end = &label{}
 	}
 	if reachable {
@@ -225,16 +254,30 @@ func (h *shape) close(op byte, l, parent *label, reachable bool) {
 }
 
 // loop ends a loop: what comes from before it is alive all through it, and is
-// looked for at its end.
-func (h *shape) loop(l *label) {
-	n := uint64(min(l.unknown, h.reached))
-	edges := uint64(l.edges) + 1
-	h.live += n * uint64(h.here.blocks-l.start.blocks)
-	h.found += n
-	h.steps += n * (l.steps + h.here.steps - l.start.steps)
-	h.arguments += n * edges
-	h.iterations += n * n * edges
-	l.unknown = uint32(n) //nolint:gosec // it was one
+// looked for once more from its end.
+func (h *shape) loop(l, around *label) {
+	h.sources[l.start.joins] += l.edges
+	h.here.steps += 2 * l.steps
+	ended := h.carried[l.carried:]
+	h.carried = h.carried[:l.carried]
+	for _, c := range ended {
+		h.find(c.local)
+		h.locals[c.local].loop = c.around
+		if around != nil && c.around != around.start.blocks {
+			h.carry(c.local, c.setBlock, around)
+		}
+	}
+}
+
+// carry notes that a local's value, set there, comes from before a loop.
+func (h *shape) carry(local, setBlock uint32, loop *label) {
+	if setBlock > loop.start.blocks {
+		return
+	}
+	r := &h.locals[local]
+	h.carried = append(h.carried, carried{local, setBlock, r.loop})
+	h.carries++
+	r.loop = loop.start.blocks
 }
 
 // branchIf is a conditional branch to a label.
@@ -251,17 +294,23 @@ func (h *shape) get(i uint32, inside *label) {
 	if r.function != h.current {
 		*r = reach{function: h.current}
 	}
+	h.find(i)
+	if inside != nil && r.loop != inside.start.blocks {
+		h.carry(i, r.setBlock, inside)
+	}
+}
+
+// find looks for a local's value.
+func (h *shape) find(i uint32) {
+	r := &h.locals[i]
+	h.aliases += uint64(h.here.joins-r.joins+1) * uint64(h.here.joins-r.setJoin)
 	if blocks := h.here.blocks - r.blocks; blocks > 0 {
 		h.live += uint64(blocks)
-		h.found += uint64(h.here.joins - r.joins)
+		h.cross(r.joins, 1)
 		h.steps += h.here.steps - r.steps + uint64(min(h.chain, blocks))
-		h.arguments += uint64(h.here.edges - r.edges)
 		if !r.crossed {
 			r.crossed = true
 			h.reached++
-		}
-		if inside != nil && r.blocks < inside.start.blocks {
-			inside.unknown++
 		}
 	}
 	r.path = h.here
@@ -273,7 +322,7 @@ func (h *shape) set(i uint32) {
 	if r.function != h.current {
 		*r = reach{function: h.current}
 	}
-	r.path = h.here
+	r.path, r.setBlock, r.setJoin = h.here, h.here.blocks, h.here.joins
 	h.slots++
 }
 
@@ -291,10 +340,16 @@ func (h *shape) finish(looks bool) {
 	}
 	n := uint64(h.reached)
 	h.live = min(h.live, n*uint64(h.here.blocks))
-	h.found = min(h.found, n*uint64(h.here.joins))
 	h.steps = min(h.steps, n*(h.here.steps+uint64(h.here.blocks)))
+	crossing := int64(0)
+	for i, edges := range h.sources {
+		crossing += int64(h.crossing[i])
+		found := min(uint64(crossing), n) //nolint:gosec // not negative
+		h.found += found
+		h.arguments += found * uint64(edges)
+		h.iterations += found * found * uint64(edges) * (uint64(h.deepest) + 1) // the innermost loop is two
+	}
 	h.slots += h.found
-	h.iterations *= uint64(h.deepest) + 1 // the innermost loop is two
 }
 
 // fill is memory.fill or table.fill: a loop in the code.
@@ -303,8 +358,7 @@ func (h *shape) fill() {
 	h.next()
 	h.next()
 	h.chain = 0
-	h.here.joins++
-	h.here.edges += 2
+	h.joined(2)
 	h.climbs += uint64(h.depth)
 	h.next()
 }
