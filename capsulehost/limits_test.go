@@ -156,23 +156,27 @@ func TestStacksAreGivenBack(t *testing.T) {
 		return s.HeapAlloc
 	}
 	before := heap()
-	const instances = 4
-	for range instances {
+	var instances [4]*Instance
+	for n := range instances {
 		i, err := m.Instantiate(context.Background(), &world{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer i.Close(context.Background())
+		instances[n] = i
 		if _, err := i.Invoke(context.Background(), "a", nil); err != nil {
 			t.Fatal(err)
 		}
 		if got, most := i.Usage().MemoryBytes, uint64(1<<16+keptStack); got > most {
 			t.Errorf("MemoryBytes is %d when idle, want %d at most", got, most)
 		}
-		defer runtime.KeepAlive(i)
 	}
-	if kept := (heap() - before) / instances; kept > 1<<20 {
+	if kept := (heap() - before) / uint64(len(instances)); kept > 1<<20 {
 		t.Errorf("each idle instance keeps %d KiB", kept>>10)
+	}
+	for _, i := range instances {
+		if err := i.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

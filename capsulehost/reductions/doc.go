@@ -2,7 +2,7 @@
 // stopped: the rewritten module counts its own work, and calls back when its
 // count is spent.
 //
-//	counted, cost, err := reductions.Rewrite(wasm, reductions.Config{Budget: reductions.DefaultBudget})
+//	counted, cost, err := reductions.Rewrite(wasm, reductions.Config{Budget: reductions.DefaultBudget()})
 //
 // The result behaves like the input, and besides
 //

@@ -69,7 +69,7 @@ func (m *module) functionNames(r *reader) []byte {
 		names = m.nameTick(names)
 	}
 	for i, h := range m.helpers {
-		names = appendName(appendU32(names, m.functions+1+uint32(i)), ourFunctions[h].name) //nolint:gosec // a handful
+		names = appendName(appendU32(names, m.functions+1+uint32(i)), ourFunctions[h].name)
 	}
 	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(m.helpers))) //nolint:gosec // a handful
 	return append(out, names...)

@@ -117,7 +117,7 @@ func (h *shape) block() {
 	h.here.blocks++
 	h.longest = max(h.longest, h.depth)
 	h.highest = max(h.highest, h.stack)
-	h.stacked += uint64(h.stack)
+	h.stacked += uint64(h.stack) //nolint:gosec // not negative
 	h.known += uint64(h.bounds)
 }
 
@@ -154,7 +154,7 @@ func (h *shape) join(l *label) {
 		h.here.steps += 2 * l.steps
 		h.chain = 0
 	} else {
-		h.chain = uint32(min(l.steps, math.MaxUint32)) //nolint:gosec // checked
+		h.chain = uint32(min(l.steps, math.MaxUint32))
 	}
 	h.block()
 }
