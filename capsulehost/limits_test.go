@@ -198,15 +198,15 @@ func TestStacksAreBounded(t *testing.T) {
 
 // A function with a large frame does not get far beyond the limit between two ticks.
 func TestLargeFramesAreBounded(t *testing.T) {
+	// After a loop, which makes ticks seldom, a function calls itself at once, while
+	// its other branch has some thousands of values to keep across a call.
 	const values = 4000
-	var keep, use strings.Builder
-	for range values {
-		keep.WriteString("\x41\x00\x28\x02\x00")
-		use.WriteString("\x6a")
-	}
+	spin := "\x01\x01\x7f\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41" + "\xd0\x86\x03" + "\x48\x0d\x00\x0b\x10\x01\x0b" // to 50,000
+	deep := "\x00\x41\x01\x04\x40\x10\x01\x05\x41\x00" + strings.Repeat("\x41\x00\x28\x02\x00", values) + "\x10\x01" +
+		strings.Repeat("\x6a", values-1) + "\x36\x02\x00\x0b\x0b"
 	wasm := sections(
-		1, "\x01\x60\x00\x00", 3, "\x01\x00", 5, "\x01\x00\x01", 7, "\x01"+sized(exportInitialize)+"\x00\x00",
-		10, "\x01"+sized("\x00\x41\x00"+keep.String()+"\x10\x00"+use.String()[1:]+"\x36\x02\x00\x0b"))
+		1, "\x01\x60\x00\x00", 3, "\x02\x00\x00", 5, "\x01\x00\x01", 7, "\x01"+sized(exportInitialize)+"\x00\x00",
+		10, "\x02"+sized(spin)+sized(deep))
 	h := newHost(t, Config{})
 	m, err := h.Compile(context.Background(), wasm)
 	if err != nil {

@@ -128,7 +128,7 @@ var measures = [...]measure{
 		func(h *shape) uint64 { return h.steps }, unit{40, 0},
 		(*shape).sayLive,
 	}, {
-		func(h *shape) uint64 { return h.arguments }, unit{100, 40},
+		func(h *shape) uint64 { return h.arguments }, unit{100, 250},
 		func(h *shape) string { return fmt.Sprintf("branches that carry %d values", h.arguments) },
 	}, {
 		// Which addresses are in memory is copied from block to block.

@@ -94,6 +94,8 @@ func (s *scanner) scan(typ uint32) {
 		case op == opLocalGet || op == opDrop: // names for values
 		case i.weight == heavy && i.form == plain:
 			s.shape.instructions += 11
+		case op >= 0x96 && op <= 0x98 || op >= 0xa4 && op <= 0xa6 || op >= 0xa8 && op <= 0xbf: // min, max, copysign, conversions
+			s.shape.instructions += 9
 		default:
 			s.shape.instructions++
 		}
