@@ -185,7 +185,9 @@ func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
 		wantError(t, "restart", <-restarted, nil)
 		diff(t, []string{"a crashed"}, supervisortest.Legs(answer()))
 		pass(time.Hour)
-		diff(t, []string{"loading 1", "ready 1", "restart 0/5 after an operator's command", "loading 2", "ready 2"}, s.Timeline("a"))
+		diff(t, []string{
+			"loading 1", "ready 1", "restart 0/5 after an operator's command", "crashed 1 in call: host_call", "loading 2", "ready 2",
+		}, s.Timeline("a"))
 		if c := s.Capsule("a"); c.BudgetSpent != 0 || c.Restarts != 0 {
 			t.Errorf("%d restarts, %d of the budget spent", c.Restarts, c.BudgetSpent)
 		}
