@@ -7,28 +7,29 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 )
 
 // How many requests of one kind may be open at once. Each kind has a bound of its
-// own, so that whoever holds all streams keeps nobody from stopping a capsule.
+// own: a client that holds all streams does not keep another from stopping a
+// capsule.
 const (
 	maxStreams  = 256  // of events, and of log lines, each
 	maxRequests = 1024 // of each other kind
 )
 
-// bounded refuses what is over these bounds at once, unread, as overloaded.
+// bounded refuses a request over these bounds at once, unread, as overloaded.
 func bounded(next http.Handler) http.Handler {
 	type kind struct {
 		open atomic.Int64
 		most int64
 	}
 	kinds := map[string]*kind{
-		messagesconnect.ControlEventsProcedure: {most: maxStreams}, messagesconnect.ControlLogsProcedure: {most: maxStreams},
-		messagesconnect.ControlTriggerProcedure: {most: maxRequests}, messagesconnect.ControlSnapshotProcedure: {most: maxRequests},
-		messagesconnect.ControlCapsuleProcedure: {most: maxRequests},
+		actorspbconnect.ControlEventsProcedure: {most: maxStreams}, actorspbconnect.ControlLogsProcedure: {most: maxStreams},
+		actorspbconnect.ControlTriggerProcedure: {most: maxRequests}, actorspbconnect.ControlSnapshotProcedure: {most: maxRequests},
+		actorspbconnect.ControlCapsuleProcedure: {most: maxRequests},
 	}
-	commands := &kind{most: maxRequests} // and whatever else is asked for
+	commands := &kind{most: maxRequests} // and all other paths
 	refusals := connect.NewErrorWriter()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k := kinds[r.URL.Path]
