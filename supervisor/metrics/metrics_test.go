@@ -59,15 +59,15 @@ func TestNames(t *testing.T) {
 	for _, f := range families {
 		labels := map[string]bool{}
 		var names []string
-		for _, m := range f.Metric {
-			for _, l := range m.Label {
-				if !labels[l.Name] {
-					labels[l.Name] = true
-					names = append(names, l.Name)
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if !labels[l.GetName()] {
+					labels[l.GetName()] = true
+					names = append(names, l.GetName())
 				}
 			}
 		}
-		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.Type.String()), f.Name, strings.Join(names, ","))
+		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.GetType().String()), f.GetName(), strings.Join(names, ","))
 	}
 	want, err := os.ReadFile("testdata/names.txt")
 	if os.Getenv("UPDATE") != "" {
