@@ -45,6 +45,7 @@ running ones are given up to 10 s; a second signal ends the daemon at once.` +
 	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "whose capsules these are: a `name`")
 	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, beside those of --capsules")
 	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
+	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
@@ -59,6 +60,7 @@ type runOptions struct {
 	capsules                    []string
 	principal                   string
 	demo, allowUnverified       bool
+	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	eventsFile                  string
 	http                        httpOptions
@@ -101,7 +103,9 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 
 // config turns the flags into the supervisor's configuration.
 func (o *runOptions) config(a *app) (supervisor.Config, error) {
-	for name, d := range map[string]time.Duration{"call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout} {
+	for name, d := range map[string]time.Duration{
+		"load-timeout": o.loadTimeout, "call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout,
+	} {
 		if d <= 0 {
 			return supervisor.Config{}, usage("--%s is %v: it must be positive", name, d)
 		}
@@ -122,7 +126,7 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	}
 	return supervisor.Config{
 		Home: h.Dir(), Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
-		AllowUnverified: o.allowUnverified, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
+		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
 		EventsFile: o.eventsFile,
 	}, nil
 }

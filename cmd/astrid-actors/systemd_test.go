@@ -98,13 +98,13 @@ func TestTellSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.await("STATUS=1 stopped") // perhaps from before
-	for range 3 {               // its actors are gone: no word of a watchdog
+	for range 3 {               // its actors are gone: the watchdog is not served
 		m.silentOfWatchdog()
 	}
 	stop(errors.New("signal"))
 	m.await("STOPPING=1", "STATUS=stopping")
 	<-done
-	if !strings.Contains(log.String(), "not told that we are well") {
+	if !strings.Contains(log.String(), "systemd's watchdog is not served") {
 		t.Errorf("the log says %s", log.String())
 	}
 }

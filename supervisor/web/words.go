@@ -93,7 +93,7 @@ func describe(e messages.Event) *happening {
 	case messages.EventsLost:
 		h.Grade, h.What, h.Cause = "", "lost", plural(d.Count, "event")+" that are no longer kept"
 	case messages.EpochChanged:
-		h.What, h.Cause = "new journal", "the daemon has started again and counts its events from 1"
+		h.What, h.Cause = "new journal", "the daemon has no such event, as after a restart: all that it keeps follow"
 	default:
 		h.What = "an event that this version does not know"
 	}
