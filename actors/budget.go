@@ -17,8 +17,8 @@ type metered interface {
 	Charge(n uint64)
 }
 
-// ability finds what a guest can do beyond Guest, in itself or in what it wraps:
-// it may have an Unwrap() Guest. It returns nil where nothing has it.
+// ability returns the guest, or the first that it wraps (Unwrap() Guest), that
+// implements T; nil if none does.
 func ability[T any](guest Guest) (found T) {
 	for guest != nil {
 		if able, ok := guest.(T); ok {
@@ -33,16 +33,16 @@ func ability[T any](guest Guest) (found T) {
 	return found
 }
 
-// triggerBudgetSpent is why a call ended that spent what its trigger allowed, and
-// not what its capsule may.
+// triggerBudgetSpent is why a call ended that spent its trigger's budget, not its
+// capsule's.
 type triggerBudgetSpent uint64
 
 func (e triggerBudgetSpent) Error() string {
 	return fmt.Sprintf("the trigger's budget of %d reductions is spent", uint64(e))
 }
 
-// grant sets what the call that follows may spend: what its trigger and its
-// capsule both allow.
+// grant sets the budget of the call that follows: the smaller of its trigger's and
+// its capsule's.
 func (a *hostAPI) grant(trigger uint64) {
 	if a.metered == nil {
 		return
@@ -52,7 +52,7 @@ func (a *hostAPI) grant(trigger uint64) {
 	a.before = a.metered.Reductions()
 }
 
-// spent is what the call since grant has spent, with what it had others do.
+// spent returns the reductions since grant, with those of legs that the call has paid for.
 func (a *hostAPI) spent() uint64 {
 	if a.metered == nil {
 		return 0
@@ -60,8 +60,8 @@ func (a *hostAPI) spent() uint64 {
 	return a.metered.Reductions() - a.before
 }
 
-// explain adds to a guest's failure that it was its trigger's budget that ended
-// it, where it was.
+// explain adds to a guest's failure that its trigger's budget ended it, if that is
+// so.
 func (a *hostAPI) explain(err error, trigger uint64) error {
 	own := a.capsule.cfg.CallReductions
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
@@ -71,9 +71,9 @@ func (a *hostAPI) explain(err error, trigger uint64) error {
 	return errors.Join(failure, triggerBudgetSpent(trigger))
 }
 
-// inherited is what each leg of a trigger may spend that the guest makes now: no
-// more than is left to the guest itself, so that no chain of triggers outspends
-// the first.
+// inherited returns the budget of each leg of a trigger that the guest makes now: no
+// more than is left to the guest itself, so that no chain of triggers outspends the
+// first.
 func (a *hostAPI) inherited() uint64 {
 	own := a.capsule.cfg.TriggerReductions
 	if a.metered == nil {
@@ -86,9 +86,8 @@ func (a *hostAPI) inherited() uint64 {
 	return least(own, max(left, 1))
 }
 
-// pay charges the guest for what its trigger's legs have spent, where it has a
-// budget at all: without one nothing needs to be inherited, and what each capsule
-// has spent itself stays what is counted of it.
+// pay charges the guest for the reductions of its trigger's legs, if it has a budget.
+// Without one nothing is inherited, and each capsule's count is its own.
 func (a *hostAPI) pay(legs []messages.Leg) {
 	if a.metered == nil {
 		return
@@ -101,7 +100,7 @@ func (a *hostAPI) pay(legs []messages.Leg) {
 	}
 }
 
-// least is the smaller of two bounds, of which 0 is none.
+// least returns the smaller of two bounds; 0 is no bound.
 func least(a, b uint64) uint64 {
 	if a == 0 || b == 0 {
 		return max(a, b)

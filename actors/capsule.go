@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -19,7 +20,7 @@ import (
 // has an interceptor of this name was restarted. What it answers is ignored.
 const ActionAfterRestart = "handle_lifecycle_restart"
 
-// Guest is what a capsule actor needs of a loaded capsule. One goroutine at a
+// Guest is a loaded capsule, as its actor calls it. One goroutine at a
 // time calls it; ending ctx interrupts it, with a *capsulehost.Failure of kind
 // timeout or cancelled. Any *capsulehost.Failure, and a panic, means that it is
 // lost; any other error that it reported one itself. Payload is shared with other
@@ -50,9 +51,9 @@ type CapsuleConfig struct {
 	// 0 is none.
 	LoadTimeout time.Duration
 	CallTimeout time.Duration
-	// CallReductions is what one guest call may spend, TriggerReductions what each
-	// leg of a trigger that the capsule makes may; 0 is no bound. Rate is what the
-	// capsule may spend in a second; nil is no bound.
+	// CallReductions bounds one guest call, TriggerReductions each leg of a trigger
+	// that the capsule makes; 0 is no bound. Rate bounds the capsule's reductions a
+	// second; nil is no bound.
 	CallReductions    uint64
 	TriggerReductions uint64
 	Rate              *capsulehost.Rate
@@ -73,15 +74,15 @@ type CapsuleConfig struct {
 	Generation uint64
 	// Stats counts the capsule's calls; nil means fresh ones.
 	Stats *CallStats
-	// Observe takes what happens, in order, on the capsule's goroutine. It must not block.
+	// Observe receives events, in order, on the capsule's goroutine. It must not block.
 	Observe func(messages.Event)
-	// Lines is where astrid_log goes; Config is what astrid_get_config answers.
+	// Lines receives astrid_log; Config answers astrid_get_config.
 	Lines  LineWriter
 	Config func(key string) string
-	Log    zerolog.Logger
+	Log    *slog.Logger
 }
 
-// LineWriter takes astrid_log lines. Principal is the caller's, or "".
+// LineWriter receives astrid_log lines. Principal is the caller's, or "".
 type LineWriter interface {
 	Write(level capsulehost.LogLevel, principal, message string)
 }
@@ -125,7 +126,7 @@ func (c *capsule) Receive(ctx actor.Context) {
 	case *interrupted:
 		c.interrupted(m)
 	default:
-		c.cfg.Log.Error().Str("capsule", c.cfg.ID).Type("message", m).Msg("capsule: message not understood")
+		c.cfg.Log.Error("capsule: message not understood", "capsule", c.cfg.ID, "message", fmt.Sprintf("%T", m))
 	}
 }
 
@@ -174,7 +175,7 @@ func (c *capsule) load(began monotime.Time) (Guest, error) {
 }
 
 // up announces the instance: first to the registry and the router, so that
-// whoever sees the event finds it there.
+// a reader of the event finds it there.
 func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began monotime.Time) {
 	m := &CapsuleUp{
 		Ref: c.CapsuleRef, Generation: c.run.generation, Session: c.run.session, Version: c.cfg.Version,
@@ -218,7 +219,7 @@ func (c *capsule) invoke(m *invocation) {
 		began = monotime.Now()
 		if !t.isOpen() {
 			c.stats.missed(t.waited(began))
-			return // nobody waits for the answer
+			return // its trigger has ended
 		}
 	}
 	var answer messages.Leg

@@ -183,8 +183,8 @@ func (r *CapsuleRef) over() {
 	r.interrupt = nil
 }
 
-// refuse answers a call that will not be made, or was lost with the actor. Nobody
-// waits for an answer to other messages.
+// refuse answers a call that will not be made, or was lost with the actor. Other
+// messages need no answer.
 func (r *CapsuleRef) refuse(message any, _ *actor.PID, why system.Refusal) bool {
 	call, isCall := message.(*invocation)
 	if !isCall {

@@ -97,7 +97,7 @@ func (c *capsule) interrupted(m *interrupted) {
 	}
 }
 
-// discard closes the instance, if there is one: state is what it is in then. A
+// discard closes the instance, if there is one; the capsule is in that state then. A
 // run loop is interrupted and waited for. It never panics: the library could not
 // stop an actor that does.
 func (c *capsule) discard(state messages.CapsuleState) {
@@ -118,7 +118,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 		c.guest = nil
 		c.stats.died()
 		if err := c.close(guest); err != nil {
-			c.cfg.Log.Warn().Str("capsule", c.cfg.ID).Err(err).Msg("closing the instance failed")
+			c.cfg.Log.Warn("closing the instance failed", "capsule", c.cfg.ID, "err", err)
 		}
 	}
 }
@@ -152,7 +152,7 @@ func guarded[T any](f func() (T, error)) (result T, err error) {
 	return f()
 }
 
-// failureOf turns what ended an instance into its record.
+// failureOf turns the error that ended an instance into its record.
 func failureOf(during string, err error) messages.Failure {
 	out := messages.Failure{Kind: string(capsulehost.KindExit), Message: err.Error(), At: time.Now()}
 	if failure, ok := errors.AsType[*capsulehost.Failure](err); ok {

@@ -1,24 +1,21 @@
-// Package actors holds the actors of a capsule system, one file for each kind:
+// Package actors holds every actor of the system, one file for each kind:
 //
-//	capsule.go    runs one wasm instance, one call at a time (runloop.go: in the background;
-//	              crash.go: how it ends; limit.go: how long a call may take)
-//	registry.go   answers who a capsule is and what it may do
-//	router.go     fans a trigger out to the capsules that want its topic
+//	root.go        the one top-level actor: heals the three below
+//	registry.go    answers which capsule holds a session, and what it may do
+//	router.go      keeps the routing table; makes triggers
+//	supervisor.go  starts, restarts and stops capsules (commands.go, reconcile.go)
+//	capsule.go     one guest: loads it, calls it, lets it crash (crash.go, runloop.go)
 //
-// Beside the actors stand two things that outlive their restarts, and that any
-// goroutine may use: a capsule's Handle, by which others interrupt a busy guest,
-// and Triggers, where the answers to each open trigger are gathered (collector.go).
-// What decides for them is plain Go: topics.go, the index of what subscribes to a
-// topic; waits.go, the graph of who waits for whom; news.go, which of the news of
-// a capsule are still true.
+// Three things are shared between actors and goroutines, each behind a lock of its
+// own: a [CapsuleRef], the part of a capsule that outlives its instances; the
+// [Router] with its routing table and the graph of waits; and an open trigger
+// (trigger.go), which collects the outcomes of its legs.
 //
-// Two rules keep every question answered. An actor that stops, fails or is full
-// has its mailbox answer in its place. And whoever sends a leg's call owes the
-// trigger an answer for it, at the latest at the deadline.
+// Decisions are plain Go without an actor: restart.go (budget and backoff),
+// topics.go (which interceptors match), waits.go (who waits for whom),
+// answerquota.go, triggerstats.go, callstats.go.
 //
-// The messages between them are those of package messages. Who restarts whom,
-// and when, is package supervisor's business; protoactor-go is set up in package
-// actors/system.
-//
-// It is not meant to be used alone: package supervisor is the front door.
+// Every call is answered once, whatever becomes of its capsule: the capsule answers
+// before it dies of a call, and its mailbox answers the calls that it will never
+// run. A trigger answers for legs that have not, at its deadline.
 package actors

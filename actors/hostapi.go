@@ -19,12 +19,12 @@ type hostAPI struct {
 	capsule *capsule
 	caller  *capsulehost.Caller // during one call
 	metered metered             // the guest, if its reductions are counted
-	before  uint64              // what it had spent when its call began
+	before  uint64              // its reductions when its call began
 	span    context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
 
 	mu        sync.Mutex
 	signalled bool   // the guest has called astrid_signal_ready
-	signal    func() // takes note of that; nil before the run loop has started
+	signal    func() // reports that; nil before the run loop has started
 }
 
 var (
@@ -88,12 +88,12 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 	switch {
 	case errors.Is(err, ErrNoRoutes):
 		// As if there were no registry: the capsule need not die of our fault.
-		cfg.Log.Error().Str("capsule", cfg.ID).Err(err).Msg("trigger answered with nothing")
+		cfg.Log.Error("trigger answered with nothing", "capsule", cfg.ID, "err", err)
 		return nil, nil
 	case err != nil:
 		return nil, err
 	}
-	cfg.Router.WarnOfLegs(&cfg.Log, cfg.ID, topic, t.legs)
+	cfg.Router.WarnOfLegs(cfg.Log, cfg.ID, topic, t.legs)
 	values := make([]json.RawMessage, 0, len(t.legs))
 	for n := range t.legs {
 		if value := t.legs[n].Value; len(value) > 0 {
@@ -109,7 +109,7 @@ func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability st
 	answer, err := cfg.System.Ask(ctx, cfg.Registry, &messages.CheckCapability{SourceUUID: sourceUUID, Capability: capability})
 	checked, ok := answer.(*messages.CapabilityChecked)
 	if err != nil || !ok {
-		cfg.Log.Warn().Str("capsule", cfg.ID).Err(err).Str("capability", capability).Msg("capability check not answered: denied")
+		cfg.Log.Warn("capability check not answered: denied", "capsule", cfg.ID, "err", err, "capability", capability)
 		return false
 	}
 	return checked.Allowed

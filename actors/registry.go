@@ -1,8 +1,10 @@
 package actors
 
 import (
+	"fmt"
+	"log/slog"
+
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -11,34 +13,35 @@ import (
 // CapabilityPromptInjection is the one capability that capsules can ask about.
 const CapabilityPromptInjection = "allow_prompt_injection"
 
-// RegistryConfig is what the registry is made of.
+// RegistryConfig describes the registry.
 type RegistryConfig struct {
 	System *system.System
-	Log    zerolog.Logger
+	Log    *slog.Logger
 }
 
-// RegistryProps describes the registry: it answers who a capsule, or the holder
-// of a session UUID, is, and what it may do. Doubt is no. Its parent is the root.
+// RegistryProps describes the registry: it answers which capsule has an id or holds
+// a session UUID, and which capabilities it has. In doubt the answer is no. Its
+// parent is the root.
 //
-// A restart loses the entries. The `capsules` supervisor then announces every
-// capsule again, and at the end says resyncDone; questions are held until then.
+// A restart loses the entries. The supervisor then announces every capsule again,
+// until resyncDone; questions are held until then.
 func RegistryProps(cfg RegistryConfig) *actor.Props {
 	restarted := false
 	return cfg.System.DirectProps(func() actor.Actor {
-		r := &registry{RegistryConfig: cfg, byID: map[string]*entry{}, bySession: map[string]*entry{}, rebuilding: restarted}
+		r := &registry{RegistryConfig: cfg, byID: map[string]*entry{}, bySession: map[string]*entry{}, resyncing: restarted}
 		restarted = true
 		return r
 	}, system.NewMailbox(0, nil))
 }
 
-// registry is one incarnation of the registry.
+// registry is one run of the registry.
 type registry struct {
 	RegistryConfig
-	byID       map[string]*entry
-	bySession  map[string]*entry // only sessions that are valid now
-	rebuilding bool
-	held       []question // while rebuilding; whoever asks waits, so there are few
-	warnings   warnings
+	byID      map[string]*entry
+	bySession map[string]*entry // only sessions that are valid now
+	resyncing bool
+	held      []question // during a resync; each asker waits, so there are few
+	warnings  warnings
 }
 
 // entry is a capsule as the registry knows it.
@@ -70,13 +73,13 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.giveUp()
 	case *actor.Started, *actor.Stopped:
 	default:
-		r.Log.Error().Type("message", m).Msg("registry: message not understood")
+		r.Log.Error("registry: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
 // question answers, or keeps the question until the answer is known again.
 func (r *registry) question(q question) {
-	if r.rebuilding {
+	if r.resyncing {
 		r.held = append(r.held, q)
 		return
 	}
@@ -112,7 +115,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	case e == nil:
 		return &messages.CapabilityChecked{Reason: "no capsule has this session now"}
 	case m.Capability != CapabilityPromptInjection:
-		r.warnings.line(&r.Log, e.id).Str("capsule", e.id).Str("capability", m.Capability).Msg("unknown capability asked for: denied")
+		r.warnings.warn(r.Log, e.id, "unknown capability asked for: denied", "capsule", e.id, "capability", m.Capability)
 		return &messages.CapabilityChecked{Reason: "unknown capability"}
 	case !e.up.AllowPromptInjection:
 		return &messages.CapabilityChecked{Reason: "not granted by the manifest"}
@@ -121,7 +124,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 	}
 }
 
-// up makes a session valid, in place of the capsule's last one.
+// up makes a session valid; it replaces the capsule's last one.
 func (r *registry) up(m *CapsuleUp) {
 	e := r.entry(m.Ref.ID())
 	signalled := e.state == messages.StateReady && e.up.Generation == m.Generation
@@ -144,13 +147,13 @@ func (r *registry) down(m *CapsuleDown) {
 // resyncDone: every capsule is known again.
 func (r *registry) resyncDone() {
 	held := r.held
-	r.rebuilding, r.held = false, nil
+	r.resyncing, r.held = false, nil
 	for _, q := range held {
 		r.question(q)
 	}
 }
 
-// giveUp answers the questions that this incarnation holds and will not answer.
+// giveUp tells those whose questions this run holds that it will not answer.
 func (r *registry) giveUp() {
 	for _, q := range r.held {
 		if q.sender != nil {

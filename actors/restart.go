@@ -17,7 +17,7 @@ const (
 )
 
 // RestartPolicy says whether and when a dead capsule comes back. The first
-// restart after a stable spell is immediate; later ones wait InitialBackoff,
+// restart after a stable uptime is immediate; later ones wait InitialBackoff,
 // then twice as long each time, up to MaxBackoff. Each field's zero value means
 // its default.
 type RestartPolicy struct {
@@ -26,8 +26,8 @@ type RestartPolicy struct {
 	// last. 0 means 5, a negative number none at all.
 	Budget int
 	// Window is the time over which restarts are counted. Only time in which the
-	// capsule was up counts, or a long backoff would outwait its own budget. A
-	// spell of Window without a death also makes the next restart immediate
+	// capsule was up counts, or a long backoff would outwait its own budget. An
+	// uptime of Window without a death also makes the next restart immediate
 	// again. 0 means 60 s.
 	Window time.Duration
 	// InitialBackoff is the delay of the second restart; 0 means 100 ms, a
@@ -48,7 +48,7 @@ func ReferencePolicy() RestartPolicy {
 	}
 }
 
-// WithDefaults replaces what was not said, and makes "none" a plain 0.
+// WithDefaults replaces zero values by their defaults, and negative ones by 0.
 func (p RestartPolicy) WithDefaults() RestartPolicy {
 	if p.Mode == "" {
 		p.Mode = Permanent
@@ -75,7 +75,8 @@ func (p RestartPolicy) WithDefaults() RestartPolicy {
 	return p
 }
 
-// Problems says what can't be meant, in a policy as it was given.
+// Problems returns an error for each field that makes no sense, of a policy before
+// WithDefaults.
 func (p RestartPolicy) Problems() []error {
 	var found []error
 	switch p.Mode {
@@ -99,24 +100,24 @@ type restarts struct {
 	// spent holds the restarts in the window, each as the capsule's total time
 	// up at that moment, oldest first; never more than the budget.
 	spent []time.Duration
-	// attempt counts the restarts since the last stable spell.
+	// attempt counts the restarts since the capsule was last stable.
 	attempt int
 	// up is the total time that the capsule was up.
 	up time.Duration
 }
 
-// verdict is what the policy says of one death.
+// verdict is the decision on one death.
 type verdict struct {
 	restart bool
-	attempt int           // 1 for the first restart since a stable spell
+	attempt int           // 1 for the first restart since the capsule was stable
 	delay   time.Duration // before the restart
 }
 
-// died accounts for a death after a spell of that length, and decides.
+// died accounts for a death after that uptime, and decides.
 // Clean says that the capsule ended by itself without an error. jitter is in
 // [0, 1) and moves a delay within its upper fifth.
-func (r *restarts) died(spell time.Duration, clean bool, jitter float64) verdict {
-	r.lived(spell)
+func (r *restarts) died(uptime time.Duration, clean bool, jitter float64) verdict {
+	r.ran(uptime)
 	if r.policy.Mode == Temporary || (r.policy.Mode == Transient && clean) {
 		return verdict{}
 	}
@@ -128,13 +129,13 @@ func (r *restarts) died(spell time.Duration, clean bool, jitter float64) verdict
 	return verdict{restart: true, attempt: r.attempt, delay: r.delay(jitter)}
 }
 
-// lived accounts for a spell, however it ended.
-func (r *restarts) lived(spell time.Duration) {
-	r.up += spell
+// ran accounts for an uptime, whatever ended it.
+func (r *restarts) ran(uptime time.Duration) {
+	r.up += uptime
 	for len(r.spent) > 0 && r.up-r.spent[0] >= r.policy.Window {
 		r.spent = r.spent[1:]
 	}
-	if spell >= r.policy.Window {
+	if uptime >= r.policy.Window {
 		r.attempt = 0
 	}
 }

@@ -68,7 +68,7 @@ func TestRestartsAfterAnOperator(t *testing.T) {
 func TestSpellsThatEndWithoutBlame(t *testing.T) {
 	r := restarts{policy: RestartPolicy{Budget: 1, Window: time.Minute}.WithDefaults()}
 	r.died(0, false, 0)
-	r.lived(time.Minute)
+	r.ran(time.Minute)
 	if v := r.died(0, false, 0); !v.restart || v.attempt != 1 {
 		t.Errorf("after a stable spell: %+v, want a restart at once", v)
 	}

@@ -2,10 +2,10 @@ package actors
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -24,8 +24,8 @@ const (
 // RootConfig describes the root.
 type RootConfig struct {
 	System *system.System
-	Log    zerolog.Logger
-	// Observe takes what happens. It must not block.
+	Log    *slog.Logger
+	// Observe receives events. It must not block.
 	Observe func(messages.Event)
 	// The children.
 	Registry   *actor.Props
@@ -53,13 +53,13 @@ func (r *root) Receive(ctx actor.Context) {
 		r.spawn(ctx, CapsulesPath, r.Supervisor)
 	case *actor.Stopping, *actor.Stopped, *actor.Restarting, *actor.Terminated:
 	default:
-		r.Log.Error().Type("message", m).Msg("root: message not understood")
+		r.Log.Error("root: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
 func (r *root) spawn(ctx actor.Context, name string, props *actor.Props) {
 	if _, err := ctx.SpawnNamed(props, name); err != nil {
-		r.Log.Error().Err(err).Str("actor", name).Msg("actor not started")
+		r.Log.Error("actor not started", "err", err, "actor", name)
 	}
 }
 

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
@@ -57,7 +57,7 @@ func NewRouter(stats *TriggerStats, tracer trace.Tracer) *Router {
 // A restart loses nothing that triggers need: they go on with the old table. The
 // supervisor announces every capsule again, and the new table takes over at
 // resyncDone.
-func (r *Router) Props(sys *system.System, log zerolog.Logger) *actor.Props {
+func (r *Router) Props(sys *system.System, log *slog.Logger) *actor.Props {
 	return sys.DirectProps(func() actor.Actor {
 		return &hookRouter{router: r, log: log, table: newRoutingTable()}
 	}, system.NewMailbox(0, nil))
@@ -66,7 +66,7 @@ func (r *Router) Props(sys *system.System, log zerolog.Logger) *actor.Props {
 // hookRouter is one run of the hook-router actor.
 type hookRouter struct {
 	router *Router
-	log    zerolog.Logger
+	log    *slog.Logger
 	table  *routingTable // read by others once it is the router's
 }
 
@@ -81,14 +81,14 @@ func (h *hookRouter) Receive(ctx actor.Context) {
 		h.router.table.Store(h.table)
 	case *actor.Started, *actor.Stopping, *actor.Stopped, *actor.Restarting:
 	default:
-		h.log.Error().Type("message", m).Msg("hook router: message not understood")
+		h.log.Error("hook router: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
 // TriggerRequest asks every capsule whose interceptors match a topic.
 type TriggerRequest struct {
 	Topic string
-	// Payload is compact JSON. The router keeps it: nobody may change it.
+	// Payload is compact JSON. The router keeps it: it must not be changed.
 	Payload []byte
 	// Caller is nil for none.
 	Caller *capsulehost.Caller

@@ -3,10 +3,10 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
@@ -19,8 +19,8 @@ const causeShutdown = "the system stops"
 // SupervisorConfig describes the supervisor of all capsules.
 type SupervisorConfig struct {
 	System *system.System
-	Log    zerolog.Logger
-	// Observe takes what happens. It must not block.
+	Log    *slog.Logger
+	// Observe receives events. It must not block.
 	Observe func(messages.Event)
 	// Children are in start order.
 	Children []ChildSpec
@@ -34,7 +34,7 @@ type ChildSpec struct {
 	// Reload makes the next load read the capsule's files again.
 	Reload func()
 	// ReadyTimeout is how long the start of others waits for a run loop to signal,
-	// or for a load that takes long.
+	// or for a long load.
 	ReadyTimeout time.Duration
 	// StopTimeout is how long a running call is given when the capsule stops.
 	StopTimeout time.Duration
@@ -73,6 +73,7 @@ type supervisor struct {
 	byID      map[string]*child
 	ready     []*child // may be spawned, waiting for a start slot
 	starting  int      // start slots in use
+	hanging   int      // first starts that have lost their slot and are not settled
 	unsettled int      // first starts not settled yet
 	stopping  bool
 }
@@ -101,6 +102,7 @@ type child struct {
 	timer      *time.Timer   // for restartDue, readinessDue or an overdue stop
 	due        monotime.Time // when one of the first two is to come; None when it has
 	slot       *time.Timer   // holds a start slot, until it fires or the start is settled; nil without one
+	hanging    bool          // it has lost its start slot, and is not settled
 	settled    bool          // no start of others waits for its first start
 	dependents []*child
 	imports    int      // dependencies whose first start is not settled
@@ -135,14 +137,14 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case *readinessDue:
 		s.readinessDue(ctx, m)
 	case *slotDue:
-		s.releaseSlot(ctx, s.byID[m.id])
+		s.slotDue(ctx, m)
 	case *resync:
 		s.resync(ctx, m.to)
 	case *reconcile:
 		s.reconcile(ctx)
 	case *actor.Stopped, *actor.Restarting:
 	default:
-		s.Log.Error().Type("message", m).Msg("capsules supervisor: message not understood")
+		s.Log.Error("capsules supervisor: message not understood", "message", fmt.Sprintf("%T", m))
 	}
 }
 
@@ -174,13 +176,24 @@ func (s *supervisor) spawnReady(ctx actor.Context) {
 			continue
 		}
 		s.starting++
-		c.slot = time.AfterFunc(c.ReadyTimeout, func() { s.System.Send(s.self, &slotDue{c.id}) })
+		// The more loads hang, the sooner the next is taken for one: each costs those
+		// behind it only its share of one readiness time-out.
+		hold := c.ReadyTimeout / time.Duration(1+s.hanging)
+		c.slot = time.AfterFunc(hold, func() { s.System.Send(s.self, &slotDue{c.id}) })
 		s.spawn(ctx, c)
 	}
 }
 
-// releaseSlot gives a start slot back: the start is settled, or takes so long that
-// unrelated capsules no longer wait for it.
+// slotDue: a first start takes so long that unrelated capsules no longer wait for it.
+func (s *supervisor) slotDue(ctx actor.Context, m *slotDue) {
+	if c := s.byID[m.id]; c.slot != nil {
+		c.hanging = true
+		s.hanging++
+		s.releaseSlot(ctx, c)
+	}
+}
+
+// releaseSlot gives a start slot back.
 func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
 	if c.slot == nil {
 		return
@@ -197,7 +210,7 @@ func (s *supervisor) spawn(ctx actor.Context, c *child) {
 	pid, err := ctx.SpawnNamed(c.Ref.Props(), c.id)
 	if err != nil {
 		// Only a name that is taken: two starts of one capsule, which phase forbids.
-		s.Log.Error().Err(err).Str("capsule", c.id).Msg("capsule not started")
+		s.Log.Error("capsule not started", "err", err, "capsule", c.id)
 		return
 	}
 	c.pid, c.phase, c.over = pid, running, over
@@ -249,6 +262,10 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 		return
 	}
 	c.settled = true
+	if c.hanging {
+		c.hanging = false
+		s.hanging--
+	}
 	s.releaseSlot(ctx, c)
 	for _, d := range c.dependents {
 		if d.imports--; d.imports == 0 {
@@ -256,7 +273,7 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 		}
 	}
 	if s.unsettled--; s.unsettled == 0 {
-		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(len(s.children))}})
+		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(len(s.children))}}) //nolint:gosec // a count
 	}
 	s.spawnReady(ctx)
 }
@@ -297,7 +314,7 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	v, cause := verdict{restart: true}, crash.Blameless
 	switch {
 	case crash.Blameless != "":
-		c.restarts.lived(crash.Uptime)
+		c.restarts.ran(crash.Uptime)
 	case crash.Permanent:
 		v = verdict{}
 	default:
@@ -372,8 +389,8 @@ func (s *supervisor) failedEvent(c *child, crash *Crash, decision string) {
 	})
 }
 
-// end stops a capsule's actor for good: what waits is answered at once, a running
-// call gets the stop time-out, a load none.
+// end stops a capsule's actor for good: calls that wait are answered at once, a
+// running call gets the stop time-out, a load none.
 func (s *supervisor) end(ctx actor.Context, c *child, state messages.CapsuleState, reason string, final func()) {
 	c.stopTimer()
 	c.phase, c.final = stopping, final
@@ -423,7 +440,7 @@ func (s *supervisor) restartDue(ctx actor.Context, m *restartDue) {
 	}
 }
 
-// restartNow replaces the instance of a capsule whose actor runs or stands still.
+// restartNow replaces the instance of a capsule whose actor runs or is suspended.
 func (s *supervisor) restartNow(ctx actor.Context, c *child) {
 	c.stopTimer()
 	c.phase, c.undecided = running, nil

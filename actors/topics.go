@@ -40,8 +40,8 @@ func (s subscription) order(o subscription) int {
 }
 
 // topicIndex finds the subscriptions whose pattern matches a topic, by walking
-// the topic's segments down a tree: its cost depends on the depth of the topic
-// and on what matches, not on how many subscriptions there are. The zero value
+// the topic's segments down a tree: the cost depends on the depth of the topic
+// and on the number of matches, not of subscriptions. The zero value
 // is empty. It may be read by several goroutines at once, or changed by one.
 type topicIndex struct{ root topicNode }
 

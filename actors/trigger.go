@@ -23,7 +23,7 @@ type trigger struct {
 	payload  []byte
 	from     string              // the capsule that asks; "" for a trigger from outside
 	caller   *capsulehost.Caller // nil for a trigger of a capsule
-	asker    context.Context     // of whoever asks: its end abandons the trigger
+	asker    context.Context     // of the caller: its end abandons the trigger
 	made     monotime.Time
 	deadline monotime.Time // None if there is none
 	// reductions is how many each leg may spend, with all that it triggers in

@@ -12,7 +12,7 @@ import (
 // How often a TriggerAnswered is made: seldom, or these events would drive all
 // others out of what is kept.
 const (
-	answeredEvery = 10 * time.Second // where all is well
+	answeredEvery = 10 * time.Second // without problems
 	problemEvery  = time.Second      // with a leg that was no answer, in the long run
 	problemBurst  = 5                // and at once
 )
@@ -95,7 +95,7 @@ func answeredEvent(t *trigger, by [messages.OutcomeCount]uint64, problem *messag
 	}
 	for outcome, n := range by {
 		if n > 0 {
-			answered.Legs[messages.Outcome(outcome).String()] = n //nolint:gosec // fewer than 256
+			answered.Legs[messages.Outcome(outcome).String()] = n
 		}
 	}
 	if problem != nil {
@@ -117,7 +117,7 @@ func (s *TriggerStats) Show(tree *messages.Tree) {
 	tree.Legs = map[messages.Outcome]uint64{}
 	for outcome, n := range s.legs {
 		if n > 0 {
-			tree.Legs[messages.Outcome(outcome)] = n //nolint:gosec // fewer than 256
+			tree.Legs[messages.Outcome(outcome)] = n
 		}
 	}
 }

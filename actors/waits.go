@@ -7,8 +7,8 @@ import "sync"
 // serves one call at a time and waits for all legs of its trigger, so a leg
 // that would close a cycle is exactly a deadlock.
 //
-// The hook router adds edges; whoever answers a leg removes its edge, at once
-// and on its own goroutine, so that what it sends next finds the edge gone. The
+// The goroutine that asks adds edges; the one that answers a leg removes its edge,
+// before it does anything else, so that its next trigger finds the edge gone. The
 // zero value is empty.
 type waits struct {
 	mu    sync.Mutex

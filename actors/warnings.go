@@ -1,18 +1,16 @@
 package actors
 
 import (
+	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// How many lines about one capsule are logged that guests can cause as often as
-// they like: at once, and in the long run. What is left out is counted by its
-// outcome all the same, as all legs are (Traffic).
+// How many lines about one capsule are logged that guests can cause at will: at
+// once, and in the long run. TriggerStats counts every leg all the same.
 const (
 	warningBurst = 20
 	warningEvery = time.Second
@@ -25,15 +23,15 @@ type warnings struct {
 	about map[string]*warned // by capsule
 }
 
-// warned is what was logged about one capsule.
+// warned counts the lines about one capsule.
 type warned struct {
 	limiter limiter
 	leftOut uint64 // since the last line
 }
 
-// line returns a line to write about a capsule, with how many were left out before
-// it; or nil, which may be written to, where it is left out.
-func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
+// allow reports whether a line about a capsule may be logged, and how many were left
+// out before it.
+func (w *warnings) allow(capsule string) (leftOut uint64, ok bool) {
 	now := monotime.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -47,31 +45,41 @@ func (w *warnings) line(log *zerolog.Logger, capsule string) *zerolog.Event {
 	}
 	if !about.limiter.take(now, warningEvery, warningBurst) {
 		about.leftOut++
-		return nil
+		return 0, false
 	}
-	line := log.Warn()
-	if about.leftOut > 0 {
-		line = line.Uint64("left_out", about.leftOut)
-		about.leftOut = 0
+	leftOut, about.leftOut = about.leftOut, 0
+	return leftOut, true
+}
+
+// warn logs a line about a capsule, unless there were too many.
+func (w *warnings) warn(log *slog.Logger, capsule, message string, args ...any) {
+	leftOut, ok := w.allow(capsule)
+	if !ok {
+		return
 	}
-	return line
+	if leftOut > 0 {
+		args = append(args, "left_out", leftOut)
+	}
+	log.Warn(message, args...)
 }
 
 // WarnOfLegs logs each leg of a trigger that gave no value although it was asked
 // for one; not every one, if they are many about one capsule. From is the capsule
 // that asked, "" for a trigger from outside.
-func (r *Router) WarnOfLegs(log *zerolog.Logger, from, topic string, legs []messages.Leg) {
+func (r *Router) WarnOfLegs(log *slog.Logger, from, topic string, legs []messages.Leg) {
 	for n := range legs {
 		leg := &legs[n]
 		switch leg.Outcome {
 		case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
 			continue
 		}
-		line := r.warnings.line(log, leg.Capsule)
-		if from != "" {
-			line = line.Str("capsule", from)
+		args := []any{
+			"topic", shortened(topic, topicKept), "asked", leg.Capsule, "action", leg.Action,
+			"outcome", leg.Outcome.String(), "reason", leg.Reason,
 		}
-		line.Str("topic", shortened(topic, topicKept)).Str("asked", leg.Capsule).Str("action", leg.Action).
-			Str("outcome", leg.Outcome.String()).Str("reason", leg.Reason).Msg("interceptor gave no answer")
+		if from != "" {
+			args = append([]any{"capsule", from}, args...)
+		}
+		r.warnings.warn(log, leg.Capsule, "interceptor gave no answer", args...)
 	}
 }

@@ -3,10 +3,10 @@ package supervisor
 import (
 	"cmp"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -97,8 +97,9 @@ type Config struct {
 	// triggers that the guest makes. A trigger's own is below the span of the
 	// context that it is made with.
 	TracerProvider trace.TracerProvider
-	// Log receives what the supervisor has to say; the zero Logger is silent.
-	Log zerolog.Logger
+	// Log receives events and problems; nil is silent. For a zerolog.Logger l it is
+	// slog.New(zerolog.NewSlogHandler(l)).
+	Log *slog.Logger
 }
 
 // withDefaults replaces every zero value by its default.
@@ -122,6 +123,9 @@ func (c Config) withDefaults() Config {
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
 	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	c.Restart = c.Restart.WithDefaults()
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
 	return c
 }
 
@@ -180,6 +184,7 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		s.callTimeout = 0 // as the reference has it
 	}
 	own := m.Supervision
+	override(&s.loadTimeout, own.LoadTimeout)
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)

@@ -75,7 +75,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	m, id := e.Manifest, e.Manifest.ID()
 	source := catalog.NewSource(sources, e, func(hash string) { t.journal.Hashed(id, hash) })
 	lines := capsulelog.New(capsulelog.Config{
-		Home: s.home, Principal: s.principal, Capsule: id, Log: s.cfg.Log,
+		Home: s.home, Principal: s.principal, Capsule: id, Files: s.logFiles, Log: s.cfg.Log,
 		Written:    t.journal.LogTail(id).Add,
 		Suppressed: func(lines uint64) { t.journal.Suppressed(id, lines) },
 	})
@@ -168,11 +168,11 @@ func (t *tree) discard() {
 	t.sys.Close()
 	for _, lines := range t.logs {
 		if err := lines.Close(); err != nil {
-			t.cfg.Log.Warn().Err(err).Msg("closing a capsule's log failed")
+			t.cfg.Log.Warn("closing a capsule's log failed", "err", err)
 		}
 	}
 	if err := t.host.Close(context.Background()); err != nil {
-		t.cfg.Log.Warn().Err(err).Msg("closing the WebAssembly runtime failed")
+		t.cfg.Log.Warn("closing the WebAssembly runtime failed", "err", err)
 	}
 }
 
@@ -193,7 +193,7 @@ func (t *tree) trigger(ctx context.Context, q actors.TriggerRequest) (*Reply, er
 	case err != nil:
 		return nil, err
 	}
-	t.router.WarnOfLegs(&t.cfg.Log, "", q.Topic, reply.Legs)
+	t.router.WarnOfLegs(t.cfg.Log, "", q.Topic, reply.Legs)
 	return reply, nil
 }
 

@@ -11,13 +11,12 @@ import (
 // in between: a fresh goroutine for each, the library's way, spends most of a
 // round trip on growing its stack.
 //
-// While activations wait there is always a worker on its way to the queue, and
-// never more than one for each processor: whoever queues one sends for a worker,
-// and so does the worker that arrives, before it begins. So a burst of short
-// activations costs few switches of goroutine, and one that blocks in a guest holds
-// up nobody: there is no limit to the workers that run. More than one may come,
-// since Go lets another processor have the last goroutine that was woken only
-// after some 60 µs.
+// While activations wait, at least one worker is on its way to the queue, and at most
+// one for each processor: Schedule sends for one, and so does a worker that arrives,
+// before it begins. So a burst of short activations costs few switches of goroutine,
+// and one that blocks in a guest delays no other: the number of running workers has
+// no limit. Several come at once because Go lets another processor have the goroutine
+// that was woken last only after some 60 µs.
 type dispatcher struct {
 	maximum    int // of parked workers
 	processors int // how many workers may be on their way
@@ -45,8 +44,8 @@ func (d *dispatcher) Schedule(fn func()) {
 // Throughput is how many messages an actor may handle before it lets others run.
 func (d *dispatcher) Throughput() int { return 300 }
 
-// sendForLocked gets another worker where more activations wait than come workers.
-// It unlocks.
+// sendForLocked gets another worker if more activations wait than workers come. It
+// unlocks.
 func (d *dispatcher) sendForLocked() {
 	if d.coming >= min(d.processors, d.queue.len()) {
 		d.mu.Unlock()
@@ -67,7 +66,7 @@ func (d *dispatcher) sendForLocked() {
 	}
 }
 
-// worker runs what waits, and parks where nothing does.
+// worker runs activations, and parks if none waits.
 func (d *dispatcher) worker() {
 	wake := make(chan struct{}, 1)
 	came := true
@@ -106,9 +105,9 @@ func (d *dispatcher) close() {
 	}
 }
 
-// direct runs an actor on the goroutine of whoever wakes it: no switch, for
-// actors that never block. One that is woken while it runs goes on there, and
-// after some messages on a worker, so that no sender works for others for long.
+// direct runs an actor on the goroutine that wakes it, without a switch: for actors
+// that never block. One that is woken while it runs goes on there, and after some
+// messages on a worker, so that no sender works for others for long.
 type direct struct{ workers *dispatcher }
 
 var _ actor.Dispatcher = direct{}

@@ -1,7 +1,7 @@
 package system
 
-// Fault has the actor that gets it fail, as a bug of its own would: for tests of
-// what follows.
+// Fault makes the actor that receives it fail, as a bug of its own would. It is for
+// tests.
 type Fault struct {
 	Cause string
 	// Next: it fails over the next message, which is lost with it.

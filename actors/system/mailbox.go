@@ -8,11 +8,11 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// Urgent is a message that overtakes those that wait.
+// Urgent is a message that overtakes others.
 type Urgent interface{ Urgent() }
 
 // Answered is a reason to fail (panic) of an actor that has answered the message
-// that it was working on: nobody has to be told.
+// that it was working on.
 type Answered interface{ Answered() }
 
 // Exited is a reason to fail of an actor whose goroutine ends with it, because
@@ -41,8 +41,8 @@ var errExited = errors.New("its goroutine was ended by runtime.Goexit")
 
 // Mailbox is an actor's queue: bounded, never blocking a sender, dropping
 // nothing in silence. Unlike the library's own it can be closed, and then
-// answers what waited; it is closed at the latest when its actor stops. It
-// outlives restarts of its actor.
+// refuses the messages that waited; it is closed at the latest when its actor
+// stops. It survives restarts of its actor.
 type Mailbox struct {
 	capacity int // 0 is unbounded
 	refuse   Refuse
@@ -70,7 +70,7 @@ type Mailbox struct {
 var _ actor.Mailbox = (*Mailbox)(nil)
 
 // NewMailbox returns an empty mailbox for one actor. A capacity of 0 is
-// unbounded; refuse may be nil where an Undelivered is answer enough.
+// unbounded; refuse may be nil if an Undelivered is answer enough.
 func NewMailbox(capacity int, refuse Refuse) *Mailbox {
 	if refuse == nil {
 		refuse = func(any, *actor.PID, Refusal) bool { return false }
@@ -163,8 +163,8 @@ func (m *Mailbox) Closed() bool {
 	return m.closed
 }
 
-// Close refuses everything that waits, and whatever still comes. What the actor
-// is working on goes on. It may be called from any goroutine, more than once.
+// Close refuses every message that waits or comes. The one that the actor is
+// working on goes on. It may be called from any goroutine, more than once.
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	m.closed = true
@@ -191,7 +191,7 @@ func (m *Mailbox) decline(message any, why Refusal) {
 	}
 }
 
-// scheduleLocked starts an activation where none runs. It unlocks.
+// scheduleLocked starts an activation if none runs. It unlocks.
 func (m *Mailbox) scheduleLocked() {
 	start := !m.scheduled && m.dispatcher != nil && (m.system.len() > 0 || !m.suspended)
 	m.scheduled = m.scheduled || start
@@ -263,7 +263,7 @@ func (m *Mailbox) handle(message any, isSystem bool) {
 		m.stopped = true
 		m.Close()
 	}
-	if _, restart := message.(*actor.Restart); !restart || !m.stopped { // else it would come back to life
+	if _, restart := message.(*actor.Restart); !restart || !m.stopped { // else it would start again
 		m.invoker.InvokeSystemMessage(message)
 	}
 	returned = true

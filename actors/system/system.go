@@ -10,7 +10,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
-	"github.com/rs/zerolog"
 )
 
 // Why a question was not answered.
@@ -19,11 +18,11 @@ var (
 	ErrFailed  = errors.New("the actor failed over it")
 )
 
-// Undelivered is what the sender of a message gets who might wait for an answer,
-// where nobody handled it to its end.
+// Undelivered tells the sender of a message, who may wait for an answer, that no
+// actor has handled it to its end.
 type Undelivered struct {
 	Message any
-	Why     Refusal // Closed also where no such actor exists
+	Why     Refusal // Closed also if no such actor exists
 }
 
 func (u *Undelivered) cause() error {
@@ -45,11 +44,11 @@ const parkedWorkers = 256
 
 // New returns a running, empty system. What the library itself logs at warning
 // level and above goes to log.
-func New(log zerolog.Logger) *System {
-	handler := zerolog.NewSlogHandler(log.Level(max(log.GetLevel(), zerolog.WarnLevel)))
+func New(log *slog.Logger) *System {
+	warnings := slog.New(atLeastWarn{log.Handler()})
 	s := &System{
 		system: actor.NewActorSystemWithConfig(actor.Configure(
-			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(handler) }),
+			actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return warnings }),
 		)),
 		dispatcher: newDispatcher(parkedWorkers),
 	}
@@ -65,8 +64,8 @@ func New(log zerolog.Logger) *System {
 	return s
 }
 
-// deadLetter answers what was sent to nobody: a question with an Undelivered, a
-// watch with the end of what is watched.
+// deadLetter answers a message to an actor that does not exist: a question with an
+// Undelivered, a watch with the end of the watched actor.
 func (s *System) deadLetter(event any) {
 	letter, ok := event.(*actor.DeadLetterEvent)
 	if !ok {
@@ -110,8 +109,8 @@ func (s *System) Props(produce actor.Producer, mailbox *Mailbox) *actor.Props {
 }
 
 // DirectProps describes an actor that never blocks. It runs on the goroutine of
-// whoever sends to it, if it does not run already: no switch of goroutine. So
-// nobody may hold a lock while sending to it that its own messages might need.
+// the sender, without a switch, unless it runs already. So a sender must not hold a
+// lock that the actor's own messages may need.
 func (s *System) DirectProps(produce actor.Producer, mailbox *Mailbox) *actor.Props {
 	return s.props(produce, mailbox, direct{s.dispatcher})
 }
@@ -209,4 +208,19 @@ func (a *asker) take(answer any) {
 	case a.answer <- answer:
 	default:
 	}
+}
+
+// atLeastWarn leaves out what is less than a warning.
+type atLeastWarn struct{ slog.Handler }
+
+func (h atLeastWarn) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h atLeastWarn) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return atLeastWarn{h.Handler.WithAttrs(attrs)}
+}
+
+func (h atLeastWarn) WithGroup(name string) slog.Handler {
+	return atLeastWarn{h.Handler.WithGroup(name)}
 }

@@ -160,14 +160,18 @@ func (r *reader) componentHash(t *node) string {
 }
 
 func (r *reader) interceptors(root *node, m *Manifest) {
-	for _, t := range r.nodes(root, "interceptor", unstable.Table) {
-		in := Interceptor{Priority: DefaultPriority}
-		if n := r.required(t, "event", "it says which topics are wanted"); n != nil {
-			in.Event = n.text
-			r.pattern(n)
+	for n, t := range r.nodes(root, "interceptor", unstable.Table) {
+		if n == MaxInterceptors {
+			r.wrong(t, "is one too many: a capsule has at most %d interceptors", MaxInterceptors)
+			return
 		}
-		if n := r.required(t, "action", "it says what is invoked"); n != nil {
-			in.Action = n.text
+		in := Interceptor{Priority: DefaultPriority}
+		if event := r.required(t, "event", "it says which topics are wanted"); event != nil {
+			in.Event = event.text
+			r.pattern(event)
+		}
+		if action := r.required(t, "action", "it says what is invoked"); action != nil {
+			in.Action = action.text
 		}
 		if p := r.whole(t, "priority", 0, 1<<32-1); p != nil {
 			in.Priority = uint32(*p) //nolint:gosec // in its range

@@ -126,7 +126,7 @@ func (r *reader) supervision(root *node, s *Supervision) {
 		into **time.Duration
 	}{
 		{"window", &s.Window}, {"backoff_initial", &s.BackoffInitial}, {"backoff_max", &s.BackoffMax},
-		{"call_timeout", &s.CallTimeout}, {"stop_timeout", &s.StopTimeout},
+		{"load_timeout", &s.LoadTimeout}, {"call_timeout", &s.CallTimeout}, {"stop_timeout", &s.StopTimeout},
 	} {
 		*d.into = r.duration(t, d.name)
 	}

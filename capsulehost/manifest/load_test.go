@@ -98,6 +98,7 @@ budget = 0
 window = "90s"
 backoff_initial = "250ms"
 backoff_max = "1m"
+load_timeout = "90s"
 call_timeout = "2s"
 stop_timeout = "1h"
 queue = 1
@@ -154,7 +155,7 @@ func TestParseEverything(t *testing.T) {
 		Supervision: Supervision{
 			Restart: "transient", Budget: new(0), Queue: new(1), Window: new(90 * time.Second),
 			BackoffInitial: new(250 * time.Millisecond), BackoffMax: new(time.Minute),
-			CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
+			LoadTimeout: new(90 * time.Second), CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
 		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Manifest{})); diff != "" {
@@ -231,4 +232,18 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("a directory of that name", "", file+": can't be read: it is no regular file")
+}
+
+// TestTooManyInterceptors: a manifest with 6,001 once cost a system of five
+// capsules 660 MB.
+func TestTooManyInterceptors(t *testing.T) {
+	one := "[[interceptor]]\nevent = \"t\"\naction = \"a\"\n"
+	head := "[package]\nname = \"many\"\nversion = \"1.0.0\"\n\n[[component]]\nid = \"many\"\nfile = \"many.wasm\"\n\n"
+	if m, err := Parse("Capsule.toml", []byte(head+strings.Repeat(one, MaxInterceptors))); err != nil {
+		t.Errorf("%d interceptors: %v", len(m.Interceptors), err)
+	}
+	_, err := Parse("Capsule.toml", []byte(head+strings.Repeat(one, 6001)))
+	if err == nil || !strings.Contains(err.Error(), "a capsule has at most 1024 interceptors") {
+		t.Errorf("6,001 interceptors: %v", err)
+	}
 }

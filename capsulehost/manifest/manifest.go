@@ -64,6 +64,10 @@ type Interceptor struct {
 	Priority uint32 // lower is earlier
 }
 
+// MaxInterceptors bounds those of one manifest: each is a leg of every trigger that
+// matches it, and so one capsule could otherwise fill the queues of all.
+const MaxInterceptors = 1024
+
 // DefaultPriority is that of an interceptor which names none.
 const DefaultPriority = 100
 
@@ -109,6 +113,7 @@ type Supervision struct {
 	Window         *time.Duration
 	BackoffInitial *time.Duration
 	BackoffMax     *time.Duration
+	LoadTimeout    *time.Duration // of one load: reading, compiling and initialising
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -54,7 +55,7 @@ func (a *app) demo() (err error) {
 	if err != nil {
 		return err
 	}
-	signalled, stop := untilSignal(zerolog.Nop())
+	signalled, stop := untilSignal(slog.New(slog.DiscardHandler))
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(signalled, demoLimit, fmt.Errorf("the demo did not end within %v", demoLimit))
 	defer cancel()
@@ -64,7 +65,9 @@ func (a *app) demo() (err error) {
 	go func() {
 		served <- serve(ctx, supervisor.Config{
 			Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket,
-			Log: zerolog.New(zerolog.ConsoleWriter{Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}),
+			Log: slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{
+				Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName},
+			}))),
 		}, httpOptions{}, nil, func(*supervisor.Supervisor) { close(ready) })
 	}()
 	select {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -32,8 +33,13 @@ answer the other commands at <home>/run/actors.sock.
 Capsules are found in <home>/home/<principal>/.local/capsules and then in
 ./.astrid/capsules, unless --capsules says where they are.
 
-On SIGINT or SIGTERM new triggers are refused, calls that wait are answered, and
-running ones are given up to 10 s; a second signal ends the daemon at once.` +
+On SIGINT, SIGTERM or SIGHUP new triggers are refused, calls that wait are answered,
+and running ones are given up to 10 s; a second signal ends the daemon at once. Under
+nohup SIGHUP stays ignored.
+
+With --http-actions whoever can reach the page can stop capsules and trigger hooks, and
+every user of this machine can reach 127.0.0.1. So it needs --http-token, or
+--http-no-token, which says that this is meant.` +
 			exitStatus(exitDone, exitFailed, exitUsage),
 		Example: `  astrid-actors run --demo
   astrid-actors run --capsules ./my-capsule --allow-unverified`,
@@ -133,10 +139,10 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 
 const logLevels = "trace debug info warn error"
 
-// log returns the daemon's logger, which writes above the progress where there is one.
-func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolog.Logger, error) {
+// log returns the daemon's logger, which writes above the progress, if there is one.
+func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (*slog.Logger, error) {
 	if !slices.Contains(strings.Fields(logLevels), o.logLevel) {
-		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
+		return nil, usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
 	}
 	terminal := isTerminal(a.stderr)
 	format := o.logFormat
@@ -147,11 +153,11 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolo
 		}
 	}
 	if format != "json" && format != "console" {
-		return zerolog.Nop(), usage("--log-format is %q: it must be json or console", o.logFormat)
+		return nil, usage("--log-format is %q: it must be json or console", o.logFormat)
 	}
 	level, err := zerolog.ParseLevel(o.logLevel)
 	if err != nil {
-		return zerolog.Nop(), usage("--log-level: %w", err)
+		return nil, usage("--log-level: %w", err)
 	}
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	out := a.stderr
@@ -164,34 +170,37 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolo
 			Out: out, TimeFormat: "15:04:05.000", NoColor: !terminal || colourless(),
 		})
 	}
-	return log.Level(level).With().Timestamp().Logger(), nil
+	return slog.New(zerolog.NewSlogHandler(log.Level(level).With().Timestamp().Logger())), nil
 }
 
-// welcome says that the daemon is ready, and what to do next.
-func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.Tree) {
+// welcome logs that the daemon is ready, and what to do next.
+func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tree) {
 	states := map[string]int{}
 	for _, c := range tree.Capsules {
 		states[c.State.String()]++
 	}
-	line := log.Info().Str("socket", socket)
+	log = log.With("socket", socket)
 	for _, state := range slices.Sorted(maps.Keys(states)) {
-		line = line.Int(state, states[state])
+		log = log.With(state, states[state])
 	}
 	switch {
 	case o.demo:
-		line.Msg(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
+		log.Info(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
 	case len(tree.Capsules) == 0:
-		line.Msg("ready, but there are no capsules; hint: run --demo has some")
+		log.Info("ready, but there are no capsules; hint: run --demo has some")
 	default:
-		line.Msg("ready")
+		log.Info("ready")
 	}
 }
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a
+// untilSignal returns a context that ends at the first SIGINT, SIGTERM or SIGHUP; a
 // second one ends the process at once.
-func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
+func untilSignal(log *slog.Logger) (ctx context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
 	go func() {
@@ -199,7 +208,7 @@ func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
 			select {
 			case s := <-signals:
 				if n > 0 {
-					log.Warn().Stringer("signal", s).Msg("second signal: ending at once")
+					log.Warn("second signal: ending at once", "signal", s.String())
 					os.Exit(exitFailed)
 				}
 				cancel(fmt.Errorf("signal: %v", s))

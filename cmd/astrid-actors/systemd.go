@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -26,17 +26,17 @@ const startExtension = 3 * statusEvery
 // tellSystemd tells systemd, if it has started us (Type=notify), when the capsules
 // have started, what states they are in, and when ctx ends, that we stop. It serves
 // the watchdog only while the system's own actors answer.
-func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Logger) {
+func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log *slog.Logger) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return
 	}
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn().Err(err).Msg("the settings of systemd's watchdog are invalid: it is not served")
+		log.Warn("the settings of systemd's watchdog are invalid: it is not served", "err", err)
 	}
 	tell := func(lines ...string) {
 		if _, err := daemon.SdNotify(false, strings.Join(lines, "\n")); err != nil {
-			log.Warn().Err(err).Msg("systemd can't be told our status")
+			log.Warn("systemd can't be told our status", "err", err)
 		}
 	}
 	every := statusEvery
@@ -74,7 +74,7 @@ func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Lo
 			case err == nil && watchdog > 0:
 				lines = append(lines, daemon.SdNotifyWatchdog)
 			case err != nil && ctx.Err() == nil:
-				log.Error().Err(err).Msg("an actor of the system does not answer: systemd's watchdog is not served")
+				log.Error("an actor of the system does not answer: systemd's watchdog is not served", "err", err)
 			}
 			tell(lines...)
 		}

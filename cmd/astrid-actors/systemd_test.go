@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,7 +86,7 @@ func TestTellSystemd(t *testing.T) {
 	var log strings.Builder
 	go func() {
 		defer close(done)
-		tellSystemd(ctx, s.Supervisor, zerolog.New(&log))
+		tellSystemd(ctx, s.Supervisor, slog.New(zerolog.NewSlogHandler(zerolog.New(&log))))
 	}()
 	m.await("STATUS=1 loading (starting: 1 to go)", "EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1")
 	close(release)
@@ -131,5 +132,5 @@ func (m *manager) silentOfWatchdog() {
 // Without systemd nobody is told anything, and nothing is waited for.
 func TestNoSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
-	tellSystemd(t.Context(), nil, zerolog.Nop())
+	tellSystemd(t.Context(), nil, slog.New(slog.DiscardHandler))
 }

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -32,7 +32,7 @@ func aDaemon(t *testing.T, socket string, capsules ...string) (sup *supervisor.S
 	serving, cut := context.WithCancel(context.Background())
 	served, answered := make(chan error, 1), make(chan error, 1)
 	go func() { served <- sup.Serve(ctx) }()
-	go func() { answered <- control.Serve(serving, listener, sup, zerolog.Nop()) }()
+	go func() { answered <- control.Serve(serving, listener, sup, slog.New(slog.DiscardHandler)) }()
 	if err := sup.AwaitStarted(t.Context()); err != nil {
 		t.Fatal(err)
 	}

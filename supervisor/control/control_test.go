@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,7 +19,6 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -73,7 +73,7 @@ func start(t *testing.T, capsules ...string) *daemon {
 	supCtx, d.endSupervisor = context.WithCancel(context.Background())
 	serviceCtx, d.endService = context.WithCancel(context.Background())
 	go func() { d.supervised <- sup.Serve(supCtx) }()
-	go func() { d.serviced <- control.Serve(serviceCtx, listener, sup, zerolog.Nop()) }()
+	go func() { d.serviced <- control.Serve(serviceCtx, listener, sup, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() { d.end(t) })
 	for e := range sup.Events(patiently(t), 0) {
 		if _, started := e.Detail.(messages.SystemStarted); started {

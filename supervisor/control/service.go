@@ -25,8 +25,9 @@ func Handler(s *supervisor.Supervisor) http.Handler {
 	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // nothing to gain within one machine
+		connect.WithInterceptors(newBounds()),
 	))
-	return bounded(mux)
+	return mux
 }
 
 // service turns requests into calls of the supervisor, its answers into protobuf,

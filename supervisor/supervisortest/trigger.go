@@ -11,6 +11,7 @@ import (
 
 	diff "github.com/google/go-cmp/cmp"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -147,7 +148,7 @@ func Problems(reply *supervisor.Reply) []string {
 // included, and fails the test if one is not. Call it while no new ones are made.
 func (s *System) NoTriggerLost() {
 	s.tb.Helper()
-	patience := time.After(s.patience() + s.triggerTimeout)
+	patience := time.After(monotime.AddDurations(s.patience(), s.triggerTimeout))
 	idle := make(chan struct{})
 	go func() {
 		s.pending.Wait()

@@ -4,11 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg it
@@ -106,4 +110,49 @@ func (h hosts) allow(host string) bool {
 		return h.open || ip.Unmap().IsLoopback()
 	}
 	return slices.Contains(h.names, strings.ToLower(strings.TrimSuffix(name, ".")))
+}
+
+// crowded is a listener that closes the connections over a bound at once: what holds
+// them is not our business, and the process needs its file descriptors for others.
+type crowded struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+	log  *slog.Logger
+	// warned is when the last refusal was logged: one a minute is.
+	warned time.Time
+}
+
+func newCrowded(l net.Listener, most int64, log *slog.Logger) *crowded {
+	return &crowded{Listener: l, most: most, log: log}
+}
+
+// Accept waits for a connection that is within the bound. One goroutine calls it.
+func (l *crowded) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &crowdedConn{Conn: c, leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+		}
+		l.open.Add(-1)
+		if now := time.Now(); now.Sub(l.warned) >= time.Minute {
+			l.warned = now
+			l.log.Warn("the page has too many connections: one is refused", "open", l.most, "from", c.RemoteAddr().String())
+		}
+		_ = c.Close()
+	}
+}
+
+type crowdedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close ends the connection, which makes room for another one.
+func (c *crowdedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }

@@ -208,7 +208,7 @@ func (p *page) render(w http.ResponseWriter, status int, name string, data any) 
 	}
 	var b bytes.Buffer
 	if err := p.still.ExecuteTemplate(&b, name, data); err != nil {
-		p.cfg.Log.Error().Err(err).Str("page", name).Msg("a page can't be shown")
+		p.cfg.Log.Error("a page can't be shown", "err", err, "page", name)
 		refuse(w, http.StatusInternalServerError, "this page can't be shown: "+err.Error())
 		return
 	}

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
 	"sync/atomic"
 
-	"github.com/rs/zerolog"
 	"lukechampine.com/blake3"
 
 	"github.com/astrid-actors/astrid-actors/actors"
@@ -27,7 +29,7 @@ type Config struct {
 	// AllowUnverified loads modules that nobody sealed.
 	AllowUnverified bool
 	Modules         *Modules
-	Log             zerolog.Logger
+	Log             *slog.Logger
 }
 
 // Source makes the instances of one capsule, from its files or from what the
@@ -36,7 +38,7 @@ type Config struct {
 type Source struct {
 	cfg    Config
 	entry  *Entry
-	log    zerolog.Logger
+	log    *slog.Logger
 	hashed func(hash string)
 
 	// module belongs to Load, which the capsule's actor calls once at a time.
@@ -48,7 +50,7 @@ type Source struct {
 // NewSource returns the source of a capsule. Hashed is told the module's hash each
 // time that it is read.
 func NewSource(cfg Config, entry *Entry, hashed func(hash string)) *Source {
-	return &Source{cfg: cfg, entry: entry, log: cfg.Log.With().Str("capsule", entry.Manifest.ID()).Logger(), hashed: hashed}
+	return &Source{cfg: cfg, entry: entry, log: cfg.Log.With("capsule", entry.Manifest.ID()), hashed: hashed}
 }
 
 // guest is an instance as its actor calls it.
@@ -105,7 +107,7 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 func (s *Source) configure() {
 	values, warnings := Configuration(s.cfg, s.entry)
 	for _, w := range warnings {
-		s.log.Warn().Msg(w.String())
+		s.log.Warn(w.String())
 	}
 	s.values.Store(&values)
 }
@@ -126,7 +128,11 @@ func (s *Source) read(ctx context.Context) error {
 		hash = hex.EncodeToString(sum[:])
 	} else {
 		var err error
-		if wasm, hash, err = m.ReadModule(s.cfg.Home, s.cfg.AllowUnverified); err != nil {
+		wasm, hash, err = m.ReadModule(s.cfg.Home, s.cfg.AllowUnverified)
+		switch {
+		case mayHeal(err):
+			return err
+		case err != nil:
 			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
 		}
 	}
@@ -143,12 +149,19 @@ func (s *Source) read(ctx context.Context) error {
 	return nil
 }
 
+// mayHeal reports whether a file could not be read for a reason that can pass by
+// itself, such as too many open files: then the load is worth a restart.
+func mayHeal(err error) bool {
+	_, isFile := errors.AsType[*fs.PathError](err)
+	return isFile && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)
+}
+
 func (s *Source) release(ctx context.Context) {
 	if s.module == nil {
 		return
 	}
 	if err := s.cfg.Modules.release(ctx, s.module); err != nil {
-		s.log.Warn().Err(err).Msg("freeing the compiled module failed")
+		s.log.Warn("freeing the compiled module failed", "err", err)
 	}
 	s.module = nil
 }

@@ -2,8 +2,8 @@ package journal
 
 import (
 	"context"
-
-	"github.com/rs/zerolog"
+	"log/slog"
+	"time"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -12,86 +12,103 @@ import (
 // that the log tells the same story as they do. It is a reader like any other: a
 // log that blocks holds up no event.
 type Logger struct {
-	Log zerolog.Logger
+	log *slog.Logger
 
-	last uint64 // the newest event that was logged
+	last     uint64        // the newest event that was logged; belongs to the follower
+	followed chan struct{} // closed when the follower has ended; belongs to Serve
 }
 
-// Follow logs the journal's events, from where it last ended, until the journal
-// ends.
-func (l *Logger) Follow(j *Journal) {
-	for e := range j.Events(context.Background(), l.last) {
-		l.last = e.Sequence
-		logEvent(&l.Log, &e)
+// NewLogger returns a logger that has logged nothing.
+func NewLogger(log *slog.Logger) *Logger { return &Logger{log: log} }
+
+// Begin follows the journal on a goroutine of its own, from where the last one
+// ended. If that one still hangs, Begin does nothing.
+func (l *Logger) Begin(j *Journal) {
+	if l.followed != nil {
+		select {
+		case <-l.followed:
+		default:
+			return
+		}
+	}
+	followed := make(chan struct{})
+	l.followed = followed
+	go func() {
+		defer close(followed)
+		for e := range j.Events(context.Background(), l.last) {
+			l.last = e.Sequence
+			logEvent(l.log, &e)
+		}
+	}()
+}
+
+// End waits until the journal's last events are logged, unless the log hangs.
+func (l *Logger) End() {
+	select {
+	case <-l.followed:
+	case <-time.After(fileGrace):
 	}
 }
 
 // logEvent writes an event as one line.
-func logEvent(log *zerolog.Logger, e *messages.Event) {
-	line := func(level *zerolog.Event) *zerolog.Event {
-		level = level.Uint64("event", e.Sequence)
+func logEvent(log *slog.Logger, e *messages.Event) {
+	line := func(level slog.Level, message string, args ...any) {
+		about := []any{"event", e.Sequence}
 		if e.Path != "" {
-			level = level.Str("path", e.Path)
+			about = append(about, "path", e.Path)
 		}
 		if e.Generation > 0 {
-			level = level.Uint64("generation", e.Generation)
+			about = append(about, "generation", e.Generation)
 		}
-		return level
+		log.Log(context.Background(), level, message, append(about, args...)...)
 	}
-	switch what := e.Detail.(type) {
+	const debug, info, warn, failure = slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError
+	switch d := e.Detail.(type) {
 	case messages.SystemStarted:
-		line(log.Info()).Uint32("capsules", what.Capsules).Msg("started")
+		line(info, "started", "capsules", d.Capsules)
 	case messages.SystemStopping:
-		line(log.Info()).Str("cause", what.Cause).Msg("stopping")
+		line(info, "stopping", "cause", d.Cause)
 	case messages.SystemStopped:
-		line(log.Info()).Strs("left_running", what.LeftRunning).Msg("stopped")
+		line(info, "stopped", "left_running", d.LeftRunning)
 	case messages.ActorRestarted:
-		line(log.Error()).Str("cause", what.Cause).
-			Msg("an actor of the system failed and was " + what.Decision)
+		line(failure, "an actor of the system failed and was "+d.Decision, "cause", d.Cause)
 	case messages.CapsuleRejected:
-		line(log.Error()).Str("directory", what.Directory).
-			Str("problem", what.Problem).Msg("capsule rejected")
+		line(failure, "capsule rejected", "directory", d.Directory, "problem", d.Problem)
 	case messages.CapsuleLoading:
-		line(log.Debug()).Str("version", what.Version).Msg("capsule loading")
+		line(debug, "capsule loading", "version", d.Version)
 	case messages.CapsuleStarting:
-		line(log.Debug()).Msg("capsule starting")
+		line(debug, "capsule starting")
 	case messages.CapsuleReady:
-		line(log.Info()).Dur("took_ms", what.Took).Msg("capsule ready")
+		line(info, "capsule ready", "took_ms", milliseconds(d.Took))
 	case messages.ReadinessTimedOut:
-		line(log.Warn()).Dur("waited_ms", what.Waited).
-			Msg("capsule has not signalled that it is ready; the others start without it")
+		line(warn, "capsule has not signalled that it is ready; the others start without it", "waited_ms", milliseconds(d.Waited))
 	case messages.CapsuleCrashed:
-		f := what.Failure
-		e := line(log.Error()).Str("during", what.During).Str("kind", f.Kind).
-			Str("failure", f.Message).Strs("wasm_stack", f.WasmStack)
-		if f.Stderr != "" {
-			e = e.Str("stderr", f.Stderr)
+		args := []any{"during", d.During, "kind", d.Failure.Kind, "failure", d.Failure.Message, "wasm_stack", d.Failure.WasmStack}
+		if d.Failure.Stderr != "" {
+			args = append(args, "stderr", d.Failure.Stderr)
 		}
-		e.Msg("capsule crashed")
+		line(failure, "capsule crashed", args...)
 	case messages.RestartScheduled:
-		s := what
-		line(log.Info()).Str("cause", s.Cause).Uint32("attempt", s.Attempt).Uint32("budget_spent", s.BudgetSpent).
-			Uint32("budget", s.Budget).Dur("window_ms", s.Window).
-			Dur("delay_ms", s.Delay).Msg("capsule restarts")
+		line(info, "capsule restarts", "cause", d.Cause, "attempt", d.Attempt, "budget_spent", d.BudgetSpent,
+			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay))
 	case messages.CapsuleFailed:
-		line(log.Error()).Str("decision", what.Decision).
-			Str("failure", what.Failure.Message).Msg("capsule failed for good")
+		line(failure, "capsule failed for good", "decision", d.Decision, "failure", d.Failure.Message)
 	case messages.CapsuleStopping:
-		line(log.Debug()).Str("cause", what.Cause).Msg("capsule stopping")
+		line(debug, "capsule stopping", "cause", d.Cause)
 	case messages.CapsuleStopped:
-		line(log.Info()).Str("cause", what.Cause).Msg("capsule stopped")
+		line(info, "capsule stopped", "cause", d.Cause)
 	case messages.LogSuppressed:
-		line(log.Warn()).Uint64("lines", what.Lines).Uint64("total", what.Total).
-			Msg("capsule logs too fast: lines suppressed")
+		line(warn, "capsule logs too fast: lines suppressed", "lines", d.Lines, "total", d.Total)
 	case messages.EventsLost:
-		line(log.Warn()).Uint64("count", what.Count).Msg("events lost: this log is too slow")
+		line(warn, "events lost: this log is too slow", "count", d.Count)
 	case messages.TriggerAnswered:
-		a := what
-		level := log.Debug()
-		if a.Problem != "" {
-			level = log.Info() // each of its legs that went wrong has a warning of its own
+		level := debug
+		if d.Problem != "" {
+			level = info // each of its legs that went wrong has a warning of its own
 		}
-		line(level).Str("topic", a.Topic).Dur("took_ms", a.Duration).Interface("legs", a.Legs).
-			Str("problem", a.Problem).Uint64("stands_for", a.StandsFor).Msg("trigger answered")
+		line(level, "trigger answered", "topic", d.Topic, "took_ms", milliseconds(d.Duration), "legs", d.Legs,
+			"problem", d.Problem, "stands_for", d.StandsFor)
 	}
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
