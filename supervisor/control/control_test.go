@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -149,6 +150,32 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	}
 }
 
+// TestLongestTimeout: a client that waits for ever, as far as protobuf or its own
+// context can say that, gets what it waits for.
+func TestLongestTimeout(t *testing.T) {
+	d := start(t, "echo")
+	year9999, cancel := context.WithDeadline(t.Context(), time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC))
+	defer cancel()
+	longest := &durationpb.Duration{Seconds: 315_576_000_000}
+	for name, test := range map[string]struct {
+		ctx     context.Context
+		timeout *durationpb.Duration
+	}{
+		"its request's":         {patiently(t), longest},
+		"Go's":                  {patiently(t), durationpb.New(math.MaxInt64)},
+		"its context's":         {year9999, nil},
+		"both":                  {year9999, longest},
+		"its request's, by one": {patiently(t), durationpb.New(math.MaxInt64 - 1)},
+	} {
+		reply, err := d.client.Trigger(test.ctx, connect.NewRequest(&messages.TriggerRequest{Topic: "test.echo", Payload: "1", Timeout: test.timeout}))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got := reply.Msg.GetResponses(); got != "[1]" {
+			t.Errorf("%s: %s, %v", name, got, reply.Msg.GetLegs())
+		}
+	}
+}
+
 func TestTriggerHasACaller(t *testing.T) {
 	d := start(t, "caller")
 	for principal, want := range map[string]any{"": nil, "ada": "ada"} {
@@ -242,6 +269,7 @@ func TestCodes(t *testing.T) {
 		{"bad principal", trigger(&messages.TriggerRequest{Topic: "a", Principal: "a/b"}), connect.CodeInvalidArgument, `"a/b"`},
 		{"timeout of nothing", trigger(&messages.TriggerRequest{Topic: "a", Timeout: &durationpb.Duration{}}), connect.CodeInvalidArgument, "must be positive"},
 		{"timeout that is none", trigger(&messages.TriggerRequest{Topic: "a", Timeout: &durationpb.Duration{Seconds: 1, Nanos: -1}}), connect.CodeInvalidArgument, "duration"},
+		{"protobuf's longest timeout", trigger(&messages.TriggerRequest{Topic: "test.echo", Timeout: &durationpb.Duration{Seconds: 315_576_000_000}}), 0, ""},
 		{"start unknown", command(startIt, "nobody"), connect.CodeNotFound, `start capsule "nobody": no such capsule`},
 		{"stop unknown", command(stopIt, "nobody"), connect.CodeNotFound, `stop capsule "nobody": no such capsule`},
 		{"restart unknown", command(restartIt, "nobody"), connect.CodeNotFound, `restart capsule "nobody": no such capsule`},
