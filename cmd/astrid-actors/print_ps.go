@@ -72,7 +72,7 @@ func psText(tree *messages.Tree, p painter) string {
 			uptime = duration(c.GetUptime().AsDuration())
 		}
 		if f := c.GetLastFailure(); f != nil {
-			ago := tree.GetAt().AsTime().Sub(f.GetAt().AsTime())
+			ago := max(0, tree.GetAt().AsTime().Sub(f.GetAt().AsTime())) // the clock may have been set back
 			failure = duration(ago) + " ago: " + shortened(f.GetMessage(), 80)
 		}
 		rows = append(rows, []string{

@@ -15,7 +15,7 @@ func treeText(tree *messages.Tree, p painter) string {
 	case tree.GetStopping():
 		state = "stopping"
 	case tree.GetStarted() != nil:
-		state = "up " + duration(tree.GetAt().AsTime().Sub(tree.GetStarted().AsTime()))
+		state = "up " + duration(max(0, tree.GetAt().AsTime().Sub(tree.GetStarted().AsTime())))
 	}
 	restarted := func(name string) string {
 		switch n := tree.GetSystemRestarts()[name]; n {
