@@ -31,7 +31,7 @@ func newCallee(export string, f api.Function) callee {
 	// wazero has no method to ask. A test makes sure that the field is there.
 	if t := reflect.TypeOf(f); t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
 		if field, ok := t.Elem().FieldByName("stack"); ok && field.Type.Kind() == reflect.Slice && len(field.Index) == 1 {
-			c.stack, c.word = field.Index[0], int(field.Type.Elem().Size()) //nolint:gosec // 1 or 8
+			c.stack, c.word = field.Index[0], int(field.Type.Elem().Size())
 		}
 	}
 	return c
