@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"strings"
 	"testing"
@@ -17,36 +16,41 @@ import (
 
 // A program runs capsules from directories, and asks them.
 func Example() {
-	ctx, cancel := context.WithCancel(context.Background())
 	home, err := os.MkdirTemp("", "example") // without Home it is $ASTRID_HOME, or ~/.astrid
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer os.RemoveAll(home)
+	fmt.Println(ask(context.Background(), home))
+	// Output:
+	// echo continue {"name":"Ada"}
+	// <nil>
+}
+
+func ask(ctx context.Context, home string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 
 	sup, err := supervisor.New(supervisor.Config{Home: home, CapsuleDirs: []string{"../test/capsules/echo"}})
 	if err != nil {
-		log.Fatal(err) // every problem at once, each with its capsule and field
+		return err // every problem at once, each with its capsule and field
 	}
 	done := make(chan error, 1)
 	go func() { done <- sup.Serve(ctx) }() // blocks until ctx ends; nil after a clean stop
 	if err := sup.AwaitStarted(ctx); err != nil {
-		log.Fatal(err)
+		return err
 	}
 
 	reply, err := sup.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.echo", Payload: json.RawMessage(`{"name":"Ada"}`)})
 	if err != nil {
-		log.Fatal(err)
+		return err // it was not accepted, or ctx was cancelled
 	}
 	for _, leg := range reply.Legs {
 		fmt.Println(leg.Capsule, leg.Outcome, string(leg.Value)) // echo continue {"name":"Ada"}
 	}
 
-	cancel()
-	fmt.Println(<-done)
-	// Output:
-	// echo continue {"name":"Ada"}
-	// <nil>
+	stop()
+	return <-done
 }
 
 // greeter is a capsule written in Go: one instance of it.
@@ -67,7 +71,7 @@ func (greeter) Close(context.Context) error { return nil }
 func serveGreeter() (sup *supervisor.Supervisor, stop func()) {
 	home, err := os.MkdirTemp("", "example")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	sup, err = supervisor.New(supervisor.Config{Home: home, Capsules: []supervisor.Capsule{{
 		Manifest: `
@@ -84,18 +88,18 @@ action = "greet"
 		Load: func(context.Context, capsulehost.HostAPI) (supervisor.Guest, error) { return greeter{}, nil },
 	}}})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- sup.Serve(ctx) }()
 	if err := sup.AwaitStarted(ctx); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return sup, func() {
 		cancel()
 		if err := <-done; err != nil {
-			log.Print(err)
+			fmt.Println(err)
 		}
 		_ = os.RemoveAll(home)
 	}
@@ -114,7 +118,7 @@ func ExampleNew() {
 func ExampleSupervisor_Serve() {
 	sup, err := supervisor.New(supervisor.Config{Home: os.TempDir(), CapsuleDirs: []string{"../test/capsules/echo"}})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for range 2 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -136,7 +140,7 @@ func ExampleSupervisor_Trigger() {
 	for _, payload := range []string{`"Ada"`, ``} {
 		reply, err := sup.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "greet.world", Payload: json.RawMessage(payload)})
 		if err != nil {
-			log.Fatal(err) // it was not accepted: ErrInvalid, ErrOverloaded, ErrStopping ...
+			panic(err) // it was not accepted: ErrInvalid, ErrOverloaded, ErrStopping ...
 		}
 		leg := reply.Legs[0]
 		fmt.Printf("%s is %s: %s%s; responses %s\n", leg.Capsule, leg.Outcome, leg.Value, leg.Reason, reply.Responses)
@@ -151,7 +155,7 @@ func ExampleSupervisor_Events() {
 	sup, stop := serveGreeter()
 	defer stop()
 	if err := sup.Kill(context.Background(), "greeter"); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for e := range sup.Events(context.Background(), 0) {
 		switch d := e.Detail.(type) {

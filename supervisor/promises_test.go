@@ -166,32 +166,39 @@ func TestANestedTriggerEndsWithItsCall(t *testing.T) {
 	})
 }
 
-// A guest that ends its goroutine while an operator's restart waits for its call
-// costs that one restart, and no budget.
+// A guest that ends its goroutine while an operator's restart waits for its call, or
+// has interrupted it, costs that one restart, and no budget.
 func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		free := make(chan struct{})
-		s := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "ask", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
-			<-free
-			runtime.Goexit()
-			return capsulehost.Result{}, nil
-		}))
-		answer := s.Begin("ask", "")
-		synctest.Wait()
-		restarted := make(chan error, 1)
-		go func() { restarted <- s.Restart(t.Context(), "a") }()
-		synctest.Wait()
-		close(free)
-		wantError(t, "restart", <-restarted, nil)
-		diff(t, []string{"a crashed"}, supervisortest.Legs(answer()))
-		pass(time.Hour)
-		diff(t, []string{
-			"loading 1", "ready 1", "restart 0/5 after an operator's command", "crashed 1 in call: host_call", "loading 2", "ready 2",
-		}, s.Timeline("a"))
-		if c := s.Capsule("a"); c.BudgetSpent != 0 || c.Restarts != 0 {
-			t.Errorf("%d restarts, %d of the budget spent", c.Restarts, c.BudgetSpent)
-		}
-	})
+	for name, test := range map[string]struct {
+		ends  time.Duration // after the restart was asked for; its stop time-out is 10 s
+		story []string
+	}{
+		"by itself":           {time.Second, []string{"crashed 1 in call: host_call"}},
+		"when it is to do so": {time.Minute, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "ask", func(ctx context.Context, _ *supervisortest.Call) (capsulehost.Result, error) {
+					select {
+					case <-time.After(test.ends):
+					case <-ctx.Done():
+					}
+					runtime.Goexit()
+					return capsulehost.Result{}, nil
+				}))
+				answer := s.Begin("ask", "")
+				synctest.Wait()
+				wantError(t, "restart", s.Restart(t.Context(), "a"), nil)
+				diff(t, []string{"a crashed"}, supervisortest.Legs(answer()))
+				pass(time.Hour)
+				diff(t, slices.Concat([]string{"loading 1", "ready 1", "restart 0/5 after an operator's command"}, test.story,
+					[]string{"loading 2", "ready 2"}), s.Timeline("a"))
+				if c := s.Capsule("a"); c.BudgetSpent != 0 || c.Restarts != 0 {
+					t.Errorf("%d restarts, %d of the budget spent", c.Restarts, c.BudgetSpent)
+				}
+			})
+		})
+	}
 }
 
 // A reader with a number from before a restart of the daemon is told so, and gets
@@ -248,6 +255,9 @@ func TestWhatIsShownIsACopy(t *testing.T) {
 			t.Fatal(err)
 		}
 		tree.At, tree.Goroutines, tree.ProcessMemoryBytes = time.Time{}, 0, 0
+		for n := range detail.RecentCalls {
+			detail.RecentCalls[n].At = time.Time{} // by the wall clock as it is set now
+		}
 		for _, c := range append(tree.Capsules, detail.Capsule) {
 			c.Uptime = 0
 			changes = append(changes, func() {
@@ -402,4 +412,13 @@ func TestALogThatBlocks(t *testing.T) {
 			t.Error("no line tells of a restart")
 		}
 	})
+}
+
+// A system without capsules has started when its triggers are answered.
+func TestASystemWithoutCapsulesStarts(t *testing.T) {
+	for range 100 {
+		s := startAll(t)
+		s.Expect("nobody", "")
+		wantError(t, "close", s.Close(), nil)
+	}
 }
