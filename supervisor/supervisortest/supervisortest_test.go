@@ -132,7 +132,7 @@ func TestFaultsInALoadAndInALoop(t *testing.T) {
 		for effect, test := range table {
 			t.Run(fmt.Sprint(point, ", ", effect), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					sys := supervisortest.New(t, supervisor.Config{CallTimeout: time.Second}, loop)
+					sys := supervisortest.New(t, supervisor.Config{CallTimeout: time.Second, LoadTimeout: time.Second}, loop)
 					sys.Inject("loop", supervisortest.Fault{At: point, Do: test.do})
 					sys.Launch()
 					<-time.After(2 * time.Second)
