@@ -72,7 +72,8 @@ func psText(tree *messages.Tree, p painter) string {
 			uptime = duration(c.Uptime)
 		}
 		if f := c.LastFailure; f != nil {
-			failure = duration(tree.At.Sub(f.At)) + " ago: " + shortened(f.Message, 80)
+			ago := max(0, tree.At.Sub(f.At)) // the clock may have been set back
+			failure = duration(ago) + " ago: " + shortened(f.Message, 80)
 		}
 		rows = append(rows, []string{
 			printable(c.ID), orDash(printable(c.Version)), c.State.String(),

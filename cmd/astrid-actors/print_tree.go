@@ -15,7 +15,7 @@ func treeText(tree *messages.Tree, p painter) string {
 	case tree.Stopping:
 		state = "stopping"
 	case !tree.Started.IsZero():
-		state = "up " + duration(tree.At.Sub(tree.Started))
+		state = "up " + duration(max(0, tree.At.Sub(tree.Started)))
 	}
 	restarted := func(name string) string {
 		switch n := tree.SystemRestarts[name]; n {

@@ -81,6 +81,11 @@ func (m *topModel) look(l looked, now time.Time) {
 	if m.tree == nil || !l.tree.Started.Equal(m.tree.Started) {
 		m.bases = [2]*messages.Tree{nil, l.tree} // another daemon, or one that has started only now
 	}
+	if at := l.tree.At; at.Before(m.bases[1].At) {
+		// Its clock was set back: what was counted by it is counted anew.
+		m.bases = [2]*messages.Tree{nil, l.tree}
+		m.deaths = slices.DeleteFunc(m.deaths, at.Before)
+	}
 	if l.tree.At.Sub(m.bases[1].At) >= ratesOver {
 		m.bases = [2]*messages.Tree{m.bases[1], l.tree}
 	}

@@ -63,6 +63,26 @@ func (m *topModel) ids() []string {
 	return ids
 }
 
+// TestTopClockSetBack: rates and the count of restarts go on when the daemon's clock was
+// set back.
+func TestTopClockSetBack(t *testing.T) {
+	m := newTopModel(false, aTree(0, "a"), theDay)
+	m.countRestarts([]time.Time{theDay.Add(-2 * time.Hour), theDay.Add(-time.Minute)})
+	for n := range 5 {
+		passed := time.Duration(n+1) * ratesOver
+		tree := aTree(passed-time.Hour, "a")
+		tree.Triggers, tree.Capsules[0].Calls = uint64(100*n), uint64(100*n)
+		m.look(looked{tree: tree}, theDay.Add(passed))
+	}
+	if seconds := ratesOver.Seconds(); m.rows[0].calls != 100/seconds {
+		t.Errorf("%v calls a second, want %v", m.rows[0].calls, 100/seconds)
+	}
+	m.countRestarts([]time.Time{m.clock()})
+	if len(m.deaths) != 1 {
+		t.Errorf("%d restarts in the last hour, want 1: %v", len(m.deaths), m.deaths)
+	}
+}
+
 func TestTopOrders(t *testing.T) {
 	tree := aTree(0, "d", "c", "b", "a")
 	tree.Capsules[0].Queue, tree.Capsules[0].Calls = 7, 10

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -148,6 +149,33 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	}
 	if got := reply.Legs[0].Outcome; got != messages.OutcomeTimeout {
 		t.Errorf("outcome %v, want a timeout", got)
+	}
+}
+
+// TestLongestTimeout: a client that waits for ever, as far as protobuf or its own
+// context can say that, gets what it waits for.
+func TestLongestTimeout(t *testing.T) {
+	d := start(t, "echo")
+	year9999, cancel := context.WithDeadline(t.Context(), time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC))
+	defer cancel()
+	longest := &durationpb.Duration{Seconds: 315_576_000_000}
+	for name, test := range map[string]struct {
+		ctx     context.Context
+		timeout *durationpb.Duration
+	}{
+		"its request's":         {patiently(t), longest},
+		"Go's":                  {patiently(t), durationpb.New(math.MaxInt64)},
+		"its context's":         {year9999, nil},
+		"both":                  {year9999, longest},
+		"its request's, by one": {patiently(t), durationpb.New(math.MaxInt64 - 1)},
+	} {
+		rpc := actorspbconnect.NewControlClient(overSocket(t, d.socket), "http://astrid")
+		reply, err := rpc.Trigger(test.ctx, connect.NewRequest(&actorspb.TriggerRequest{Topic: "test.echo", Payload: "1", Timeout: test.timeout}))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got := reply.Msg.GetResponses(); got != "[1]" {
+			t.Errorf("%s: %s, %v", name, got, reply.Msg.GetLegs())
+		}
 	}
 }
 

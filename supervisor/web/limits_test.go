@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -25,7 +26,8 @@ const (
 // frame is a snapshot with the numbers computed from it. It is immutable.
 type frame struct {
 	tree      *messages.Tree
-	now       time.Time
+	taken     monotime.Time // which the wall clock does not change
+	now       time.Time     // by the wall clock, as all times in tree
 	byID      map[string]*messages.Capsule
 	triggers  float64            // a second
 	calls     map[string]float64 // a second, by capsule; without entries of 0
@@ -173,7 +175,7 @@ func (w *watch) frame() *frame {
 
 // fresh returns a frame that is no older than an update.
 func (w *watch) fresh() *frame {
-	if f := w.frame(); time.Since(f.now) < updateEvery {
+	if f := w.frame(); monotime.Now().Sub(f.taken) < updateEvery {
 		return f
 	}
 	return w.look()
@@ -181,9 +183,14 @@ func (w *watch) fresh() *frame {
 
 // look takes a snapshot and makes it the newest frame.
 func (w *watch) look() *frame {
-	tree := w.supervisor.Snapshot()
+	taken := monotime.Now()
+	return w.show(w.supervisor.Snapshot(), taken)
+}
+
+// show makes a snapshot that was taken then the newest frame.
+func (w *watch) show(tree *messages.Tree, taken monotime.Time) *frame {
 	f := &frame{
-		tree: tree, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
+		tree: tree, taken: taken, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
 		calls: map[string]float64{}, trouble: map[string]*attention{}, next: make(chan struct{}),
 	}
 	for _, c := range tree.Capsules {
@@ -191,8 +198,12 @@ func (w *watch) look() *frame {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.current != nil && f.now.Before(w.current.now) {
+	if w.current != nil && f.taken < w.current.taken {
 		return w.current // another goroutine was faster
+	}
+	if w.current != nil && f.now.Before(w.current.now) {
+		// The clock was set back: what was counted by it is counted anew.
+		w.bases, w.totals = [2]*messages.Tree{}, nil
 	}
 	w.stepLocked(f)
 	w.ratesLocked(f)
