@@ -34,7 +34,8 @@ type Guest interface {
 }
 
 // Inline is a Guest whose short calls may run on the goroutine that asks, because
-// nothing in it can end that goroutine (runtime.Goexit). WebAssembly can't.
+// nothing in it can end that goroutine (runtime.Goexit), and since it ends its calls
+// with their context and closes at once: its caller waits for both. WebAssembly does.
 type Inline interface{ Inline() }
 
 // CapsuleConfig describes a capsule, for all its instances.

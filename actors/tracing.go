@@ -53,12 +53,12 @@ func (s *spans) planned(t *trigger) {
 	s.legs = make([]trace.Span, 0, len(t.legs)) // shorter if the tracer panics
 	for n := range t.legs {
 		leg := &t.legs[n]
-		ctx, span := s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck,fatcontext // answered ends it; each call has its own
+		ctx, span := s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck // answered ends it; each call has its own
 			attribute.String("astrid.capsule", leg.Capsule),
 			attribute.String("astrid.action", leg.Action),
 			attribute.Int64("astrid.priority", int64(leg.Priority)),
 		))
-		t.calls[n].span, s.legs = ctx, append(s.legs, span)
+		t.calls[n].span, s.legs = ctx, append(s.legs, span) //nolint:fatcontext // each call has its own
 		if leg.Outcome != messages.OutcomePending {
 			s.answered(n, leg)
 		}

@@ -27,6 +27,7 @@ func Example() {
 	// <nil>
 }
 
+//nolint:forbidigo // part of an Example
 func ask(ctx context.Context, home string) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -99,7 +100,7 @@ action = "greet"
 	return sup, func() {
 		cancel()
 		if err := <-done; err != nil {
-			fmt.Println(err)
+			panic(err)
 		}
 		_ = os.RemoveAll(home)
 	}

@@ -160,7 +160,7 @@ func testGoFaults(t *testing.T, module *capsulehost.Module) {
 		{"deadlock", capsulehost.KindTrap, "; its last word: fatal error: all goroutines are asleep - deadlock!"},
 		{"exit", capsulehost.KindExit, "exited with code 3"},
 		{"memory", capsulehost.KindMemoryLimit, "limit of 67108864 bytes; its last word: fatal error: out of memory"},
-		{"recurse", capsulehost.KindMemoryLimit, "its last word: fatal error: out of memory"}, // Go's stacks lie in its memory
+		{"recurse", capsulehost.KindStackOverflow, "recursion without end?"},
 		{"spin", capsulehost.KindTimeout, "deadline exceeded"},
 		{"sleep", capsulehost.KindTimeout, "deadline exceeded"},
 	} {
