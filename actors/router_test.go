@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/noop"
 
@@ -58,7 +57,7 @@ func TestCyclesAreAnsweredAtOnce(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.start("ping", asks("pong"))
 		w.start("pong", asks("ping"))
-		w.start("self", asks("self"), func(c *CapsuleConfig) { c.Log = zerolog.New(w) })
+		w.start("self", asks("self"), func(c *CapsuleConfig) { c.Log = logTo(w) })
 		w.start("a", asks("ring.b"), wanting(wants("ring.a", "ring.*")...))
 		w.start("b", asks("ring.c"), wanting(wants("ring.b")...))
 		w.start("c", asks("ring.a"), wanting(wants("start", "ring.c")...))
@@ -288,7 +287,7 @@ func TestLegsWithoutAnAnswerAreLogged(t *testing.T) {
 		w.start("c", func(context.Context, *script, string) (capsulehost.Result, error) {
 			return capsulehost.Result{Action: capsulehost.Deny, Data: []byte("no")}, nil
 		}, wanting(wants("t")...))
-		w.start("asker", asks("t"), func(c *CapsuleConfig) { c.Log = zerolog.New(w) })
+		w.start("asker", asks("t"), func(c *CapsuleConfig) { c.Log = logTo(w) })
 		synctest.Wait()
 		w.trigger("asker")
 		expect(t, "log", w.log(), `{"level":"warn","capsule":"asker","topic":"t","asked":"a","action":"on-t","outcome":"crashed",`+

@@ -3,6 +3,8 @@ package actors
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"runtime"
 	"slices"
@@ -45,7 +47,7 @@ type tree struct {
 func newTree(tb testing.TB) *tree {
 	tb.Helper()
 	w := &tree{
-		tb: tb, sys: system.New(zerolog.Nop()), held: map[string]bool{}, handles: map[string]*CapsuleRef{},
+		tb: tb, sys: system.New(slog.New(slog.DiscardHandler)), held: map[string]bool{}, handles: map[string]*CapsuleRef{},
 		open: map[string]int{}, ready: map[string]uint64{}, observe: func(messages.Event) {},
 	}
 	w.router = NewRouter(nil, nil)
@@ -56,8 +58,8 @@ func newTree(tb testing.TB) *tree {
 				tb.Error(err)
 			}
 		}
-		spawn("registry", RegistryProps(RegistryConfig{System: w.sys, Log: zerolog.New(w)}))
-		spawn("hook-router", w.router.Props(w.sys, zerolog.Nop()))
+		spawn("registry", RegistryProps(RegistryConfig{System: w.sys, Log: logTo(w)}))
+		spawn("hook-router", w.router.Props(w.sys, slog.New(slog.DiscardHandler)))
 		spawn("capsules", w.sys.Props(func() actor.Actor { return &keeper{tree: w} }, system.NewMailbox(0, nil)))
 		close(ready)
 	}}
@@ -131,7 +133,7 @@ func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *Caps
 			w.note(e)
 			w.observe(e)
 		},
-		Lines: lines{w}, Config: func(key string) string { return "value of " + key },
+		Log: slog.New(slog.DiscardHandler), Lines: lines{w}, Config: func(key string) string { return "value of " + key },
 	}
 	cfg.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
 		loads++
@@ -371,4 +373,20 @@ func refOf(id string) *CapsuleRef {
 	r := NewCapsuleRef(CapsuleConfig{ID: id})
 	r.Close()
 	return r
+}
+
+// logTo returns a logger that writes a JSON object a line to w, without the time.
+func logTo(w io.Writer) *slog.Logger {
+	return slog.New(untimed{zerolog.NewSlogHandler(zerolog.New(w))})
+}
+
+type untimed struct{ slog.Handler }
+
+func (h untimed) Handle(ctx context.Context, r slog.Record) error {
+	r.Time = time.Time{}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h untimed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untimed{h.Handler.WithAttrs(attrs)}
 }

@@ -8,8 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -18,11 +16,11 @@ import (
 func TestWarningsOfLegsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		log := zerolog.New(&out)
+		log := logTo(&out)
 		router := NewRouter(nil, nil)
 		fail := func(capsule string, times int) {
 			for range times {
-				router.WarnOfLegs(&log, "flooder", "t", []messages.Leg{
+				router.WarnOfLegs(log, "flooder", "t", []messages.Leg{
 					{Capsule: capsule, Outcome: messages.OutcomeCrashed},
 				})
 			}

@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -186,6 +188,105 @@ func TestEventsFileThatHangs(t *testing.T) {
 	}()
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where nobody reads the pipe at all, Serve ends all the same, and leaves nobody behind
+// who writes: it can be called again at once, and what the pipe takes then is whole.
+func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	for filler := []byte(strings.Repeat("\n", 4096)); err == nil; {
+		if err := pipe.SetWriteDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		_, err = pipe.Write(filler)
+	}
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: capsules("echo"), EventsFile: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(restarts int) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		served := make(chan error, 1)
+		go func() { served <- sup.Serve(ctx) }()
+		for e := range sup.Events(t.Context(), sup.Snapshot().GetSequence()) {
+			if e.GetCapsuleReady() != nil {
+				break
+			}
+		}
+		for range restarts {
+			if err := sup.Restart(t.Context(), "echo"); err != nil {
+				t.Error(err)
+			}
+		}
+		stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+	serve(400) // so many that to lose them takes a while
+	var read []fileEvent
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for lines := bufio.NewScanner(pipe); lines.Scan(); {
+			if len(lines.Bytes()) == 0 {
+				continue // the filler
+			}
+			var e fileEvent
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				t.Errorf("%v: %s", err, lines.Text())
+			}
+			if read = append(read, e); e.Event == "system_stopped" {
+				return
+			}
+		}
+	})
+	serve(0)
+	reading.Wait()
+	if len(read) == 0 || read[0].Event != "events_lost" {
+		t.Fatalf("the second time begins with %+v", read[:min(1, len(read))])
+	}
+	whole(t, read, 1, sup.Snapshot().GetSequence())
+}
+
+// A file whose last line was cut, by a crash or a full disk, goes on with a whole one.
+func TestEventsFileThatIsTorn(t *testing.T) {
+	const torn, whole = `{"sequence":7,"ev`, `{"sequence":7,"event":"x"}`
+	for name, before := range map[string]struct{ have, want string }{
+		"torn": {torn, torn + "\n"}, "whole": {whole + "\n", whole + "\n"}, "empty": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "events.jsonl")
+			if err := os.WriteFile(path, []byte(before.have), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo"), EventsFile: path})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest, ok := strings.CutPrefix(string(text), before.want)
+			if !ok {
+				t.Fatalf("the file begins with %q", text[:min(len(text), 60)])
+			}
+			for line := range strings.Lines(rest) {
+				if !json.Valid([]byte(line)) {
+					t.Errorf("no JSON: %q", line)
+				}
+			}
+		})
 	}
 }
 

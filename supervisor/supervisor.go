@@ -14,6 +14,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
@@ -63,7 +64,8 @@ type Supervisor struct {
 	catalog   *catalog.Catalog
 	journal   *journal.Journal
 	file      *journal.File // nil if none is configured
-	log       journal.Logger
+	log       *journal.Logger
+	logFiles  *capsulelog.Files
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
@@ -73,7 +75,7 @@ type Supervisor struct {
 // names every problem of the configuration at once; a capsule's own problem is
 // no error of the system's, but an event, and the state `failed`.
 func New(cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg.withDefaults()}
+	s := &Supervisor{cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
 	var err error
 	var problems []error
 	if s.home, err = home.Resolve(cfg.Home); err != nil {
@@ -96,7 +98,7 @@ func New(cfg Config) (*Supervisor, error) {
 		kept.FileLost = s.file.Lost
 	}
 	s.journal = journal.New(kept)
-	s.log.Log = s.cfg.Log
+	s.log = journal.NewLogger(s.cfg.Log)
 	s.catalog = catalog.Discover(s.home, s.principal, cfg.CapsuleDirs, brought)
 	s.enter()
 	return s, nil

@@ -75,7 +75,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	m, id := e.Manifest, e.Manifest.ID()
 	source := catalog.NewSource(sources, e, func(hash string) { t.journal.Hashed(id, hash) })
 	lines := capsulelog.New(capsulelog.Config{
-		Home: s.home, Principal: s.principal, Capsule: id, Log: s.cfg.Log,
+		Home: s.home, Principal: s.principal, Capsule: id, Files: s.logFiles, Log: s.cfg.Log,
 		Written:    t.journal.LogTail(id).Add,
 		Suppressed: func(lines uint64) { t.journal.Suppressed(id, lines) },
 	})

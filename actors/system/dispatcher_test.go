@@ -3,6 +3,7 @@ package system_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,7 +11,6 @@ import (
 	"testing/synctest"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 )
@@ -18,7 +18,7 @@ import (
 // A direct actor runs on its senders' goroutines, one message at a time, in each
 // sender's order; who sends for long is relieved.
 func TestDirectActors(t *testing.T) {
-	sys := system.New(zerolog.Nop())
+	sys := system.New(slog.New(slog.DiscardHandler))
 	const senders, each = 8, 500
 	last := make([]int, senders)
 	var inside atomic.Int32
@@ -65,7 +65,7 @@ func TestDirectActors(t *testing.T) {
 // An actor that blocks holds up no other, however many do.
 func TestBlockedActorsHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		hold := make(chan struct{})
 		var arrived atomic.Int32
 		var pids []*actor.PID
@@ -109,7 +109,7 @@ func TestBlockedActorsHoldUpNobody(t *testing.T) {
 // then a worker takes over.
 func TestADirectActorMovesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		gate := make(chan struct{})
 		var handled []int
 		pid, err := sys.Spawn("direct", sys.DirectProps(func() actor.Actor {

@@ -1,19 +1,19 @@
 package system_test
 
 import (
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 )
 
 func TestUrgentMessagesOvertake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, _, _, parentPID, pid := start(t, sys, 0)
 		for _, m := range []any{"hold", "a", "b", urgent("u")} {
 			sys.Send(pid, m)
@@ -28,7 +28,7 @@ func TestUrgentMessagesOvertake(t *testing.T) {
 
 func TestAFullMailboxRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, box, _, parentPID, pid := start(t, sys, 2)
 		sys.Send(pid, "hold")
 		synctest.Wait()
@@ -51,7 +51,7 @@ func TestAFullMailboxRefusesAtOnce(t *testing.T) {
 
 func TestAClosedMailboxAnswersWhatWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, box, _, parentPID, pid := start(t, sys, 0)
 		sys.Send(pid, "hold")
 		sys.Send(pid, "a")
@@ -69,7 +69,7 @@ func TestAClosedMailboxAnswersWhatWaited(t *testing.T) {
 
 func TestQueuedMessagesSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, _, p, parentPID, pid := start(t, sys, 0)
 		sys.Send(pid, "hold")
 		for _, m := range []any{"a", "fail", "b"} {
@@ -92,7 +92,7 @@ func TestQueuedMessagesSurviveARestart(t *testing.T) {
 // A restart that comes behind a stop does not bring an actor back to life.
 func TestNoRestartAfterAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, _, _, parentPID, pid := start(t, sys, 0)
 		sys.Send(pid, "hold")
 		synctest.Wait()
@@ -108,7 +108,7 @@ func TestNoRestartAfterAStop(t *testing.T) {
 
 func TestNilMessagesAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, box, _, parentPID, pid := start(t, sys, 0)
 		box.PostUserMessage(nil)
 		sys.Send(pid, "a")
@@ -121,7 +121,7 @@ func TestNilMessagesAreDropped(t *testing.T) {
 // Whatever many senders do at once, each sender's messages arrive in order and
 // none is lost.
 func TestManySenders(t *testing.T) {
-	sys := system.New(zerolog.Nop())
+	sys := system.New(slog.New(slog.DiscardHandler))
 	const senders, each = 8, 500
 	last := make([]int, senders)
 	done := make(chan struct{})
@@ -165,7 +165,7 @@ func (c *counter) Stop(*actor.PID)                   {}
 // Each question has one answer, whatever becomes of it.
 func TestOneAnswerEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, box, p, parentPID, pid := start(t, sys, 1)
 		sender := &counter{}
 		self := sys.Register(sender)

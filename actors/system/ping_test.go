@@ -3,11 +3,10 @@ package system_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 )
@@ -16,7 +15,7 @@ import (
 // where there is no actor.
 func TestPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, box, p, parentPID, pid := start(t, sys, 1)
 		ping := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"testing"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
@@ -143,7 +143,7 @@ func want(t *testing.T, j *journal, lines ...string) {
 // it, is told so.
 func TestQuestionsToActorsThatFailOrStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		// The mailbox knows no answer to these; the parent restarts nothing by itself.
 		box := system.NewMailbox(0, nil)
 		j := &journal{hold: make(chan struct{})}
@@ -193,7 +193,7 @@ func TestQuestionsToActorsThatFailOrStop(t *testing.T) {
 
 func TestAskEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sys := system.New(zerolog.Nop())
+		sys := system.New(slog.New(slog.DiscardHandler))
 		j, _, _, parentPID, pid := start(t, sys, 0)
 		sys.Send(pid, "hold")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -216,7 +216,7 @@ func TestAskEndsWithItsContext(t *testing.T) {
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	sys := system.New(zerolog.Nop())
+	sys := system.New(slog.New(slog.DiscardHandler))
 	pid, err := sys.Spawn("echo", sys.Props(func() actor.Actor {
 		return actor.ReceiveFunc(func(ctx actor.Context) {
 			if s, ok := ctx.Message().(string); ok {

@@ -14,5 +14,5 @@
 // reaches the capsule; it is reported to the process's own log.
 //
 // The package writes nothing outside the home, whatever links lead there, and
-// reads no log.
+// reads no log but the end of the one that it goes on with.
 package capsulelog

@@ -49,8 +49,9 @@ func parseFileName(name string) (day, bool) {
 // if not. What openLog does can't leave the home: neither through names, which
 // are checked by now, nor through links.
 func openLog(h home.Home, p home.Principal, capsule string, d day, create bool) (*os.File, error) {
-	// Not blocking: a pipe of that name must not hold a guest up.
-	flags := os.O_WRONLY | os.O_APPEND | syscall.O_NONBLOCK
+	// Not blocking: a pipe of that name must not hold a guest up. Read: to see whether
+	// the last line has an end.
+	flags := os.O_RDWR | os.O_APPEND | syscall.O_NONBLOCK
 	if create {
 		flags |= os.O_CREATE
 		if err := os.MkdirAll(h.Dir(), 0o700); err != nil {

@@ -1,11 +1,10 @@
 package capsulelog
 
 import (
+	"log/slog"
 	"strconv"
 	"time"
 	"unicode/utf8"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
@@ -47,17 +46,17 @@ func appendEscaped(b []byte, message string) []byte {
 	return b
 }
 
-func zerologLevel(level capsulehost.LogLevel) zerolog.Level {
+func slogLevel(level capsulehost.LogLevel) slog.Level {
 	switch level {
 	case capsulehost.LevelTrace:
-		return zerolog.TraceLevel
+		return slog.LevelDebug - 4
 	case capsulehost.LevelDebug:
-		return zerolog.DebugLevel
+		return slog.LevelDebug
 	case capsulehost.LevelWarn:
-		return zerolog.WarnLevel
+		return slog.LevelWarn
 	case capsulehost.LevelError:
-		return zerolog.ErrorLevel
+		return slog.LevelError
 	default:
-		return zerolog.InfoLevel
+		return slog.LevelInfo
 	}
 }

@@ -73,12 +73,11 @@ func TestLostLines(t *testing.T) {
 		w.Write(capsulehost.LevelInfo, "alice", "x")
 		check(w, lost(4))
 		w.Write(capsulehost.LevelInfo, "", "mine")
-		if err := w.own.Close(); err != nil { // as if the disk had gone
+		if err := w.own.file.Close(); err != nil { // as if the disk had gone
 			t.Fatal(err)
 		}
 		w.Write(capsulehost.LevelInfo, "", "mine too")
 		check(w)
-		w.own = nil
 		if err := w.Close(); err != nil {
 			t.Fatal(err)
 		}

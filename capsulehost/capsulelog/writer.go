@@ -1,14 +1,14 @@
 package capsulelog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
@@ -31,6 +31,9 @@ const (
 	complainAfter = time.Minute // lost lines, to the process's log
 )
 
+// openAgainAfter is how long a log that could not be opened is left alone.
+const openAgainAfter = 5 * time.Second
+
 // Config says whose lines a Writer takes, and where they go.
 type Config struct {
 	// Home is where the files are; with the zero Home there are none.
@@ -38,9 +41,12 @@ type Config struct {
 	Principal home.Principal // the capsule's own
 	Capsule   string         // its id
 
-	// Log takes the lines where there is no log file, and reports the Writer's
-	// own troubles.
-	Log zerolog.Logger
+	// Files bounds the open files of all Writers that have the same; nil means one of
+	// the Writer's own.
+	Files *Files
+	// Log receives the lines if there is no log file, and the Writer's own
+	// problems; nil is silent.
+	Log *slog.Logger
 
 	// Rate is how much may be written a second in the long run, and Burst at
 	// once. A line counts one, and one more for each KiB. 0 means DefaultRate
@@ -55,16 +61,18 @@ type Config struct {
 	Written func(at time.Time, level capsulehost.LogLevel, principal, message string)
 }
 
-// Writer takes the astrid_log lines of one capsule, from any goroutine. It has
-// at most one file open, and no goroutine of its own.
+// Writer takes the astrid_log lines of one capsule, from any goroutine. It keeps
+// at most one file open, and has no goroutine of its own.
 type Writer struct {
 	cfg Config
 
 	mu     sync.Mutex
 	limit  limit
 	day    day                     // of own
-	own    *os.File                // nil until a line needs it, and where it can't be opened
-	failed bool                    // own can't be opened, and is not tried again on this day
+	own    *logFile                // nil until a line needs it, and while it can't be opened
+	none   bool                    // the capsule can't have files
+	again  time.Time               // own could not be opened, and is not tried again before; zero otherwise
+	warned time.Time               // when the process's log last heard of that; zero while it can be opened
 	made   map[home.Principal]bool // whom directories were made for
 	closed bool
 	line   []byte // reused
@@ -85,12 +93,18 @@ func New(cfg Config) *Writer {
 	if cfg.Burst <= 0 {
 		cfg.Burst = DefaultBurst
 	}
+	if cfg.Files == nil {
+		cfg.Files = NewFiles(1)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	now := time.Now()
 	w := &Writer{
 		cfg: cfg, limit: limit{rate: cfg.Rate, burst: cfg.Burst, tokens: cfg.Burst, at: now},
 		day: dayOf(now), made: map[home.Principal]bool{},
 	}
-	if w.failed = !w.hasFiles(); !w.failed {
+	if w.none = !w.hasFiles(); !w.none {
 		w.prune(cfg.Principal, w.day)
 	}
 	return w
@@ -148,8 +162,8 @@ func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.Log
 	}
 	if err == nil {
 		w.line = appendLine(w.line[:0], now, level, w.cfg.Capsule, message)
-		_, err = f.Write(w.line)
-		err = errors.Join(err, f.Close())
+		err = f.write(w.line)
+		err = errors.Join(err, w.cfg.Files.close(f))
 	}
 	if err != nil {
 		w.lose(now, fmt.Errorf("write to the log of principal %q: %w", p, err))
@@ -160,20 +174,22 @@ func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.Log
 // errTooMany: directories were made for MaxPrincipals already.
 var errTooMany = errors.New("no more directories are made")
 
-// open opens a log of today. The first line of a day makes the file, and then
+// open opens a log of today, in use. The first line of a day makes the file, and then
 // old ones go.
-func (w *Writer) open(p home.Principal, today day) (*os.File, error) {
-	f, err := openLog(w.cfg.Home, p, w.cfg.Capsule, today, false)
-	if !errors.Is(err, fs.ErrNotExist) {
+func (w *Writer) open(p home.Principal, today day) (*logFile, error) {
+	return w.cfg.Files.add(func() (*os.File, error) {
+		f, err := openLog(w.cfg.Home, p, w.cfg.Capsule, today, false)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+		if !w.mayMake(p) {
+			return nil, errTooMany
+		}
+		if f, err = openLog(w.cfg.Home, p, w.cfg.Capsule, today, true); err == nil {
+			w.prune(p, today)
+		}
 		return f, err
-	}
-	if !w.mayMake(p) {
-		return nil, errTooMany
-	}
-	if f, err = openLog(w.cfg.Home, p, w.cfg.Capsule, today, true); err == nil {
-		w.prune(p, today)
-	}
-	return f, err
+	})
 }
 
 // mayMake says whether p may have directories made.
@@ -192,38 +208,67 @@ func (w *Writer) mayMake(p home.Principal) bool {
 func (w *Writer) writeOwn(now time.Time, level capsulehost.LogLevel, message string) {
 	f := w.ownFile(now)
 	if f == nil {
-		w.cfg.Log.WithLevel(zerologLevel(level)).Str("plugin", w.cfg.Capsule).Msg(string(appendEscaped(nil, message)))
+		w.cfg.Log.Log(context.Background(), slogLevel(level), string(appendEscaped(nil, message)), "plugin", w.cfg.Capsule)
 		return
 	}
 	w.line = appendLine(w.line[:0], now, level, w.cfg.Capsule, message)
-	if _, err := f.Write(w.line); err != nil {
+	if err := f.write(w.line); err != nil {
 		w.lose(now, fmt.Errorf("write to the capsule's log: %w", err))
+		_ = w.closeOwn() // the next line opens it, and sees where this one ends
+		return
 	}
+	w.cfg.Files.done(f)
 }
 
-// ownFile returns the capsule's own file of today, or nil where it has none.
-func (w *Writer) ownFile(now time.Time) *os.File {
-	if today := dayOf(now); today != w.day && !w.closed {
+// ownFile returns the capsule's own file of today, in use, or nil where it has none.
+func (w *Writer) ownFile(now time.Time) *logFile {
+	if w.closed || w.none {
+		return nil
+	}
+	if today := dayOf(now); today != w.day {
 		if err := w.closeOwn(); err != nil {
 			w.lose(now, err)
 		}
-		w.day, w.failed = today, !w.hasFiles()
+		w.day, w.again = today, time.Time{}
 	}
-	if w.own == nil && !w.failed && !w.closed {
-		var err error
-		if w.own, err = w.open(w.cfg.Principal, w.day); err != nil {
-			w.own, w.failed = nil, true
-			w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).
-				Msg("the capsule's log can't be opened: its lines go to this one")
+	if w.own != nil && w.cfg.Files.use(w.own) {
+		return w.own
+	}
+	w.own = nil
+	if now.Before(w.again) {
+		return nil
+	}
+	f, err := w.open(w.cfg.Principal, w.day)
+	w.opened(now, err)
+	if err != nil {
+		return nil
+	}
+	w.own = f
+	return f
+}
+
+// opened tells the process's log when the capsule's can't be opened, and when it can
+// again.
+func (w *Writer) opened(now time.Time, err error) {
+	log := w.cfg.Log.With("plugin", w.cfg.Capsule)
+	if err == nil {
+		if !w.warned.IsZero() {
+			log.Info("the capsule's log was opened again")
 		}
+		w.again, w.warned = time.Time{}, time.Time{}
+		return
 	}
-	return w.own
+	w.again = now.Add(openAgainAfter)
+	if w.warned.IsZero() || now.Sub(w.warned) >= complainAfter {
+		w.warned = now
+		log.Warn("the capsule's log can't be opened: its lines go to this one", "err", err)
+	}
 }
 
 // prune deletes a log's old files.
 func (w *Writer) prune(p home.Principal, today day) {
 	if err := deleteOld(w.cfg.Home, p, w.cfg.Capsule, today); err != nil {
-		w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).Msg("old log files can't be deleted")
+		w.cfg.Log.Warn("old log files can't be deleted", "err", err, "plugin", w.cfg.Capsule)
 	}
 }
 
@@ -255,7 +300,7 @@ func (w *Writer) lose(now time.Time, err error) {
 }
 
 func (w *Writer) complain(err error) {
-	w.cfg.Log.Warn().Err(err).Str("plugin", w.cfg.Capsule).Uint64("lines", w.lost).Msg("log lines of the capsule are lost")
+	w.cfg.Log.Warn("log lines of the capsule are lost", "err", err, "plugin", w.cfg.Capsule, "lines", w.lost)
 	w.lost = 0
 }
 
@@ -282,7 +327,7 @@ func (w *Writer) closeOwn() error {
 	if w.own == nil {
 		return nil
 	}
-	err := w.own.Close()
+	own := w.own
 	w.own = nil
-	return err
+	return w.cfg.Files.close(own)
 }

@@ -2,7 +2,10 @@ package capsulelog
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +45,7 @@ func newWorld(t *testing.T, cfg Config, prepare func(h home.Home)) *world {
 	if prepare != nil {
 		prepare(h)
 	}
-	cfg.Home, cfg.Principal, cfg.Capsule, cfg.Log = h, home.DefaultPrincipal, "greeter", zerolog.New(&w.process)
+	cfg.Home, cfg.Principal, cfg.Capsule, cfg.Log = h, home.DefaultPrincipal, "greeter", logTo(&w.process)
 	w.Writer = New(cfg)
 	t.Cleanup(func() {
 		if err := w.Close(); err != nil {
@@ -162,7 +165,7 @@ func TestProcessLog(t *testing.T) {
 	)
 	t.Run("no home", func(t *testing.T) {
 		var log bytes.Buffer
-		w := New(Config{Principal: "default", Capsule: "greeter", Log: zerolog.New(&log)})
+		w := New(Config{Principal: "default", Capsule: "greeter", Log: logTo(&log)})
 		w.Write(capsulehost.LevelInfo, "alice", "a\nb")
 		w.Write(capsulehost.LevelError, "", "c")
 		if err := w.Close(); err != nil {
@@ -179,7 +182,7 @@ func TestProcessLog(t *testing.T) {
 				t.Fatal(err)
 			}
 			var log bytes.Buffer
-			cfg.Home, cfg.Log = h, zerolog.New(&log)
+			cfg.Home, cfg.Log = h, logTo(&log)
 			w := New(cfg)
 			w.Write(capsulehost.LevelInfo, "alice", "c")
 			if err := w.Close(); err != nil {
@@ -203,16 +206,32 @@ func TestProcessLog(t *testing.T) {
 				t.Errorf("%s", got)
 			}
 			w.process.Reset()
-			// The next day it is tried again.
+			// It is tried again after a while, and on the next day.
 			if err := os.Remove(w.home.PrincipalDir("default")); err != nil {
 				t.Fatal(err)
 			}
 			w.Write(capsulehost.LevelError, "", "c")
 			w.checkProcess(other)
-			pass(24 * time.Hour)
+			pass(openAgainAfter)
 			w.Write(capsulehost.LevelInfo, "", "d")
-			w.checkProcess()
-			w.check(map[string]string{own + "2000-01-02.log": "946771200.000 INFO [greeter] d\n"})
+			w.checkProcess(`{"level":"info","plugin":"greeter","message":"the capsule's log was opened again"}`)
+			w.check(map[string]string{own + firstDay: "946684805.000 INFO [greeter] d\n"})
+		})
+	})
+	t.Run("a directory that can't be made for long", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, Config{Rate: -1}, func(h home.Home) { write(t, h.PrincipalDir("default"), "in the way") })
+			w.process.Reset()
+			for range 130 {
+				w.Write(capsulehost.LevelInfo, "", "a\nb")
+				pass(time.Second)
+			}
+			if n := strings.Count(w.process.String(), "can't be opened"); n != 3 {
+				t.Errorf("the process's log heard of it %d times in 130 s, want 3", n)
+			}
+			if n := strings.Count(w.process.String(), level); n != 130 {
+				t.Errorf("it has %d of 130 lines", n)
+			}
 		})
 	})
 	t.Run("after Close", func(t *testing.T) {
@@ -258,4 +277,20 @@ func TestMidnightElsewhere(t *testing.T) {
 		w.Write(capsulehost.LevelInfo, "", "x")
 		w.check(map[string]string{own + firstDay: "946684800.000 INFO [greeter] x\n"})
 	})
+}
+
+// logTo returns a logger that writes a JSON object a line to w, without the time.
+func logTo(w io.Writer) *slog.Logger {
+	return slog.New(untimed{zerolog.NewSlogHandler(zerolog.New(w))})
+}
+
+type untimed struct{ slog.Handler }
+
+func (h untimed) Handle(ctx context.Context, r slog.Record) error {
+	r.Time = time.Time{}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h untimed) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return untimed{h.Handler.WithAttrs(attrs)}
 }

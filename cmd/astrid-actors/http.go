@@ -20,6 +20,7 @@ type httpOptions struct {
 	address   string
 	tokenFile string
 	actions   bool
+	noToken   bool
 	// command is how the page writes commands that reach this daemon.
 	command string
 }
@@ -35,16 +36,28 @@ func (o *httpOptions) reachBy(a *app, socket string) {
 func (o *httpOptions) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.address, "http", "", "also serve a page to look at, /metrics, /healthz and /readyz at this `address`, as 127.0.0.1:7711")
 	flags.StringVar(&o.tokenFile, "http-token", "", "a `file` with the token that the page asks for; needed beyond loopback addresses")
-	flags.BoolVar(&o.actions, "http-actions", false, "let the page trigger hooks, and start, stop, restart and kill capsules")
+	flags.BoolVar(&o.actions, "http-actions", false, "let the page trigger hooks, and start, stop, restart and kill capsules; needs --http-token or --http-no-token")
+	flags.BoolVar(&o.noToken, "http-no-token", false, "let --http-actions go without a token: every user of this machine may act")
 }
+
+// makeToken is a hint.
+const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token"
 
 // listen opens the page's address; it returns nil where none was asked for.
 func (o *httpOptions) listen(ctx context.Context, log zerolog.Logger) (*httpPage, error) {
 	if o.address == "" {
-		if o.tokenFile != "" || o.actions {
-			return nil, usage("--http-token and --http-actions are about the page: --http says where it is")
+		if o.tokenFile != "" || o.actions || o.noToken {
+			return nil, usage("--http-token, --http-no-token and --http-actions are about the page: --http says where it is")
 		}
 		return nil, nil //nolint:nilnil // no page is no error
+	}
+	switch {
+	case o.noToken && o.tokenFile != "":
+		return nil, usage("--http-token and --http-no-token exclude each other")
+	case o.actions && o.tokenFile == "" && !o.noToken:
+		f := usage("--http-actions without --http-token: every user of this machine could stop capsules and trigger hooks")
+		f.hint = "make a token: " + makeToken + "; or say --http-no-token if they all may"
+		return nil, f
 	}
 	host, _, err := net.SplitHostPort(o.address)
 	if err != nil {
@@ -62,10 +75,12 @@ func (o *httpOptions) listen(ctx context.Context, log zerolog.Logger) (*httpPage
 		f := &failure{status: exitFailed, err: fmt.Errorf("--http: %w", err)}
 		if errors.Is(err, web.ErrOpen) {
 			f.status = exitUsage
-			f.hint = "listen at 127.0.0.1 and reach it through `ssh -L`, or make a token: " +
-				"(umask 077; openssl rand -hex 32 >token), then --http-token token"
+			f.hint = "listen at 127.0.0.1 and reach it through `ssh -L`, or make a token: " + makeToken
 		}
 		return nil, f
+	}
+	if o.actions && o.noToken {
+		log.Warn().Msg("every user of this machine may act through the page: it has no token")
 	}
 	log.Info().Str("page", "http://"+p.listener.Addr().String()+"/").Bool("actions", o.actions).Msg("listening")
 	return p, nil

@@ -32,8 +32,13 @@ answer the other commands at <home>/run/actors.sock.
 Capsules are found in <home>/home/<principal>/.local/capsules and then in
 ./.astrid/capsules, unless --capsules says where they are.
 
-On SIGINT or SIGTERM new triggers are refused, calls that wait are answered, and
-running ones are given up to 10 s; a second signal ends the daemon at once.` +
+On SIGINT, SIGTERM or SIGHUP new triggers are refused, calls that wait are answered,
+and running ones are given up to 10 s; a second signal ends the daemon at once. Under
+nohup SIGHUP stays ignored.
+
+With --http-actions whoever can reach the page can stop capsules and trigger hooks, and
+every user of this machine can reach 127.0.0.1. So it needs --http-token, or
+--http-no-token, which says that this is meant.` +
 			exitStatus(exitDone, exitFailed, exitUsage),
 		Example: `  astrid-actors run --demo
   astrid-actors run --capsules ./my-capsule --allow-unverified`,
@@ -183,11 +188,14 @@ func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.T
 	}
 }
 
-// untilSignal returns a context that ends at the first SIGINT or SIGTERM; a
+// untilSignal returns a context that ends at the first SIGINT, SIGTERM or SIGHUP; a
 // second one ends the process at once.
 func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
 	go func() {

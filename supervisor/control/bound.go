@@ -1,8 +1,8 @@
 package control
 
 import (
+	"context"
 	"fmt"
-	"net/http"
 	"sync/atomic"
 
 	"connectrpc.com/connect"
@@ -17,34 +17,94 @@ const (
 	maxRequests = 1024 // of each other kind
 )
 
-// bounded refuses what is over these bounds at once, unread, as overloaded.
-func bounded(next http.Handler) http.Handler {
-	type kind struct {
-		open atomic.Int64
-		most int64
+// place counts the open requests of one kind.
+type place struct {
+	open atomic.Int64
+	most int64
+}
+
+// take returns an error if there is no place left. Otherwise leave must be called.
+func (p *place) take() error {
+	if p.open.Add(1) <= p.most {
+		return nil
 	}
-	kinds := map[string]*kind{
-		messagesconnect.ControlEventsProcedure: {most: maxStreams}, messagesconnect.ControlLogsProcedure: {most: maxStreams},
-		messagesconnect.ControlTriggerProcedure: {most: maxRequests}, messagesconnect.ControlSnapshotProcedure: {most: maxRequests},
-		messagesconnect.ControlCapsuleProcedure: {most: maxRequests},
+	p.leave()
+	return connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("overloaded: %d requests of this kind are open", p.most))
+}
+
+func (p *place) leave() { p.open.Add(-1) }
+
+// bounds refuses requests that are over the bounds as overloaded. A request takes its
+// place when its message has arrived, so that clients which send half of one hold
+// nothing; how long they may take for it is the server's to limit.
+type bounds struct {
+	kinds    map[string]*place // by procedure
+	commands place             // every other one
+}
+
+func newBounds() *bounds {
+	return &bounds{
+		kinds: map[string]*place{
+			messagesconnect.ControlEventsProcedure: {most: maxStreams}, messagesconnect.ControlLogsProcedure: {most: maxStreams},
+			messagesconnect.ControlTriggerProcedure: {most: maxRequests}, messagesconnect.ControlSnapshotProcedure: {most: maxRequests},
+			messagesconnect.ControlCapsuleProcedure: {most: maxRequests},
+		},
+		commands: place{most: maxRequests},
 	}
-	commands := &kind{most: maxRequests} // and whatever else is asked for
-	refusals := connect.NewErrorWriter()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		k := kinds[r.URL.Path]
-		if k == nil {
-			k = commands
+}
+
+func (b *bounds) of(s connect.Spec) *place {
+	if p := b.kinds[s.Procedure]; p != nil {
+		return p
+	}
+	return &b.commands
+}
+
+// WrapUnary holds a place while next answers: the message has been read by then.
+func (b *bounds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
+		p := b.of(r.Spec())
+		if err := p.take(); err != nil {
+			return nil, err
 		}
-		defer k.open.Add(-1)
-		if k.open.Add(1) <= k.most {
-			next.ServeHTTP(w, r)
-			return
-		}
-		err := connect.NewError(connect.CodeResourceExhausted, fmt.Errorf("overloaded: %d requests of this kind are open", k.most))
-		if refusals.IsSupported(r) {
-			_ = refusals.Write(w, r, err) // a client that has gone needs none
-			return
-		}
-		http.Error(w, err.Message(), http.StatusTooManyRequests)
-	})
+		defer p.leave()
+		return next(ctx, r)
+	}
+}
+
+// WrapStreamingHandler holds a place from when next has received its message.
+func (b *bounds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		stream := &boundStream{StreamingHandlerConn: conn, place: b.of(conn.Spec())}
+		defer func() {
+			if stream.taken {
+				stream.place.leave()
+			}
+		}()
+		return next(ctx, stream)
+	}
+}
+
+// WrapStreamingClient changes nothing: this is the server.
+func (b *bounds) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// boundStream is a stream's connection, on its handler's goroutine.
+type boundStream struct {
+	connect.StreamingHandlerConn
+	place *place
+	taken bool
+}
+
+// Receive reads a message, and takes the stream's place after the first.
+func (s *boundStream) Receive(message any) error {
+	if err := s.StreamingHandlerConn.Receive(message); err != nil || s.taken {
+		return err
+	}
+	if err := s.place.take(); err != nil {
+		return err
+	}
+	s.taken = true
+	return nil
 }

@@ -8,9 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/rs/zerolog"
 )
 
 // ErrInUse: another process serves at that socket, or is about to.
@@ -22,7 +25,8 @@ var ErrInUse = errors.New("a daemon serves there already")
 // stays, makes that certain when two start at once. Whoever connects under
 // another user id than ours or root's is refused, where the system tells.
 //
-// Closing the listener removes the socket.
+// The listener keeps a few file descriptors in reserve: a process that has run out of
+// them still answers. Closing it removes the socket.
 func Listen(path string) (net.Listener, error) {
 	l, err := listen(path)
 	if err != nil {
@@ -35,6 +39,21 @@ func listen(path string) (*listener, error) {
 	if longest := len(syscall.RawSockaddrUnix{}.Path) - 1; len(path) > longest {
 		return nil, fmt.Errorf("the path has %d bytes, and a socket's may have %d", len(path), longest)
 	}
+	lock, err := lockBeside(path)
+	if err != nil {
+		return nil, err
+	}
+	socket, file, err := bind(path)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	l := &listener{path: path, uid: uint32(os.Geteuid()), lock: lock, socket: socket, file: file} //nolint:gosec // a user id
+	l.spares.refill()
+	return l, nil
+}
+
+// lockBeside locks the file that makes sure that only one of us opens the socket.
+func lockBeside(path string) (*flock.Flock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -46,35 +65,31 @@ func listen(path string) (*listener, error) {
 	if !locked {
 		return nil, ErrInUse
 	}
-	l, err := bind(path)
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	l.lock = lock
-	return l, nil
+	return lock, nil
 }
 
-// bind opens the socket. Nobody else of ours does so meanwhile.
-func bind(path string) (*listener, error) {
+// bind opens the socket, and returns its file. Nobody else of ours does so meanwhile.
+func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
 	if err := removeStale(path); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(narrow) // so that there is no moment with a wider mode
 	}}
 	inner, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l := &listener{UnixListener: inner.(*net.UnixListener), path: path, uid: uint32(os.Geteuid())} //nolint:forcetypeassert,gosec // what "unix" makes; a user id
-	l.SetUnlinkOnClose(false)
+	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // what "unix" makes
+	socket.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, l.UnixListener.Close(), os.Remove(path))
+		return nil, nil, errors.Join(err, socket.Close(), os.Remove(path))
 	}
-	if l.file, err = os.Lstat(path); err != nil {
-		return nil, errors.Join(err, l.UnixListener.Close())
+	file, err := os.Lstat(path)
+	if err != nil {
+		return nil, nil, errors.Join(err, socket.Close())
 	}
-	return l, nil
+	return socket, file, nil
 }
 
 // removeStale removes a socket that nobody listens at.
@@ -102,32 +117,124 @@ func removeStale(path string) error {
 
 // listener is the daemon's socket, together with its file and its lock.
 type listener struct {
-	*net.UnixListener
-	path string
-	file fs.FileInfo // of the socket that we made
-	lock *flock.Flock
-	uid  uint32 // who may connect, beside root
+	path   string
+	uid    uint32 // who may connect, beside root
+	spares spares
+
+	mu     sync.Mutex
+	socket *net.UnixListener // replaced when its file was deleted
+	file   fs.FileInfo       // of the socket
+	lock   *flock.Flock
+	closed bool
 }
 
 // Accept waits for the next client that may connect.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
-		c, err := l.AcceptUnix()
-		if err != nil {
+		socket := l.current()
+		c, err := socket.AcceptUnix()
+		switch {
+		case err == nil && mayConnect(c, l.uid):
+			return &conn{UnixConn: c, spares: &l.spares}, nil
+		case err == nil:
+			_ = c.Close()
+		case outOfDescriptors(err) && l.spares.spend():
+			// Now there is one for this client.
+		case l.current() != socket:
+			// A new one has taken its place.
+		default:
 			return nil, err
 		}
-		if mayConnect(c, l.uid) {
-			return c, nil
-		}
-		_ = c.Close()
 	}
 }
 
+func (l *listener) current() *net.UnixListener {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.socket
+}
+
+// Addr returns the socket's path.
+func (l *listener) Addr() net.Addr { return l.current().Addr() }
+
 // Close ends the listening and removes the socket, if it is still ours.
 func (l *listener) Close() error {
-	err := l.UnixListener.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.spares.close()
+	err := l.socket.Close()
 	if file, statErr := os.Lstat(l.path); statErr == nil && os.SameFile(file, l.file) {
 		err = errors.Join(err, os.Remove(l.path))
 	}
 	return errors.Join(err, l.lock.Close())
+}
+
+// watch makes the socket again when somebody has deleted it, until ctx ends.
+func (l *listener) watch(ctx context.Context, every time.Duration, log zerolog.Logger) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		again, err := l.restore()
+		switch {
+		case err != nil && err.Error() != said:
+			said = err.Error()
+			log.Error().Err(err).Str("socket", l.path).
+				Msg("the socket was deleted and can't be made again: commands don't reach this daemon; trying on")
+		case again:
+			said = ""
+			log.Warn().Str("socket", l.path).Msg("the socket was deleted: it was made again")
+		}
+	}
+}
+
+// restore binds a new socket if the path does not lead to ours any more. Where
+// another daemon has taken the path, it is the other's.
+func (l *listener) restore() (again bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false, nil
+	}
+	// The kernel keeps a bound socket's inode: no other file can have it.
+	if file, err := os.Lstat(l.path); err == nil && os.SameFile(file, l.file) {
+		return false, nil
+	}
+	lock := l.lock
+	if !l.lockIsThere() {
+		if lock, err = lockBeside(l.path); err != nil {
+			return false, err
+		}
+	}
+	socket, file, err := bind(l.path)
+	if err != nil {
+		if lock != l.lock {
+			err = errors.Join(err, lock.Close())
+		}
+		return false, err
+	}
+	if lock != l.lock {
+		_ = l.lock.Close() // of a file that is gone
+	}
+	old := l.socket
+	l.socket, l.file, l.lock = socket, file, lock
+	_ = old.Close() // wakes Accept
+	return true, nil
+}
+
+// lockIsThere returns false if the lock file was deleted, too: then somebody else
+// could lock another one of that name.
+func (l *listener) lockIsThere() bool {
+	held, err := l.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(l.path + ".lock")
+	return err == nil && os.SameFile(held, there)
 }

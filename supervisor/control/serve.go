@@ -2,13 +2,17 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	stdlog "log"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -18,30 +22,54 @@ import (
 // once the supervisor has.
 const shutdownGrace = time.Second
 
+// limits are how long a client may leave the server waiting. Answers, streams among
+// them, may take as long as they do.
+type limits struct {
+	headers, request time.Duration // for a request's headers, and for all of it
+	idle             time.Duration // between requests
+	watch            time.Duration // how often to see whether the socket's file is there
+}
+
+var defaultLimits = limits{headers: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, watch: time.Second} //nolint:gochecknoglobals // a constant
+
 // Serve answers at l until ctx ends, and closes l. End ctx after the supervisor
 // has: until then requests are answered, and its last answers reach whoever
 // waits for them. Requests that are open a second later are cut off, event
 // streams among them. It returns nil after such an end; an error is the
 // listener's.
+//
+// A request must arrive within 30 seconds. If l is [Listen]'s and its socket is
+// deleted, Serve makes it again within a second or so.
 func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log zerolog.Logger) error {
+	return serve(ctx, l, Handler(s), log, defaultLimits)
+}
+
+func serve(ctx context.Context, l net.Listener, handler http.Handler, log zerolog.Logger, limits limits) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var open sync.WaitGroup
-	handler := Handler(s)
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			open.Add(1)
 			defer open.Done()
+			r = r.WithContext(r.Context()) // a copy: the server looks at its own Body
+			r.Body = &body{ReadCloser: r.Body, limit: limits.request}
 			handler.ServeHTTP(w, r)
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: limits.headers,
+		ReadTimeout:       limits.request,
+		IdleTimeout:       limits.idle,
+		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          stdlog.New(log, "", 0),
 		Protocols:         new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true) // gRPC
 
+	if l, ok := l.(*listener); ok {
+		open.Go(func() { l.watch(requests, limits.watch, log) })
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(l) }()
 	var err error
@@ -57,4 +85,18 @@ func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log ze
 	_ = server.Close()
 	open.Wait()
 	return err
+}
+
+// body is a request's. It says why it ended if the server's limit has ended it.
+type body struct {
+	io.ReadCloser
+	limit time.Duration
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = connect.NewError(connect.CodeDeadlineExceeded, fmt.Errorf("the request did not arrive whole within %v", b.limit))
+	}
+	return n, err
 }

@@ -24,8 +24,9 @@ func Handler(s *supervisor.Supervisor) http.Handler {
 	mux.Handle(messagesconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // nothing to gain within one machine
+		connect.WithInterceptors(newBounds()),
 	))
-	return bounded(mux)
+	return mux
 }
 
 // service turns requests into calls of the supervisor, and its errors into

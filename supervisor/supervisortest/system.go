@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
@@ -134,7 +135,7 @@ func (s *System) Close() error {
 	s.stopped = true
 	s.mu.Unlock()
 	s.stop()
-	patience := s.patience() + s.stopTimeout
+	patience := monotime.AddDurations(s.patience(), s.stopTimeout)
 	select {
 	case s.result = <-s.served:
 	case <-time.After(patience):

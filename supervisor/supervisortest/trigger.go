@@ -11,6 +11,7 @@ import (
 
 	diff "github.com/google/go-cmp/cmp"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -147,7 +148,7 @@ func Problems(reply *messages.Reply) []string {
 // for a time at which nobody makes new ones.
 func (s *System) NoTriggerLost() {
 	s.tb.Helper()
-	patience := time.After(s.patience() + s.triggerTimeout)
+	patience := time.After(monotime.AddDurations(s.patience(), s.triggerTimeout))
 	idle := make(chan struct{})
 	go func() {
 		s.pending.Wait()

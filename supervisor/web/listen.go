@@ -9,6 +9,11 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
 )
 
 // Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg it
@@ -106,4 +111,44 @@ func (h hosts) allow(host string) bool {
 		return h.open || ip.Unmap().IsLoopback()
 	}
 	return slices.Contains(h.names, strings.ToLower(strings.TrimSuffix(name, ".")))
+}
+
+// crowded is a listener that closes the connections over a bound at once: what holds
+// them is not our business, and the process needs its file descriptors for others.
+type crowded struct {
+	net.Listener
+	most int64
+	open atomic.Int64
+	log  zerolog.Logger
+}
+
+func newCrowded(l net.Listener, most int64, log zerolog.Logger) *crowded {
+	return &crowded{Listener: l, most: most, log: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Minute})}
+}
+
+// Accept waits for a connection that is within the bound.
+func (l *crowded) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= l.most {
+			return &crowdedConn{Conn: c, leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+		}
+		l.open.Add(-1)
+		l.log.Warn().Int64("open", l.most).Stringer("from", c.RemoteAddr()).Msg("the page has too many connections: one is refused")
+		_ = c.Close()
+	}
+}
+
+type crowdedConn struct {
+	net.Conn
+	leave func()
+}
+
+// Close ends the connection, which makes room for another one.
+func (c *crowdedConn) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }

@@ -53,7 +53,23 @@ type Config struct {
 // Serve answers at l until ctx ends, and closes l: the page at /, and /metrics,
 // /healthz and /readyz. Requests that are open a second later are cut off. It
 // returns nil after such an end; an error is the listener's or the configuration's.
+//
+// A request must arrive within a minute, and there are 512 connections at most.
 func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config) error {
+	return serve(ctx, l, s, cfg, defaultLimits)
+}
+
+// limits are what clients may hold. Answers, streams among them, may take as long as
+// they do.
+type limits struct {
+	headers, request time.Duration // for a request's headers, and for all of it
+	idle             time.Duration // between requests
+	connections      int64
+}
+
+var defaultLimits = limits{headers: 10 * time.Second, request: time.Minute, idle: 2 * time.Minute, connections: 512} //nolint:gochecknoglobals // a constant
+
+func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config, limits limits) error {
 	p, err := newPage(s, cfg)
 	if err != nil {
 		_ = l.Close()
@@ -71,14 +87,15 @@ func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 			handler.ServeHTTP(w, r)
 		}),
 		BaseContext:       func(net.Listener) context.Context { return requests },
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
+		ReadHeaderTimeout: limits.headers,
+		ReadTimeout:       limits.request,
+		IdleTimeout:       limits.idle,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          stdlog.New(cfg.Log, "", 0),
 	}
 	server.RegisterOnShutdown(p.endStreams)
 	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
+	go func() { failed <- server.Serve(newCrowded(l, limits.connections, cfg.Log)) }()
 	select {
 	case err = <-failed:
 		err = fmt.Errorf("serve http://%s: %w", l.Addr(), err)

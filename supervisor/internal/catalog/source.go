@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"sync/atomic"
 
@@ -126,7 +128,11 @@ func (s *Source) read(ctx context.Context) error {
 		hash = hex.EncodeToString(sum[:])
 	} else {
 		var err error
-		if wasm, hash, err = m.ReadModule(s.cfg.Home, s.cfg.AllowUnverified); err != nil {
+		wasm, hash, err = m.ReadModule(s.cfg.Home, s.cfg.AllowUnverified)
+		switch {
+		case mayHeal(err):
+			return err
+		case err != nil:
 			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
 		}
 	}
@@ -141,6 +147,13 @@ func (s *Source) read(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// mayHeal reports whether a file could not be read for a reason that can pass by
+// itself, such as too many open files: then the load is worth a restart.
+func mayHeal(err error) bool {
+	_, isFile := errors.AsType[*fs.PathError](err)
+	return isFile && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)
 }
 
 func (s *Source) release(ctx context.Context) {

@@ -14,6 +14,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
+// fileGrace is how long the end of Serve waits for a disk, or a log, to take the last
+// events.
+const fileGrace = 2 * time.Second
+
 // complainEvery is how often at most the log hears that events are not written.
 const complainEvery = time.Minute
 
@@ -21,7 +25,7 @@ const complainEvery = time.Minute
 // events --json` prints them. It reads the record as any other reader does: the
 // events that are kept are its queue, and what falls out of them before a slow
 // disk has taken it becomes an EventsLost, as does what could not be written. All
-// fields but lost and current belong to the goroutine that follows the record.
+// fields in the last group belong to the goroutine that follows the journal.
 type File struct {
 	path  string
 	limit int64 // bytes; a file that would be longer is put aside
@@ -29,9 +33,13 @@ type File struct {
 	log   *slog.Logger
 	lost  atomic.Uint64
 
+	current     atomic.Pointer[os.File] // the file, for interrupt
+	interrupted atomic.Bool
+	followed    chan struct{} // closed when nobody follows any more; belongs to Serve
+
 	file       *os.File
-	current    atomic.Pointer[os.File] // the same, for interrupt
-	whole      bool                    // it is no plain file, and is never put aside
+	torn       bool // it ends in the middle of a line
+	whole      bool // it is no plain file, and is never put aside
 	size       int64
 	last       uint64    // the newest event that was seen
 	unwritten  uint64    // lost since the last line that was written
@@ -51,8 +59,8 @@ func (f *File) Lost() uint64 { return f.lost.Load() }
 // Path returns the path of the file.
 func (f *File) Path() string { return f.path }
 
-// Open opens the file for the lines to come.
-func (f *File) Open() error {
+// open opens the file for the lines to come.
+func (f *File) open() error {
 	// A named pipe without a reader is an error at once, and not a wait.
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -63,21 +71,81 @@ func (f *File) Open() error {
 		return errors.Join(fmt.Errorf("open the events file: %w", err), file.Close())
 	}
 	f.file, f.size, f.whole = file, about.Size(), !about.Mode().IsRegular()
+	if !f.whole {
+		f.torn = endsTorn(f.path, about)
+	}
 	f.current.Store(file)
+	if f.interrupted.Load() {
+		_ = file.SetWriteDeadline(time.Now())
+	}
 	return nil
 }
 
-// Interrupt ends a write to a pipe that nobody reads. It may be called from any
-// goroutine.
-func (f *File) Interrupt() {
+// endsTorn says whether a file's last line has no end: a crash, or a full disk, has
+// cut it. A file that can't be read is taken for whole.
+func endsTorn(path string, about fs.FileInfo) bool {
+	if about.Size() == 0 {
+		return false
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	last := make([]byte, 1)
+	_, err = file.ReadAt(last, about.Size()-1)
+	return err == nil && last[0] != '\n'
+}
+
+// Begin opens the file and follows the journal on a goroutine of its own. It fails if
+// the one that followed it before still hangs.
+func (f *File) Begin(j *Journal) error {
+	if f.followed != nil {
+		select {
+		case <-f.followed:
+		default:
+			return errors.New("open the events file: writing the last events of the last time still hangs")
+		}
+	}
+	f.interrupted.Store(false)
+	if err := f.open(); err != nil {
+		return err
+	}
+	followed := make(chan struct{})
+	f.followed = followed
+	go func() {
+		defer close(followed)
+		f.follow(j)
+	}()
+	return nil
+}
+
+// End waits until the journal's last events are written, or lost. Only a disk can hang
+// for longer: a write to a pipe is interrupted.
+func (f *File) End() {
+	for range 2 {
+		select {
+		case <-f.followed:
+			return
+		case <-time.After(fileGrace):
+			f.log.Error("the last events may be missing in the events file: writing it hangs", "file", f.path)
+			f.interrupt()
+		}
+	}
+}
+
+// interrupt ends a write to a pipe that nobody reads, and those that would follow. It
+// may be called from any goroutine.
+func (f *File) interrupt() {
+	f.interrupted.Store(true)
 	if file := f.current.Load(); file != nil {
 		_ = file.SetWriteDeadline(time.Now()) // plain files have none
 	}
 }
 
-// Follow writes the journal's events from where it last ended until the record
+// follow writes the journal's events from where it last ended until the record
 // does, and closes the file.
-func (f *File) Follow(j *Journal) {
+func (f *File) follow(j *Journal) {
 	for e := range j.Events(context.Background(), f.last) {
 		f.take(e)
 	}
@@ -136,18 +204,25 @@ func (f *File) write(e messages.Event) error {
 		}
 	}
 	if f.file == nil {
-		if err := f.Open(); err != nil {
+		if err := f.open(); err != nil {
 			return err
 		}
 	}
+	if f.torn {
+		line = append([]byte{'\n'}, line...)
+	}
 	n, err := f.file.Write(line)
 	if err != nil {
-		if !f.whole {
-			_ = f.file.Truncate(f.size) // no half lines, where it can be helped
+		if f.whole || f.file.Truncate(f.size) != nil { // no half lines, where it can be helped
+			f.size += int64(n)
+			if n > 0 {
+				f.torn = line[n-1] != '\n'
+			}
 		}
 		return fmt.Errorf("write to the events file: %w", err)
 	}
 	f.size += int64(n)
+	f.torn = false
 	return nil
 }
 

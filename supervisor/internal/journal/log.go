@@ -12,17 +12,41 @@ import (
 // that the log tells the same story as they do. It is a reader like any other: a
 // log that blocks holds up no event.
 type Logger struct {
-	Log *slog.Logger
+	log *slog.Logger
 
-	last uint64 // the newest event that was logged
+	last     uint64        // the newest event that was logged; belongs to the follower
+	followed chan struct{} // closed when the follower has ended; belongs to Serve
 }
 
-// Follow logs the journal's events, from where it last ended, until the journal
-// ends.
-func (l *Logger) Follow(j *Journal) {
-	for e := range j.Events(context.Background(), l.last) {
-		l.last = e.Sequence
-		logEvent(l.Log, &e)
+// NewLogger returns a logger that has logged nothing.
+func NewLogger(log *slog.Logger) *Logger { return &Logger{log: log} }
+
+// Begin follows the journal on a goroutine of its own, from where the last one
+// ended. If that one still hangs, Begin does nothing.
+func (l *Logger) Begin(j *Journal) {
+	if l.followed != nil {
+		select {
+		case <-l.followed:
+		default:
+			return
+		}
+	}
+	followed := make(chan struct{})
+	l.followed = followed
+	go func() {
+		defer close(followed)
+		for e := range j.Events(context.Background(), l.last) {
+			l.last = e.Sequence
+			logEvent(l.log, &e)
+		}
+	}()
+}
+
+// End waits until the journal's last events are logged, unless the log hangs.
+func (l *Logger) End() {
+	select {
+	case <-l.followed:
+	case <-time.After(fileGrace):
 	}
 }
 

@@ -1,0 +1,309 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/rs/zerolog"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// long is a limit that no test should run into, and bound how long one waits for what
+// must happen.
+const (
+	long  = time.Hour
+	bound = time.Minute
+)
+
+var patient = limits{headers: long, request: long, idle: long, watch: long} //nolint:gochecknoglobals // a constant
+
+// serving answers at a socket of its own until the test ends. It tells entered when a
+// request's handler begins.
+func serving(t *testing.T, limits limits, log zerolog.Logger) (path string, entered <-chan struct{}) {
+	t.Helper()
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path = filepath.Join(t.TempDir(), "run", "s")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := make(chan struct{}, 10_000)
+	inner := Handler(sup)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began <- struct{}{}
+		inner.ServeHTTP(w, r)
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var parts sync.WaitGroup
+	parts.Go(func() {
+		if err := serve(ctx, l, handler, log, limits); err != nil {
+			t.Error(err)
+		}
+	})
+	parts.Go(func() {
+		if err := sup.Serve(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() {
+		cancel()
+		parts.Wait()
+	})
+	if err := sup.AwaitStarted(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	return path, began
+}
+
+func within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// dial connects, until the test ends.
+func dial(t *testing.T, path string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(bound)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// half begins a request, and sends half of its body.
+func half(t *testing.T, path, procedure, contentType string) net.Conn {
+	t.Helper()
+	c := dial(t, path)
+	_, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: astrid\r\nContent-Type: %s\r\nContent-Length: 20\r\n\r\n{\"topic\": ", procedure, contentType)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestHalfABodyHoldsNoPlace: clients that send half a request keep nobody out, however
+// many there are.
+func TestHalfABodyHoldsNoPlace(t *testing.T) {
+	path, entered := serving(t, patient, zerolog.Nop())
+	for range maxRequests + 76 {
+		half(t, path, messagesconnect.ControlTriggerProcedure, "application/json")
+	}
+	for range maxStreams + 44 {
+		half(t, path, messagesconnect.ControlEventsProcedure, "application/connect+json")
+	}
+	for range maxRequests + 76 + maxStreams + 44 {
+		<-entered
+	}
+	client := Dial(path)
+	if _, err := client.Trigger(within(t), connect.NewRequest(&messages.TriggerRequest{Topic: "a"})); err != nil {
+		t.Errorf("a trigger: %v", err)
+	}
+	stream, err := client.Events(within(t), connect.NewRequest(&messages.EventsRequest{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if !stream.Receive() {
+		t.Errorf("a stream of events: %v", stream.Err())
+	}
+}
+
+// TestRequestsHaveATimeLimit: a client that does not go on is told so, and cut off.
+func TestRequestsHaveATimeLimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits limits
+		send   string
+		answer string // "" is none
+	}{
+		"half a body": {
+			limits{headers: long, request: 50 * time.Millisecond, idle: long, watch: long},
+			"POST " + messagesconnect.ControlTriggerProcedure + " HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{",
+			`{"code":"deadline_exceeded","message":"the request did not arrive whole within 50ms"}`,
+		},
+		"half a header":           {limits{headers: 50 * time.Millisecond, request: long, idle: long, watch: long}, "POST / HTTP/1.1\r\nHo", ""},
+		"nothing":                 {limits{headers: 50 * time.Millisecond, request: long, idle: long, watch: long}, "", ""},
+		"nothing after a request": {limits{headers: long, request: long, idle: 50 * time.Millisecond, watch: long}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "404 page not found"},
+		"nothing after HTTP/2's preface": {
+			limits{headers: long, request: long, idle: 50 * time.Millisecond, watch: long}, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, _ := serving(t, test.limits, zerolog.Nop())
+			c := dial(t, path)
+			if _, err := io.WriteString(c, test.send); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(c) // until it is cut off
+			if err != nil {
+				t.Fatalf("%q, %v", answer, err)
+			}
+			if !strings.Contains(string(answer), test.answer) {
+				t.Errorf("the answer is %q, want %q in it", answer, test.answer)
+			}
+		})
+	}
+}
+
+// TestStreamsOutliveTheLimits: the limits are the request's, and not the answer's.
+func TestStreamsOutliveTheLimits(t *testing.T) {
+	const limit = 50 * time.Millisecond
+	path, _ := serving(t, limits{headers: limit, request: limit, idle: limit, watch: limit}, zerolog.Nop())
+	for name, client := range map[string]messagesconnect.ControlClient{
+		"HTTP/1": Dial(path),
+		"HTTP/2": http2Client(t, path),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(within(t))
+			defer cancel()
+			stream, err := client.Events(ctx, connect.NewRequest(&messages.EventsRequest{Follow: true}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			timer := time.AfterFunc(5*limit, cancel)
+			defer timer.Stop()
+			for stream.Receive() {
+			}
+			if ctx.Err() == nil {
+				t.Errorf("the stream ended before its client: %v", stream.Err())
+			}
+		})
+	}
+}
+
+func http2Client(t *testing.T, path string) messagesconnect.ControlClient {
+	t.Helper()
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		Protocols: new(http.Protocols),
+	}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return messagesconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())
+}
+
+// TestADeletedSocketIsMadeAgain, also where its whole directory was deleted: with a
+// lock that keeps others away, and without cutting off who is connected.
+func TestADeletedSocketIsMadeAgain(t *testing.T) {
+	for name, remove := range map[string]func(path string) error{
+		"the socket":    os.Remove,
+		"the directory": func(path string) error { return os.RemoveAll(filepath.Dir(path)) },
+		"a stale socket in its place": func(path string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			other, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+			if err != nil {
+				return err
+			}
+			other.SetUnlinkOnClose(false)
+			return other.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limits := patient
+			limits.watch = time.Millisecond
+			path, _ := serving(t, limits, zerolog.Nop())
+			stream, err := Dial(path).Events(within(t), connect.NewRequest(&messages.EventsRequest{Follow: true}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stream.Close()
+			if err := remove(path); err != nil {
+				t.Fatal(err)
+			}
+			for ctx := within(t); ; {
+				_, err := Dial(path).Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+				if err == nil {
+					break
+				}
+				if ctx.Err() != nil {
+					t.Fatal(err)
+				}
+			}
+			if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("the socket's mode is %v, %v", info.Mode(), err)
+			}
+			if l, err := Listen(path); err == nil {
+				l.Close()
+				t.Error("another daemon could listen there")
+			}
+			if !stream.Receive() {
+				t.Errorf("the stream that was open: %v", stream.Err())
+			}
+		})
+	}
+}
+
+// TestAnotherDaemonsSocketStays: who took the path while our files were gone keeps it,
+// and our log says so, once.
+func TestAnotherDaemonsSocketStays(t *testing.T) {
+	reader, writer := io.Pipe()
+	limits := patient
+	limits.watch = time.Millisecond
+	said := make(chan string, 1000)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		for lines := bufio.NewScanner(reader); lines.Scan(); {
+			said <- lines.Text()
+		}
+	})
+	t.Cleanup(func() {
+		_ = writer.Close()
+		reading.Wait()
+	})
+	path, _ := serving(t, limits, zerolog.New(writer))
+	aside := path + ".aside"
+	other, err := net.Listen("unix", aside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = other.Close() })
+	if err := os.Rename(aside, path); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-said; !strings.Contains(line, ErrInUse.Error()) {
+		t.Errorf("the log says %s", line)
+	}
+	for range 10 { // each look of ours connects to it
+		c, err := other.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close()
+	}
+	if len(said) > 0 {
+		t.Errorf("the log says it again: %s", <-said)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if line := <-said; !strings.Contains(line, "it was made again") {
+		t.Errorf("the log says %s", line)
+	}
+}
