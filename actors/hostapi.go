@@ -40,6 +40,7 @@ func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	a.capsule.cfg.Lines.Write(level, principal, message)
 }
 
+func (a *hostAPI) Name() string                { return a.capsule.cfg.ID }
 func (a *hostAPI) Config(key string) string    { return a.capsule.cfg.Config(key) }
 func (a *hostAPI) Caller() *capsulehost.Caller { return a.caller }
 func (a *hostAPI) Now() time.Time              { return time.Now() }

@@ -2,8 +2,9 @@ package actors
 
 import (
 	"fmt"
-	"github.com/asynkron/protoactor-go/actor"
 	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/messages"

@@ -273,7 +273,7 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 		}
 	}
 	if s.unsettled--; s.unsettled == 0 {
-		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(len(s.children))}})
+		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(len(s.children))}}) //nolint:gosec // a count
 	}
 	s.spawnReady(ctx)
 }

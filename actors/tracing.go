@@ -53,7 +53,7 @@ func (s *spans) planned(t *trigger) {
 	s.legs = make([]trace.Span, len(t.legs))
 	for n := range t.legs {
 		leg := &t.legs[n]
-		t.calls[n].span, s.legs[n] = s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck // answered ends it
+		t.calls[n].span, s.legs[n] = s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck,fatcontext // answered ends it; each call has its own
 			attribute.String("astrid.capsule", leg.Capsule),
 			attribute.String("astrid.action", leg.Action),
 			attribute.Int64("astrid.priority", int64(leg.Priority)),

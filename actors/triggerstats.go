@@ -95,7 +95,7 @@ func answeredEvent(t *trigger, by [messages.OutcomeCount]uint64, problem *messag
 	}
 	for outcome, n := range by {
 		if n > 0 {
-			answered.Legs[messages.Outcome(outcome).String()] = n //nolint:gosec // fewer than 256
+			answered.Legs[messages.Outcome(outcome).String()] = n
 		}
 	}
 	if problem != nil {
@@ -117,7 +117,7 @@ func (s *TriggerStats) Show(tree *messages.Tree) {
 	tree.Legs = map[messages.Outcome]uint64{}
 	for outcome, n := range s.legs {
 		if n > 0 {
-			tree.Legs[messages.Outcome(outcome)] = n //nolint:gosec // fewer than 256
+			tree.Legs[messages.Outcome(outcome)] = n
 		}
 	}
 }

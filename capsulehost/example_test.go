@@ -18,6 +18,7 @@ type desk struct{}
 func (desk) Log(level capsulehost.LogLevel, message string) { fmt.Println(level, message) }
 func (desk) Config(key string) string                       { return map[string]string{"name": "Ada"}[key] }
 func (desk) Caller() *capsulehost.Caller                    { return nil }
+func (desk) Name() string                                   { return "greeter" }
 func (desk) SignalReady()                                   {}
 func (desk) Now() time.Time                                 { return time.Now() }
 func (desk) Peers() capsulehost.Peers                       { return desk{} }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/tetratelabs/wazero/sys"
-
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
@@ -37,14 +35,16 @@ type Failure struct {
 	// Export is the guest function that was being called; empty where the
 	// instance was being made.
 	Export string
-	// Message is one line for a person: what happened, with which value.
+	// Message is one line for a person: what happened, with which value. Where the guest
+	// has set an error (error_set), it is that text.
 	Message string
 	// Stack is the guest's call stack, innermost frame first; nil where there was none.
 	Stack []string
 	// ExitCode is proc_exit's argument, for KindExit.
 	ExitCode uint32
 	// Stderr is the end of what the guest wrote to its standard error, at most
-	// 4 KiB. Where a Go or Rust guest panicked, it is the beginning of what that said.
+	// 4 KiB. Where a Go or Rust guest panicked in the call, it is what it said from
+	// there on, however much more it wrote.
 	Stderr string
 
 	cause error
@@ -63,8 +63,8 @@ func (f *Failure) Error() string {
 // KindHostCall.
 func (f *Failure) Unwrap() error { return f.cause }
 
-// GuestError is a guest's own report that a call failed: a non-zero result,
-// with the text that it stored with error_set. Its instance is as good as before.
+// GuestError is a guest's own report that a call failed: a text that it stored with
+// error_set, or a non-zero result, or both. Its instance is as good as before.
 type GuestError struct {
 	Export string
 	Code   int32
@@ -83,28 +83,39 @@ func (e *GuestError) Error() string {
 // instance up.
 func (i *Instance) failure(ctx context.Context, export string, err error) *Failure {
 	what, stack := splitStack(err)
+	message, inStart := strings.CutPrefix(firstLine(err), "start ")
+	if inStart { // as wazero calls a trap there
+		_, message, _ = strings.Cut(message, " failed: ")
+	}
 	written, word := i.stderr.end()
-	f := &Failure{Kind: KindTrap, Export: export, Message: firstLine(err), Stack: stack, Stderr: written, cause: err}
+	if word == "" { // TinyGo says there why it panics
+		_, word = i.stdout.end()
+	}
+	f := &Failure{Kind: KindTrap, Export: export, Message: message, Stack: stack, Stderr: written, cause: err}
 	i.lost = f
-	var exit *sys.ExitError
+	if inStart {
+		defer func() { f.Message = "in the module's start function: " + f.Message }()
+	}
+	var exit *exited
 	var misuse *hostCallError
 	var stop *stopped
 	if errors.As(err, &misuse) && ctx.Err() != nil { // it was waiting for something
 		stop = interrupted(ctx)
 	}
+	ours := false // it was not the guest's doing
 	switch {
 	case stop != nil || errors.As(err, &stop):
 		stop.fill(f)
 		return f
 	case errors.As(err, &exit):
-		f.Kind, f.ExitCode = KindExit, exit.ExitCode()
+		f.Kind, f.ExitCode = KindExit, exit.code
 		f.Message = fmt.Sprintf("the guest exited with code %d", f.ExitCode)
 	case errors.As(err, &misuse):
 		f.Kind, f.Message, f.cause = KindHostCall, misuse.Error(), misuse.err
 	case strings.Contains(what, "recovered by wazero"):
-		f.Kind = KindHostCall
+		f.Kind, ours = KindHostCall, true
 	case errors.Is(err, kernel.ErrNoMemory):
-		f.Kind = KindMemoryLimit
+		f.Kind, ours = KindMemoryLimit, true
 	case strings.Contains(what, "stack overflow"):
 		f.Kind, f.Message = KindStackOverflow, "stack overflow: recursion without end?"
 	case export == "" && strings.Contains(what, "import"):
@@ -113,10 +124,14 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	if i.outOfMemory(f.Kind, what, word) {
 		f.Kind, f.Message = KindMemoryLimit, fmt.Sprintf("%s, with a memory limit of %d bytes", f.Message, i.module.host.memoryLimit)
 	}
-	if word == "" && i.kernel != nil {
-		word = lastLine(lossy(i.kernel.ErrorText()))
+	text := ""
+	if i.kernel != nil {
+		text = strings.ReplaceAll(strings.TrimSpace(lossy(i.kernel.ErrorText())), "\n", " ")
 	}
-	if word != "" {
+	switch {
+	case text != "" && !ours: // the guest's own account counts for more than ours
+		f.Message = text
+	case word != "":
 		f.Message += "; its last word: " + word
 	}
 	return f

@@ -54,9 +54,9 @@ type Host struct {
 	runtime      wazero.Runtime
 	cache        wazero.CompilationCache // nil without a CacheDir
 	kernel       wazero.CompiledModule
-	kernelConfig wazero.ModuleConfig
+	moduleConfig wazero.ModuleConfig // the kernel's and the guests'
 	wasi         api.Module
-	user         *userCalls
+	user, shim   api.Module
 	memoryLimit  uint64 // bytes
 	counting     reductions.Config
 	tick         int64 // the most reductions between two looks at a guest
@@ -115,52 +115,17 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}
-	// The kernel wants no random numbers, but wazero would seed a source of them for each.
-	h.kernelConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
+	// Nothing is to be seen through wazero's own WASI. Without a source of random
+	// numbers it would seed one for each module.
+	h.moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
 		return fmt.Errorf("make WASI: %w", err)
 	}
-	if h.user, err = h.userCalls(ctx, nil); err != nil {
-		return fmt.Errorf("make the system calls: %w", err)
+	if h.user, err = h.hostModule(ctx, userModuleName, userFunctions()); err != nil {
+		return err
 	}
-	return nil
-}
-
-// userCalls is an `extism:host/user`.
-type userCalls struct {
-	compiled wazero.CompiledModule
-	module   api.Module
-}
-
-func (u *userCalls) close(ctx context.Context) error {
-	return errors.Join(u.module.Close(ctx), u.compiled.Close(ctx))
-}
-
-// userCalls makes an `extism:host/user` of the system calls and of stubs for
-// what else a guest imports from there, which trap by name when called: a
-// capsule for a later Astrid still loads.
-func (h *Host) userCalls(ctx context.Context, unknown map[string]api.FunctionDefinition) (*userCalls, error) {
-	b := h.runtime.NewHostModuleBuilder(userModuleName)
-	for _, f := range systemCalls {
-		f.export(b)
-	}
-	for name, d := range unknown {
-		hostFunction{
-			name: name, params: d.ParamTypes(), results: d.ResultTypes(),
-			call: func(context.Context, *Instance, []uint64) error {
-				return errors.New("this host does not have this system call yet")
-			},
-		}.export(b)
-	}
-	compiled, err := b.Compile(ctx)
-	if err != nil {
-		return nil, err
-	}
-	module, err := h.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(""))
-	if err != nil {
-		return nil, errors.Join(err, compiled.Close(ctx))
-	}
-	return &userCalls{compiled, module}, nil
+	h.shim, err = h.hostModule(ctx, shimModuleName, shimFunctions)
+	return err
 }
 
 // Close frees the host and everything made with it. It waits for no call: end

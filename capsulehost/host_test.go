@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tetratelabs/wazero/api"
 	"go.uber.org/goleak"
 )
 
@@ -21,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a HostAPI that notes what its guest says.
 type world struct {
+	name   string
 	lines  []string
 	config map[string]string
 	caller *Caller
@@ -36,6 +38,7 @@ func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
 func (w *world) Peers() Peers             { return w.peers }
+func (w *world) Name() string             { return w.name }
 
 func (w *world) Now() time.Time {
 	if w.now != nil {
@@ -219,7 +222,6 @@ func TestFaults(t *testing.T) {
 		{"init-trap", KindTrap, "unreachable"},
 		{"memory-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
 		{"alloc-bomb", KindMemoryLimit, "limit of 67108864 bytes"},
-		{"exit0", KindExit, "code 0"},
 		{"exit3", KindExit, "code 3"},
 		{"bad-offset", KindHostCall, "astrid_log: level: offset"},
 		{"inside-offset", KindHostCall, "is not the start of a block"},
@@ -306,7 +308,8 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 		{"four bytes", echo[:4], KindBadModule, "the module is truncated: it has only 4 bytes"},
 		{"five bytes", []byte("\x00asm\x02"), KindBadModule, "the module is truncated: it has only 5 bytes"},
 		{"truncated", echo[:len(echo)/2], KindBadModule, "the module is truncated or damaged"},
-		{"unknown call of two types", read(t, "testdata/unknown-types.wasm"), KindLink, `imports "astrid_teleport" from "extism:host/user" as (i64) -> () and as (i64) -> i64`},
+		{"unknown calls", read(t, "testdata/unknown-calls.wasm"), KindLink, `it imports "astrid_teleport" and "astrid_vanish" from "extism:host/user" and "abort" from "env", which this host does not have`},
+		{"a call of another type", read(t, "testdata/call-type.wasm"), KindLink, `it imports "astrid_kv_set" from "extism:host/user" as (i64) -> i64, which is (i64, i64) -> ()`},
 		{"text", []byte("(module) ; as text"), KindBadModule, "not a WebAssembly module"},
 		{"component", []byte("\x00asm\x0d\x00\x01\x00"), KindBadModule, "a WebAssembly component, not a core module"},
 		{"version", []byte("\x00asm\x02\x00\x00\x00"), KindBadModule, "a version that this host does not know"},
@@ -328,34 +331,46 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	}
 }
 
-// What a module imports and this host does not have costs nothing once it is closed.
-func TestUnknownImportsAreFreed(t *testing.T) {
+// The calls of astrid-capsule 0.5.0, and nothing else, can be imported.
+func TestNotServed(t *testing.T) {
+	if n := len(userFunctions()); n != 49 {
+		t.Errorf("there are %d calls, want 49", n)
+	}
 	h := newHost(t, Config{})
-	unknown := read(t, "testdata/unknown-twice.wasm")
-	heap := func() uint64 {
-		var stats runtime.MemStats
-		for range 3 {
-			runtime.GC()
-		}
-		runtime.ReadMemStats(&stats)
-		return stats.HeapAlloc
+	all, functions := &wasmModule{}, userFunctions()
+	for _, f := range functions {
+		all.imported(userModuleName, f.name, f.params, f.results)
+		all.imported(userModuleName, f.name, f.params, f.results) // twice, as a linker may
 	}
-	compile := func(times int) {
-		for range times {
-			m, err := h.Compile(context.Background(), unknown)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := m.Close(context.Background()); err != nil {
-				t.Fatal(err)
-			}
-		}
+	for _, f := range shimFunctions {
+		all.imported(shimModuleName, f.name, f.params, f.results)
 	}
-	compile(10)
-	before := heap()
-	compile(200)
-	if after := heap(); after > before+200<<10 {
-		t.Errorf("200 modules that are closed keep %d bytes", after-before)
+	m, err := h.Compile(context.Background(), all.bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close(context.Background())
+	if got := m.NotServed(); len(got) != 49-7+3 || got[0] != "__get_function_arg_type" || got[44] != "astrid_write_file" {
+		t.Errorf("not served are %d: %q", len(got), got)
+	}
+	if got, err := h.Compile(context.Background(), fixture(t, "echo")); err != nil || got.NotServed() != nil {
+		t.Errorf("of a capsule that needs none: %v, %v", got.NotServed(), err)
+	}
+	// Each traps by its name.
+	for _, name := range m.NotServed() {
+		one := &wasmModule{}
+		n := slices.IndexFunc(functions, func(f hostFunction) bool { return f.name == name })
+		if n < 0 {
+			continue // of the shim
+		}
+		f := functions[n]
+		one.imported(userModuleName, name, f.params, f.results)
+		body := append(constants(f.params, 0, 0, 0), 0x10, 0, 0x00)
+		one.function(ExportRun, nil, []api.ValueType{i32}, body...)
+		_, err := mustInstantiate(t, h, one.bytes(), &world{}).Call(context.Background(), ExportRun, nil)
+		if got := failsWith(t, err, KindHostCall); got != name+": this host does not have this system call yet" {
+			t.Errorf("got %q", got)
+		}
 	}
 }
 
@@ -458,32 +473,41 @@ func TestStderr(t *testing.T) {
 		{"lines", "one\ntwo\n\n", "two", "one", "two"},
 		{"long", long + "the \xff end", "the \uFFFD end", "", "the \uFFFD end"},
 		{"Go", "a line\npanic: out of ink\n\ngoroutine 1 [running]:\n" + long, "panic: out of ink", "panic: out of ink\n\ngoroutine 1", ""},
-		{"Go, again", "panic: first\n" + long + "panic: second [recovered]\n\tpanic: third\n" + long, "panic: second [recovered]", "panic: second", ""},
+		{"Go, in a panic", "panic: first [recovered]\n\tpanic: second\n" + long + "fatal error: third\n", "panic: first [recovered]", "panic: first [recovered]\n\tpanic: second", ""},
+		{"Go, a trace without end", "panic: out of ink\n" + strings.Repeat(long, 100), "panic: out of ink", "panic: out of ink", ""},
+		{"Rust, in a panic", "thread 'main' panicked at src/lib.rs:7:5:\nout of ink\n" + long + "thread 'main' panicked at core/src/panicking.rs:1:1:\npanic in a function that cannot unwind\n", "thread 'main' panicked at src/lib.rs:7:5: out of ink", "thread", ""},
 		{"Go, its run time", "runtime: of memory\nfatal error: out of memory\n" + long, "fatal error: out of memory", "fatal error", ""},
 		{"Rust", "thread '<unnamed>' panicked at src/lib.rs:7:5:\nout of ink\nnote: run with", "thread '<unnamed>' panicked at src/lib.rs:7:5: out of ink", "thread", "run with"},
 		{"Rust, older", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5\n", "thread 'main' panicked at 'out of ink', src/lib.rs:7:5", "thread", ""},
 		{"not at the start of a line", "no panic: none", "no panic: none", "no", "none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var kept stderr
-			for written := []byte(tt.written); len(written) > 0; { // in pieces, as guests write
-				n := min(len(written), 7)
-				_, _ = kept.Write(written[:n])
-				written = written[n:]
+			var kept capture
+			for rest := []byte(tt.written); len(rest) > 0; { // in pieces, as guests write
+				n := min(len(rest), 7)
+				_, _ = kept.Write(rest[:n])
+				rest = rest[n:]
 			}
 			text, word := kept.end()
-			if word != tt.word || !strings.HasPrefix(text, tt.begins) || !strings.HasSuffix(text, tt.ends) || len(text) > stderrShown {
+			if word != tt.word || !strings.HasPrefix(text, tt.begins) || !strings.HasSuffix(text, tt.ends) || len(text) > shown {
 				t.Errorf("got %q; %d bytes, %.40q ... %q", word, len(text), text, text[max(0, len(text)-20):])
 			}
 		})
 	}
-	var kept stderr
+	var kept capture
 	for range 100 {
-		_, _ = kept.Write(make([]byte, stderrKept))
+		_, _ = kept.Write(make([]byte, shown))
 		_, _ = kept.Write([]byte("x"))
 	}
-	if len(kept.kept) > 2*stderrKept {
-		t.Errorf("%d bytes are kept", len(kept.kept))
+	if n := cap(kept.tail) + cap(kept.head) + cap(kept.line); n > 8*shown {
+		t.Errorf("%d bytes are kept", n)
+	}
+	// A guest that has recovered did not die of what it had said then.
+	_, _ = kept.Write([]byte("\npanic: an old one\n"))
+	kept.newCall()
+	_, _ = kept.Write([]byte("a new word\n"))
+	if _, word := kept.end(); word != "a new word" {
+		t.Errorf("its last word: %q", word)
 	}
 }
 

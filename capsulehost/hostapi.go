@@ -13,6 +13,10 @@ import (
 // A method that blocks must return when its context ends: guest code can't be
 // interrupted inside one. A panic in a method kills the guest and nothing else.
 type HostAPI interface {
+	// Name is the capsule's id. A guest reads it as argv[0], its one argument; ""
+	// becomes "capsule".
+	Name() string
+
 	// Log takes one astrid_log line. It never fails a guest.
 	Log(level LogLevel, message string)
 
@@ -26,8 +30,9 @@ type HostAPI interface {
 	// SignalReady notes that a run-loop capsule's subscriptions are active.
 	SignalReady()
 
-	// Now is the clock behind astrid_clock_ms and behind WASI's clocks, which
-	// guests see in whole milliseconds.
+	// Now is the clock behind astrid_clock_ms and behind WASI's wall clock, which
+	// guests see in whole milliseconds. It may be set back: sleeps and WASI's
+	// monotonic clock follow the process's own.
 	Now() time.Time
 
 	// Peers returns the way to other capsules, or nil where there is no

@@ -81,6 +81,7 @@ func (i *Instance) text(what string, offset, limit uint64) (string, error) {
 
 // answer makes data the result of a host function.
 func (i *Instance) answer(stack []uint64, data string) error {
+	i.meter.charge(uint64(len(data)) / bytesPerReduction)
 	offset, err := i.kernel.Store([]byte(data))
 	if err != nil {
 		return fmt.Errorf("answer of %d bytes: %w", len(data), err)
@@ -233,6 +234,7 @@ func logFunction(name string, level LogLevel) hostFunction {
 		if !ok {
 			return fmt.Errorf("message: offset %d is not the start of a block", stack[0])
 		}
+		i.meter.charge(min(n, maxLogMessage) / bytesPerReduction)
 		message := lossy(i.kernel.Bytes(stack[0], min(n, maxLogMessage)))
 		if n > maxLogMessage {
 			message = strings.TrimRight(message, "\uFFFD") // half a character

@@ -3,6 +3,8 @@ package capsulehost
 import (
 	"encoding/binary"
 	"strconv"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
 // input is what an export is called with: bytes as they are, or an action of
@@ -25,7 +27,7 @@ func (in input) size() int {
 		return len(in.bytes)
 	}
 	var name [64]byte // on the stack
-	n := len(inputName) + len(appendJSONString(name[:0], *in.action)) + len(inputArguments) + len(inputEnd)
+	n := len(inputName) + len(serdejson.AppendString(name[:0], *in.action)) + len(inputArguments) + len(inputEnd)
 	for _, b := range in.bytes {
 		n += int(decimals[b].size) + len(",")
 	}
@@ -41,7 +43,7 @@ func (in input) write(to []byte) {
 		copy(to, in.bytes)
 		return
 	}
-	out := appendJSONString(append(to[:0], inputName...), *in.action)
+	out := serdejson.AppendString(append(to[:0], inputName...), *in.action)
 	at := len(append(out, inputArguments...))
 	for n, b := range in.bytes {
 		d := &decimals[b]

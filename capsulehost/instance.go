@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
@@ -16,16 +15,19 @@ import (
 // Instance is one life of a capsule. It belongs to one goroutine at a time.
 type Instance struct {
 	module  *Module
-	guest   api.Module
+	guest   api.Module // nil from an exit of 0 to the next call
+	shared  api.Module // the kernel's
 	kernel  *kernel.Kernel
 	hostAPI HostAPI
 	ctx     context.Context // of the call that runs; never nil
-	stderr  stderr
+	wasi    wasi
+	stdout  capture
+	stderr  capture
 	vars    variables
 	export  map[string]api.Function
 	within  callContext // what ctx is inside the call
 	stack   [2]uint64   // parameters and results of the export that is called
-	start   bool        // _start is running
+	exited  bool        // the call that runs ended in an exit of 0
 	lost    *Failure    // what ended it, once something has
 	meter   meter
 	usage   published
@@ -50,63 +52,65 @@ type Result struct {
 
 // Instantiate makes a fresh instance and initialises it. Its error is a *Failure.
 func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) {
-	i := &Instance{module: m, hostAPI: s, ctx: ctx, export: map[string]api.Function{}}
+	i := &Instance{module: m, hostAPI: s, ctx: ctx}
 	i.meter = newMeter(m.host)
-	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.kernelConfig)
+	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.moduleConfig)
 	if err != nil {
 		return nil, i.failure(ctx, "", err)
 	}
-	i.kernel = kernel.View(shared)
-	linked := experimental.WithImportResolver(i.enter(ctx), func(name string) api.Module {
-		switch name {
-		case envModuleName:
-			return shared
-		case userModuleName:
-			return m.user.module
-		default:
-			return nil // by name: WASI
-		}
-	})
-	i.begin(ctx) // a module's own start function runs in here
-	i.guest, err = m.host.runtime.InstantiateModule(linked, m.compiled, i.moduleConfig())
-	i.end()
-	if err != nil {
-		failure := i.failure(ctx, "", err)
+	i.shared, i.kernel = shared, kernel.View(shared)
+	if err := i.load(ctx); err != nil {
 		_ = i.Close(ctx) // the failure is what counts
-		return nil, failure
-	}
-	i.bind(i.guest)
-	if err := i.startUp(ctx); err != nil {
-		_ = i.Close(ctx)
 		return nil, err
 	}
 	i.publish()
 	return i, nil
 }
 
-// startUp calls what the module's language wants called before anything else. The
-// first of these that it exports makes the others unnecessary, but for Haskell,
-// whose run-time system comes on top.
-func (i *Instance) startUp(ctx context.Context) error {
-	for _, name := range []string{exportInitialize, exportStart, exportConstructors} {
-		if !i.module.HasExport(name) {
-			continue
-		}
-		i.start = name == exportStart
-		_, err := i.run(ctx, name, input{})
-		i.start = false
-		if err != nil && !errors.Is(err, errStarted) {
-			return err
-		}
-		i.lost = nil
-		break
+// load instantiates the guest and calls its start-up functions.
+func (i *Instance) load(ctx context.Context) error {
+	if _, err := i.kernel.ResetFor(0); err != nil { // of a call before an exit
+		return i.failure(ctx, "", err)
 	}
-	if d := i.module.compiled.ExportedFunctions()[exportHaskell]; d != nil && slices.Equal(d.ParamTypes(), []api.ValueType{i32, i32}) {
-		if _, err := i.run(ctx, exportHaskell, input{}); err != nil {
+	i.export = map[string]api.Function{}
+	i.wasi = wasi{instance: i, files: standardStreams()}
+	linked := experimental.WithImportResolver(i.enter(ctx), func(name string) api.Module {
+		if name == envModuleName {
+			return i.shared
+		}
+		return nil // by name: they are the same for all guests
+	})
+	i.begin(ctx) // a module's own start function runs in here
+	guest, err := i.module.host.runtime.InstantiateModule(linked, i.module.compiled, i.module.host.moduleConfig)
+	i.end()
+	if err != nil {
+		return i.failure(ctx, "", err)
+	}
+	i.guest = guest
+	i.bind(guest)
+	return i.startUp(ctx)
+}
+
+// startUp calls what the module's language wants called before anything else. An
+// exit of 0 in there is a success: the exports can be called from then on.
+func (i *Instance) startUp(ctx context.Context) error {
+	for _, name := range i.module.startUp() {
+		if _, err := i.run(ctx, name, input{}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unload frees a guest that has exited: nothing that its language keeps in memory
+// is good for another call. The instance remains, and its next call has a fresh
+// guest, as a command that is run again is a fresh process. Extism variables stay,
+// and so does what it has spent.
+func (i *Instance) unload(ctx context.Context) {
+	i.publish() // its memory as of the call
+	i.meter.granted, i.meter.counter = i.meter.spent(), nil
+	_ = i.guest.Close(ctx) // it frees memory only
+	i.guest = nil
 }
 
 // Invoke runs one interceptor action. An error is a *GuestError or a *Failure.
@@ -127,19 +131,30 @@ func (i *Instance) Run(ctx context.Context) error {
 
 // Call calls an export of type () -> i32 with an input and returns its output. An
 // error is a *GuestError or a *Failure; after the latter the instance is good
-// for Close only.
+// for Close only. A guest that exits with code 0 has succeeded, and the next call
+// starts it anew.
 func (i *Instance) Call(ctx context.Context, export string, given []byte) ([]byte, error) {
 	return i.call(ctx, export, input{bytes: given})
 }
 
 func (i *Instance) call(ctx context.Context, export string, in input) ([]byte, error) {
 	defer i.publish()
+	if i.guest == nil && i.lost == nil {
+		if err := i.load(ctx); err != nil {
+			return nil, err
+		}
+	}
 	code, err := i.run(ctx, export, in)
 	if err != nil {
 		return nil, err
 	}
-	if code != 0 {
-		return nil, &GuestError{Export: export, Code: code, Text: lossy(i.kernel.ErrorText())}
+	if i.exited {
+		i.unload(ctx)
+	}
+	// The error counts for more than the result, as in Extism: a guest may set it and
+	// return 0.
+	if text := i.kernel.ErrorText(); code != 0 || len(text) > 0 {
+		return nil, &GuestError{Export: export, Code: code, Text: lossy(text)}
 	}
 	return i.kernel.Output(), nil
 }
@@ -161,10 +176,17 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 		return 0, i.failure(ctx, export, err)
 	}
 	in.write(view)
+	i.exited = false
+	i.stdout.newCall()
+	i.stderr.newCall()
 	i.begin(ctx)
 	defer i.end()
 	i.stack = [2]uint64{} // hs_init has two parameters, both 0
 	if err := f.CallWithStack(i.enter(ctx), i.stack[:]); err != nil {
+		if exit, ok := errors.AsType[*exited](err); ok && exit.code == 0 {
+			i.exited = true
+			return 0, nil
+		}
 		return 0, i.failure(ctx, export, err)
 	}
 	return int32(i.stack[0]), nil //nolint:gosec // an i32, carried in 64 bits

@@ -70,6 +70,29 @@ func TestBudgetOfACall(t *testing.T) {
 	}
 }
 
+// What the host copies for a guest is charged by its size, both ways.
+func TestHostCallsCostByTheirBytes(t *testing.T) {
+	const size = 32 << 10
+	d := drive(t, &world{config: map[string]string{"k": strings.Repeat("v", size)}, peers: &asked{values: []json.RawMessage{json.RawMessage(`"` + strings.Repeat("a", size) + `"`)}}})
+	d.call("var_set", d.text("k"), d.text(strings.Repeat("v", size)))
+	for _, tt := range []struct {
+		call string
+		args []uint64
+	}{
+		{"config_get", []uint64{d.text("k")}}, {"astrid_get_config", []uint64{d.text("k")}}, {"var_get", []uint64{d.text("k")}},
+		{"var_set", []uint64{d.text("k"), d.text(strings.Repeat("v", size))}},
+		{"log_trace", []uint64{d.text(strings.Repeat("m", size))}}, {"log_error", []uint64{d.text(strings.Repeat("m", size))}},
+		{"astrid_log", []uint64{0, d.text(strings.Repeat("m", size))}},
+		{"astrid_trigger_hook", []uint64{d.text(`{"hook":"a","payload":1}`)}},
+	} {
+		before := d.Reductions()
+		d.call(tt.call, tt.args...)
+		if cost := d.Reductions() - before; cost < size/bytesPerReduction || cost > size/bytesPerReduction+2*hostCallCost {
+			t.Errorf("%s costs %d reductions, with %d bytes", tt.call, cost, size)
+		}
+	}
+}
+
 // A budget is one call's, not the instance's, and calls within it go on as before.
 func TestBudgetIsForEachCall(t *testing.T) {
 	h := newHost(t, Config{})

@@ -2,9 +2,11 @@ package capsulehost
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
@@ -17,6 +19,7 @@ import (
 const (
 	envModuleName  = "extism:host/env"
 	userModuleName = "extism:host/user"
+	shimModuleName = "shim"
 	wasiModuleName = "wasi_snapshot_preview1"
 )
 
@@ -28,7 +31,6 @@ const (
 	ExportUpgrade     = "astrid_upgrade"
 
 	exportInitialize   = "_initialize"
-	exportStart        = "_start"
 	exportConstructors = "__wasm_call_ctors"
 	exportHaskell      = "hs_init"
 )
@@ -37,7 +39,6 @@ const (
 type Module struct {
 	host     *Host
 	compiled wazero.CompiledModule
-	user     *userCalls // the host's, or the module's own where it imports unknown calls
 }
 
 // Compile checks and compiles a module. Its error is a *Failure, of kind
@@ -52,19 +53,24 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	case errors.Is(err, reductions.ErrTruncated):
 		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
 	case err != nil:
-		return nil, badModule("the module does not compile: "+err.Error(), err)
+		return nil, refusal(err)
 	}
 	compiled, err := h.runtime.CompileModule(ctx, counted)
 	switch {
 	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
 		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
 	case err != nil:
-		return nil, badModule("the module does not compile: "+firstLine(err), err)
+		return nil, refusal(err)
 	}
-	m := &Module{host: h, compiled: compiled, user: h.user}
-	failure := m.link(ctx)
+	m := &Module{host: h, compiled: compiled}
+	failure := m.link()
 	if kind, module, name, found := otherImport(wasm); failure == nil && found {
 		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)
+	}
+	if failure == nil {
+		if problem := misplacedSegment(wasm); problem != "" {
+			failure = badModule(problem+": instantiated, it could only trap", nil)
+		}
 	}
 	if failure != nil {
 		_ = m.Close(ctx) // the failure is what counts
@@ -93,8 +99,9 @@ func recognise(wasm []byte) *Failure {
 
 // link checks what the module imports and exports, so that a fault is found
 // before anything is instantiated.
-func (m *Module) link(ctx context.Context) *Failure {
-	unknown := map[string]api.FunctionDefinition{}
+func (m *Module) link() *Failure {
+	var none missing
+	var mismatch *Failure // the first
 	for _, d := range m.compiled.ImportedFunctions() {
 		module, name, _ := d.Import()
 		var want api.FunctionDefinition
@@ -104,24 +111,24 @@ func (m *Module) link(ctx context.Context) *Failure {
 				want = m.host.kernel.ExportedFunctions()[name]
 			}
 		case userModuleName:
-			if want = m.host.user.module.ExportedFunctionDefinitions()[name]; want == nil {
-				if other, ok := unknown[name]; ok && signature(other) != signature(d) {
-					return linkFailure("it imports %q from %q as %s and as %s", name, module, signature(d), signature(other))
-				}
-				unknown[name] = d
-				continue
-			}
+			want = m.host.user.ExportedFunctionDefinitions()[name]
+		case shimModuleName:
+			want = m.host.shim.ExportedFunctionDefinitions()[name]
 		case reductions.ImportModule:
 			continue // Rewrite's own: it lets no guest's pass
 		case wasiModuleName:
 			want = m.host.wasi.ExportedFunctionDefinitions()[name]
 		}
 		if want == nil {
-			return linkFailure("it imports %q from %q, which this host does not have", name, module)
+			none.add(module, name)
+			continue
 		}
-		if got, want := signature(d), signature(want); got != want {
-			return linkFailure("it imports %q from %q as %s, which is %s", name, module, got, want)
+		if got, want := signature(d), signature(want); got != want && mismatch == nil {
+			mismatch = linkFailure("it imports %q from %q as %s, which is %s", name, module, got, want)
 		}
+	}
+	if failure := cmp.Or(none.failure(), mismatch); failure != nil {
+		return failure
 	}
 	for _, export := range []struct{ name, signature string }{
 		{ExportInterceptor, "() -> i32"},
@@ -129,21 +136,35 @@ func (m *Module) link(ctx context.Context) *Failure {
 		{ExportInstall, "() -> i32"},
 		{ExportUpgrade, "() -> i32"},
 		{exportInitialize, "() -> ()"},
-		{exportStart, "() -> ()"},
 		{exportConstructors, "() -> ()"},
 	} {
 		if d := m.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
 			return linkFailure("its export %q is %s, and must be %s", export.name, signature(d), export.signature)
 		}
 	}
-	if len(unknown) > 0 {
-		user, err := m.host.userCalls(ctx, unknown)
-		if err != nil {
-			return linkFailure("its imports from %q can't be linked: %v", userModuleName, err)
-		}
-		m.user = user
-	}
 	return nil
+}
+
+// startUp returns the exports that are called once the module is instantiated, as
+// Extism does it. Where there is a Haskell runtime, its reactor is initialised before
+// it. Otherwise constructors make _initialize unnecessary. A _start is an export like
+// any other.
+func (m *Module) startUp() []string {
+	initialize := m.HasExport(exportInitialize)
+	haskell := m.compiled.ExportedFunctions()[exportHaskell]
+	switch {
+	case haskell != nil && slices.Equal(haskell.ParamTypes(), []api.ValueType{i32, i32}):
+		if initialize {
+			return []string{exportInitialize, exportHaskell}
+		}
+		return []string{exportHaskell}
+	case m.HasExport(exportConstructors):
+		return []string{exportConstructors}
+	case initialize:
+		return []string{exportInitialize}
+	default:
+		return nil
+	}
 }
 
 // HasExport says whether the module exports a function of that name.
@@ -163,13 +184,7 @@ func (m *Module) Serves(interceptors int) error {
 }
 
 // Close frees the compiled code. Close its instances first.
-func (m *Module) Close(ctx context.Context) error {
-	err := m.compiled.Close(ctx)
-	if m.user != m.host.user {
-		err = errors.Join(err, m.user.close(ctx))
-	}
-	return err
-}
+func (m *Module) Close(ctx context.Context) error { return m.compiled.Close(ctx) }
 
 // signature is a function's type as text: "(i64, i64) -> i32".
 func signature(d api.FunctionDefinition) string {

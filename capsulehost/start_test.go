@@ -22,11 +22,11 @@ func TestStartUp(t *testing.T) {
 	}{
 		{"C, stock Go, TinyGo", []string{"_initialize"}, "1"},
 		{"Haskell", []string{"_initialize", "hs_init"}, "12"},
-		{"Haskell, no reactor", []string{"hs_init"}, "2"},
-		{"a command", []string{"_start"}, "4"},
+		{"Haskell, with constructors", []string{"_initialize", "hs_init", "__wasm_call_ctors"}, "12"},
+		{"Haskell, no reactor", []string{"hs_init", "__wasm_call_ctors"}, "2"},
 		{"constructors only", []string{"__wasm_call_ctors"}, "3"},
-		{"_initialize calls them itself", []string{"_initialize", "__wasm_call_ctors"}, "1"},
-		{"_start calls them itself", []string{"_start", "__wasm_call_ctors"}, "4"},
+		{"constructors first", []string{"_initialize", "__wasm_call_ctors"}, "3"},
+		{"a command is not started", []string{"_start"}, ""},
 		{"a reactor is no command", []string{"_initialize", "_start"}, "1"},
 		{"nothing", nil, ""},
 	} {
@@ -46,24 +46,46 @@ func TestStartUp(t *testing.T) {
 	}
 }
 
-// A command that ends with an exit of 0 has started; with any other, or where it
-// exits later, it is gone.
-func TestCommandThatExits(t *testing.T) {
-	h := newHost(t, Config{})
-	command := read(t, "testdata/command.wasm")
-	i := mustInstantiate(t, h, command, &world{config: map[string]string{"s": "0"}})
-	for range 2 {
-		if err := i.Run(context.Background()); err != nil {
-			t.Error(err)
+// An exit of 0 is a success: at start-up, and in a call, whose output counts. The
+// call behind it has a fresh guest, but the instance's variables.
+func TestExitOfZero(t *testing.T) {
+	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/exit.wasm"), &world{})
+	before := i.Reductions()
+	for n := range 3 {
+		got, err := i.Invoke(context.Background(), "ask", nil)
+		if diff := cmp.Diff(Result{Data: []byte("1")}, got); err != nil || diff != "" {
+			t.Errorf("call %d: %v, -want +got\n%s", n, err, diff)
+		}
+		if after := i.Reductions(); after <= before {
+			t.Errorf("call %d: %d reductions, and before it %d", n, after, before)
+		} else {
+			before = after
+		}
+		if got := i.Usage().MemoryBytes; got != i.MemoryBytes() || got != i.kernel.MemoryBytes() {
+			t.Errorf("between calls it has %d bytes", got)
+		}
+		got2, err := i.Call(context.Background(), "variable", nil)
+		if err != nil || len(got2) != n+1 {
+			t.Errorf("the variable has %d bytes after call %d, %v", len(got2), n, err)
 		}
 	}
-	var failure *Failure
-	if _, err := i.Invoke(context.Background(), "a", nil); !errors.As(err, &failure) || failure.Kind != KindExit || failure.ExitCode != 0 {
-		t.Errorf("an exit of 0 in a call: %v", err)
+	if err := i.Close(context.Background()); err != nil {
+		t.Error(err)
 	}
-	_, err := instantiate(t, h, command, &world{config: map[string]string{"s": "3"}})
-	if !errors.As(err, &failure) || failure.Kind != KindExit || failure.ExitCode != 3 || failure.Export != "_start" {
-		t.Errorf("an exit of 3 in _start: %v", err)
+}
+
+// A guest's error counts, however its call ends.
+func TestErrorSetCounts(t *testing.T) {
+	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/exit.wasm"), &world{})
+	for _, export := range []string{ExportInstall, ExportRun} { // an exit of 0, a result of 0
+		_, err := i.Call(context.Background(), export, nil)
+		if diff := cmp.Diff(&GuestError{Export: export, Text: "e"}, err); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	}
+	_, err := i.Call(context.Background(), ExportUpgrade, nil)
+	if failure, ok := errors.AsType[*Failure](err); !ok || failure.Kind != KindExit || failure.ExitCode != 3 || failure.Message != "e" {
+		t.Errorf("an exit of 3: %v", err)
 	}
 }
 
@@ -73,7 +95,8 @@ func TestStartSection(t *testing.T) {
 	w := &world{}
 	_, err := instantiate(t, newHost(t, Config{}), read(t, "testdata/start-section.wasm"), w)
 	var failure *Failure
-	if !errors.As(err, &failure) || failure.Kind != KindTrap || !strings.Contains(err.Error(), "unreachable") || len(failure.Stack) == 0 {
+	if !errors.As(err, &failure) || failure.Kind != KindTrap || len(failure.Stack) == 0 ||
+		failure.Message != "in the module's start function: wasm error: unreachable" {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff([]string{"INFO !"}, w.lines); diff != "" {
@@ -84,7 +107,7 @@ func TestStartSection(t *testing.T) {
 // After a failure there is only that failure.
 func TestLostInstanceStaysLost(t *testing.T) {
 	h := newHost(t, Config{})
-	for _, capsule := range []string{"trap", "spin", "exit0"} {
+	for _, capsule := range []string{"trap", "spin", "exit3"} {
 		i := mustInstantiate(t, h, fixture(t, capsule), &world{})
 		invoke := func() error {
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -127,7 +150,7 @@ func TestKinds(t *testing.T) {
 		{"gave up, out of memory", ExportUpgrade, misleading, KindMemoryLimit, "limit of 524288 bytes"},
 		{"divided, out of memory", ExportInstall, misleading, KindTrap, "divide by zero"},
 		{"gave up", ExportRun, misleading, KindTrap, "unreachable"},
-		{"error text", ExportInterceptor, read(t, "testdata/last-word.wasm"), KindTrap, "; its last word: off ink"},
+		{"error text", ExportInterceptor, read(t, "testdata/last-word.wasm"), KindTrap, "astrid_hook_trigger: off ink"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			i := mustInstantiate(t, h, tt.wasm, &world{})

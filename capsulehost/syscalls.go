@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/tetratelabs/wazero/api"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
 // The limits of the system calls' arguments, in bytes.
@@ -83,10 +85,10 @@ func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
 	}
 	text := []byte(`{"principal":null`)
 	if caller.Principal != nil {
-		text = appendJSONString([]byte(`{"principal":`), *caller.Principal)
+		text = serdejson.AppendString([]byte(`{"principal":`), *caller.Principal)
 	}
-	text = appendJSONString(append(text, `,"source_id":`...), caller.SourceID)
-	text = appendJSONString(append(text, `,"timestamp":`...), rfc3339(caller.Timestamp))
+	text = serdejson.AppendString(append(text, `,"source_id":`...), caller.SourceID)
+	text = serdejson.AppendString(append(text, `,"timestamp":`...), rfc3339(caller.Timestamp))
 	return i.answer(stack, string(append(text, '}')))
 }
 

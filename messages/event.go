@@ -185,7 +185,7 @@ type EpochChanged struct {
 	Epoch string `json:"epoch"`
 }
 
-// The names of the events.
+// Name returns the name of the event.
 func (SystemStarted) Name() string     { return "system_started" }
 func (SystemStopping) Name() string    { return "system_stopping" }
 func (SystemStopped) Name() string     { return "system_stopped" }

@@ -53,7 +53,7 @@ func (o Outcome) Answered() bool {
 // CapsuleState is the state of a capsule:
 //
 //	loading -> starting (run-loop capsules, until they signal) -> ready
-//	ready -> crashed (waiting for its restart) -> loading ...
+//	then -> crashed (waiting for its restart) -> loading ...
 //	crashed -> failed (no restart left), any -> stopping -> stopped
 type CapsuleState uint8
 
@@ -95,7 +95,7 @@ func name[T ~uint8](names []string, n T) string {
 func parse[T ~uint8](what string, names []string, text []byte, into *T) error {
 	for n, name := range names {
 		if name == string(text) {
-			*into = T(n) //nolint:gosec // fewer than 256 names
+			*into = T(n)
 			return nil
 		}
 	}

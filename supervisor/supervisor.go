@@ -245,7 +245,7 @@ func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
 }
 
 // null is the payload of a trigger without one.
-var null = []byte("null") //nolint:gochecknoglobals // never changed
+var null = []byte("null")
 
 // FindSession returns the id of the capsule that currently holds a session UUID, as
 // another capsule's astrid_check_capsule_capability would find it. Its error

@@ -10,6 +10,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
 // node is a value in a TOML document, and knows where it was written. All
@@ -43,7 +45,7 @@ func dotted(parts []string) string {
 	quoted := make([]string, len(parts))
 	for i, part := range parts {
 		if quoted[i] = part; !bareKey.MatchString(part) {
-			quoted[i] = string(appendString(nil, part))
+			quoted[i] = string(serdejson.AppendString(nil, part))
 		}
 	}
 	return strings.Join(quoted, ".")

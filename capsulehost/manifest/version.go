@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/Masterminds/semver/v3"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
 // requirement is what an import, or a capsule, demands of a version. It is
@@ -74,7 +76,7 @@ func (r requirement) allows(v *semver.Version) bool {
 func parseVersion(s string) (*semver.Version, error) {
 	v, err := semver.StrictNewVersion(s)
 	if err != nil {
-		return nil, errors.New("is " + string(appendString(nil, s)) + `, which is no full semantic version such as "1.0.0"`)
+		return nil, errors.New("is " + string(serdejson.AppendString(nil, s)) + `, which is no full semantic version such as "1.0.0"`)
 	}
 	return v, nil
 }

@@ -34,9 +34,11 @@ func (s *scanner) misc(at int) {
 func (s *scanner) vector(at int) {
 	r := &s.r
 	op := r.byte()
-	i := vectors[op]
-	if op >= 0x80 && r.byte() != 1 { // the second half of its number
-		i.form = unknown
+	i, number := vectors[op], uint32(op)
+	if op >= 0x80 {
+		if second := r.byte(); second != 1 { // half of its number
+			i.form, number = unknown, uint32(op&0x7f)|uint32(second)<<7
+		}
 	}
 	if i.weight == heavy {
 		s.spend(at, heavy-light)
@@ -58,7 +60,7 @@ func (s *scanner) vector(at int) {
 		}
 	case unknown:
 		if r.err == nil {
-			r.fail("unknown instruction 0xfd 0x%02x", op)
+			r.fail("unknown instruction 0xfd 0x%02x", number)
 		}
 	default:
 	}

@@ -40,7 +40,6 @@
   (import "extism:host/user" "astrid_clock_ms" (func $astrid_clock_ms (result i64)))
   (import "extism:host/user" "astrid_trigger_hook" (func $astrid_trigger_hook (param i64) (result i64)))
   (import "extism:host/user" "astrid_check_capsule_capability" (func $astrid_check_capsule_capability (param i64) (result i64)))
-  (import "extism:host/user" "astrid_teleport" (func $astrid_teleport (param i64) (result i64)))
   (memory (export "memory") 1)
   (func (export "alloc") (param i64) (result i64) (call $alloc (local.get 0)))
   (func (export "free") (param i64) (call $free (local.get 0)))
@@ -81,5 +80,4 @@
   (func (export "astrid_clock_ms") (result i64) (call $astrid_clock_ms))
   (func (export "astrid_trigger_hook") (param i64) (result i64) (call $astrid_trigger_hook (local.get 0)))
   (func (export "astrid_check_capsule_capability") (param i64) (result i64) (call $astrid_check_capsule_capability (local.get 0)))
-  (func (export "astrid_teleport") (param i64) (result i64) (call $astrid_teleport (local.get 0)))
 )

@@ -20,8 +20,9 @@ func newCheck(a *app) *cobra.Command {
 		Short: "Say what is wrong with capsules, without running them",
 		Long: `Read the capsules in each DIR, a capsule's directory or a directory of them, and
 compile their modules, without running anything. Prints one problem a line, and
-nothing where there is none; what is said in vain, but does no harm, is a warning on
-the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+nothing where there is none; what is said in vain, but does no harm, and the system
+calls that a module imports and this host does not have yet, are warnings on the
+standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.home()
@@ -45,6 +46,7 @@ func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error)
 	for _, dir := range dirs {
 		found := manifest.Discover([]string{dir}, true)
 		warnings := found.Warnings
+		var lacking []string
 		if len(found.Manifests)+len(found.Rejected) == 0 {
 			problems, warnings = append(problems, strings.Split(warnings.Error(), "\n")...), nil
 		}
@@ -56,12 +58,19 @@ func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error)
 		}
 		for _, m := range found.Manifests {
 			warnings = append(warnings, m.Warnings...)
-			if err := checkModule(ctx, h, host, m); err != nil {
+			missing, err := checkModule(ctx, h, host, m)
+			if err != nil {
 				problems = append(problems, strings.Split(err.Error(), "\n")...)
+			}
+			if missing != "" {
+				lacking = append(lacking, missing)
 			}
 		}
 		for _, w := range warnings {
 			fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
+		}
+		for _, l := range lacking {
+			fmt.Fprintf(a.stderr, "warning: %s\n", printable(l))
 		}
 	}
 	if len(problems) == 0 {
@@ -76,11 +85,12 @@ func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error)
 	return &failure{status: exitFailed}
 }
 
-// checkModule says why a capsule's module could not be loaded.
-func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) error {
+// checkModule says why a capsule's module could not be loaded, or which of the calls
+// that it imports this host does not have yet.
+func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) (lacking string, err error) {
 	wasm, _, err := m.ReadModule(h, false)
 	if err != nil {
-		return err
+		return "", err
 	}
 	file := m.File
 	if len(m.Components) > 0 && m.Components[0].File != "" {
@@ -89,13 +99,16 @@ func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *ma
 	module, err := host.Compile(ctx, wasm)
 	if err == nil {
 		defer module.Close(ctx)
+		if calls := module.NotServed(); len(calls) > 0 {
+			lacking = fmt.Sprintf("%s: it imports %s, which this host does not have yet: it traps where it calls one", file, strings.Join(calls, ", "))
+		}
 		err = module.Serves(len(m.Interceptors))
 	}
 	if f, ok := errors.AsType[*capsulehost.Failure](err); ok {
-		return fmt.Errorf("%s: %s", file, f.Message)
+		return lacking, fmt.Errorf("%s: %s", file, f.Message)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return lacking, fmt.Errorf("%s: %w", file, err)
 	}
-	return nil
+	return lacking, nil
 }

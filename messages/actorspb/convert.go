@@ -47,6 +47,10 @@ func fromDuration(d time.Duration) *durationpb.Duration {
 // The enumerations have the same numbers in both forms; TestEnumerations holds
 // them together.
 
+func toOutcome(o Outcome) messages.Outcome { return messages.Outcome(o) } //nolint:gosec // the wire's other numbers are no outcomes
+
+func toState(s CapsuleState) messages.CapsuleState { return messages.CapsuleState(s) } //nolint:gosec // the same
+
 // FromReply converts the answer to a trigger.
 func FromReply(r *messages.Reply) *TriggerReply {
 	return &TriggerReply{Topic: r.Topic, Responses: string(r.Responses), Legs: each(r.Legs, fromLeg)}
@@ -66,7 +70,7 @@ func fromLeg(l messages.Leg) *Leg {
 
 func toLeg(l *Leg) messages.Leg {
 	out := messages.Leg{
-		Capsule: l.GetCapsule(), Action: l.GetAction(), Priority: l.GetPriority(), Outcome: messages.Outcome(l.GetOutcome()),
+		Capsule: l.GetCapsule(), Action: l.GetAction(), Priority: l.GetPriority(), Outcome: toOutcome(l.GetOutcome()),
 		Reason: l.GetReason(), Generation: l.GetGeneration(), Duration: l.GetDuration().AsDuration(), Reductions: l.GetReductions(),
 	}
 	if l.GetValue() != "" {
@@ -148,8 +152,8 @@ func FromTree(t *messages.Tree) *Tree {
 		},
 	}
 	for o := range messages.OutcomeCount {
-		if n := t.Legs[messages.Outcome(o)]; n > 0 { //nolint:gosec // fewer than 256
-			out.Legs = append(out.Legs, &OutcomeCount{Outcome: Outcome(o), Count: n}) //nolint:gosec // fewer than 256
+		if n := t.Legs[messages.Outcome(o)]; n > 0 {
+			out.Legs = append(out.Legs, &OutcomeCount{Outcome: Outcome(o), Count: n})
 		}
 	}
 	return out
@@ -178,7 +182,7 @@ func ToTree(t *Tree) *messages.Tree {
 		if out.Legs == nil {
 			out.Legs = map[messages.Outcome]uint64{}
 		}
-		out.Legs[messages.Outcome(leg.GetOutcome())] += leg.GetCount()
+		out.Legs[toOutcome(leg.GetOutcome())] += leg.GetCount()
 	}
 	return out
 }
@@ -208,7 +212,7 @@ func fromCapsule(c *messages.Capsule) *Capsule {
 
 func toCapsule(c *Capsule) *messages.Capsule {
 	return &messages.Capsule{
-		Path: c.GetPath(), ID: c.GetId(), Version: c.GetVersion(), State: messages.CapsuleState(c.GetState()), Generation: c.GetGeneration(),
+		Path: c.GetPath(), ID: c.GetId(), Version: c.GetVersion(), State: toState(c.GetState()), Generation: c.GetGeneration(),
 		Session: c.GetSession(), Restarts: c.GetRestarts(), LastFailure: toFailure(c.GetLastFailure()), Queue: c.GetQueue(), Calls: c.GetCalls(),
 		Since: toTime(c.GetSince()), Uptime: c.GetUptime().AsDuration(), Interceptors: each(c.GetInterceptors(), toInterceptor),
 		RunLoop: c.GetRunLoop(), Restart: c.GetRestart(), Budget: c.GetBudget(), BudgetSpent: c.GetBudgetSpent(), Window: c.GetWindow().AsDuration(),
@@ -261,7 +265,7 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 		}),
 		RecentCalls: each(d.GetRecentCalls(), func(c *RecentCall) messages.RecentCall {
 			return messages.RecentCall{
-				At: toTime(c.GetAt()), Topic: c.GetTopic(), Action: c.GetAction(), Outcome: messages.Outcome(c.GetOutcome()),
+				At: toTime(c.GetAt()), Topic: c.GetTopic(), Action: c.GetAction(), Outcome: toOutcome(c.GetOutcome()),
 				Duration: c.GetDuration().AsDuration(), QueueWait: c.GetQueueWait().AsDuration(), Generation: c.GetGeneration(),
 				Reason: c.GetReason(), FromCapsule: c.GetFromCapsule(),
 			}

@@ -20,6 +20,7 @@ type alone struct{}
 func (alone) Log(capsulehost.LogLevel, string) {}
 func (alone) Config(string) string             { return "" }
 func (alone) Caller() *capsulehost.Caller      { return nil }
+func (alone) Name() string                     { return "" }
 func (alone) SignalReady()                     {}
 func (alone) Now() time.Time                   { return time.Now() }
 func (alone) Peers() capsulehost.Peers         { return nil }

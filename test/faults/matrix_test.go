@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,43 @@ import (
 
 var update = flag.Bool("update", false, "write testdata anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(summed{m}) }
+
+// summed is the tests and what they come to, which -v shows.
+type summed struct{ *testing.M }
+
+func (m summed) Run() int {
+	defer held.print()
+	return m.M.Run()
+}
+
+// held is what the package says of a run: how many rows of the matrix and how many
+// attacks on a stop there were that came out as they should, and the worst of the
+// latter.
+var held summary
+
+type summary struct {
+	mu            sync.Mutex
+	rows, attacks int
+	worst         time.Duration
+}
+
+func (s *summary) row() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows++
+}
+
+func (s *summary) attack(late time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attacks++
+	s.worst = max(s.worst, late)
+}
+
+func (s *summary) print() {
+	fmt.Fprintf(os.Stdout, "%d rows of the matrix and %d attacks on a stop held; the slowest stop was %v late\n", s.rows, s.attacks, s.worst)
+}
 
 // TestMatrix runs every row, and compares what became of it with the way's file.
 func TestMatrix(t *testing.T) {
@@ -93,6 +130,7 @@ func underAllSettings(t *testing.T, w way, m moment, cache string) string {
 					order = append(order, got)
 				}
 				names[got] = append(names[got], s.name)
+				held.row()
 			})
 		})
 	}

@@ -38,6 +38,8 @@ func ways() []way {
 		{name: "memory-bomb", letter: 'f'},
 		{name: "endless-loop", letter: 'g', endless: true},
 		{name: "endless-host-calls", letter: 'h', endless: true},
+		{name: "endless-writes", letter: 'u', endless: true},
+		{name: "endless-polls", letter: 'v', endless: true},
 		{name: "endless-allocation", letter: 'i'},
 		{name: "huge-allocation", letter: 'j'},
 		{name: "bad-offset", letter: 'k'},

@@ -197,7 +197,7 @@ func testGoSurroundings(t *testing.T, module *capsulehost.Module) {
 		action, payload, want string
 	}{
 		{"clock", "", `["2026-03-01T09:30:00.123Z","2026-03-01T09:30:00.123Z"]`},
-		{"surroundings", "", `{"args":0,"env":0,"files":false}`},
+		{"surroundings", "", `{"args":1,"env":0,"files":false}`},
 		{"size", string(payload), `1048576`},
 		{"trigger", "", `[1,{"é":[null]}]`},
 		{"log", "", ""},

@@ -256,7 +256,7 @@ func (j *Journal) Rejection(id string) string {
 	return ""
 }
 
-// OpenTrigger and CloseTrigger count triggers; full says that too many are open.
+// OpenTrigger counts a trigger from outside, unless too many are open.
 func (j *Journal) OpenTrigger(limit int64) (full bool) {
 	for open := j.open.Load(); ; open = j.open.Load() {
 		if open >= limit {
@@ -270,9 +270,10 @@ func (j *Journal) OpenTrigger(limit int64) (full bool) {
 	return false
 }
 
+// CloseTrigger ends one that OpenTrigger counted.
 func (j *Journal) CloseTrigger() { j.open.Add(-1) }
 
-// Begin and End frame one Serve.
+// Begin begins one Serve.
 func (j *Journal) Begin(live Live) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -295,6 +296,7 @@ func (j *Journal) Begin(live Live) {
 	j.decideLocked(nil)
 }
 
+// End ends one Serve: no event comes until the next Begin.
 func (j *Journal) End() {
 	j.mu.Lock()
 	defer j.mu.Unlock()

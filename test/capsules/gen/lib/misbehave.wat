@@ -72,6 +72,18 @@
   (if (i32.eq (local.get $way) (i32.const 0x74)) ;; 't': a trigger
     (then
       (call $free (call $trigger_hook (call $put (i32.const 32) (i32.const 32))))))
+  (if (i32.eq (local.get $way) (i32.const 0x75)) ;; 'u': writes without end, a thousand buffers each
+    (then
+      (loop $again
+        (drop (call $fd_write (i32.const 2) (i32.const 2048) (i32.const 1000) (i32.const 60000)))
+        (br $again))))
+  (if (i32.eq (local.get $way) (i32.const 0x76)) ;; 'v': polls without end, a thousand clocks each
+    (then
+      (memory.fill (i32.const 2048) (i32.const 0) (i32.const 48000))
+      (drop (memory.grow (i32.const 1)))
+      (loop $again
+        (drop (call $poll_oneoff (i32.const 2048) (i32.const 65536) (i32.const 1000) (i32.const 60000)))
+        (br $again))))
   (i32.const 0))
 
 (func $deeper (param $n i32) (result i32)

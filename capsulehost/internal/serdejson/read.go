@@ -1,4 +1,4 @@
-package capsulehost
+package serdejson
 
 import (
 	"bytes"
@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-func (r *jsonReader) problem(format string, args ...any) error {
+func (r *reader) problem(format string, args ...any) error {
 	return fmt.Errorf("%s at byte %d", fmt.Sprintf(format, args...), r.at)
 }
 
 // peek skips spaces and returns the next byte, 0 at the end.
-func (r *jsonReader) peek() byte {
+func (r *reader) peek() byte {
 	for ; r.at < len(r.in); r.at++ {
 		switch c := r.in[r.at]; c {
 		case ' ', '\n', '\t', '\r':
@@ -26,7 +26,7 @@ func (r *jsonReader) peek() byte {
 }
 
 // unexpected says what stands where something else should.
-func (r *jsonReader) unexpected(wanted string) error {
+func (r *reader) unexpected(wanted string) error {
 	if r.at >= len(r.in) {
 		return r.problem("the text ends where %s should be,", wanted)
 	}
@@ -35,7 +35,7 @@ func (r *jsonReader) unexpected(wanted string) error {
 }
 
 // end makes sure that nothing follows.
-func (r *jsonReader) end() error {
+func (r *reader) end() error {
 	if r.peek(); r.at < len(r.in) {
 		return r.unexpected("the end")
 	}
@@ -43,9 +43,9 @@ func (r *jsonReader) end() error {
 }
 
 // enter reads the bracket that comes next, which opens a list.
-func (r *jsonReader) enter() error {
-	if r.depth++; r.depth > maxJSONDepth {
-		return r.problem("nested deeper than %d levels", maxJSONDepth)
+func (r *reader) enter() error {
+	if r.depth++; r.depth > maxDepth {
+		return r.problem("nested deeper than %d levels", maxDepth)
 	}
 	r.at++
 	return nil
@@ -53,7 +53,7 @@ func (r *jsonReader) enter() error {
 
 // next reads what stands before the nth element of a list: nothing or a comma. It
 // says no at its end, which it reads.
-func (r *jsonReader) next(n int, end byte) (more bool, err error) {
+func (r *reader) next(n int, end byte) (more bool, err error) {
 	switch c := r.peek(); {
 	case c == end:
 		r.at++
@@ -72,7 +72,7 @@ func (r *jsonReader) next(n int, end byte) (more bool, err error) {
 }
 
 // key reads a member's key and colon.
-func (r *jsonReader) key() ([]byte, error) {
+func (r *reader) key() ([]byte, error) {
 	if r.peek() != '"' {
 		return nil, r.unexpected("a key")
 	}
@@ -88,7 +88,7 @@ func (r *jsonReader) key() ([]byte, error) {
 }
 
 // word reads null, true or false.
-func (r *jsonReader) word() (string, error) {
+func (r *reader) word() (string, error) {
 	for _, word := range []string{"null", "true", "false"} {
 		if bytes.HasPrefix(r.in[r.at:], []byte(word)) {
 			r.at += len(word)
@@ -100,7 +100,7 @@ func (r *jsonReader) word() (string, error) {
 
 // digits reads a number's text, and says whether it has neither a fraction nor
 // an exponent.
-func (r *jsonReader) digits() (text []byte, whole bool, err error) {
+func (r *reader) digits() (text []byte, whole bool, err error) {
 	from := r.at
 	if r.here() == '-' {
 		r.at++
@@ -130,7 +130,7 @@ func (r *jsonReader) digits() (text []byte, whole bool, err error) {
 	return r.in[from:r.at], whole, nil
 }
 
-func (r *jsonReader) someDigits() error {
+func (r *reader) someDigits() error {
 	if !isDigit(r.here()) {
 		return r.unexpected("a digit")
 	}
@@ -141,7 +141,7 @@ func (r *jsonReader) someDigits() error {
 }
 
 // here is the next byte, a space too; 0 at the end.
-func (r *jsonReader) here() byte {
+func (r *reader) here() byte {
 	if r.at < len(r.in) {
 		return r.in[r.at]
 	}
@@ -149,7 +149,7 @@ func (r *jsonReader) here() byte {
 }
 
 // text reads a string. Where that has no escapes it is a part of the input.
-func (r *jsonReader) text() ([]byte, error) {
+func (r *reader) text() ([]byte, error) {
 	r.at++ // the quote
 	from := r.at
 	var unescaped []byte // what came before the last escape
@@ -184,7 +184,7 @@ func (r *jsonReader) text() ([]byte, error) {
 }
 
 // escape reads an escape sequence, up to its last byte.
-func (r *jsonReader) escape() (rune, error) {
+func (r *reader) escape() (rune, error) {
 	r.at++
 	switch c := r.here(); c {
 	case '"', '\\', '/':
@@ -219,7 +219,7 @@ func (r *jsonReader) escape() (rune, error) {
 }
 
 // unit reads the code unit of the u at that place.
-func (r *jsonReader) unit(at int) (rune, bool) {
+func (r *reader) unit(at int) (rune, bool) {
 	if at+5 > len(r.in) || r.in[at] != 'u' {
 		return 0, false
 	}
@@ -241,7 +241,7 @@ func (r *jsonReader) unit(at int) (rune, bool) {
 // skip reads a value that nobody wants. The reference checks such a one for its
 // grammar only: it may nest without limit, its numbers be infinite, its strings
 // no text.
-func (r *jsonReader) skip() error {
+func (r *reader) skip() error {
 	var open []byte // the brackets that are still to be closed, as objects or not
 	for {
 		switch c := r.peek(); {
@@ -288,7 +288,7 @@ func (r *jsonReader) skip() error {
 }
 
 // skipKey reads a member's key and colon, where it is in an object.
-func (r *jsonReader) skipKey(open byte) error {
+func (r *reader) skipKey(open byte) error {
 	if open != '{' {
 		return nil
 	}
@@ -305,7 +305,7 @@ func (r *jsonReader) skipKey(open byte) error {
 	return nil
 }
 
-func (r *jsonReader) skipText() error {
+func (r *reader) skipText() error {
 	for r.at++; r.at < len(r.in); r.at++ {
 		switch c := r.in[r.at]; {
 		case c == '"':

@@ -1,4 +1,4 @@
-package capsulehost
+package serdejson
 
 import (
 	"bytes"
@@ -9,11 +9,10 @@ import (
 	"sync"
 )
 
-// maxJSONDepth is how deep JSON may nest: the reference's parser's limit.
-const maxJSONDepth = 127
+// maxDepth is how deep JSON may nest: the reference's parser's limit.
+const maxDepth = 127
 
-// CompactJSON returns b, or a copy, as the reference hands JSON on, which is parsed and
-// printed again: without spaces, the keys of objects sorted by their bytes, of a
+// Compact returns b, or a copy, parsed and printed again: without spaces, the keys of objects sorted by their bytes, of a
 // key that is given twice the last value, strings with the fewest escapes,
 // numbers as integers of 64 bits where they are some and else as the shortest
 // text of the nearest float64 (1e2 is 100.0), where the reference's own parser
@@ -23,8 +22,8 @@ const maxJSONDepth = 127
 // It refuses what the reference's parser refuses, some of which encoding/json
 // takes: invalid UTF-8, half a surrogate pair, a number outside of float64, and
 // more than 127 levels.
-func CompactJSON(b []byte) ([]byte, error) {
-	r, _ := jsonReaders.Get().(*jsonReader)
+func Compact(b []byte) ([]byte, error) {
+	r, _ := readers.Get().(*reader)
 	defer r.free()
 	r.in = b
 	var err error
@@ -41,33 +40,33 @@ func CompactJSON(b []byte) ([]byte, error) {
 	}
 }
 
-// jsonReaders are kept with what they print into: most JSON is found to be compact
+// readers are kept with what they print into: most JSON is found to be compact
 // already, and nothing new is needed.
-var jsonReaders = sync.Pool{New: func() any { return &jsonReader{} }} //nolint:gochecknoglobals // a pool is one for all
+var readers = sync.Pool{New: func() any { return &reader{} }} //nolint:gochecknoglobals // a pool is one for all
 
 // What a reader may keep, in bytes and in members of objects.
 const (
-	jsonBytesKept   = 64 << 10
-	jsonMembersKept = 64
+	bytesKept   = 64 << 10
+	membersKept = 64
 )
 
 // free gives a reader back, without what it has read.
-func (r *jsonReader) free() {
-	if cap(r.out) > jsonBytesKept || cap(r.open) > jsonMembersKept {
+func (r *reader) free() {
+	if cap(r.out) > bytesKept || cap(r.open) > membersKept {
 		return
 	}
 	clear(r.open[:cap(r.open)])
-	*r = jsonReader{open: r.open[:0], out: r.out[:0]}
-	jsonReaders.Put(r)
+	*r = reader{open: r.open[:0], out: r.out[:0]}
+	readers.Put(r)
 }
 
-// jsonReader reads JSON from the front.
-type jsonReader struct {
+// reader reads JSON from the front.
+type reader struct {
 	in    []byte
 	at    int
 	depth int
 	open  []printed // the members of the objects that are being read
-	out   []byte    // what CompactJSON prints
+	out   []byte    // what Compact prints
 }
 
 // printed is where a member of an object stands in the output.
@@ -76,8 +75,8 @@ type printed struct {
 	from, to int
 }
 
-// value appends the value that comes next, as CompactJSON prints it.
-func (r *jsonReader) value(out []byte) ([]byte, error) {
+// value appends the value that comes next, as Compact prints it.
+func (r *reader) value(out []byte) ([]byte, error) {
 	switch c := r.peek(); {
 	case c == '{':
 		return r.object(out)
@@ -85,7 +84,7 @@ func (r *jsonReader) value(out []byte) ([]byte, error) {
 		return r.array(out)
 	case c == '"':
 		text, err := r.text()
-		return appendJSONString(out, text), err
+		return AppendString(out, text), err
 	case c == '-' || isDigit(c):
 		return r.number(out)
 	default:
@@ -94,7 +93,7 @@ func (r *jsonReader) value(out []byte) ([]byte, error) {
 	}
 }
 
-func (r *jsonReader) array(out []byte) ([]byte, error) {
+func (r *reader) array(out []byte) ([]byte, error) {
 	out = append(out, '[')
 	if err := r.enter(); err != nil {
 		return out, err
@@ -113,7 +112,7 @@ func (r *jsonReader) array(out []byte) ([]byte, error) {
 	}
 }
 
-func (r *jsonReader) object(out []byte) ([]byte, error) {
+func (r *reader) object(out []byte) ([]byte, error) {
 	out = append(out, '{')
 	if err := r.enter(); err != nil {
 		return out, err
@@ -136,7 +135,7 @@ func (r *jsonReader) object(out []byte) ([]byte, error) {
 		}
 		inOrder = inOrder && (n == 0 || bytes.Compare(r.open[len(r.open)-1].key, key) < 0)
 		from := len(out)
-		out = append(appendJSONString(out, key), ':')
+		out = append(AppendString(out, key), ':')
 		if out, err = r.value(out); err != nil {
 			return out, err
 		}
@@ -168,7 +167,7 @@ func sortMembers(out, text []byte, all []printed) []byte {
 }
 
 // number appends a number.
-func (r *jsonReader) number(out []byte) ([]byte, error) {
+func (r *reader) number(out []byte) ([]byte, error) {
 	text, whole, err := r.digits()
 	if err != nil {
 		return out, err
@@ -181,7 +180,17 @@ func (r *jsonReader) number(out []byte) ([]byte, error) {
 		r.at -= len(text)
 		return out, r.problem("number out of range")
 	}
-	return appendFloat(out, f), nil
+	return AppendFloat(out, f), nil
+}
+
+// AppendNumber appends a number that is JSON text already: an integer of up to 64
+// bits as it is, any other as a float.
+func AppendNumber(out []byte, number string) []byte {
+	if !strings.ContainsAny(number, ".eE") && isInteger([]byte(number)) {
+		return append(out, number...)
+	}
+	f, _ := strconv.ParseFloat(number, 64)
+	return AppendFloat(out, f)
 }
 
 // isInteger says whether a number without a fraction or an exponent has 64 bits.
@@ -194,9 +203,9 @@ func isInteger(text []byte) bool {
 	return signed == nil || unsigned == nil
 }
 
-// appendJSONString appends s, which is UTF-8, as JSON text with no more escapes
+// AppendString appends s, which must be UTF-8, as JSON text with no more escapes
 // than JSON asks for.
-func appendJSONString[T string | []byte](out []byte, s T) []byte {
+func AppendString[T string | []byte](out []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	out = append(out, '"')
 	from := 0
@@ -228,9 +237,12 @@ func appendJSONString[T string | []byte](out []byte, s T) []byte {
 	return append(append(out, s[from:]...), '"')
 }
 
-// appendFloat appends a finite number with a fraction or an exponent, so that it
-// reads as a float again.
-func appendFloat(out []byte, f float64) []byte {
+// AppendFloat appends the shortest digits that mean f, with a fraction or an
+// exponent, so that it reads as a float again. JSON has no infinities: they are null.
+func AppendFloat(out []byte, f float64) []byte {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return append(out, "null"...)
+	}
 	from := len(out)
 	if size := math.Abs(f); size == 0 || size >= 1e-5 && size < 1e16 {
 		out = strconv.AppendFloat(out, f, 'f', -1, 64)

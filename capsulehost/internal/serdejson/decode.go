@@ -1,0 +1,113 @@
+package serdejson
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Field is a field of a struct: its name, and what reads its value.
+type Field struct {
+	name string
+	read func(*reader) error
+}
+
+// TextField reads a string into a variable.
+func TextField(name string, into *string) Field {
+	return Field{name, func(r *reader) error {
+		if r.peek() != '"' {
+			return r.problem("field `%s` is not a string", name)
+		}
+		text, err := r.text()
+		*into = string(text)
+		return err
+	}}
+}
+
+// ValueField reads any value into a variable, as Compact prints it.
+func ValueField(name string, into *json.RawMessage) Field {
+	return Field{name, func(r *reader) (err error) {
+		*into, err = r.value(nil)
+		return err
+	}}
+}
+
+// DecodeStruct reads a JSON object as the reference's parser reads a struct:
+// every field once, under its exact name, others ignored; or a JSON array of
+// exactly the fields, in order.
+func DecodeStruct(b []byte, fields ...Field) error {
+	r := &reader{in: b}
+	var err error
+	switch r.peek() {
+	case '{':
+		err = r.namedFields(fields)
+	case '[':
+		err = r.orderedFields(fields)
+	default:
+		return errors.New("not a JSON object")
+	}
+	if err != nil {
+		return err
+	}
+	return r.end()
+}
+
+func (r *reader) namedFields(fields []Field) error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	found := make([]bool, len(fields))
+	for n := 0; ; n++ {
+		more, err := r.next(n, '}')
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		key, err := r.key()
+		if err != nil {
+			return err
+		}
+		f := slices.IndexFunc(fields, func(f Field) bool { return f.name == string(key) })
+		switch {
+		case f < 0:
+			err = r.skip()
+		case found[f]:
+			err = fmt.Errorf("duplicate field `%s`", key)
+		default:
+			found[f] = true
+			err = fields[f].read(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f := slices.Index(found, false); f >= 0 {
+		return fmt.Errorf("missing field `%s`", fields[f].name)
+	}
+	return nil
+}
+
+func (r *reader) orderedFields(fields []Field) error {
+	if err := r.enter(); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		more, err := r.next(n, ']')
+		switch {
+		case err != nil:
+			return err
+		case !more && n < len(fields):
+			return fmt.Errorf("an array of %d elements in place of the %d fields", n, len(fields))
+		case !more:
+			return nil
+		case n == len(fields):
+			return fmt.Errorf("an array of more than the %d fields", n)
+		}
+		if err := fields[n].read(r); err != nil {
+			return err
+		}
+	}
+}
