@@ -21,7 +21,7 @@ const DefaultMemoryLimitPages = 1024
 // MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
 const MaxMemoryLimitPages = 65536
 
-// tableLimit is the most elements of a guest's table, 8 bytes each: its memory
+// tableLimit is the most elements of all tables of a guest, 8 bytes each: its memory
 // limit does not cover them.
 const tableLimit = 1 << 20
 
@@ -80,7 +80,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h := &Host{
 		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
-		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
+		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit, Budget: reductions.DefaultBudget()},
 	}
 	if cfg.CacheDir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(cfg.CacheDir)

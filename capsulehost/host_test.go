@@ -336,7 +336,27 @@ func TestNotServed(t *testing.T) {
 	if n := len(userFunctions()); n != 49 {
 		t.Errorf("there are %d calls, want 49", n)
 	}
+	// As astrid-capsule 0.5.0 registers them.
+	types := map[string]string{
+		"() -> ()":         "signal_ready",
+		"() -> i64":        "get_caller clock_ms get_interceptor_handles",
+		"(i64) -> ()":      "fs_mkdir fs_unlink ipc_unsubscribe kv_delete net_close_stream http_stream_close",
+		"(i64, i64) -> ()": "write_file ipc_publish kv_set log net_write",
+		"(i64) -> i64": "fs_exists fs_readdir fs_stat read_file ipc_subscribe ipc_poll kv_get kv_list_keys kv_clear_prefix get_config " +
+			"http_request spawn_host net_bind_unix net_accept net_read trigger_hook elicit has_secret request_approval " +
+			"identity_resolve identity_link identity_unlink identity_create_user identity_list_links check_capsule_capability " +
+			"spawn_background_host read_process_logs_host kill_process_host net_poll_accept http_stream_start http_stream_read",
+		"(i64, i64) -> i64":      "ipc_recv",
+		"(i64, i64, i64) -> i64": "uplink_register uplink_send",
+	}
 	h := newHost(t, Config{})
+	for want, names := range types {
+		for name := range strings.FieldsSeq(names) {
+			if d := h.user.ExportedFunctionDefinitions()["astrid_"+name]; d == nil || signature(d) != want {
+				t.Errorf("astrid_%s is not %s", name, want)
+			}
+		}
+	}
 	all, functions := &wasmModule{}, userFunctions()
 	for _, f := range functions {
 		all.imported(userModuleName, f.name, f.params, f.results)
@@ -434,7 +454,7 @@ func TestMemoryLimit(t *testing.T) {
 	if !errors.As(err, &failure) || failure.Kind != KindMemoryLimit {
 		t.Errorf("got %v", err)
 	}
-	if got, want := i.MemoryBytes(), uint64(5<<16); got != want { // the guest's four pages, and the shared one
+	if got, want := i.MemoryBytes(), uint64(5<<16+10<<10); got != want { // the guest's four pages, the shared one, and its stack
 		t.Errorf("MemoryBytes() = %d, want %d", got, want)
 	}
 	// An input that does not fit is the guest's limit, not a crash of ours.

@@ -24,7 +24,7 @@ type Instance struct {
 	stdout  capture
 	stderr  capture
 	vars    variables
-	export  map[string]api.Function
+	callee  callee      // of the call that runs, or ran last
 	within  callContext // what ctx is inside the call
 	stack   [2]uint64   // parameters and results of the export that is called
 	exited  bool        // the call that runs ended in an exit of 0
@@ -72,7 +72,6 @@ func (i *Instance) load(ctx context.Context) error {
 	if _, err := i.kernel.ResetFor(0); err != nil { // of a call before an exit
 		return i.failure(ctx, "", err)
 	}
-	i.export = map[string]api.Function{}
 	i.wasi = wasi{instance: i, files: standardStreams()}
 	linked := experimental.WithImportResolver(i.enter(ctx), func(name string) api.Module {
 		if name == envModuleName {
@@ -110,7 +109,7 @@ func (i *Instance) unload(ctx context.Context) {
 	i.publish() // its memory as of the call
 	i.meter.granted, i.meter.counter = i.meter.spent(), nil
 	_ = i.guest.Close(ctx) // it frees memory only
-	i.guest = nil
+	i.guest, i.callee = nil, callee{}
 }
 
 // Invoke runs one interceptor action. An error is a *GuestError or a *Failure.
@@ -164,12 +163,12 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	if i.lost != nil {
 		return 0, i.lost
 	}
-	f, known := i.export[export]
-	if !known {
-		if f = i.guest.ExportedFunction(export); f == nil {
+	if i.callee.export != export || i.callee.Function == nil {
+		f := i.guest.ExportedFunction(export)
+		if f == nil {
 			return 0, &Failure{Kind: KindLink, Export: export, Message: fmt.Sprintf("the module has no export %q", export)}
 		}
-		i.export[export] = f
+		i.callee = newCallee(export, f)
 	}
 	view, err := i.kernel.ResetFor(in.size())
 	if err != nil {
@@ -182,7 +181,9 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	i.begin(ctx)
 	defer i.end()
 	i.stack = [2]uint64{} // hs_init has two parameters, both 0
-	if err := f.CallWithStack(i.enter(ctx), i.stack[:]); err != nil {
+	err = i.callee.CallWithStack(i.enter(ctx), i.stack[:])
+	i.callee.returned()
+	if err != nil {
 		if exit, ok := errors.AsType[*exited](err); ok && exit.code == 0 {
 			i.exited = true
 			return 0, nil
@@ -192,9 +193,10 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	return int32(i.stack[0]), nil //nolint:gosec // an i32, carried in 64 bits
 }
 
-// MemoryBytes is what the guest's memory and the memory shared with it take.
+// MemoryBytes is what the guest's memory, the memory shared with it and its call
+// stack take, and the elements that its tables start with.
 func (i *Instance) MemoryBytes() uint64 {
-	return i.guestMemory() + i.kernel.MemoryBytes()
+	return i.guestMemory() + i.kernel.MemoryBytes() + i.callee.stackBytes() + i.module.tableBytes
 }
 
 func (i *Instance) guestMemory() uint64 {

@@ -39,6 +39,8 @@ const (
 type Module struct {
 	host     *Host
 	compiled wazero.CompiledModule
+
+	tableBytes uint64 // that each instance's tables start with
 }
 
 // Compile checks and compiles a module. Its error is a *Failure, of kind
@@ -48,8 +50,11 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		return nil, failure
 	}
 	// Counting is what makes a guest stoppable: nothing is compiled without.
-	counted, err := reductions.Rewrite(wasm, h.counting)
+	counted, cost, err := reductions.Rewrite(wasm, h.counting)
+	limit := (*reductions.LimitError)(nil)
 	switch {
+	case errors.As(err, &limit):
+		return nil, badModule("the module is over a limit: "+limit.Error(), err)
 	case errors.Is(err, reductions.ErrTruncated):
 		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
 	case err != nil:
@@ -62,7 +67,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	case err != nil:
 		return nil, refusal(err)
 	}
-	m := &Module{host: h, compiled: compiled}
+	m := &Module{host: h, compiled: compiled, tableBytes: cost.TableElements * 8}
 	failure := m.link()
 	if kind, module, name, found := otherImport(wasm); failure == nil && found {
 		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)

@@ -2,12 +2,12 @@ package supervisor_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
-
-	"google.golang.org/protobuf/encoding/protojson"
+	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -55,7 +55,11 @@ queue = 9
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := protojson.Format(d)
+	marshalled, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(marshalled)
 	if strings.Contains(text, "hunter2") {
 		t.Error("a secret is shown")
 	}
@@ -70,7 +74,7 @@ queue = 9
 	if e := d.Env; len(e) != 2 || e[0].Name != "TOKEN" || !e[0].Set || e[1].Set {
 		t.Errorf("environment %v", e)
 	}
-	if d.CallTimeout.Seconds != 7 || d.QueueLimit != 9 || d.Capsule.Budget != 2 {
+	if d.CallTimeout != 7*time.Second || d.QueueLimit != 9 || d.Capsule.Budget != 2 {
 		t.Errorf("settings %s", text)
 	}
 	if len(d.Capsule.ModuleHash) != 64 || d.Capsule.Directory != dir || !strings.HasPrefix(d.Module, dir) {
@@ -128,10 +132,13 @@ func TestLogs(t *testing.T) {
 	diff(t, []string{"WARN I say: 1", "WARN I say: 2"}, got)
 
 	s.Ask("t", `"much"`)
-	s.Await("suppressed", func(e *messages.Event) bool { return e.Detail.(messages.LogSuppressed).Lines > 3000 })
+	s.Await("suppressed", func(e supervisor.Event) bool {
+		d, ok := e.Detail.(messages.LogSuppressed)
+		return ok && d.Lines > 3000
+	})
 	c := s.Capsule("talker")
-	if c.Detail.(messages.LogSuppressed) < 3000 || s.Snapshot().Detail.(messages.LogSuppressed) != c.Detail.(messages.LogSuppressed) {
-		t.Errorf("%d lines suppressed", c.Detail.(messages.LogSuppressed))
+	if c.LogSuppressed < 3000 || s.Snapshot().LogSuppressed != c.LogSuppressed {
+		t.Errorf("%d lines suppressed", c.LogSuppressed)
 	}
 	kept, err := s.Logs(t.Context(), "talker", 0, false)
 	if err != nil {

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
@@ -218,8 +216,8 @@ func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
 		defer stop()
 		served := make(chan error, 1)
 		go func() { served <- sup.Serve(ctx) }()
-		for e := range sup.Events(t.Context(), sup.Snapshot().GetSequence()) {
-			if e.GetCapsuleReady() != nil {
+		for e := range sup.Events(t.Context(), sup.Snapshot().Sequence) {
+			if e.Name() == "capsule_ready" {
 				break
 			}
 		}
@@ -255,7 +253,7 @@ func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
 	if len(read) == 0 || read[0].Event != "events_lost" {
 		t.Fatalf("the second time begins with %+v", read[:min(1, len(read))])
 	}
-	whole(t, read, 1, sup.Snapshot().GetSequence())
+	whole(t, read, 1, sup.Snapshot().Sequence)
 }
 
 // A file whose last line was cut, by a crash or a full disk, goes on with a whole one.
@@ -293,7 +291,7 @@ func TestEventsFileThatIsTorn(t *testing.T) {
 // start serves with an events file, and returns what Serve says if that is at once.
 func start(t *testing.T, path string) (*supervisor.Supervisor, error) {
 	t.Helper()
-	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}, EventsFile: path, Log: zerolog.Nop()})
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}, EventsFile: path})
 	if err != nil {
 		t.Fatal(err)
 	}

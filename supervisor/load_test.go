@@ -17,7 +17,7 @@ import (
 // hangingLoad is a capsule whose load ends only when it is told to.
 func hangingLoad(id string) supervisor.Capsule {
 	return supervisor.Capsule{
-		Manifest: manifestOf(id),
+		Manifest: manifestOf(id, ""),
 		Load: func(ctx context.Context, _ capsulehost.HostAPI) (supervisor.Guest, error) {
 			<-ctx.Done()
 			kind := capsulehost.KindCancelled
@@ -27,10 +27,6 @@ func hangingLoad(id string) supervisor.Capsule {
 			return nil, &capsulehost.Failure{Kind: kind, Message: context.Cause(ctx).Error()}
 		},
 	}
-}
-
-func manifestOf(id string) string {
-	return fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nid = \"main\"\nfile = \"main.wasm\"\n", id)
 }
 
 // serveIn serves in a synctest bubble.
@@ -152,7 +148,7 @@ func TestALoadThatCantHeal(t *testing.T) {
 // goCapsule is a capsule that answers 1.
 func goCapsule(id string) supervisor.Capsule {
 	return supervisor.Capsule{
-		Manifest: manifestOf(id) + fmt.Sprintf("[[interceptor]]\nevent = %q\naction = \"a\"\n", id),
+		Manifest: manifestOf(id, fmt.Sprintf("[[interceptor]]\nevent = %q\naction = \"a\"\n", id)),
 		Load: func(context.Context, capsulehost.HostAPI) (supervisor.Guest, error) {
 			return answersOne{}, nil
 		},

@@ -86,7 +86,7 @@ func stopCases() map[string]func(*testing.T) {
 			var loading []string
 			last := s.Snapshot().Sequence
 			for e := range s.Events(t.Context(), 0) {
-				if e.Detail.(messages.CapsuleLoading) != nil {
+				if e.Name() == "capsule_loading" {
 					loading = append(loading, strings.TrimPrefix(e.Path, "capsules/"))
 				}
 				if e.Sequence == last {

@@ -32,7 +32,7 @@ func sutureCases() map[string]func(*testing.T) {
 			die := func() time.Duration {
 				wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
 				synctest.Wait()
-				if s.Capsule("a").RestartAt == nil {
+				if s.Capsule("a").RestartAt.IsZero() {
 					return 0
 				}
 				return time.Until(s.Capsule("a").RestartAt).Round(time.Second)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -104,7 +104,7 @@ func newStory(t *testing.T) *story {
 	}
 	s.System = supervisortest.Start(t, supervisor.Config{
 		Registerer: s.registry, CallTimeout: time.Minute,
-		Log: zerolog.New(s.log),
+		Log: slog.New(slog.NewJSONHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}, supervisortest.Func("a", "*.t", act), supervisortest.Func("b", "b.t", act), supervisortest.Func("c", "all.*", act))
 	return s
 }
@@ -179,7 +179,7 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 	actors := map[string]uint64{}
 	for e := range s.Events(context.Background(), 0) {
 		c := byPath[e.Path]
-		switch what := e.Detail.(type) {
+		switch d := e.Detail.(type) {
 		case messages.ActorRestarted:
 			actors[e.Path]++
 		case messages.CapsuleLoading:
@@ -188,9 +188,9 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 			c.state = "ready"
 		case messages.CapsuleCrashed:
 			c.state = "crashed"
-			c.crashes[what.Failure.Kind]++
+			c.crashes[d.Failure.Kind]++
 		case messages.RestartScheduled:
-			if what.Cause != "an operator's command" {
+			if d.Cause != "an operator's command" {
 				c.restarts++
 			}
 		case messages.CapsuleFailed:
@@ -200,8 +200,8 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 		case messages.CapsuleStopped:
 			c.state = "stopped"
 		case messages.LogSuppressed:
-			if c.suppressed += what.Lines; c.suppressed != what.Total {
-				rt.Errorf("%s: events tell of %d lines suppressed, and %d in all", e.Path, c.suppressed, what.Total)
+			if c.suppressed += d.Lines; c.suppressed != d.Total {
+				rt.Errorf("%s: events tell of %d lines suppressed, and %d in all", e.Path, c.suppressed, d.Total)
 			}
 		case messages.EventsLost:
 			rt.Fatalf("events were lost: the test can't be compared")
@@ -216,7 +216,7 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 	for _, c := range tree.Capsules {
 		e := byPath[c.Path]
 		if c.State.String() != e.state || c.Generation != e.generation || c.Restarts != e.restarts ||
-			!maps.Equal(c.Crashes, e.crashes) || c.Detail.(messages.LogSuppressed) < e.suppressed {
+			!maps.Equal(c.Crashes, e.crashes) || c.LogSuppressed < e.suppressed {
 			rt.Errorf("%s: the events tell of %+v, the snapshot shows %v", c.Path, *e, c)
 		}
 	}
@@ -230,8 +230,8 @@ func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	legs := map[string]uint64{}
-	for _, l := range tree.Legs {
-		legs[l.Outcome.String()] = l.Count
+	for outcome, n := range tree.Legs {
+		legs[outcome.String()] = n
 	}
 	for outcome, n := range s.legs { // nested ones come on top
 		if legs[outcome] < n {
@@ -266,7 +266,7 @@ func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 			rt.Errorf("%s: %d calls, and %d of them timed", c.ID, c.Calls, c.CallDuration.Count())
 		case c.QueueWait.Count() < c.Calls:
 			rt.Errorf("%s: %d calls, and %d waits", c.ID, c.Calls, c.QueueWait.Count())
-		case c.Busy != nil:
+		case c.Busy != 0:
 			rt.Errorf("%s is idle, and busy for %v", c.ID, c.Busy)
 		case restarts != c.Restarts:
 			rt.Errorf("%s: %d restarts, and by kind %v", c.ID, c.Restarts, c.RestartsByKind)
@@ -287,9 +287,9 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 	got := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.Metric {
-			name := strings.TrimPrefix(f.Name, "astrid_actors_")
+			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
 			for _, l := range m.Label {
-				name += " " + l.Value
+				name += " " + l.GetValue()
 			}
 			got[name] = valueOf(m)
 		}
@@ -297,10 +297,10 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 	want := map[string]float64{
 		"triggers_total outside": float64(tree.Triggers), "triggers_total capsule": float64(tree.NestedTriggers),
 		"events_total": float64(tree.Sequence), "trigger_duration_seconds outside": float64(tree.TriggerDuration.Count()),
-		"log_lines_suppressed_total": float64(tree.Detail.(messages.LogSuppressed)),
+		"log_lines_suppressed_total": float64(tree.LogSuppressed),
 	}
-	for _, l := range tree.Legs {
-		want["trigger_legs_total "+l.Outcome.String()] = float64(l.Count)
+	for outcome, n := range tree.Legs {
+		want["trigger_legs_total "+outcome.String()] = float64(n)
 	}
 	for _, c := range tree.Capsules {
 		id := c.ID
@@ -330,11 +330,11 @@ func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 func valueOf(m *dto.Metric) float64 {
 	switch {
 	case m.Counter != nil:
-		return m.Counter.Value
+		return m.Counter.GetValue()
 	case m.Gauge != nil:
-		return m.Gauge.Value
+		return m.Gauge.GetValue()
 	default:
-		return float64(m.Histogram.SampleCount)
+		return float64(m.Histogram.GetSampleCount())
 	}
 }
 

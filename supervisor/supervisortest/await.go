@@ -6,11 +6,12 @@ import (
 	"strings"
 
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// Await waits for an event, or finds it among those that are kept since New, and
+// Await waits for an event, or finds it among those kept since New, and
 // returns it. Match must not call the System.
-func (s *System) Await(what string, match func(messages.Event) bool) *messages.Event {
+func (s *System) Await(what string, match func(supervisor.Event) bool) supervisor.Event {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
 	defer cancel()
@@ -20,26 +21,26 @@ func (s *System) Await(what string, match func(messages.Event) bool) *messages.E
 		}
 	}
 	s.tb.Fatalf("no event %q %s; what happened instead:%s", what, s.waited(ctx), s.latest(""))
-	return nil
+	return supervisor.Event{}
 }
 
 // AwaitState waits until a capsule is in a state, and returns it as a snapshot
 // shows it. A state that passes quickly can be missed: await its event instead.
-func (s *System) AwaitState(capsule string, state messages.CapsuleState) *messages.Capsule {
+func (s *System) AwaitState(capsule string, state supervisor.CapsuleState) *supervisor.CapsuleStatus {
 	s.tb.Helper()
-	return s.awaitCapsule(capsule, state.String(), func(c *messages.Capsule) bool { return c.State == state })
+	return s.awaitCapsule(capsule, state.String(), func(c *supervisor.CapsuleStatus) bool { return c.State == state })
 }
 
 // AwaitReady waits until a capsule is Ready in at least that generation, and
 // returns it as a snapshot shows it. Generations count its loads, from 1.
-func (s *System) AwaitReady(capsule string, generation uint64) *messages.Capsule {
+func (s *System) AwaitReady(capsule string, generation uint64) *supervisor.CapsuleStatus {
 	s.tb.Helper()
-	return s.awaitCapsule(capsule, fmt.Sprintf("ready in generation %d", generation), func(c *messages.Capsule) bool {
+	return s.awaitCapsule(capsule, fmt.Sprintf("ready in generation %d", generation), func(c *supervisor.CapsuleStatus) bool {
 		return c.State == messages.StateReady && c.Generation >= generation
 	})
 }
 
-func (s *System) awaitCapsule(id, what string, match func(*messages.Capsule) bool) *messages.Capsule {
+func (s *System) awaitCapsule(id, what string, match func(*supervisor.CapsuleStatus) bool) *supervisor.CapsuleStatus {
 	s.tb.Helper()
 	s.watched("await "+what, id)
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience())
@@ -62,7 +63,7 @@ func (s *System) awaitCapsule(id, what string, match func(*messages.Capsule) boo
 	}
 }
 
-// waited says why nothing more is awaited.
+// waited explains why the wait ended.
 func (s *System) waited(ctx context.Context) string {
 	if ctx.Err() == nil {
 		return "when Serve returned"
@@ -70,14 +71,14 @@ func (s *System) waited(ctx context.Context) string {
 	return fmt.Sprintf("after %v", s.patience())
 }
 
-// Capsule is a capsule as a snapshot shows it now.
-func (s *System) Capsule(id string) *messages.Capsule {
+// Capsule returns a capsule as a snapshot shows it now.
+func (s *System) Capsule(id string) *supervisor.CapsuleStatus {
 	s.tb.Helper()
 	s.watched("Capsule", id)
 	return find(s.Snapshot(), id)
 }
 
-func find(tree *messages.Tree, id string) *messages.Capsule {
+func find(tree *supervisor.Tree, id string) *supervisor.CapsuleStatus {
 	for _, c := range tree.Capsules {
 		if c.ID == id {
 			return c
@@ -87,7 +88,7 @@ func find(tree *messages.Tree, id string) *messages.Capsule {
 }
 
 // describe shows a capsule's state.
-func describe(c *messages.Capsule) string {
+func describe(c *supervisor.CapsuleStatus) string {
 	text := fmt.Sprintf("%s in generation %d", c.State.String(), c.Generation)
 	if c.Reason != "" {
 		text += fmt.Sprintf(" (%s)", c.Reason)
@@ -119,8 +120,8 @@ func (s *System) latest(capsule string) string {
 	return b.String()
 }
 
-// Timeline is what has happened to a capsule so far, as far back as events are
-// kept, a line for each event and without times:
+// Timeline returns the history of a capsule, as far back as events are kept: a
+// line for each event, without times:
 //
 //	loading 1
 //	ready 1
@@ -129,8 +130,8 @@ func (s *System) latest(capsule string) string {
 //	loading 2
 //	ready 2
 //
-// The numbers are generations; of a restart, what is spent of the budget. Samples of
-// what it does, as answered triggers, are left out.
+// The numbers are generations; a restart shows how much of the budget is spent.
+// Samples of normal work, as answered triggers, are left out.
 func (s *System) Timeline(capsule string) []string {
 	s.tb.Helper()
 	s.watched("Timeline", capsule)
@@ -144,13 +145,14 @@ func (s *System) timeline(capsule string) []string {
 		return lines
 	}
 	for e := range s.Events(context.Background(), 0) {
-		switch path := "capsules/" + capsule; {
-		case e.Detail.(messages.TriggerAnswered) != nil || e.Detail.(messages.LogSuppressed) != nil:
-			// A sample of what it does, and no step of its life.
-		case capsule == "":
-			lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
-		case e.Path == path:
-			lines = append(lines, Line(e))
+		switch e.Detail.(type) {
+		case messages.TriggerAnswered, messages.LogSuppressed: // samples of what capsules do
+		default:
+			if capsule == "" {
+				lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
+			} else if e.Path == "capsules/"+capsule {
+				lines = append(lines, Line(e))
+			}
 		}
 		if e.Sequence >= last {
 			break
@@ -159,23 +161,23 @@ func (s *System) timeline(capsule string) []string {
 	return lines
 }
 
-// Line shows an event as Timeline does.
-func Line(e *messages.Event) string {
-	switch what := e.Detail.(type) {
+// Line returns an event as Timeline shows it.
+func Line(e supervisor.Event) string {
+	switch d := e.Detail.(type) {
 	case messages.SystemStarted:
 		return "started"
 	case messages.SystemStopping:
-		return "stopping: " + what.Cause
+		return "stopping: " + d.Cause
 	case messages.SystemStopped:
 		return "stopped"
 	case messages.ActorRestarted:
-		return "restarted: " + what.Cause
+		return "restarted: " + d.Cause
 	case messages.CapsuleRejected:
-		return "rejected: " + what.Problem
+		return "rejected: " + d.Problem
 	case messages.TriggerAnswered:
-		return "answered " + what.Topic
+		return "answered " + d.Topic
 	case messages.LogSuppressed:
-		return fmt.Sprintf("suppressed %d lines", what.Lines)
+		return fmt.Sprintf("suppressed %d lines", d.Lines)
 	case messages.CapsuleLoading:
 		return fmt.Sprintf("loading %d", e.Generation)
 	case messages.CapsuleStarting:
@@ -185,20 +187,20 @@ func Line(e *messages.Event) string {
 	case messages.ReadinessTimedOut:
 		return fmt.Sprintf("not ready in time %d", e.Generation)
 	case messages.CapsuleCrashed:
-		c := what
-		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, c.During, c.Failure.Kind)
+		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, d.During, d.Failure.Kind)
 	case messages.RestartScheduled:
-		r := what
-		return fmt.Sprintf("restart %d/%d after %s", r.BudgetSpent, r.Budget, r.Cause)
+		return fmt.Sprintf("restart %d/%d after %s", d.BudgetSpent, d.Budget, d.Cause)
 	case messages.CapsuleFailed:
-		return "failed: " + what.Decision
+		return "failed: " + d.Decision
 	case messages.CapsuleStopping:
-		return "stopping: " + what.Cause
+		return "stopping: " + d.Cause
 	case messages.CapsuleStopped:
-		return "stopped: " + what.Cause
+		return "stopped: " + d.Cause
 	case messages.EventsLost:
-		return fmt.Sprintf("(%d events are no longer kept)", what.Count)
+		return fmt.Sprintf("(%d events are no longer kept)", d.Count)
+	case messages.EpochChanged:
+		return "another journal begins"
 	default:
-		return fmt.Sprintf("%T", what)
+		return e.Name()
 	}
 }

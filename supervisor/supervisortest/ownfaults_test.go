@@ -4,7 +4,6 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
@@ -16,7 +15,7 @@ func TestFailActor(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "ask", everything))
 				sys.FailActor(path)
-				sys.Await(path+" restarted", func(e *messages.Event) bool { return e.Path == path && e.Detail.(messages.ActorRestarted) != nil })
+				sys.Await(path+" restarted", func(e supervisor.Event) bool { return e.Path == path && e.Name() == "actor_restarted" })
 				sys.Expect("ask", "", "a continue true")
 				sys.FailActorNext(path)
 				synctest.Wait()

@@ -2,6 +2,7 @@ package supervisortest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -61,8 +62,8 @@ func TestBrokenPromisesOfACapsule(t *testing.T) {
 }
 
 func TestProblemsOfAnAnswer(t *testing.T) {
-	leg := func(capsule string, priority uint32, outcome messages.Outcome, value string) *messages.Leg {
-		return &messages.Leg{Capsule: capsule, Action: "act", Priority: priority, Outcome: outcome, Value: value}
+	leg := func(capsule string, priority uint32, outcome messages.Outcome, value string) messages.Leg {
+		return messages.Leg{Capsule: capsule, Action: "act", Priority: priority, Outcome: outcome, Value: json.RawMessage(value)}
 	}
 	const continues, denied = messages.OutcomeContinue, messages.OutcomeDenied
 	for name, test := range map[string]struct {
@@ -80,7 +81,7 @@ func TestProblemsOfAnAnswer(t *testing.T) {
 		"responses": {`[2,1]`, []messages.Leg{leg("a", 1, continues, "1"), leg("b", 1, continues, "2")}, "the responses are [2,1], the legs have [1,2]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := strings.Join(Problems(&messages.Reply{Responses: test.responses, Legs: test.legs}), "; ")
+			got := strings.Join(Problems(&messages.Reply{Responses: json.RawMessage(test.responses), Legs: test.legs}), "; ")
 			if got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}

@@ -132,7 +132,7 @@ func TestFaultsInALoadAndInALoop(t *testing.T) {
 		for effect, test := range table {
 			t.Run(fmt.Sprint(point, ", ", effect), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					sys := supervisortest.New(t, supervisor.Config{CallTimeout: time.Second}, loop)
+					sys := supervisortest.New(t, supervisor.Config{CallTimeout: time.Second, LoadTimeout: time.Second}, loop)
 					sys.Inject("loop", supervisortest.Fault{At: point, Do: test.do})
 					sys.Launch()
 					<-time.After(2 * time.Second)
@@ -234,7 +234,7 @@ func TestInABubble(t *testing.T) {
 		sys.Ask("ask", "")
 		synctest.Wait()
 		c := sys.AwaitState("a", messages.StateCrashed)
-		if c.RestartAt == nil {
+		if c.RestartAt.IsZero() {
 			t.Error("no restart is due")
 		}
 		began := time.Now()
@@ -256,11 +256,11 @@ func TestWhatFailsSaysWhy(t *testing.T) {
 		want string
 	}{
 		"await": {func(s *supervisortest.System) {
-			s.Await("it sings", func(e *messages.Event) bool { return e.Detail.(messages.EventsLost) != nil })
+			s.Await("it sings", func(e supervisor.Event) bool { return e.Name() == "events_lost" })
 		}, `^no event "it sings" after 1m0s; what happened instead:\n\tcapsules/a loading 1\n\tcapsules/a ready 1\n\tstarted$`},
 		"await, and Serve ends": {func(s *supervisortest.System) {
 			time.AfterFunc(time.Second, func() { s.Close() })
-			s.Await("it sings", func(e *messages.Event) bool { return e.Detail.(messages.EventsLost) != nil })
+			s.Await("it sings", func(e supervisor.Event) bool { return e.Name() == "events_lost" })
 		}, `(?s)^no event "it sings" when Serve returned; .*\tstopped$`},
 		"state": {func(s *supervisortest.System) {
 			s.AwaitState("a", messages.StateFailed)

@@ -16,12 +16,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// noise is how late an answer may be on a busy machine.
+// noise is how late an answer may be, on a busy machine.
 const noise = 5 * time.Second
 
 // Trigger is the Supervisor's, and checks the answer: every leg has an outcome,
 // the order is the specified one, and the deadline was met.
-func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*messages.Reply, error) {
+func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*supervisor.Reply, error) {
 	s.tb.Helper()
 	s.mu.Lock()
 	counted := !s.stopped
@@ -49,7 +49,7 @@ func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*mes
 	return reply, err
 }
 
-// refused says whether a trigger was never accepted.
+// refused reports whether a trigger was not accepted.
 func refused(err error) bool {
 	for _, why := range []error{supervisor.ErrInvalid, supervisor.ErrOverloaded, supervisor.ErrNotServing, supervisor.ErrStopping} {
 		if errors.Is(err, why) {
@@ -61,21 +61,22 @@ func refused(err error) bool {
 
 // Ask triggers a topic with a payload of JSON, "" for null, and returns the
 // answer. An error fails the test.
-func (s *System) Ask(topic, payload string) *messages.Reply {
+func (s *System) Ask(topic, payload string) *supervisor.Reply {
 	s.tb.Helper()
 	return s.Begin(topic, payload)()
 }
 
-// Begin is Ask on a goroutine of its own: what it returns waits for the answer.
-func (s *System) Begin(topic, payload string) (answer func() *messages.Reply) {
-	var reply *messages.Reply
+// Begin is Ask on a goroutine of its own. The function that it returns waits for
+// the answer.
+func (s *System) Begin(topic, payload string) (answer func() *supervisor.Reply) {
+	var reply *supervisor.Reply
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		reply, err = s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: topic, Payload: json.RawMessage(payload)})
 	}()
-	return func() *messages.Reply {
+	return func() *supervisor.Reply {
 		s.tb.Helper()
 		patience := s.patience() + s.triggerTimeout
 		select {
@@ -98,23 +99,23 @@ func (s *System) Expect(topic, payload string, legs ...string) {
 	}
 }
 
-// Legs shows an answer's legs, a line each: the capsule, the outcome, and the value
-// where there is one, as in `greeter continue "hi"`.
-func Legs(reply *messages.Reply) []string {
+// Legs returns an answer's legs, a line each: the capsule, the outcome, and the
+// value if there is one, as in `greeter continue "hi"`.
+func Legs(reply *supervisor.Reply) []string {
 	lines := []string{}
 	for _, leg := range reply.Legs {
 		line := leg.Capsule + " " + leg.Outcome.String()
 		if len(leg.Value) > 0 {
-			line += " " + leg.Value
+			line += " " + string(leg.Value)
 		}
 		lines = append(lines, line)
 	}
 	return lines
 }
 
-// Problems says what is wrong with an answer that the system should not have
-// given; nil is nothing.
-func Problems(reply *messages.Reply) []string {
+// Problems describes each way in which an answer breaks the promises of the
+// system; nil if there is none.
+func Problems(reply *supervisor.Reply) []string {
 	var problems []string
 	values := []string{}
 	for n, leg := range reply.Legs {
@@ -124,10 +125,10 @@ func Problems(reply *messages.Reply) []string {
 		case leg.Outcome == messages.OutcomePending:
 			problems = append(problems, who+" has no outcome")
 		case gives != (len(leg.Value) > 0):
-			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.Outcome.String(), leg.Value))
+			problems = append(problems, fmt.Sprintf("%s has the outcome %s with the value %q", who, leg.Outcome, leg.Value))
 		}
 		if len(leg.Value) > 0 {
-			values = append(values, leg.Value)
+			values = append(values, string(leg.Value))
 		}
 		if n == 0 {
 			continue
@@ -137,15 +138,14 @@ func Problems(reply *messages.Reply) []string {
 			problems = append(problems, fmt.Sprintf("%s comes after %s: the order is priority, capsule", who, before.Capsule))
 		}
 	}
-	if want := "[" + strings.Join(values, ",") + "]"; reply.Responses != want {
+	if want := "[" + strings.Join(values, ",") + "]"; string(reply.Responses) != want {
 		problems = append(problems, fmt.Sprintf("the responses are %s, the legs have %s", reply.Responses, want))
 	}
 	return problems
 }
 
-// NoTriggerLost waits until every trigger that was accepted is answered, those
-// that the capsules made included, and fails the test where one is not. It is
-// for a time at which nobody makes new ones.
+// NoTriggerLost waits until every accepted trigger is answered, those of capsules
+// included, and fails the test if one is not. Call it while no new ones are made.
 func (s *System) NoTriggerLost() {
 	s.tb.Helper()
 	patience := time.After(monotime.AddDurations(s.patience(), s.triggerTimeout))
@@ -188,7 +188,7 @@ func (s *System) lost() {
 	s.tb.Errorf("%d triggers are open after %v; the capsules are%s", s.openTriggers(), s.patience()+s.triggerTimeout, s.states())
 }
 
-// checkEnd says what is left after Serve has returned.
+// checkEnd fails the test if something is left after Serve has returned.
 func (s *System) checkEnd() {
 	s.tb.Helper()
 	if open := s.Snapshot().OpenTriggers; open != 0 && s.result == nil {
@@ -196,7 +196,7 @@ func (s *System) checkEnd() {
 	}
 	s.NoTriggerLost()
 	if s.result != nil {
-		return // it says itself what would not stop
+		return // the error names the capsules that would not stop
 	}
 	for id, w := range s.capsules {
 		for what, n := range map[string]int64{

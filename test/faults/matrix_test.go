@@ -194,7 +194,7 @@ func newRow(t *testing.T, w way, s setting, cache string) *row {
 	}
 	r.sys = supervisortest.New(t, supervisor.Config{
 		Home: home, CapsuleDirs: []string{r.dir, fixture("counter"), fixture("fan-out")},
-		WrapLoad: r.script.wrap, CallTimeout: limit, MemoryLimitPages: 32, Restart: s.policy,
+		WrapLoad: r.script.wrap, CallTimeout: limit, LoadTimeout: limit, MemoryLimitPages: 32, Restart: s.policy,
 	}, supervisortest.Func("deep", "test.deep", func(ctx context.Context, _ *supervisortest.Call) (capsulehost.Result, error) {
 		<-ctx.Done() // it never answers
 		return capsulehost.Result{}, ctx.Err()

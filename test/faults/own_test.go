@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -11,10 +12,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
-	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
@@ -43,7 +42,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 		return supervisortest.JSON([]any{values, c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")})
 	})
 	inner.Manifest += "[capabilities]\nallow_prompt_injection = true\n"
-	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("counter")}}, inner, outer)
+	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("counter")}}, inner, outer, well("spare"))
 	session = sys.Capsule("inner").Session
 
 	first := sys.Begin("outer", "") // inner is busy, outer waits for it
@@ -69,6 +68,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	if next { // it has failed by now, or does over this
 		_, _ = sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "inner"})
 		_ = sys.Stop(t.Context(), "nobody")
+		_ = sys.Restart(t.Context(), "spare")
 		synctest.Wait()
 	}
 	sys.Expect("outer", "", `outer continue [["in"],true]`)
@@ -81,7 +81,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	var restarted []string
 	last := sys.Snapshot().Sequence
 	for e := range sys.Events(t.Context(), 0) {
-		if e.Detail.(messages.ActorRestarted) != nil {
+		if e.Name() == "actor_restarted" {
 			restarted = append(restarted, e.Path+" "+supervisortest.Line(e))
 		}
 		if e.Sequence >= last {
@@ -93,82 +93,37 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	}
 }
 
-// The capsules supervisor fails in the decision about a death: here because the
-// program's logger panics. The capsule comes back all the same; where it fails again
-// and again, the capsule is given up. Neither leaves it standing still for ever.
-func TestADecisionThatFails(t *testing.T) {
-	for _, test := range []struct {
-		panics int
-		during string // part of the line over which the logger panics
-		want   []string
-		then   string
-	}{
-		{1, "capsule restarts", []string{
-			"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash", "restart 2/5 after crash", "loading 2", "ready 2",
-		}, "a continue true"},
-		{2, "capsule restarts", []string{
-			"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash", "restart 2/5 after crash",
-			"failed: its supervisor has failed twice to decide what follows",
-		}, "a unavailable"},
-	} {
-		t.Run(fmt.Sprintf("%d times", test.panics), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				w := &panicking{during: test.during, left: test.panics}
-				sys := supervisortest.Start(t, supervisor.Config{Log: zerolog.New(w)}, well("a"), well("b"))
-				sys.Inject("a", supervisortest.Fault{})
-				sys.Expect("a", "", "a crashed")
-				pass(time.Minute)
-				sys.Expect("a", "", test.then)
-				sys.Expect("b", "", "b continue true")
-				if d := cmp.Diff(test.want, sys.Timeline("a")); d != "" {
-					t.Errorf("-want +got\n%s", d)
-				}
-				if d := cmp.Diff([]string{"loading 1", "ready 1"}, sys.Timeline("b")); d != "" {
-					t.Errorf("-want +got\n%s", d)
-				}
-				// An operator can still do what there is to do.
-				if err := sys.Restart(t.Context(), "a"); err != nil {
-					t.Error(err)
-				}
-				sys.Expect("a", "", "a continue true")
-				if s := sys.Capsule("a"); s.State != messages.StateReady {
-					t.Errorf("it is %s", s.State.String())
-				}
-			})
-		})
-	}
+// A program's log that panics loses its line, and nothing else.
+func TestALogThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &panicking{during: "capsule restarts", left: 1}
+		sys := supervisortest.Start(t, supervisor.Config{Log: slog.New(slog.NewJSONHandler(w, nil))}, well("a"), well("b"))
+		for generation := range uint64(2) {
+			sys.Inject("a", supervisortest.Fault{})
+			sys.Expect("a", "", "a crashed")
+			sys.AwaitReady("a", generation+2)
+		}
+		sys.Expect("a", "", "a continue true")
+		synctest.Wait()
+		if d := cmp.Diff([]string{
+			"loading 1", "ready 1", "crashed 1 in call: trap", "restart 1/5 after crash",
+			"loading 2", "ready 2", "crashed 2 in call: trap", "restart 2/5 after crash", "loading 3", "ready 3",
+		}, sys.Timeline("a")); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+		if d := cmp.Diff([]string{"loading 1", "ready 1"}, sys.Timeline("b")); d != "" {
+			t.Errorf("-want +got\n%s", d)
+		}
+		if n := w.lines("capsule restarts"); n != 1 {
+			t.Errorf("%d of two restarts are in the log, whose first line about one panicked", n)
+		}
+	})
 }
 
 // well is a capsule that answers true on the topic of its name.
 func well(id string) supervisor.Capsule {
 	return supervisortest.Func(id, id, func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		return supervisortest.JSON(true)
-	})
-}
-
-// A capsule's actor fails by itself: its session is denied from the moment that its
-// crash is told.
-func TestASessionEndsBeforeTheFailureOfItsActorIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		told, answered := make(chan struct{}), make(chan struct{})
-		log := zerolog.New(meanwhile{during: "capsule crashed", f: func() { close(told); <-answered }})
-		ant := well("ant")
-		ant.Manifest += "[capabilities]\nallow_prompt_injection = true\n"
-		var session string
-		bee := supervisortest.Func("bee", "ask", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
-			before := c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")
-			<-told
-			defer close(answered)
-			return supervisortest.JSON([]bool{before, c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")})
-		})
-		sys := supervisortest.Start(t, supervisor.Config{Log: log}, ant, bee)
-		session = sys.Capsule("ant").Session
-		asked := sys.Begin("ask", "")
-		synctest.Wait()
-		sys.FailActor("capsules/ant")
-		if d := cmp.Diff([]string{"bee continue [true,false]"}, supervisortest.Legs(asked())); d != "" {
-			t.Errorf("-want +got\n%s", d)
-		}
 	})
 }
 
@@ -189,25 +144,19 @@ func TestSeldomFailuresOfAnActorAreForgotten(t *testing.T) {
 	})
 }
 
-// meanwhile calls f over the log's line that it waits for.
-type meanwhile struct {
-	during string
-	f      func()
-}
-
-func (m meanwhile) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte(m.during)) {
-		m.f()
-	}
-	return len(line), nil
-}
-
 // panicking is a log that panics over some lines.
 type panicking struct {
 	during string
 
-	mu   sync.Mutex
-	left int
+	mu    sync.Mutex
+	left  int
+	wrote []byte
+}
+
+func (p *panicking) lines(about string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Count(p.wrote, []byte(about))
 }
 
 func (p *panicking) Write(line []byte) (int, error) {
@@ -217,5 +166,6 @@ func (p *panicking) Write(line []byte) (int, error) {
 		p.left--
 		panic("a bug in the program's log")
 	}
+	p.wrote = append(p.wrote, line...)
 	return len(line), nil
 }

@@ -29,7 +29,7 @@ func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 				answer := func() *messages.Reply { return nil }
 				if id != "run-spin" { // it spins already
 					answer = sys.Begin("test."+id, "")
-					for sys.Capsule(id).Busy == nil {
+					for sys.Capsule(id).Busy == 0 {
 						synchronise(t, sys)
 					}
 				}
@@ -149,7 +149,7 @@ func TestServeSaysWhatWouldNotStop(t *testing.T) {
 				}
 				var left []string
 				for e := range sys.Events(t.Context(), 0) {
-					if e.Detail.(messages.SystemStopped) == nil {
+					if e.Name() != "system_stopped" {
 						continue
 					}
 					left = e.Detail.(messages.SystemStopped).LeftRunning

@@ -40,8 +40,8 @@ type account struct {
 	generation uint64
 	session    string
 	sequence   uint64
-	starts     int // Loading events that are called for, and have not come
-	failure    *messages.Failure
+	starts     int              // Loading events that are called for, and have not come
+	failure    messages.Failure // the last one
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
@@ -114,11 +114,11 @@ func (a *audit) catchUpLocked() {
 	}
 }
 
-func (a *audit) enter(e *messages.Event) {
+func (a *audit) enter(e supervisor.Event) {
 	if a.ended {
 		a.w.fail("event %d after the end: %v", e.Sequence, e)
 	}
-	switch what := e.Detail.(type) {
+	switch d := e.Detail.(type) {
 	case messages.SystemStarted:
 		a.started = true
 		return
@@ -129,7 +129,7 @@ func (a *audit) enter(e *messages.Event) {
 		return
 	case messages.SystemStopped:
 		a.ended = true
-		if left := what.LeftRunning; len(left) > 0 {
+		if left := d.LeftRunning; len(left) > 0 {
 			a.w.fail("left running: %v", left)
 		}
 		return
@@ -153,14 +153,14 @@ func (a *audit) enter(e *messages.Event) {
 			}
 		}
 	}()
-	a.w.tally.add("event " + strings.TrimPrefix(fmt.Sprintf("%T", e.Detail), "*messages.Event_"))
+	a.w.tally.add("event " + e.Name())
 	if problem := a.capsuleEvent(c, e); problem != "" {
 		a.w.fail("%s after %v: %s", supervisortest.Line(e), c, problem)
 	}
 }
 
 // capsuleEvent enters one event of a capsule, and says what is wrong with it.
-func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
+func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	const (
 		loading  = messages.StateLoading
 		starting = messages.StateStarting
@@ -179,11 +179,12 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			problem = fmt.Sprintf(format, args...)
 		}
 	}
-	late := e.Detail.(messages.RestartScheduled).Cause == "an operator's command" && e.Generation+1 == c.generation // it was on its way already
-	if e.Detail.(messages.CapsuleLoading) == nil && !late {
+	scheduled, isRestart := e.Detail.(messages.RestartScheduled)
+	late := isRestart && scheduled.Cause == messages.CauseOperator && e.Generation+1 == c.generation // it was on its way already
+	if e.Name() != "capsule_loading" && !late {
 		check(e.Generation == c.generation, "it is about generation %d", e.Generation)
 	}
-	switch what := e.Detail.(type) {
+	switch d := e.Detail.(type) {
 	case messages.CapsuleLoading:
 		check(e.Generation == c.generation+1, "generation %d follows %d", e.Generation, c.generation)
 		check(c.starts > 0, "nobody has decided that")
@@ -202,9 +203,9 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 	case messages.CapsuleStarting:
 		check(in(loading) && c.loop, "a capsule that is no loop, or does not load")
 		c.state = starting
-		a.open(c, what.Session)
+		a.open(c, d.Session)
 	case messages.CapsuleReady:
-		s := what.Session
+		s := d.Session
 		if c.loop {
 			check(in(starting) && s == c.session, "a loop that does not start, or has another session")
 		} else {
@@ -218,7 +219,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 	case messages.CapsuleCrashed:
 		check(in(loading, starting, ready, stopping), "it does not live")
 		a.close(c)
-		c.failure = what.Failure
+		c.failure = d.Failure
 		c.crashes[c.failure.Kind]++
 		c.spell = 0
 		if !c.readyAt.IsZero() {
@@ -226,9 +227,10 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		}
 		c.state, c.readyAt = crashed, time.Time{}
 	case messages.RestartScheduled:
-		s := what
+		s := d
 		c.cause = s.Cause
-		if c.cause == "an operator's command" {
+		a.w.tally.add("restart after " + s.Cause)
+		if c.cause == messages.CauseOperator {
 			c.spent, c.attempt, c.due = nil, 0, time.Time{}
 			c.readyAt = time.Time{}
 			check(s.Delay == 0 && s.BudgetSpent == 0, "an operator's restart waits, or costs")
@@ -250,10 +252,10 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 			c.due = at.Add(s.Delay)
 			a.checkRestart(c, s, check)
 		}
-		if c.cause == "crash" {
+		if c.cause == messages.CauseCrash {
 			c.counting = append(c.counting, c.upSince)
 		}
-		for len(c.counting) > 0 && (c.cause == "an operator's command" || c.upSince-c.counting[0] >= c.policy.Window) {
+		for len(c.counting) > 0 && (c.cause == messages.CauseOperator || c.upSince-c.counting[0] >= c.policy.Window) {
 			c.counting = c.counting[1:]
 		}
 		check(len(c.counting) == int(s.BudgetSpent), "%d restarts count, %d are spent", len(c.counting), s.BudgetSpent)
@@ -261,7 +263,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
 		restart, _ := a.verdict(c, true)
-		check(!restart && !(c.ownEnd() && c.policy.Mode != supervisor.Permanent), "the policy would restart it: %d spent of %d", len(c.spent), c.policy.Budget)
+		check(c.permanent() || (!restart && !(c.ownEnd() && c.policy.Mode != supervisor.Permanent)), "the policy would restart it: %d spent of %d", len(c.spent), c.policy.Budget)
 		c.state, c.decided = failed, true
 	case messages.CapsuleStopping:
 		check(!in(failed, stopped, stopping), "it does not live")
@@ -271,7 +273,7 @@ func (a *audit) capsuleEvent(c *account, e *messages.Event) string {
 		}
 	case messages.CapsuleStopped:
 		switch {
-		case in(crashed) && strings.HasPrefix(what.Cause, "it ended by itself"):
+		case in(crashed) && strings.HasPrefix(d.Cause, "it ended by itself"):
 			check(c.ownEnd() && c.policy.Mode != supervisor.Permanent, "it did not end by itself")
 		case in(loading) && c.generation == 0: // it has never started
 		case in(stopping), in(crashed):

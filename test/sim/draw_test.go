@@ -44,6 +44,7 @@ type drawn struct {
 	loop         bool
 	uplink       bool
 	grants       bool // allow_prompt_injection
+	inline       bool // its calls may run on the goroutine that asks
 	told         bool // has an interceptor for handle_lifecycle_restart
 	interceptors []interceptor
 	imports      []int // places of those that it waits for
@@ -70,7 +71,8 @@ func (w *world) drawSystem() {
 	w.harsh = chance(r, 25)
 	w.cfg = supervisor.Config{
 		TriggerTimeout: between(r, 200*ms, 5*time.Second),
-		CallTimeout:    between(r, 200*ms, 3*time.Second), // of loads; capsules have their own
+		CallTimeout:    3 * time.Second, // capsules have their own
+		LoadTimeout:    between(r, 200*ms, 3*time.Second),
 		ReadyTimeout:   between(r, 1*ms, 500*ms),
 		StopTimeout:    between(r, 1*ms, 3*time.Second),
 		OpenTriggers:   pick(r, 0, 0, 0, 3),
@@ -98,7 +100,7 @@ func (w *world) perm(r *rand.Rand) {
 func (w *world) drawCapsule(n int) *drawn {
 	r := w.rng("capsule", uint64(n))
 	d := &drawn{
-		loop: chance(r, 20), uplink: chance(r, 10), grants: chance(r, 70), told: chance(r, 20),
+		loop: chance(r, 20), uplink: chance(r, 10), grants: chance(r, 70), told: chance(r, 20), inline: chance(r, 50),
 		policy: supervisor.RestartPolicy{
 			Mode:           pick(r, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Permanent, supervisor.Transient, supervisor.Transient, supervisor.Temporary),
 			Budget:         pick(r, 0, 1, 2, 5, 5, 5, 5, 50, 50, 50),

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -40,8 +41,10 @@ func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.G
 	case c.w.calm.Load() || what < 80:
 	case what < 88:
 		c.w.sleep(ctx, r, 300*ms)
-	case what < 91:
+	case what < 90:
 		return nil, errors.New("load fails")
+	case what < 91:
+		return nil, &capsulehost.Failure{Kind: capsulehost.KindLink, Message: "it will never load"}
 	case what < 94:
 		return nil, &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: "trap in the load"}
 	case what < 95:
@@ -51,6 +54,9 @@ func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.G
 		return nil, interrupted(ctx)
 	default:
 		_, _ = g.trigger(ctx, r, 2) // whatever it says
+	}
+	if c.inline {
+		return inlineGuest{g}, nil
 	}
 	return g, nil
 }
@@ -66,6 +72,14 @@ type guest struct {
 	knows      bool // it was told that it was restarted
 }
 
+// inlineGuest is a guest whose calls may run on the goroutine that asks. It never
+// ends that goroutine, heeds its context, and closes at once.
+type inlineGuest struct{ *guest }
+
+func (inlineGuest) Inline() {}
+
+var _ actors.Inline = inlineGuest{}
+
 func (g *guest) RunLoop() bool { return g.loop }
 
 func (g *guest) MemoryBytes() uint64 { return 1 << 16 }
@@ -75,7 +89,7 @@ func (g *guest) Close(context.Context) error {
 		g.w.fail("%s/%d: a caller outlives its call: %q", g.id, g.generation, who(c))
 	}
 	r := g.draw("close")
-	if g.w.calm.Load() || chance(r, 90) {
+	if g.w.calm.Load() || g.inline || chance(r, 90) {
 		return nil
 	}
 	<-time.After(between(r, 0, 20*ms))
@@ -141,7 +155,7 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 		return capsulehost.Result{}, errors.New("a report")
 	case what < 81:
 		panic("panic in a call")
-	case what < 82 && chance(r, 50):
+	case what < 82 && chance(r, 50) && !g.inline:
 		ended, g.vanished = false, true
 		runtime.Goexit()
 	case what < 84:
@@ -153,7 +167,7 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	case what < 90:
 		<-ctx.Done()
 		return capsulehost.Result{}, interrupted(ctx)
-	case what < 92: // it can't be interrupted
+	case what < 92 && !g.inline: // it can't be interrupted
 		<-time.After(between(r, 0, 300*ms))
 	case what < 94:
 		g.world.SignalReady() // in no loop: nothing

@@ -138,7 +138,8 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 	w := g.w
 	began, timeout := time.Now(), w.cfg.TriggerTimeout
 	if deadline, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, deadline.Sub(began)*15/16)
+		left := deadline.Sub(began)
+		timeout = min(timeout, left-left/16)
 	}
 	a := ask{By: g.id, N: g.capsule.asked.Add(1), Until: began.Add(timeout).UnixNano(), Depth: depth}
 	payload, err := json.Marshal(a)

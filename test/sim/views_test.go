@@ -117,12 +117,16 @@ func (a *audit) compare(tree *messages.Tree) {
 		show := func(state messages.CapsuleState, generation uint64, session string, restarts uint64, spent uint32, decided bool, failure string) string {
 			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.String(), generation, session, restarts, spent, decided, failure)
 		}
-		g := show(got.State, got.Generation, got.Session, got.Restarts, got.BudgetSpent, got.Decided, got.LastFailure.Message)
+		var last messages.Failure
+		if got.LastFailure != nil {
+			last = *got.LastFailure
+		}
+		g := show(got.State, got.Generation, got.Session, got.Restarts, got.BudgetSpent, got.Decided, last.Message)
 		w := show(c.state, c.generation, c.session, c.restarts, c.spentNow(), c.decided, c.failure.Message)
 		if g != w {
 			a.w.fail("the snapshot has %s: %s\nthe events say: %s", c.id, g, w)
 		}
-		if due := got.RestartAt; (due != nil) != (c.starts > 0 && c.generation > 0) {
+		if due := got.RestartAt; !due.IsZero() != (c.starts > 0 && c.generation > 0) {
 			a.w.fail("the snapshot says %v for the restart of %v, of which %d are due", due, c, c.starts)
 		}
 		if n := int(got.Queue); n > c.queue {
@@ -137,7 +141,7 @@ func (a *audit) compare(tree *messages.Tree) {
 		if n := c.capsule.calls.Load(); got.Calls != n || got.CallDuration.Count() != n {
 			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.Calls, c.id, got.CallDuration.Count(), n)
 		}
-		if busy := c.inside.Load(); (got.Busy != nil) != busy {
+		if busy := c.inside.Load(); (got.Busy != 0) != busy {
 			a.w.fail("the snapshot shows %s busy for %v, and it is: %v", c.id, got.Busy, busy)
 		}
 	}
@@ -157,11 +161,11 @@ func (a *audit) metrics(source metrics.Source) {
 	got := map[string]float64{}
 	for _, f := range families {
 		for _, m := range f.Metric {
-			name := strings.TrimPrefix(f.Name, "astrid_actors_")
+			name := strings.TrimPrefix(f.GetName(), "astrid_actors_")
 			for _, l := range m.Label {
-				name += " " + l.Value
+				name += " " + l.GetValue()
 			}
-			got[name] = m.Counter.Value + m.Gauge.Value
+			got[name] = m.Counter.GetValue() + m.Gauge.GetValue()
 		}
 	}
 	want := map[string]float64{"triggers_open": 0, "wait_edges": 0, "triggers_total outside": float64(a.w.answered.Load())}

@@ -5,12 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -47,7 +46,7 @@ func newWorld(seed uint64, home string, t *tally) *world {
 	w := &world{seed: seed, home: home, tally: t}
 	w.drawSystem()
 	w.cfg.Home = home
-	w.cfg.Log = zerolog.New(logWatch{w}).Level(zerolog.WarnLevel)
+	w.cfg.Log = slog.New(slog.NewJSONHandler(logWatch{w}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for n, d := range w.drawn {
 		c := &capsule{drawn: d, w: w, last: map[string]turn{}}
 		w.capsules = append(w.capsules, c)
@@ -159,7 +158,7 @@ func (w *world) recover() {
 		}
 	}
 	// An actor that is to fail, and waits for its restart, fails after that.
-	patience := longest + w.cfg.CallTimeout + w.cfg.TriggerTimeout + 10*time.Second
+	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + 10*time.Second
 	var restless []*account
 	for range 1 + 2*len(w.broken) { // again above, where it had failed already
 		<-time.After(patience)
@@ -220,6 +219,9 @@ func (w *world) ready() []*capsule {
 // probe asks when nothing goes wrong: whoever is Ready answers, and nobody else.
 func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.Reply {
 	reply := w.ask(nil, by, n, topic)
+	if reply == nil {
+		return nil
+	}
 	for _, leg := range reply.Legs {
 		serves := false
 		for _, c := range ready {
@@ -238,7 +240,7 @@ func (w *world) checkFan(reply *messages.Reply, c *capsule, ready []*capsule) {
 	var v answer
 	for _, leg := range reply.Legs {
 		if leg.Capsule == c.id && leg.Action == "fan" {
-			_ = json.Unmarshal([]byte(leg.Value), &v) // checked before
+			_ = json.Unmarshal(leg.Value, &v) // checked before
 		}
 	}
 	if v.Capsule == "" {

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -19,28 +19,28 @@ import (
 )
 
 // something is an event that changes nothing.
-func something() *messages.Event {
+func something() messages.Event {
 	return messages.Event{Detail: messages.SystemStarted{}}
 }
 
 // A reader gets every event once and in order, or is told how many it missed,
-// however fast it reads; and the record knows how many that were.
+// however fast it reads; and the journal knows how many that were.
 func TestReaders(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		kept := rapid.IntRange(1, 20).Draw(rt, "kept")
 		bursts := rapid.SliceOfN(rapid.IntRange(0, 50), 1, 20).Draw(rt, "bursts")
 		stops := rapid.SliceOfN(rapid.Bool(), 3, 3).Draw(rt, "readers that stop")
 		synctest.Test(t, func(t *testing.T) {
-			r := newRecord(kept, zerolog.Nop())
+			r := New(Config{Kept: kept})
 			type reader struct{ next, missed uint64 }
 			readers := make([]reader, len(stops))
 			turns := make([]chan struct{}, len(stops))
 			for i := range readers {
 				turns[i] = make(chan struct{})
 				go func() {
-					for e := range r.events(context.Background(), 0) {
+					for e := range r.Events(context.Background(), 0) {
 						me := &readers[i]
-						if lost := e.Detail.(messages.EventsLost); lost != nil {
+						if lost, ok := e.Detail.(messages.EventsLost); ok {
 							me.next += lost.Count
 							me.missed += lost.Count
 						} else {
@@ -58,7 +58,7 @@ func TestReaders(t *testing.T) {
 			total := 0
 			for _, n := range bursts {
 				for range n {
-					r.observe(something())
+					r.Observe(something())
 				}
 				total += n
 				synctest.Wait()
@@ -76,7 +76,7 @@ func TestReaders(t *testing.T) {
 				close(turns[i])
 			}
 			synctest.Wait()
-			r.end()
+			r.End()
 			synctest.Wait()
 			missed := uint64(0)
 			for i, me := range readers {
@@ -85,8 +85,8 @@ func TestReaders(t *testing.T) {
 				}
 				missed += me.missed
 			}
-			if got := r.snapshot().Detail.(messages.EventsLost); got > missed {
-				rt.Errorf("the record counts %d lost events, the readers %d", got, missed)
+			if got := r.Snapshot().EventsLost; got > missed {
+				rt.Errorf("the journal counts %d lost events, the readers %d", got, missed)
 			}
 		})
 	})
@@ -96,15 +96,16 @@ func TestReaders(t *testing.T) {
 // it began is not counted as lost.
 func TestAReaderThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecord(4, zerolog.Nop())
+		r := New(Config{Kept: 4})
 		for range 10 {
-			r.observe(something())
+			r.Observe(something())
 		}
 		blocked, free := make(chan struct{}), make(chan struct{})
 		var got []string
 		go func() {
-			for e := range r.events(context.Background(), 0) {
-				got = append(got, fmt.Sprintf("%d %d", e.Sequence, e.Detail.(messages.EventsLost).Count))
+			for e := range r.Events(context.Background(), 0) {
+				lost, _ := e.Detail.(messages.EventsLost)
+				got = append(got, fmt.Sprintf("%d %d", e.Sequence, lost.Count))
 				if e.Sequence == 7 {
 					close(blocked)
 					<-free
@@ -112,26 +113,26 @@ func TestAReaderThatBlocks(t *testing.T) {
 			}
 		}()
 		<-blocked
-		if lost := r.snapshot().Detail.(messages.EventsLost); lost != 0 {
+		if lost := r.Snapshot().EventsLost; lost != 0 {
 			t.Errorf("%d events count as lost that were gone before", lost)
 		}
 		began := time.Now()
 		for range 1000 {
-			r.observe(something())
+			r.Observe(something())
 		}
 		if took := time.Since(began); took != 0 {
 			t.Errorf("events waited %v for a reader", took)
 		}
 		close(free)
 		synctest.Wait()
-		r.end()
+		r.End()
 		synctest.Wait()
 		// It had the batch to 10 in its hands.
 		want := []string{"6 6", "7 0", "8 0", "9 0", "10 0", "1006 996", "1007 0", "1008 0", "1009 0", "1010 0"}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("-want +got\n%s", d)
 		}
-		if lost := r.snapshot().Detail.(messages.EventsLost); lost != 996 {
+		if lost := r.Snapshot().EventsLost; lost != 996 {
 			t.Errorf("%d events count as lost, want 996", lost)
 		}
 	})
@@ -148,16 +149,16 @@ func TestEventsFileThatFails(t *testing.T) {
 	}
 	mkdir()
 	var log strings.Builder
-	f := &eventsFile{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: zerolog.New(&log)}
+	f := &File{path: filepath.Join(dir, "events"), limit: 350, keep: 1, log: slog.New(slog.NewJSONHandler(&log, nil))}
 	if err := f.open(); err != nil {
 		t.Fatal(err)
 	}
-	r := newRecord(100, zerolog.Nop())
+	r := New(Config{Kept: 100})
 	take := func(n int) {
 		for range n {
-			e := something()
-			r.observe(e)
-			f.take(e)
+			r.Observe(something())
+			kept, _, _ := r.after(r.Snapshot().Sequence - 1)
+			f.take(kept[0])
 		}
 	}
 	take(3) // as many as there is room for
@@ -167,7 +168,7 @@ func TestEventsFileThatFails(t *testing.T) {
 	take(3)
 	mkdir()
 	take(2)
-	r.end()
+	r.End()
 	f.follow(r)
 	text, err := os.ReadFile(f.path)
 	if err != nil {
@@ -186,16 +187,17 @@ func TestEventsFileThatFails(t *testing.T) {
 // Suppressed lines are an event a minute at most, which tells of all since the last.
 func TestSuppressedLinesAreSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRecord(100, zerolog.Nop())
-		r.enter(&messages.Capsule{ID: "c", Path: "capsules/c"})
+		r := New(Config{Kept: 100})
+		r.Enter(&messages.Capsule{ID: "c", Path: "capsules/c"})
 		for _, wait := range []time.Duration{0, time.Second, 30 * time.Second, 30 * time.Second, time.Hour} {
 			<-time.After(wait)
-			r.suppressed("c", 10)
+			r.Suppressed("c", 10)
 		}
-		r.end()
+		r.End()
 		var got []string
-		for e := range r.events(t.Context(), 0) {
-			got = append(got, fmt.Sprintf("%s %d of %d", e.Path, e.Detail.(messages.LogSuppressed).Lines, e.Detail.(messages.LogSuppressed).Total))
+		for e := range r.Events(t.Context(), 0) {
+			d, _ := e.Detail.(messages.LogSuppressed)
+			got = append(got, fmt.Sprintf("%s %d of %d", e.Path, d.Lines, d.Total))
 		}
 		if d := cmp.Diff([]string{"capsules/c 10 of 10", "capsules/c 30 of 40", "capsules/c 10 of 50"}, got); d != "" {
 			t.Errorf("-want +got\n%s", d)
@@ -207,14 +209,14 @@ func TestSuppressedLinesAreSummedUp(t *testing.T) {
 // the end of Serve.
 func TestLogTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var tail logTail
+		var tail LogTail
 		write := func(n int) {
 			for i := range n {
-				tail.add(time.Now(), capsulehost.LevelInfo, "ada", fmt.Sprintf("line %d", i))
+				tail.Add(time.Now(), capsulehost.LevelInfo, "ada", fmt.Sprintf("line %d", i))
 			}
 		}
 		read := func(since uint64) (n int, first, last, lost uint64) {
-			for line := range tail.lines(context.Background(), since, false) {
+			for line := range tail.Lines(context.Background(), since, false) {
 				if n++; n == 1 {
 					first = line.Sequence
 				}
@@ -242,7 +244,7 @@ func TestLogTail(t *testing.T) {
 
 		var followed []uint64
 		go func() {
-			for line := range tail.lines(context.Background(), 248, true) {
+			for line := range tail.Lines(context.Background(), 248, true) {
 				followed = append(followed, line.Sequence)
 			}
 			followed = append(followed, 0)
@@ -259,10 +261,10 @@ func TestLogTail(t *testing.T) {
 		tail.end(false)
 		long := strings.Repeat("é", 8<<10)
 		for range 50 {
-			tail.add(time.Now(), capsulehost.LevelError, "", "x"+long)
+			tail.Add(time.Now(), capsulehost.LevelError, "", "x"+long)
 		}
 		bytes, n := 0, 0
-		for line := range tail.lines(context.Background(), 0, false) {
+		for line := range tail.Lines(context.Background(), 0, false) {
 			n++
 			bytes += len(line.Message)
 			if len(line.Message) > lineKept+100 || strings.ContainsRune(line.Message, '\uFFFD') {

@@ -37,7 +37,7 @@ func (l *Logger) Begin(j *Journal) {
 		defer close(followed)
 		for e := range j.Events(context.Background(), l.last) {
 			l.last = e.Sequence
-			logEvent(l.log, &e)
+			l.write(&e)
 		}
 	}()
 }
@@ -48,6 +48,13 @@ func (l *Logger) End() {
 	case <-l.followed:
 	case <-time.After(fileGrace):
 	}
+}
+
+// write logs one event. If the program's log panics, its line is lost: no capsule
+// and no event depends on a log.
+func (l *Logger) write(e *messages.Event) {
+	defer func() { _ = recover() }()
+	logEvent(l.log, e)
 }
 
 // logEvent writes an event as one line.
