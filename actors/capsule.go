@@ -251,7 +251,6 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 	c.api.caller = t.caller
 	c.api.grant(t.reductions)
 	c.stats.begin(began)
-	defer c.stats.idle()
 	result, err := c.guestCall(m, t.payload)
 	c.api.caller = nil
 	err = c.api.explain(m.ctx.explain(err), t.reductions)
@@ -278,6 +277,7 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 func (c *capsule) guestCall(m *invocation, payload []byte) (capsulehost.Result, error) {
 	returned := false
 	defer func() {
+		c.stats.idle()
 		if !returned {
 			c.exited("call", m)
 		}

@@ -72,8 +72,8 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 	cfg := &a.capsule.cfg
 	made := monotime.Now()
 	timeout := cfg.TriggerTimeout
-	if deadline, ok := ctx.Deadline(); ok {
-		left := monotime.FromTime(deadline).Sub(made)
+	if deadline := deadlineOf(ctx); deadline != monotime.None {
+		left := deadline.Sub(made)
 		timeout = min(timeout, left-left/16)
 	}
 	t := &trigger{
@@ -95,13 +95,25 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 		return nil, err
 	}
 	cfg.Router.WarnOfLegs(cfg.Log, cfg.ID, topic, t.legs)
-	values := make([]json.RawMessage, 0, len(t.legs))
+	values := t.one.value[:0]
+	if len(t.legs) > 1 {
+		values = make([]json.RawMessage, 0, len(t.legs))
+	}
 	for n := range t.legs {
 		if value := t.legs[n].Value; len(value) > 0 {
 			values = append(values, value)
 		}
 	}
 	return values, nil
+}
+
+// deadlineOf returns a context's deadline, of one of our own without a look at the
+// clock.
+func deadlineOf(ctx context.Context) monotime.Time {
+	if c, ok := ctx.(*callContext); ok {
+		return c.deadline
+	}
+	return monotime.Deadline(ctx)
 }
 
 // CheckCapability asks the registry. No answer is no.

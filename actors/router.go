@@ -140,10 +140,12 @@ func (r *Router) run(ctx, spans context.Context, t *trigger) error {
 	table.plan(t)
 	defer t.close() // also if a tracer panics: no wait outlives its trigger
 	t.spans.planned(t)
-	t.dispatch()
-	err := t.wait(ctx)
+	ended := t.dispatch()
+	waited, err := t.wait(ctx)
 	t.close()
-	ended := monotime.Now()
+	if waited {
+		ended = monotime.Now()
+	}
 	if err != nil {
 		err = fmt.Errorf("trigger %q: %w", t.topic, err)
 	}
@@ -168,8 +170,8 @@ const inlineShare = 100 * time.Microsecond
 // their capsules' queues first, so that they run meanwhile.
 //
 // Calls of one capsule stay in order: those that run here come after those that
-// were queued.
-func (t *trigger) dispatch() {
+// were queued. It returns the time: at the end of the last call that ran here.
+func (t *trigger) dispatch() monotime.Time {
 	first := t.firstInline()
 	for n := range t.calls {
 		if c := &t.calls[n]; c.ref != nil && (n < first || c.ref.expected() > longCall) {
@@ -183,6 +185,7 @@ func (t *trigger) dispatch() {
 	for c := t.nextCall(); c != nil; c = t.nextCall() {
 		at = c.ref.run(c, at)
 	}
+	return at
 }
 
 // nextCall takes the next call that was to run on the goroutine that asks; nil if

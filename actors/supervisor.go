@@ -152,13 +152,13 @@ func (s *supervisor) Receive(ctx actor.Context) {
 func (s *supervisor) start(ctx actor.Context) {
 	s.self = ctx.Self()
 	s.unsettled = len(s.children)
-	if s.unsettled == 0 {
-		s.Observe(messages.Event{Detail: messages.SystemStarted{}})
-	}
 	for _, c := range s.children {
 		s.tellDown(c, messages.StateLoading, "it has not been started yet")
 	}
 	ctx.Send(s.System.PID(RouterPath), &resyncDone{}) // triggers are answered from now on
+	if s.unsettled == 0 {
+		s.Observe(messages.Event{Detail: messages.SystemStarted{}})
+	}
 	for _, c := range s.children {
 		if c.imports == 0 {
 			s.ready = append(s.ready, c)

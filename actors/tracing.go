@@ -50,14 +50,15 @@ func (s *spans) planned(t *trigger) {
 	if s == nil {
 		return
 	}
-	s.legs = make([]trace.Span, len(t.legs))
+	s.legs = make([]trace.Span, 0, len(t.legs)) // shorter if the tracer panics
 	for n := range t.legs {
 		leg := &t.legs[n]
-		t.calls[n].span, s.legs[n] = s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck,fatcontext // answered ends it; each call has its own
+		ctx, span := s.tracer.Start(s.ctx, spanLeg, trace.WithAttributes( //nolint:spancheck,fatcontext // answered ends it; each call has its own
 			attribute.String("astrid.capsule", leg.Capsule),
 			attribute.String("astrid.action", leg.Action),
 			attribute.Int64("astrid.priority", int64(leg.Priority)),
 		))
+		t.calls[n].span, s.legs = ctx, append(s.legs, span)
 		if leg.Outcome != messages.OutcomePending {
 			s.answered(n, leg)
 		}

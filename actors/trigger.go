@@ -45,8 +45,9 @@ type trigger struct {
 
 	// Room for the one leg that most triggers have.
 	one struct {
-		leg  [1]messages.Leg
-		call [1]invocation
+		leg   [1]messages.Leg
+		call  [1]invocation
+		value [1]json.RawMessage
 	}
 	reply messages.Reply
 }
@@ -117,15 +118,16 @@ func (t *trigger) isOpen() bool {
 }
 
 // wait returns when no leg is pending, at the trigger's deadline, or when ctx ends.
-// Its error is the cause of a cancellation; the deadline is none.
-func (t *trigger) wait(ctx context.Context) error {
+// Its error is the cause of a cancellation; the deadline is none. It reports whether
+// it had to wait.
+func (t *trigger) wait(ctx context.Context) (waited bool, err error) {
 	t.mu.Lock()
 	if t.pending == 0 {
 		t.mu.Unlock()
 		if t.abandoned.Load() {
-			return cmp.Or(context.Cause(ctx), ctx.Err())
+			return true, cmp.Or(context.Cause(ctx), ctx.Err())
 		}
-		return nil
+		return false, nil
 	}
 	t.done = make(chan struct{})
 	t.mu.Unlock()
@@ -138,14 +140,14 @@ func (t *trigger) wait(ctx context.Context) error {
 	}
 	select {
 	case <-t.done:
-		return nil
+		return true, nil
 	case <-due:
-		return nil
+		return true, nil
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil
+			return true, nil
 		}
-		return context.Cause(ctx)
+		return true, context.Cause(ctx)
 	}
 }
 

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
@@ -24,10 +25,11 @@ type TriggerStats struct {
 	// not block.
 	Observe func(messages.Event)
 
+	begun atomic.Uint64 // nested ones
+
 	mu           sync.Mutex
 	legs         [messages.OutcomeCount]uint64
 	took, nested messages.Counts // answered ones
-	begun        uint64          // nested ones
 	unreported   uint64          // answered since the last event
 	reported     monotime.Time   // when that was; None before the first
 	problems     limiter
@@ -50,9 +52,7 @@ func (l *limiter) take(now monotime.Time, every time.Duration, burst int) bool {
 
 // asked counts a trigger that a capsule makes.
 func (s *TriggerStats) asked() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.begun++
+	s.begun.Add(1)
 }
 
 // answered counts a trigger that was answered.
@@ -112,7 +112,7 @@ func answeredEvent(t *trigger, by [messages.OutcomeCount]uint64, problem *messag
 func (s *TriggerStats) Show(tree *messages.Tree) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tree.NestedTriggers = s.begun
+	tree.NestedTriggers = s.begun.Load()
 	tree.TriggerDuration, tree.NestedTriggerDuration = s.took.Histogram(), s.nested.Histogram()
 	tree.Legs = map[messages.Outcome]uint64{}
 	for outcome, n := range s.legs {

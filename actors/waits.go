@@ -12,7 +12,7 @@ import "sync"
 // zero value is empty.
 type waits struct {
 	mu    sync.Mutex
-	edges map[string]map[string]int // waiting -> awaited -> legs
+	edges map[string]map[string]int // waiting -> awaited -> legs; empty ones are kept for the next trigger
 }
 
 // enter adds an edge, unless awaited already waits, directly or through others,
@@ -23,13 +23,15 @@ func (w *waits) enter(waiting, awaited string) bool {
 	if awaited == waiting || (len(w.edges[awaited]) > 0 && w.reaches(awaited, waiting, map[string]bool{})) {
 		return false
 	}
-	if w.edges == nil {
-		w.edges = map[string]map[string]int{}
+	out := w.edges[waiting]
+	if out == nil {
+		if w.edges == nil {
+			w.edges = map[string]map[string]int{}
+		}
+		out = map[string]int{}
+		w.edges[waiting] = out
 	}
-	if w.edges[waiting] == nil {
-		w.edges[waiting] = map[string]int{}
-	}
-	w.edges[waiting][awaited]++
+	out[awaited]++
 	return true
 }
 
@@ -38,29 +40,25 @@ func (w *waits) leave(waiting, awaited string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	out := w.edges[waiting]
-	if out[awaited]--; out[awaited] > 0 {
-		return
-	}
-	delete(out, awaited)
-	if len(out) == 0 {
-		delete(w.edges, waiting)
+	if out[awaited]--; out[awaited] == 0 {
+		delete(out, awaited)
 	}
 }
 
-// count is how many edges there are, one for each leg.
+// count returns how many edges there are, one for each leg.
 func (w *waits) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0
-	for _, awaited := range w.edges {
-		for _, legs := range awaited {
+	for _, out := range w.edges {
+		for _, legs := range out {
 			n += legs
 		}
 	}
 	return n
 }
 
-// reaches says whether from waits for to, directly or through others.
+// reaches reports whether from waits for to, directly or through others.
 func (w *waits) reaches(from, to string, seen map[string]bool) bool {
 	if from == to {
 		return true

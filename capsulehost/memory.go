@@ -23,6 +23,7 @@ type callee struct {
 	api.Function        // nil for none
 	export       string // its name
 	stack        int    // the index of the field that holds the stack, in what wazero has behind Function
+	word         int    // the size of the stack's elements
 }
 
 func newCallee(export string, f api.Function) callee {
@@ -30,7 +31,7 @@ func newCallee(export string, f api.Function) callee {
 	// wazero has no method to ask. A test makes sure that the field is there.
 	if t := reflect.TypeOf(f); t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
 		if field, ok := t.Elem().FieldByName("stack"); ok && field.Type.Kind() == reflect.Slice && len(field.Index) == 1 {
-			c.stack = field.Index[0]
+			c.stack, c.word = field.Index[0], int(field.Type.Elem().Size())
 		}
 	}
 	return c
@@ -41,8 +42,7 @@ func (c *callee) stackBytes() uint64 {
 	if c.Function == nil || c.stack < 0 {
 		return 0
 	}
-	stack := reflect.ValueOf(c.Function).Elem().Field(c.stack)
-	return uint64(stack.Len()) * uint64(stack.Type().Elem().Size()) //nolint:gosec // not negative
+	return uint64(reflect.ValueOf(c.Function).Elem().Field(c.stack).Len() * c.word) //nolint:gosec // not negative
 }
 
 // returned is called after each call.

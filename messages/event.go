@@ -79,10 +79,10 @@ type ActorRestarted struct {
 
 // CapsuleRejected is the detail of: a directory cannot become a capsule.
 type CapsuleRejected struct {
+	// ID is empty if it could not be read.
+	ID        string `json:"id"`
 	Directory string `json:"directory"`
 	Problem   string `json:"problem"`
-	// ID is empty if it could not be read.
-	ID string `json:"id"`
 }
 
 // CapsuleLoading is the detail of: a new instance is about to be made.

@@ -104,9 +104,7 @@ func restartCases() map[string]func(*testing.T) {
 			s.Expect("ask.other", "", `other continue "other"`)
 			diff(t, time.Duration(0), time.Since(began))
 			wantError(t, "stop", s.Stop(t.Context(), "loops"), nil)
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("the stop of a load that hangs took %v", took)
-			}
+			diff(t, time.Duration(0), time.Since(began)) // a load is interrupted at once
 		},
 		"nonsignificant_temporary": func(t *testing.T) { endsAlone(t, temporary) },
 		"nonsignificant_transient": func(t *testing.T) { endsAlone(t, transient) },

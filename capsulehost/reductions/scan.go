@@ -79,6 +79,7 @@ func (s *scanner) scan(typ uint32) {
 	s.shape.begin(s.locals, s.m.mutable)
 	s.events, s.now, s.calls, s.ranges = s.events[:0], cost{}, false, false
 	r := &s.r
+	most := s.m.most()
 	for r.more() {
 		if len(s.frames) == 0 {
 			r.fail("code behind the end of the function")
@@ -99,7 +100,7 @@ func (s *scanner) scan(typ uint32) {
 		default:
 			s.shape.instructions++
 		}
-		if most := s.m.most(); s.shape.instructions > most {
+		if s.shape.instructions > most {
 			r.fail("%w", tooMuch("its instructions are over the limit of %d", most))
 			return
 		}

@@ -8,13 +8,11 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// ask lets do talk to the daemon, and turns what failed into an exit status.
-func (a *app) ask(do func(messagesconnect.ControlClient) error) error {
+// ask calls do with a client of the daemon, and turns its error into an exit status.
+func (a *app) ask(do func(*control.Client) error) error {
 	path, err := a.socketPath()
 	if err != nil {
 		return err
@@ -44,16 +42,15 @@ func (a *app) ask(do func(messagesconnect.ControlClient) error) error {
 	return f
 }
 
-// capsuleCommand is a command about one capsule, which does something to it and
-// prints nothing.
-func (a *app) capsuleCommand(verb, short, long string, do func(context.Context, messagesconnect.ControlClient, string) error) *cobra.Command {
+// capsuleCommand is a command that does something to one capsule and prints nothing.
+func (a *app) capsuleCommand(verb, short, long string, do func(*control.Client, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   verb + " ID",
 		Short: short,
 		Long:  long + exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon),
 		Args:  arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(func(c messagesconnect.ControlClient) error { return do(cmd.Context(), c, args[0]) })
+			return a.ask(func(c *control.Client) error { return do(c, cmd.Context(), args[0]) })
 		},
 		ValidArgsFunction: a.completeIDs,
 	}
@@ -65,12 +62,12 @@ func (a *app) completeIDs(cmd *cobra.Command, args []string, _ string) ([]cobra.
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var ids []cobra.Completion
-	_ = a.ask(func(c messagesconnect.ControlClient) error {
-		tree, err := c.Snapshot(cmd.Context(), connect.NewRequest(&messages.SnapshotRequest{}))
+	_ = a.ask(func(c *control.Client) error {
+		tree, err := c.Snapshot(cmd.Context(), false)
 		if err != nil {
 			return err
 		}
-		for _, capsule := range tree.Msg.Capsules {
+		for _, capsule := range tree.Capsules {
 			ids = append(ids, cobra.CompletionWithDesc(capsule.ID, capsule.State.String()))
 		}
 		return nil

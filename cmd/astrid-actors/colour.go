@@ -8,8 +8,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// style is how text looks at a terminal: the parameters of SGR. The colours are
-// those that the terminal's own theme gives the names to.
+// style is the look of text at a terminal: the parameters of SGR. The terminal's
+// theme defines the colours.
 type style string
 
 const (
@@ -23,7 +23,7 @@ const (
 	underway style = "36"
 )
 
-// stateStyles says how a state's word looks.
+// stateStyles are the looks of the states.
 var stateStyles = map[messages.CapsuleState]style{
 	messages.StateLoading:  underway,
 	messages.StateStarting: underway,
@@ -34,14 +34,14 @@ var stateStyles = map[messages.CapsuleState]style{
 	messages.StateStopped:  faint,
 }
 
-// painter paints text, where a person sees it who has not asked for none of it.
+// painter paints text if it is true: at a terminal, unless the user wants no colours.
 type painter bool
 
 // painter is the one for the standard output.
 func (a *app) painter() painter { return painter(isTerminal(a.stdout) && !colourless()) }
 
-// colourless says whether the user wants no colours (no-color.org), or has a
-// terminal that knows none.
+// colourless reports whether the user wants no colours (no-color.org), or the
+// terminal has none.
 func colourless() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
 
 // paint returns printable text so that it looks like s.
@@ -52,7 +52,7 @@ func (p painter) paint(s style, text string) string {
 	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
 }
 
-// table is table, with cells painted by look. Without painting it is the same text.
+// table is the function table, with cells painted by look.
 func (p painter) table(rows [][]string, look func(row, column int, text string) string) string {
 	if !p {
 		return table(rows)

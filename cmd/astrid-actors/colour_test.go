@@ -15,16 +15,16 @@ import (
 // terminals obey.
 func oneOfEach() *messages.Tree {
 	at := time.Unix(1000, 0)
-	tree := &messages.Tree{At: (at), Started: (at.Add(-time.Hour)), SystemRestarts: map[string]uint64{"registry": 1}}
+	tree := &messages.Tree{At: at, Started: at.Add(-time.Hour), SystemRestarts: map[string]uint64{"registry": 1}}
 	for n := messages.StateLoading; n <= messages.StateStopped; n++ {
 		c := &messages.Capsule{
 			ID: "is-" + n.String(), Path: "capsules/is-" + n.String(), Version: "1.0.0", State: n, Generation: uint64(n), Budget: 5, Restart: "permanent",
-			Window: (time.Minute), Reason: "é \x1b]0;owned\x07\x1b[31m", Since: (at.Add(-time.Second)),
-			RestartAt:   (at.Add(12 * time.Second)),
-			LastFailure: &messages.Failure{Kind: "trap", Message: "trap: \x1b[2J\u009b2J\nunreachable", At: (at.Add(-time.Minute))},
+			Window: time.Minute, Reason: "é \x1b]0;owned\x07\x1b[31m", Since: at.Add(-time.Second),
+			RestartAt:   at.Add(12 * time.Second),
+			LastFailure: &messages.Failure{Kind: "trap", Message: "trap: \x1b[2J\u009b2J\nunreachable", At: at.Add(-time.Minute)},
 		}
 		if n == messages.StateReady {
-			c.Uptime, c.Reason = (time.Minute), ""
+			c.Uptime, c.Reason = time.Minute, ""
 		}
 		tree.Capsules = append(tree.Capsules, c)
 	}

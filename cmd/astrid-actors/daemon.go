@@ -13,7 +13,7 @@ import (
 )
 
 // serve runs a supervisor and its control service until ctx ends: the
-// supervisor first, so that whoever waits at the socket still gets an answer.
+// supervisor ends first, so that clients that wait still get an answer.
 // ready is called once the first start of every capsule has been decided; until then
 // there is progress, which may be nil.
 func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(*supervisor.Supervisor)) error {
@@ -29,7 +29,7 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 		}
 		return f
 	}
-	cfg.Log.Info().Str("socket", cfg.SocketPath).Msg("listening")
+	cfg.Log.Info("listening", "socket", cfg.SocketPath)
 	page, err := http.listen(ctx, cfg.Log)
 	if err != nil {
 		_ = listener.Close()
@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 	return group.Wait()
 }
 
-// narrowDir makes a directory of our own, which nobody else may enter.
+// narrowDir creates a directory that only we may enter.
 func narrowDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the socket's directory: %w", err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -12,12 +13,10 @@ import (
 	"sync"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
@@ -56,7 +55,7 @@ func (a *app) demo() (err error) {
 	if err != nil {
 		return err
 	}
-	signalled, stop := untilSignal(zerolog.Nop())
+	signalled, stop := untilSignal(slog.New(slog.DiscardHandler))
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(signalled, demoLimit, fmt.Errorf("the demo did not end within %v", demoLimit))
 	defer cancel()
@@ -66,7 +65,9 @@ func (a *app) demo() (err error) {
 	go func() {
 		served <- serve(ctx, supervisor.Config{
 			Home: home, CapsuleDirs: []string{capsules}, SocketPath: socket,
-			Log: zerolog.New(zerolog.ConsoleWriter{Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName}}),
+			Log: slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{
+				Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName},
+			}))),
 		}, httpOptions{}, nil, func(*supervisor.Supervisor) { close(ready) })
 	}()
 	select {
@@ -83,12 +84,12 @@ func (a *app) demo() (err error) {
 	return errors.Join(s.err, <-served)
 }
 
-// story tells what it does while it does it. After its first error it goes no further.
+// story runs commands and explains them. After its first error it does no more.
 type story struct {
 	app    *app
 	ctx    context.Context //nolint:containedctx // it lives as long as the story
 	home   string
-	client messagesconnect.ControlClient
+	client *control.Client
 	log    *logLines // the daemon's
 	err    error
 }
@@ -98,7 +99,7 @@ func (s *story) tell() {
 	s.do("ps")
 
 	s.say(`A trigger asks every capsule that wants its topic. The answers come in the
-order of the capsules' priorities, whoever is faster.`)
+order of the capsules' priorities, whichever is faster.`)
 	s.do("trigger", "greet.world", `{"name": "Ada"}`)
 
 	s.say(`The crasher counts the calls that it has served, in its own memory.`)
@@ -108,9 +109,9 @@ order of the capsules' priorities, whoever is faster.`)
 	s.say(`Now it crashes in the middle of a call. The caller hears so at once.`)
 	s.do("trigger", "demo.crash", "--json")
 
-	s.say(`Its supervisor has put a fresh instance in its place. Nobody else noticed, and
-what the old one had in its memory is gone: it counts from 1 again.`)
-	await(s, 2, (*messages.Event).GetCapsuleReady)
+	s.say(`Its supervisor has put a fresh instance in its place. No other capsule noticed, and
+the memory of the old instance is gone: it counts from 1 again.`)
+	await[messages.CapsuleReady](s, 2)
 	s.do("trigger", "demo.ping")
 
 	s.say(`Ping asks pong in the middle of a call, and pong asks ping, which waits. That
@@ -123,18 +124,18 @@ would take for ever, so that last question is answered "deadlock", at once.`)
 a longer pause; then its supervisor gives it up.`)
 	since := s.sequence()
 	s.do("kill", "crasher")
-	await(s, 3, (*messages.Event).GetCapsuleReady)
+	await[messages.CapsuleReady](s, 3)
 	s.do("kill", "crasher")
-	await(s, 4, (*messages.Event).GetCapsuleReady)
+	await[messages.CapsuleReady](s, 4)
 	s.do("kill", "crasher")
-	await(s, 4, (*messages.Event).GetCapsuleFailed)
+	await[messages.CapsuleFailed](s, 4)
 	s.do("events", "--since", fmt.Sprint(since))
 
-	s.say(`It stays in the tree as failed, and whoever asks it is told so.`)
+	s.say(`It stays in the tree as failed, and a trigger is answered so.`)
 	s.do("tree")
 	s.do("trigger", "demo.ping", "--json")
 
-	s.say(`Until somebody starts it again.`)
+	s.say(`Until an operator starts it again.`)
 	s.do("start", "crasher")
 	s.do("trigger", "demo.ping")
 
@@ -172,7 +173,7 @@ func (s *story) do(args ...string) {
 	}
 }
 
-// logged shows what the daemon has logged that holds this text.
+// logged shows the lines of the daemon's log that contain a text.
 func (s *story) logged(text string) {
 	lines := s.log.with(text)
 	if s.err == nil && lines == "" {
@@ -183,7 +184,7 @@ func (s *story) logged(text string) {
 	}
 }
 
-// logLines keeps what is written to it. It may be used from any goroutine.
+// logLines keeps the lines written to it. It may be used from any goroutine.
 type logLines struct {
 	mu    sync.Mutex
 	lines []string
@@ -197,7 +198,7 @@ func (l *logLines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// with returns the lines that hold a text, indented.
+// with returns the lines that contain a text, indented.
 func (l *logLines) with(text string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -215,37 +216,34 @@ func (s *story) sequence() uint64 {
 	if s.err != nil {
 		return 0
 	}
-	tree, err := s.client.Snapshot(s.ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+	tree, err := s.client.Snapshot(s.ctx, false)
 	if err != nil {
 		s.err = fmt.Errorf("ask the demo's daemon: %w", err)
 		return 0
 	}
-	return tree.Msg.Sequence
+	return tree.Sequence
 }
 
-// await waits until something has happened to a generation of the crasher.
-func await[T any](s *story, generation uint64, what func(messages.Event) *T) {
+// await waits for an event of one kind about a generation of the crasher.
+func await[Kind messages.Detail](s *story, generation uint64) {
 	if s.err != nil {
 		return
 	}
-	stream, err := s.client.Events(s.ctx, connect.NewRequest(&messages.EventsRequest{Follow: true}))
-	if err != nil {
-		s.err = fmt.Errorf("follow the demo's events: %w", err)
-		return
-	}
-	defer stream.Close()
-	for stream.Receive() {
-		e := stream.Msg()
-		if e.Path == "capsules/crasher" && e.Generation == generation && what(e) != nil {
+	for e, err := range s.client.Events(s.ctx, control.EventsRequest{Follow: true}) {
+		if err != nil {
+			s.err = fmt.Errorf("follow the demo's events: %w", err)
+			return
+		}
+		if _, ok := e.Detail.(Kind); ok && e.Path == "capsules/crasher" && e.Generation == generation {
 			return
 		}
 	}
-	s.err = errors.Join(errors.New("the demo's events ended too early"), stream.Err())
+	s.err = errors.New("the demo's events ended too early")
 }
 
 var plainArgument = regexp.MustCompile(`^[A-Za-z0-9_./=:@%+,-]+$`)
 
-// shellQuoted is an argument as it is typed into a shell.
+// shellQuoted quotes an argument for a shell, if needed.
 func shellQuoted(arg string) string {
 	if plainArgument.MatchString(arg) {
 		return arg

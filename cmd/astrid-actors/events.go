@@ -1,11 +1,9 @@
 package main
 
 import (
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newEvents(a *app) *cobra.Command {
@@ -15,12 +13,14 @@ func newEvents(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what happened, and what was decided",
+		Short: "Show events, and what was decided",
 		Long: `Show what happened to the capsules and what the supervisor decided, one event a
-line: its number, the time, whom it is about, and what. The daemon keeps the last
-4,096; where some are gone that were asked for, a line says how many.
+line: its number, the time, the actor that it is about, and a text. The daemon keeps
+the last 4,096; if older ones are asked for, the first line says how many are gone.
 
-With --follow, go on until the daemon ends.
+With --follow, go on until the daemon ends. A daemon that starts again counts its
+events from 1. If the event of --since is beyond its newest one, the first line says
+so (epoch_changed), and all events follow.
 
 With --json, each line is
 
@@ -30,22 +30,20 @@ where the fields that follow depend on "event", one of: system_started
 system_stopping system_stopped actor_restarted capsule_rejected capsule_loading
 capsule_starting capsule_ready readiness_timed_out capsule_crashed
 restart_scheduled capsule_failed capsule_stopping capsule_stopped
-trigger_answered log_suppressed events_lost.` +
+trigger_answered log_suppressed events_lost epoch_changed.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(func(c messagesconnect.ControlClient) error {
-				stream, err := c.Events(cmd.Context(), connect.NewRequest(&messages.EventsRequest{Since: since, Follow: follow}))
-				if err != nil {
-					return err
-				}
-				defer stream.Close()
-				for stream.Receive() {
-					if err := a.printEvent(stream.Msg(), asJSON); err != nil {
+			return a.ask(func(c *control.Client) error {
+				for e, err := range c.Events(cmd.Context(), control.EventsRequest{Since: since, Follow: follow}) {
+					if err == nil {
+						err = a.printEvent(&e, asJSON)
+					}
+					if err != nil {
 						return err
 					}
 				}
-				return stream.Err()
+				return nil
 			})
 		},
 	}

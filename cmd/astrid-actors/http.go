@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/pflag"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -44,7 +44,7 @@ func (o *httpOptions) flags(flags *pflag.FlagSet) {
 const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token"
 
 // listen opens the page's address; it returns nil where none was asked for.
-func (o *httpOptions) listen(ctx context.Context, log zerolog.Logger) (*httpPage, error) {
+func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, error) {
 	if o.address == "" {
 		if o.tokenFile != "" || o.actions || o.noToken {
 			return nil, usage("--http-token, --http-no-token and --http-actions are about the page: --http says where it is")
@@ -80,21 +80,21 @@ func (o *httpOptions) listen(ctx context.Context, log zerolog.Logger) (*httpPage
 		return nil, f
 	}
 	if o.actions && o.noToken {
-		log.Warn().Msg("every user of this machine may act through the page: it has no token")
+		log.Warn("every user of this machine may act through the page: it has no token")
 	}
-	log.Info().Str("page", "http://"+p.listener.Addr().String()+"/").Bool("actions", o.actions).Msg("listening")
+	log.Info("listening", "page", "http://"+p.listener.Addr().String()+"/", "actions", o.actions)
 	return p, nil
 }
 
 // readToken reads the page's token. A file that others may read is allowed, since
 // some ways to hand secrets over make no other, but not without a word.
-func readToken(path string, log zerolog.Logger) (string, error) {
+func readToken(path string, log *slog.Logger) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return "", usage("--http-token: %w", err)
 	}
 	if about, err := os.Stat(path); err == nil && about.Mode().Perm()&0o077 != 0 {
-		log.Warn().Str("file", path).Stringer("mode", about.Mode().Perm()).Msg("others than its owner may read the page's token; chmod 600 it")
+		log.Warn("others than its owner may read the page's token; chmod 600 it", "file", path, "mode", about.Mode().Perm().String())
 	}
 	token := strings.TrimSpace(string(data))
 	if token == "" {

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newLogs(a *app) *cobra.Command {
@@ -19,7 +18,7 @@ func newLogs(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "logs ID",
-		Short: "Show what a capsule has logged",
+		Short: "Show the log of a capsule",
 		Long: `Show the last lines that a capsule has logged: the time, the level, the principal
 on whose behalf it ran, if any, and the message. The daemon keeps the last 200 of
 each capsule in memory; all of them are in the files below
@@ -31,22 +30,20 @@ With --json, each line is
 
   {"sequence": N, "at": TIME, "level": WORD, "principal": TEXT, "message": TEXT, "lost": N}
 
-where "lost" is how many lines before this one are not kept any more.` +
+where "lost" is how many lines before this one are no longer kept.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon),
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.ask(func(c messagesconnect.ControlClient) error {
-				stream, err := c.Logs(cmd.Context(), connect.NewRequest(&messages.LogsRequest{Id: args[0], Since: since, Follow: follow}))
-				if err != nil {
-					return err
-				}
-				defer stream.Close()
-				for stream.Receive() {
-					if err := a.printLogLine(stream.Msg(), asJSON); err != nil {
+			return a.ask(func(c *control.Client) error {
+				for line, err := range c.Logs(cmd.Context(), args[0], since, follow) {
+					if err == nil {
+						err = a.printLogLine(&line, asJSON)
+					}
+					if err != nil {
 						return err
 					}
 				}
-				return stream.Err()
+				return nil
 			})
 		},
 		ValidArgsFunction: a.completeIDs,
@@ -58,7 +55,7 @@ where "lost" is how many lines before this one are not kept any more.` +
 	return cmd
 }
 
-// printLogLine prints one line, and before it how many are missing.
+// printLogLine prints one line, and before it the number of missing ones.
 func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 	if asJSON {
 		text, err := json.Marshal(struct {
@@ -68,7 +65,7 @@ func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 			Principal string `json:"principal"`
 			Message   string `json:"message"`
 			Lost      uint64 `json:"lost"`
-		}{l.Sequence, l.At.Format(time.RFC3339Nano), l.Level, l.Principal, l.Message, l.Lost})
+		}{l.Sequence, l.At.UTC().Format(time.RFC3339Nano), l.Level, l.Principal, l.Message, l.Lost})
 		if err != nil {
 			return fmt.Errorf("write line %d: %w", l.Sequence, err)
 		}
@@ -76,13 +73,13 @@ func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 	}
 	text := ""
 	if l.Lost > 0 {
-		text = fmt.Sprintf("... lines that are not kept any more: %d\n", l.Lost)
+		text = fmt.Sprintf("... lines that are no longer kept: %d\n", l.Lost)
 	}
 	return a.print(text + fmt.Sprintf("%s  %-5s  %s%s\n", l.At.Local().Format("15:04:05.000"),
 		l.Level, bracketed(l.Principal), printable(l.Message)))
 }
 
-// bracketed is a principal as it stands before its message.
+// bracketed is a principal in the form that precedes its message.
 func bracketed(principal string) string {
 	if principal == "" {
 		return ""

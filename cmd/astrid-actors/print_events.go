@@ -13,16 +13,16 @@ import (
 // printEvent prints one event as one line.
 func (a *app) printEvent(e *messages.Event, asJSON bool) error {
 	if asJSON {
-		line, err := messages.EventJSON(e)
+		line, err := e.MarshalJSON()
 		if err != nil {
 			return fmt.Errorf("write event %d: %w", e.Sequence, err)
 		}
-		return a.print(line + "\n")
+		return a.print(string(line) + "\n")
 	}
 	return a.print(eventText(e) + "\n")
 }
 
-// eventText is an event as a person reads it.
+// eventText is an event as one line for a person.
 func eventText(e *messages.Event) string {
 	whom := e.Path
 	if whom == "" {
@@ -36,70 +36,66 @@ func eventText(e *messages.Event) string {
 }
 
 func eventWhat(e *messages.Event) string {
-	because := func(what, cause string) string {
+	because := func(text, cause string) string {
 		if cause == "" {
-			return what
+			return text
 		}
-		return what + ": " + cause
+		return text + ": " + cause
 	}
-	switch what := e.Detail.(type) {
+	switch d := e.Detail.(type) {
 	case messages.SystemStarted:
-		return fmt.Sprintf("started, capsules: %d", what.Capsules)
+		return fmt.Sprintf("started, capsules: %d", d.Capsules)
 	case messages.SystemStopping:
-		return because("stopping", what.Cause)
+		return because("stopping", d.Cause)
 	case messages.SystemStopped:
-		return because("stopped", strings.Join(what.LeftRunning, ", "))
+		return because("stopped", strings.Join(d.LeftRunning, ", "))
 	case messages.ActorRestarted:
-		a := what
-		return because("an actor of the system failed and was "+a.Decision, a.Cause)
+		return because("an actor of the system failed and was "+d.Decision, d.Cause)
 	case messages.CapsuleRejected:
-		r := what
-		return fmt.Sprintf("rejected: %s: %s", r.Directory, r.Problem)
+		return fmt.Sprintf("rejected: %s: %s", d.Directory, d.Problem)
 	case messages.CapsuleLoading:
-		return "loading version " + what.Version
+		return "loading version " + d.Version
 	case messages.CapsuleStarting:
 		return "starting: it has not signalled yet"
 	case messages.CapsuleReady:
-		return "ready after " + duration(what.Took)
+		return "ready after " + duration(d.Took)
 	case messages.ReadinessTimedOut:
 		return fmt.Sprintf("has not signalled for %s: the others start without it",
-			duration(what.Waited))
+			duration(d.Waited))
 	case messages.CapsuleCrashed:
-		c := what
-		return fmt.Sprintf("crashed (%s): %s", c.During, c.Failure.Message)
+		return fmt.Sprintf("crashed (%s): %s", d.During, d.Failure.Message)
 	case messages.RestartScheduled:
-		r := what
 		when := "now"
-		if d := r.Delay; d > 0 {
-			when = "in " + duration(d)
+		if d.Delay > 0 {
+			when = "in " + duration(d.Delay)
 		}
-		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, r.Cause,
-			r.BudgetSpent, r.Budget, duration(r.Window))
+		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Cause,
+			d.BudgetSpent, d.Budget, duration(d.Window))
 	case messages.CapsuleFailed:
-		f := what
-		return fmt.Sprintf("failed for good: %s: %s", f.Decision, f.Failure.Message)
+		return fmt.Sprintf("failed for good: %s: %s", d.Decision, d.Failure.Message)
 	case messages.CapsuleStopping:
-		return because("stopping", what.Cause)
+		return because("stopping", d.Cause)
 	case messages.CapsuleStopped:
-		return because("stopped", what.Cause)
+		return because("stopped", d.Cause)
 	case messages.TriggerAnswered:
-		return triggerAnswered(what)
+		return triggerAnswered(d)
 	case messages.LogSuppressed:
-		l := what
-		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", l.Lines, l.Total)
+		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", d.Lines, d.Total)
 	case messages.EventsLost:
-		return fmt.Sprintf("events that are not kept any more: %d", what.Count)
+		return fmt.Sprintf("events that are no longer kept: %d", d.Count)
+	case messages.EpochChanged:
+		return "the daemon has no such event, as after a restart: all that it keeps follow"
 	}
 	return "an event that this version does not know"
 }
 
-func triggerAnswered(t *messages.TriggerAnswered) string {
+func triggerAnswered(t messages.TriggerAnswered) string {
 	var legs []string
 	for _, word := range slices.Sorted(maps.Keys(t.Legs)) {
 		legs = append(legs, fmt.Sprintf("%s %d", word, t.Legs[word]))
 	}
 	text := fmt.Sprintf("answered %s in %s: %s", t.Topic, duration(t.Duration),
-		cmp.Or(strings.Join(legs, ", "), "nobody was asked"))
+		cmp.Or(strings.Join(legs, ", "), "no capsule was asked"))
 	if n := t.StandsFor; n > 1 {
 		text += fmt.Sprintf(" (one of %d)", n)
 	}

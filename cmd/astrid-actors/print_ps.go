@@ -54,7 +54,7 @@ func psJSON(tree *messages.Tree) []psCapsule {
 			Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
 		}
 		if f := c.LastFailure; f != nil {
-			p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At}
+			p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At.UTC()}
 		}
 		for _, i := range c.Interceptors {
 			p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
@@ -68,11 +68,11 @@ func psText(tree *messages.Tree, p painter) string {
 	rows := [][]string{{"ID", "VERSION", "STATE", "GENERATION", "RESTARTS", "QUEUE", "CALLS", "UPTIME", "LAST FAILURE"}}
 	for _, c := range tree.Capsules {
 		uptime, failure := "-", "-"
-		if c.Uptime != nil {
+		if c.Uptime > 0 {
 			uptime = duration(c.Uptime)
 		}
 		if f := c.LastFailure; f != nil {
-			ago := tree.At.Sub(f.At)
+			ago := max(0, tree.At.Sub(f.At)) // the clock may have been set back
 			failure = duration(ago) + " ago: " + shortened(f.Message, 80)
 		}
 		rows = append(rows, []string{
@@ -98,7 +98,7 @@ func psText(tree *messages.Tree, p painter) string {
 	return table + rejectedText(tree, p)
 }
 
-// rejectedText says what can't become a capsule, a line each.
+// rejectedText lists the directories that cannot become a capsule, one a line.
 func rejectedText(tree *messages.Tree, p painter) string {
 	var text strings.Builder
 	for _, r := range tree.Rejected {

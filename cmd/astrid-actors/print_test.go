@@ -8,8 +8,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb"
 )
 
 func TestDuration(t *testing.T) {
@@ -66,17 +69,17 @@ func TestShellQuoted(t *testing.T) {
 	}
 }
 
-// eachKindOfEvent yields an event of every kind, with every field filled.
+// eachKindOfEvent yields an event of every kind, with every field filled. The
+// kinds are those of the wire, so that none is forgotten.
 func eachKindOfEvent(t *testing.T, check func(name string, e *messages.Event)) {
 	t.Helper()
-	kinds := (messages.Event{}).ProtoReflect().Descriptor().Oneofs().ByName("what").Fields()
+	wire := &actorspb.Event{Sequence: 7, At: timestamppb.New(time.Unix(1, 0)), Path: "capsules/x", Generation: 3}
+	m := wire.ProtoReflect()
+	kinds := m.Descriptor().Oneofs().ByName("what").Fields()
 	for i := range kinds.Len() {
-		e := messages.Event{
-			Sequence: 7, At: (time.Unix(1, 0)), Path: "capsules/x", Generation: 3,
-		}
-		m := e.ProtoReflect()
 		fill(m.Mutable(kinds.Get(i)).Message())
-		check(string(kinds.Get(i).Name()), e)
+		e := actorspb.ToEvent(wire)
+		check(string(kinds.Get(i).Name()), &e)
 	}
 }
 
@@ -87,8 +90,6 @@ func fill(m protoreflect.Message) {
 		switch {
 		case field.IsMap():
 			m.Mutable(field).Map().Set(protoreflect.ValueOfString("<key>").MapKey(), protoreflect.ValueOfUint64(6))
-		case field.IsList() && field.Message() != nil:
-			m.Mutable(field).List().Append(protoreflect.ValueOfMessage((2500 * time.Microsecond).ProtoReflect()))
 		case field.IsList():
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
@@ -98,9 +99,9 @@ func fill(m protoreflect.Message) {
 		case field.Kind() == protoreflect.Uint64Kind:
 			m.Set(field, protoreflect.ValueOfUint64(5))
 		case field.Message().FullName() == "google.protobuf.Duration":
-			m.Set(field, protoreflect.ValueOfMessage((1500 * time.Microsecond).ProtoReflect()))
+			m.Set(field, protoreflect.ValueOfMessage(durationpb.New(1500*time.Microsecond).ProtoReflect()))
 		case field.Message().FullName() == "google.protobuf.Timestamp":
-			m.Set(field, protoreflect.ValueOfMessage((time.Unix(2, 0)).ProtoReflect()))
+			m.Set(field, protoreflect.ValueOfMessage(timestamppb.New(time.Unix(2, 0)).ProtoReflect()))
 		default:
 			fill(m.Mutable(field).Message())
 		}
@@ -110,11 +111,12 @@ func fill(m protoreflect.Message) {
 func TestEventJSON(t *testing.T) {
 	got := map[string]string{}
 	eachKindOfEvent(t, func(name string, e *messages.Event) {
-		line, err := messages.EventJSON(e)
+		text, err := e.MarshalJSON()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			return
 		}
+		line := string(text)
 		const head = `{"sequence":7,"at":"1970-01-01T00:00:01Z","path":"capsules/x","generation":3,"event":"`
 		rest, ok := strings.CutPrefix(line, head+name+`"`)
 		if !ok || !json.Valid([]byte(line)) {
@@ -141,29 +143,15 @@ func TestEventJSON(t *testing.T) {
 		"trigger_answered":    `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
 		"log_suppressed":      `,"lines":5,"total":5}`,
 		"events_lost":         `,"count":5}`,
+		"epoch_changed":       `,"epoch":"<text>"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-// TestEventJSONEmpty: a field that is not set is there all the same.
-func TestEventJSONEmpty(t *testing.T) {
-	got, err := messages.EventJSON(messages.Event{
-		Sequence: 1, At: (time.Unix(1, 0)),
-		Detail: messages.CapsuleCrashed{},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"sequence":1,"at":"1970-01-01T00:00:01Z","path":"","generation":0,"event":"capsule_crashed","failure":null,"during":""}`
-	if got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
-}
-
-// TestEventsAreTold: help and text know every kind of event.
-func TestEventsAreTold(t *testing.T) {
+// TestEveryEventHasAText: the help lists every kind of event, and each has a text.
+func TestEveryEventHasAText(t *testing.T) {
 	help := newEvents(&app{}).Long
 	eachKindOfEvent(t, func(name string, e *messages.Event) {
 		if !strings.Contains(help, name) {
@@ -174,18 +162,18 @@ func TestEventsAreTold(t *testing.T) {
 			t.Errorf("%s: %q", name, text)
 		}
 	})
-	if text := eventText(messages.Event{Sequence: 1}); !strings.Contains(text, "does not know") {
+	if text := eventText(&messages.Event{Sequence: 1}); !strings.Contains(text, "does not know") {
 		t.Errorf("an event of another kind: %q", text)
 	}
 }
 
 func TestPsText(t *testing.T) {
 	at := time.Unix(100, 0)
-	got := psText(&messages.Tree{At: (at), Capsules: []*messages.Capsule{
+	got := psText(&messages.Tree{At: at, Capsules: []*messages.Capsule{
 		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
-			Uptime:      (5 * time.Second),
-			LastFailure: &messages.Failure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: (at.Add(-time.Minute))}},
-		{Id: "b", State: messages.StateFailed},
+			Uptime:      5 * time.Second,
+			LastFailure: &messages.Failure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: at.Add(-time.Minute)}},
+		{ID: "b", State: messages.StateFailed},
 	}, Rejected: []messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
 	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
 a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
@@ -201,20 +189,20 @@ func TestTreeText(t *testing.T) {
 	at := time.Unix(100, 0)
 	capsule := func(id string, state messages.CapsuleState) *messages.Capsule {
 		return &messages.Capsule{
-			ID: id, State: state, Generation: 2, Restart: "permanent", Budget: 5, BudgetSpent: 3, Window: (time.Minute),
+			ID: id, State: state, Generation: 2, Restart: "permanent", Budget: 5, BudgetSpent: 3, Window: time.Minute,
 		}
 	}
 	crashed := capsule("crashed", messages.StateCrashed)
-	crashed.RestartAt = (at.Add(200 * time.Millisecond))
+	crashed.RestartAt = at.Add(200 * time.Millisecond)
 	crashed.Reason = "not shown"
 	failed := capsule("failed", messages.StateFailed)
 	failed.Reason, failed.LastFailure = "budget spent", &messages.Failure{Message: "trap"}
 	stopped := capsule("stopped", messages.StateStopped)
 	stopped.Reason = "by an operator"
 	busy := capsule("busy", messages.StateReady)
-	busy.Busy, busy.Queue = (3 * time.Second), 2
+	busy.Busy, busy.Queue = 3*time.Second, 2
 	got := treeText(&messages.Tree{
-		At: (at), Started: (at.Add(-3 * time.Second)), Triggers: 7, OpenTriggers: 1,
+		At: at, Started: at.Add(-3 * time.Second), Triggers: 7, OpenTriggers: 1,
 		SystemRestarts: map[string]uint64{"registry": 1, "hook-router": 2, "capsules": 1},
 		Capsules: []*messages.Capsule{
 			capsule("ready", messages.StateReady), busy, crashed, failed, stopped,
@@ -245,7 +233,7 @@ func TestTriggerRemarks(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got := triggerRemarks(&messages.Reply{Legs: []messages.Leg{
-		{Capsule: "a", Action: "x", Outcome: messages.OutcomeContinue, Value: "1"},
+		{Capsule: "a", Action: "x", Outcome: messages.OutcomeContinue, Value: []byte("1")},
 		{Capsule: "b", Action: "y", Outcome: messages.OutcomeDenied, Reason: "no\x1b"},
 		{Capsule: "c", Action: "z", Outcome: messages.OutcomeEmpty},
 	}})

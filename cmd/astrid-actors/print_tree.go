@@ -14,8 +14,8 @@ func treeText(tree *messages.Tree, p painter) string {
 	switch {
 	case tree.Stopping:
 		state = "stopping"
-	case tree.Started != nil:
-		state = "up " + duration(tree.At.Sub(tree.Started))
+	case !tree.Started.IsZero():
+		state = "up " + duration(max(0, tree.At.Sub(tree.Started)))
 	}
 	restarted := func(name string) string {
 		switch n := tree.SystemRestarts[name]; n {
@@ -56,7 +56,7 @@ func treeText(tree *messages.Tree, p painter) string {
 	return drawn + rejectedText(tree, p)
 }
 
-// treeCapsule says how one capsule is, and what comes next.
+// treeCapsule describes the state of one capsule, and what comes next.
 func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 	parts := []string{c.State.String()}
 	if c.Generation > 0 {
@@ -66,7 +66,7 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 		parts = append(parts, fmt.Sprintf("%s, restarts %d/%d in %s", c.Restart,
 			c.BudgetSpent, c.Budget, duration(c.Window)))
 	}
-	if c.Busy != nil {
+	if c.Busy > 0 {
 		parts = append(parts, "in a call for "+duration(c.Busy))
 	}
 	if c.Queue > 0 {
@@ -75,13 +75,13 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 	text := strings.Join(parts, ", ")
 	switch c.State {
 	case messages.StateCrashed:
-		if at := c.RestartAt; at != nil {
-			text += fmt.Sprintf(", next in %s", duration(max(0, at.Sub(tree.At))))
+		if !c.RestartAt.IsZero() {
+			text += fmt.Sprintf(", next in %s", duration(max(0, c.RestartAt.Sub(tree.At))))
 		}
 	case messages.StateFailed:
 		reason := c.Reason
-		if failure := c.LastFailure.Message; failure != "" {
-			reason = strings.TrimPrefix(reason+": "+failure, ": ")
+		if c.LastFailure != nil && c.LastFailure.Message != "" {
+			reason = strings.TrimPrefix(reason+": "+c.LastFailure.Message, ": ")
 		}
 		text += ": " + shortened(reason, 160)
 	default:

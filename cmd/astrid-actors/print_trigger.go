@@ -26,13 +26,13 @@ type triggerLeg struct {
 	DurationUS int64           `json:"duration_us"`
 }
 
-// printTrigger prints a trigger's answer on one line. Whoever reads it at a
-// terminal is told beside it what the line does not show.
+// printTrigger prints a trigger's answer on one line. At a terminal it adds, on the
+// standard error, the legs that the line does not show.
 func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(triggerJSON(reply))
 	}
-	if err := a.print(reply.Responses + "\n"); err != nil {
+	if err := a.print(string(reply.Responses) + "\n"); err != nil {
 		return err
 	}
 	if isTerminal(a.stderr) {
@@ -43,19 +43,19 @@ func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 
 func triggerJSON(reply *messages.Reply) triggerAnswer {
 	answer := triggerAnswer{
-		Topic: reply.Topic, Responses: json.RawMessage(reply.Responses), Legs: make([]triggerLeg, 0, len(reply.Legs)),
+		Topic: reply.Topic, Responses: reply.Responses, Legs: make([]triggerLeg, 0, len(reply.Legs)),
 	}
 	for _, leg := range reply.Legs {
 		answer.Legs = append(answer.Legs, triggerLeg{
 			Capsule: leg.Capsule, Action: leg.Action, Priority: leg.Priority,
-			Outcome: leg.Outcome.String(), Value: json.RawMessage(leg.Value), Reason: leg.Reason,
+			Outcome: leg.Outcome.String(), Value: leg.Value, Reason: leg.Reason,
 			Generation: leg.Generation, DurationUS: leg.Duration.Microseconds(),
 		})
 	}
 	return answer
 }
 
-// triggerRemarks says which capsules gave no response, and why.
+// triggerRemarks lists the capsules that gave no response, and why.
 func triggerRemarks(reply *messages.Reply) string {
 	if len(reply.Legs) == 0 {
 		return fmt.Sprintf("hint: no capsule has an interceptor for %q\n", reply.Topic)
@@ -65,7 +65,7 @@ func triggerRemarks(reply *messages.Reply) string {
 		if len(leg.Value) > 0 {
 			continue
 		}
-		fmt.Fprintf(&b, "%s (%s): %s", printable(leg.Capsule), printable(leg.Action), leg.Outcome.String())
+		fmt.Fprintf(&b, "%s (%s): %s", printable(leg.Capsule), printable(leg.Action), leg.Outcome)
 		if leg.Reason != "" {
 			fmt.Fprintf(&b, ": %s", shortened(leg.Reason, 200))
 		}
@@ -74,8 +74,7 @@ func triggerRemarks(reply *messages.Reply) string {
 	return b.String()
 }
 
-// printJSON prints a value on one line, with the characters of its strings as
-// they are.
+// printJSON prints a value on one line, without escaping HTML.
 func (a *app) printJSON(value any) error {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// progressAfter is how long a start may take before it is worth a word.
+	// progressAfter is how long a start may take before its progress is shown.
 	progressAfter = 300 * time.Millisecond
 	progressEvery = 200 * time.Millisecond
 )
 
-// progress keeps a line below all others at a terminal, while capsules start. What
-// else is written there goes through it. It may be used from any goroutine.
+// progress keeps a line below all others at a terminal while capsules start. All
+// other output to the terminal goes through it. It may be used from any goroutine.
 type progress struct {
 	out io.Writer
 
 	mu   sync.Mutex
-	line string // what stands there now
+	line string // shown now
 }
 
-// newProgress returns a progress for a terminal, and nil, which shows nothing, for
-// all else.
+// newProgress returns a progress for a terminal; for other outputs nil, which shows
+// nothing.
 func newProgress(out io.Writer) *progress {
 	if _, _, ok := size(out); !ok {
 		return nil
@@ -66,7 +66,7 @@ func (p *progress) set(line string) {
 	_, _ = io.WriteString(p.out, "\r\x1b[K"+line) // a terminal that is gone misses nothing
 }
 
-// show shows how far the first start is, until that has been decided for every
+// show shows the progress of the first start, until it has been decided for every
 // capsule, or ctx ends.
 func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
 	if p == nil {
@@ -92,8 +92,8 @@ func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
 	}
 }
 
-// progressText says how far a start is, and who is slow; it is empty where all is
-// decided.
+// progressText describes the progress of a start, and names the slowest capsule. It
+// is empty once every start is decided.
 func progressText(tree *messages.Tree) string {
 	var slow *messages.Capsule
 	var decided, failed int
@@ -119,12 +119,12 @@ func progressText(tree *messages.Tree) string {
 	if slow.Generation == 0 {
 		return text
 	}
-	return text + fmt.Sprintf("; %s is %s for %s", printable(slow.ID), slow.State.String(),
+	return text + fmt.Sprintf("; %s is %s for %s", printable(slow.ID), slow.State,
 		duration(max(0, tree.At.Sub(slow.Since)).Round(100*time.Millisecond)))
 }
 
-// startedBefore says whether a has been on its way for longer than b; what has
-// not begun is behind.
+// startedBefore reports whether a began to start before b. A capsule that has not
+// begun comes last.
 func startedBefore(a, b *messages.Capsule) bool {
 	begun := func(c *messages.Capsule) int { return min(1, int(c.Generation)) } //nolint:gosec // 0 or more
 	return cmp.Or(cmp.Compare(begun(b), begun(a)), a.Since.Compare(b.Since)) < 0

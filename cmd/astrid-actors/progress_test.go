@@ -16,7 +16,7 @@ import (
 func TestProgressText(t *testing.T) {
 	at := time.Unix(1000, 0)
 	capsule := func(id string, state messages.CapsuleState, generation uint64, ago time.Duration, decided bool) *messages.Capsule {
-		return &messages.Capsule{ID: id, State: state, Generation: generation, Since: (at.Add(-ago)), Decided: decided}
+		return &messages.Capsule{ID: id, State: state, Generation: generation, Since: at.Add(-ago), Decided: decided}
 	}
 	const (
 		loading  = messages.StateLoading
@@ -37,11 +37,11 @@ func TestProgressText(t *testing.T) {
 			"starting: 0 of 3 capsules; b is loading for 2s"},
 		{"what has not begun is not slow", []*messages.Capsule{capsule("a", loading, 0, time.Hour, false), capsule("b", loading, 1, time.Second, false)},
 			"starting: 0 of 2 capsules; b is loading for 1s"},
-		{"nobody has begun", []*messages.Capsule{capsule("a", loading, 0, time.Hour, false)}, "starting: 0 of 1 capsules"},
+		{"none has begun", []*messages.Capsule{capsule("a", loading, 0, time.Hour, false)}, "starting: 0 of 1 capsules"},
 		{"failures", []*messages.Capsule{capsule("a", failed, 1, 0, true), capsule("b\x1b[2J", loading, 1, time.Second, false)},
 			"starting: 1 of 2 capsules, failed: 1; b�[2J is loading for 1s"},
 	} {
-		if diff := cmp.Diff(c.want, progressText(&messages.Tree{At: (at), Capsules: c.capsules})); diff != "" {
+		if diff := cmp.Diff(c.want, progressText(&messages.Tree{At: at, Capsules: c.capsules})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}

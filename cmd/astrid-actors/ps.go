@@ -11,11 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// dialEvery is how often ps --wait looks whether there is a daemon by now.
+// dialEvery is how often ps --wait tries to reach a daemon.
 const dialEvery = 20 * time.Millisecond
 
 func newPs(a *app) *cobra.Command {
@@ -25,7 +24,7 @@ func newPs(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "ps",
-		Short: "List the capsules and how they are",
+		Short: "List the capsules and their states",
 		Long: `List the capsules in the order of their start, with their state: loading,
 starting (a run loop that has not signalled yet), ready, crashed (to be restarted),
 failed (for good), stopping or stopped.
@@ -40,7 +39,7 @@ With --json, print an array of
    "queue": N, "calls": N, "uptime_ms": N,
    "interceptors": [{"event": TEXT, "action": TEXT, "priority": N}, ...]}
 
-"session" is empty where no instance lives; "restarts" counts those that the
+"session" is empty if there is no instance; "restarts" counts those that the
 supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
@@ -48,7 +47,7 @@ supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
 			if cmd.Flags().Changed("wait") && wait <= 0 {
 				return usage("--wait is %v: it must be positive", wait)
 			}
-			return a.ask(func(c messagesconnect.ControlClient) error {
+			return a.ask(func(c *control.Client) error {
 				tree, err := snapshot(cmd.Context(), c, wait)
 				if err != nil {
 					return err
@@ -63,24 +62,20 @@ supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
 	return cmd
 }
 
-// snapshot asks for the tree: as it is, or once it has started, within wait.
-func snapshot(ctx context.Context, c messagesconnect.ControlClient, wait time.Duration) (*messages.Tree, error) {
+// snapshot asks for the tree: at once, or, with a wait, once it has started.
+func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*messages.Tree, error) {
 	if wait == 0 {
-		tree, err := c.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
-		if err != nil {
-			return nil, err
-		}
-		return tree.Msg, nil
+		return c.Snapshot(ctx, false)
 	}
 	waiting, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	again := time.NewTicker(dialEvery)
 	defer again.Stop()
 	for {
-		tree, err := c.Snapshot(waiting, connect.NewRequest(&messages.SnapshotRequest{WaitUntilStarted: true}))
+		tree, err := c.Snapshot(waiting, true)
 		switch {
 		case err == nil:
-			return tree.Msg, nil
+			return tree, nil
 		case errors.Is(err, control.ErrNoDaemon):
 			select {
 			case <-again.C:
@@ -96,16 +91,16 @@ func snapshot(ctx context.Context, c messagesconnect.ControlClient, wait time.Du
 	}
 }
 
-// undecided says which capsules were waited for in vain.
-func undecided(ctx context.Context, c messagesconnect.ControlClient, wait time.Duration) error {
-	tree, err := c.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+// undecided returns an error that names the capsules that have not started.
+func undecided(ctx context.Context, c *control.Client, wait time.Duration) error {
+	tree, err := c.Snapshot(ctx, false)
 	if err != nil {
 		return err
 	}
 	var names []string
-	for _, capsule := range tree.Msg.Capsules {
+	for _, capsule := range tree.Capsules {
 		if !capsule.Decided {
-			names = append(names, fmt.Sprintf("%s (%s)", capsule.ID, capsule.State.String()))
+			names = append(names, fmt.Sprintf("%s (%s)", capsule.ID, capsule.State))
 		}
 	}
 	return fmt.Errorf("not all started within %v: %s", wait, strings.Join(names, ", "))

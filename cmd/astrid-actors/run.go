@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
@@ -50,6 +51,7 @@ every user of this machine can reach 127.0.0.1. So it needs --http-token, or
 	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "whose capsules these are: a `name`")
 	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, beside those of --capsules")
 	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
+	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
@@ -64,6 +66,7 @@ type runOptions struct {
 	capsules                    []string
 	principal                   string
 	demo, allowUnverified       bool
+	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	eventsFile                  string
 	http                        httpOptions
@@ -106,7 +109,9 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 
 // config turns the flags into the supervisor's configuration.
 func (o *runOptions) config(a *app) (supervisor.Config, error) {
-	for name, d := range map[string]time.Duration{"call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout} {
+	for name, d := range map[string]time.Duration{
+		"load-timeout": o.loadTimeout, "call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout,
+	} {
 		if d <= 0 {
 			return supervisor.Config{}, usage("--%s is %v: it must be positive", name, d)
 		}
@@ -127,17 +132,17 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	}
 	return supervisor.Config{
 		Home: h.Dir(), Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
-		AllowUnverified: o.allowUnverified, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
+		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
 		EventsFile: o.eventsFile,
 	}, nil
 }
 
 const logLevels = "trace debug info warn error"
 
-// log returns the daemon's logger, which writes above the progress where there is one.
-func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolog.Logger, error) {
+// log returns the daemon's logger, which writes above the progress, if there is one.
+func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (*slog.Logger, error) {
 	if !slices.Contains(strings.Fields(logLevels), o.logLevel) {
-		return zerolog.Nop(), usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
+		return nil, usage("--log-level is %q: it must be one of %s", o.logLevel, logLevels)
 	}
 	terminal := isTerminal(a.stderr)
 	format := o.logFormat
@@ -148,11 +153,11 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolo
 		}
 	}
 	if format != "json" && format != "console" {
-		return zerolog.Nop(), usage("--log-format is %q: it must be json or console", o.logFormat)
+		return nil, usage("--log-format is %q: it must be json or console", o.logFormat)
 	}
 	level, err := zerolog.ParseLevel(o.logLevel)
 	if err != nil {
-		return zerolog.Nop(), usage("--log-level: %w", err)
+		return nil, usage("--log-level: %w", err)
 	}
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	out := a.stderr
@@ -165,32 +170,32 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (zerolo
 			Out: out, TimeFormat: "15:04:05.000", NoColor: !terminal || colourless(),
 		})
 	}
-	return log.Level(level).With().Timestamp().Logger(), nil
+	return slog.New(zerolog.NewSlogHandler(log.Level(level).With().Timestamp().Logger())), nil
 }
 
-// welcome says that the daemon is ready, and what to do next.
-func (o *runOptions) welcome(log zerolog.Logger, socket string, tree *messages.Tree) {
+// welcome logs that the daemon is ready, and what to do next.
+func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tree) {
 	states := map[string]int{}
 	for _, c := range tree.Capsules {
 		states[c.State.String()]++
 	}
-	line := log.Info().Str("socket", socket)
+	log = log.With("socket", socket)
 	for _, state := range slices.Sorted(maps.Keys(states)) {
-		line = line.Int(state, states[state])
+		log = log.With(state, states[state])
 	}
 	switch {
 	case o.demo:
-		line.Msg(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
+		log.Info(`ready; try in another terminal: astrid-actors trigger greet.world '{"name": "you"}'`)
 	case len(tree.Capsules) == 0:
-		line.Msg("ready, but there are no capsules; hint: run --demo has some")
+		log.Info("ready, but there are no capsules; hint: run --demo has some")
 	default:
-		line.Msg("ready")
+		log.Info("ready")
 	}
 }
 
 // untilSignal returns a context that ends at the first SIGINT, SIGTERM or SIGHUP; a
 // second one ends the process at once.
-func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
+func untilSignal(log *slog.Logger) (ctx context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
@@ -203,7 +208,7 @@ func untilSignal(log zerolog.Logger) (ctx context.Context, stop func()) {
 			select {
 			case s := <-signals:
 				if n > 0 {
-					log.Warn().Stringer("signal", s).Msg("second signal: ending at once")
+					log.Warn("second signal: ending at once", "signal", s.String())
 					os.Exit(exitFailed)
 				}
 				cancel(fmt.Errorf("signal: %v", s))

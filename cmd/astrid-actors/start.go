@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
-
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newStart(a *app) *cobra.Command {
@@ -15,8 +11,5 @@ func newStart(a *app) *cobra.Command {
 		`Start a capsule that has stopped or failed, with its module and configuration
 read again and a full restart budget. Returns when the capsule is up, and fails
 where it does not come up.`,
-		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Start(ctx, connect.NewRequest(&messages.StartCapsule{ID: id}))
-			return err
-		})
+		(*control.Client).Start)
 }

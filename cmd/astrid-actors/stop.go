@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
-
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newStop(a *app) *cobra.Command {
@@ -15,8 +11,5 @@ func newStop(a *app) *cobra.Command {
 		`Stop a capsule until it is started again. Calls that wait are answered
 "unavailable" at once; a running one is given the capsule's stop time-out, 10 s
 unless its manifest says otherwise. Returns when the capsule has ended.`,
-		func(ctx context.Context, c messagesconnect.ControlClient, id string) error {
-			_, err := c.Stop(ctx, connect.NewRequest(&messages.StopCapsule{ID: id}))
-			return err
-		})
+		(*control.Client).Stop)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -10,33 +11,32 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// statusEvery is how often systemd is told how the capsules are, where no
-// watchdog wants to hear more often.
+// statusEvery is how often systemd is told the states of the capsules, unless its
+// watchdog expects more.
 const statusEvery = 10 * time.Second
 
-// startExtension is how much longer systemd waits for a start that goes on.
+// startExtension is how much longer systemd waits for a start in progress.
 const startExtension = 3 * statusEvery
 
-// tellSystemd tells systemd, where it is what started us (Type=notify), when the
-// capsules have started, how they are, and when ctx ends that we stop. Its
-// watchdog hears from us only while the system's own actors take messages.
-func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Logger) {
+// tellSystemd tells systemd, if it has started us (Type=notify), when the capsules
+// have started, what states they are in, and when ctx ends, that we stop. It serves
+// the watchdog only while the system's own actors answer.
+func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log *slog.Logger) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return
 	}
 	watchdog, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn().Err(err).Msg("systemd's watchdog is not understood, and not told anything")
+		log.Warn("the settings of systemd's watchdog are invalid: it is not served", "err", err)
 	}
 	tell := func(lines ...string) {
 		if _, err := daemon.SdNotify(false, strings.Join(lines, "\n")); err != nil {
-			log.Warn().Err(err).Msg("systemd can't be told how we are")
+			log.Warn("systemd can't be told our status", "err", err)
 		}
 	}
 	every := statusEvery
@@ -74,14 +74,14 @@ func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log zerolog.Lo
 			case err == nil && watchdog > 0:
 				lines = append(lines, daemon.SdNotifyWatchdog)
 			case err != nil && ctx.Err() == nil:
-				log.Error().Err(err).Msg("systemd's watchdog is not told that we are well")
+				log.Error("an actor of the system does not answer: systemd's watchdog is not served", "err", err)
 			}
 			tell(lines...)
 		}
 	}
 }
 
-// status says on one line how the capsules are.
+// status counts the states of the capsules on one line.
 func status(tree *messages.Tree) string {
 	in := map[string]int{}
 	undecided := 0

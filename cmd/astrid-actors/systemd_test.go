@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -85,7 +86,7 @@ func TestTellSystemd(t *testing.T) {
 	var log strings.Builder
 	go func() {
 		defer close(done)
-		tellSystemd(ctx, s.Supervisor, zerolog.New(&log))
+		tellSystemd(ctx, s.Supervisor, slog.New(zerolog.NewSlogHandler(zerolog.New(&log))))
 	}()
 	m.await("STATUS=1 loading (starting: 1 to go)", "EXTEND_TIMEOUT_USEC=30000000", "WATCHDOG=1")
 	close(release)
@@ -98,13 +99,13 @@ func TestTellSystemd(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.await("STATUS=1 stopped") // perhaps from before
-	for range 3 {               // its actors are gone: no word of a watchdog
+	for range 3 {               // its actors are gone: the watchdog is not served
 		m.silentOfWatchdog()
 	}
 	stop(errors.New("signal"))
 	m.await("STOPPING=1", "STATUS=stopping")
 	<-done
-	if !strings.Contains(log.String(), "not told that we are well") {
+	if !strings.Contains(log.String(), "systemd's watchdog is not served") {
 		t.Errorf("the log says %s", log.String())
 	}
 }
@@ -131,5 +132,5 @@ func (m *manager) silentOfWatchdog() {
 // Without systemd nobody is told anything, and nothing is waited for.
 func TestNoSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
-	tellSystemd(t.Context(), nil, zerolog.Nop())
+	tellSystemd(t.Context(), nil, slog.New(slog.DiscardHandler))
 }

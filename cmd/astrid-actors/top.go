@@ -7,35 +7,34 @@ import (
 	"time"
 
 	tea "charm.land/bubbletea/v2"
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newTop(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "top",
 		Short: "Watch the capsules, and restart them, at a terminal",
-		Long: `Watch all capsules on one screen, about once a second and at once when something
-happens. What is in trouble stands on top, with why, what the supervisor has decided,
-and what happens next. RESTARTS are those that are spent of the budget; P50 and P99
-are how long half and 99 % of its calls took at most; RED/S are reductions a second.
+		Long: `Watch all capsules on one screen, updated once a second and after each event.
+Capsules in trouble are at the top, with the cause, the supervisor's decision, and
+what happens next. RESTARTS are the restarts spent of the budget; P50 and P99 are
+quantiles of the duration of its calls, right within 2 %; RED/S are reductions a second.
 
   up, down, page up, page down, home, end   select a capsule
-  enter   show it closely: its failures with their stacks, calls and log; esc to return
+  enter   show its details: failures with their stacks, calls and log; esc to return
   /       show only capsules whose id or state contains a text; esc to show all
   s, S    sort by the next column, or the one before
   space   pause, and go on
   r       restart the selected capsule
   q       quit
 
-Where the standard input or output is no terminal, it is tree --watch.` +
+If the standard input or output is not a terminal, this is tree --watch.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(func(c messagesconnect.ControlClient) error {
+			return a.ask(func(c *control.Client) error {
 				tree, err := snapshot(cmd.Context(), c, 0)
 				if err != nil {
 					return err
@@ -49,20 +48,20 @@ Where the standard input or output is no terminal, it is tree --watch.` +
 	}
 }
 
-// What top's goroutines tell its model.
+// The messages of top's goroutines to its model.
 type (
-	// looked: the daemon was asked how all are; err says why it did not answer.
+	// looked: the daemon was asked for its state; err is why it did not answer.
 	looked struct {
 		tree    *messages.Tree
 		details []*messages.CapsuleDetail
 		err     error
 		took    time.Duration
 	}
-	// lookDue: it is time to ask again, unless the turn is another by now.
+	// lookDue: it is time to ask again, unless turn is out of date by now.
 	lookDue struct{ turn int }
-	// happened: there was an event. restarts are those since the last of these.
+	// happened: there were events. restarts are those since the last happened.
 	happened struct{ restarts []time.Time }
-	// restarted: the daemon has carried out a restart, or not.
+	// restarted: the daemon has carried out a restart, or err is why not.
 	restarted struct {
 		id  string
 		err error
@@ -70,7 +69,7 @@ type (
 )
 
 // top shows the screen until the user leaves it.
-func (a *app) top(ctx context.Context, c messagesconnect.ControlClient, tree *messages.Tree) error {
+func (a *app) top(ctx context.Context, c *control.Client, tree *messages.Tree) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	shown := &topProgram{ctx: ctx, client: c, model: newTopModel(a.painter(), tree, time.Now())}
@@ -78,7 +77,7 @@ func (a *app) top(ctx context.Context, c messagesconnect.ControlClient, tree *me
 	followed := make(chan struct{})
 	go func() {
 		defer close(followed)
-		shown.follow(program.Send)
+		shown.follow(tree.Epoch, program.Send)
 	}()
 	_, err := program.Run()
 	cancel()
@@ -93,25 +92,25 @@ func (a *app) top(ctx context.Context, c messagesconnect.ControlClient, tree *me
 // called on the terminal library's goroutines: Update and View on one, in turns.
 type topProgram struct {
 	ctx    context.Context //nolint:containedctx // the library's calls have none
-	client messagesconnect.ControlClient
+	client *control.Client
 	model  *topModel
 
 	looking bool          // a look is under way
-	soon    bool          // something has happened since it began, or the next one is soon
-	turn    int           // of the next look; one that is due with another has been brought forward
-	took    time.Duration // the last one
+	soon    bool          // there was an event since it began, or the next one is soon
+	turn    int           // of the next look: a lookDue with another turn is out of date
+	took    time.Duration // by the last one
 }
 
 // Init begins to look.
 func (t *topProgram) Init() tea.Cmd { return t.look() }
 
-// Update takes what has happened.
+// Update handles a message.
 func (t *topProgram) Update(m tea.Msg) (tea.Model, tea.Cmd) {
-	next := t.take(m)
+	next := t.handle(m)
 	return t, next
 }
 
-func (t *topProgram) take(m tea.Msg) tea.Cmd {
+func (t *topProgram) handle(m tea.Msg) tea.Cmd {
 	switch m := m.(type) {
 	case tea.WindowSizeMsg:
 		t.model.resize(m.Width, m.Height)
@@ -152,7 +151,7 @@ func (t *topProgram) View() tea.View {
 	return v
 }
 
-// act carries out what a key has asked for.
+// act carries out the action of a key.
 func (t *topProgram) act(a topAction) tea.Cmd {
 	switch a.do {
 	case topQuit:
@@ -161,8 +160,7 @@ func (t *topProgram) act(a topAction) tea.Cmd {
 		return t.look()
 	case topRestart:
 		return func() tea.Msg {
-			_, err := t.client.Restart(t.ctx, connect.NewRequest(&messages.RestartCapsule{ID: a.id}))
-			return restarted{a.id, err}
+			return restarted{a.id, t.client.Restart(t.ctx, a.id)}
 		}
 	case topNothing:
 	}
@@ -176,7 +174,8 @@ func (t *topProgram) lookAfter(wait time.Duration) tea.Cmd {
 	return tea.Tick(max(wait, 10*t.took), func(time.Time) tea.Msg { return lookDue{turn} })
 }
 
-// look asks the daemon how all are, and how closely those that the model wants.
+// look asks the daemon for its state, and for details of the capsules that the
+// model wants.
 func (t *topProgram) look() tea.Cmd {
 	if t.looking {
 		return nil
@@ -192,9 +191,9 @@ func (t *topProgram) look() tea.Cmd {
 			if l.err != nil {
 				break
 			}
-			detail, err := t.client.Capsule(t.ctx, connect.NewRequest(&messages.CapsuleRequest{Id: id}))
-			if err == nil { // else it is shown without
-				l.details = append(l.details, detail.Msg)
+			detail, err := t.client.Capsule(t.ctx, id)
+			if err == nil { // else it is shown without details
+				l.details = append(l.details, detail)
 			}
 		}
 		l.took = time.Since(began)
@@ -202,19 +201,21 @@ func (t *topProgram) look() tea.Cmd {
 	}
 }
 
-// follow tells the model of events, at most one every settle, until the context
-// ends. Where the daemon has gone it tries again.
-func (t *topProgram) follow(send func(tea.Msg)) {
-	events := make(chan *messages.Event)
+// follow tells the model of events, at most once every settle, until the context
+// ends. If the daemon is gone it tries again, and goes on from the last event, or
+// with all events of a daemon that has started again.
+func (t *topProgram) follow(epoch string, send func(tea.Msg)) {
+	events := make(chan messages.Event)
 	go func() {
 		defer close(events)
+		var since uint64
 		for t.ctx.Err() == nil {
-			_ = follow(t.ctx, t.client, 0, func(e *messages.Event) { // all: another daemon counts anew
+			_ = follow(t.ctx, t.client, &since, &epoch, func(e messages.Event) {
 				select {
 				case events <- e:
 				case <-t.ctx.Done():
 				}
-			}) // the next look says what is wrong
+			}) // the next look shows its error
 			pause(t.ctx, refreshEvery)
 		}
 	}()
@@ -226,7 +227,7 @@ func (t *topProgram) follow(send func(tea.Msg)) {
 			if !more {
 				return
 			}
-			if r := e.Detail.(messages.RestartScheduled); r.Attempt > 0 {
+			if r, ok := e.Detail.(messages.RestartScheduled); ok && r.Attempt > 0 {
 				restarts = append(restarts, e.At)
 			}
 			if due == nil {

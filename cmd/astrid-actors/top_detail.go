@@ -12,14 +12,14 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// closely draws the open capsule, from the line that was scrolled to.
-func (m *topModel) closely(room int) []string {
+// drawDetails draws the open capsule, from the line that was scrolled to.
+func (m *topModel) drawDetails(room int) []string {
 	lines := m.detailLines()
 	m.scroll = min(m.scroll, max(0, len(lines)-room))
 	return lines[m.scroll:]
 }
 
-// detailLines is all that is known of the open capsule.
+// detailLines returns all details of the open capsule.
 func (m *topModel) detailLines() []string {
 	p := m.painter
 	i := slices.IndexFunc(m.tree.Capsules, func(c *messages.Capsule) bool { return c.ID == m.open })
@@ -51,7 +51,7 @@ func (m *topModel) detailLines() []string {
 	return append(lines, m.log(detail)...)
 }
 
-// failures are the last deaths, newest first, with their stacks.
+// failures returns the last failures, newest first, with their stacks.
 func (m *topModel) failures(d *messages.CapsuleDetail) []string {
 	lines := m.heading("FAILURES", len(d.Failures))
 	for _, r := range slices.Backward(d.Failures) {
@@ -65,15 +65,15 @@ func (m *topModel) failures(d *messages.CapsuleDetail) []string {
 			lines = append(lines, m.painter.paint(faint, "      "+printable(frame)))
 		}
 		if f.Stderr != "" {
-			for said := range strings.SplitSeq(f.Stderr, "\n") {
-				lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "stderr: ")+printable(said))...)
+			for text := range strings.SplitSeq(f.Stderr, "\n") {
+				lines = append(lines, m.wrapped("    "+m.painter.paint(faint, "stderr: ")+printable(text))...)
 			}
 		}
 	}
 	return lines
 }
 
-// calls are the last ones, newest first.
+// calls returns the last calls, newest first.
 func (m *topModel) calls(d *messages.CapsuleDetail) []string {
 	lines := m.heading("RECENT CALLS", len(d.RecentCalls))
 	for _, c := range slices.Backward(d.RecentCalls) {
@@ -90,7 +90,7 @@ func (m *topModel) calls(d *messages.CapsuleDetail) []string {
 	return lines
 }
 
-// log is the end of what it has logged, newest first.
+// log returns the end of its log, newest first.
 func (m *topModel) log(d *messages.CapsuleDetail) []string {
 	lines := m.heading("LOG", len(d.Log))
 	for _, l := range slices.Backward(d.Log) {
@@ -108,12 +108,12 @@ func (m *topModel) heading(title string, n int) []string {
 	return []string{"", m.painter.paint(strong, title)}
 }
 
-// ago is how long something is over.
+// ago is the time since at.
 func (m *topModel) ago(at time.Time) string {
 	return fmt.Sprintf("%10s", duration(max(0, m.clock().Sub(at)).Round(time.Second))+" ago")
 }
 
-// wrapped breaks a line where it is too long, and keeps its indentation.
+// wrapped breaks a line that is too long, and keeps its indentation.
 func (m *topModel) wrapped(line string) []string {
 	rest := strings.TrimLeft(line, " ")
 	indent := strings.Repeat(" ", len(line)-len(rest))

@@ -14,8 +14,8 @@ import (
 // ratesOver is how far back rates are counted at least, once that is known.
 const ratesOver = 3 * time.Second
 
-// topModel is all that top shows. It knows neither terminal nor daemon: it is told
-// what was seen and pressed, and draws a screen. It has no lock.
+// topModel is the state of the screen. It knows neither terminal nor daemon: its
+// methods receive snapshots and keys, and draw a screen. It has no lock.
 type topModel struct {
 	painter       painter
 	columns       []topColumn
@@ -23,26 +23,26 @@ type topModel struct {
 
 	tree    *messages.Tree
 	at      time.Time         // when the tree came, by our clock
-	now     time.Time         // the last moment that we heard of, by our clock
+	now     time.Time         // the time of the last look, by our clock
 	bases   [2]*messages.Tree // rates are counted from the first
-	stale   error             // why there is no newer tree; nil where there is
+	stale   error             // why there is no newer tree; nil if there is
 	details map[string]*messages.CapsuleDetail
 	deaths  []time.Time // the restarts of the last hour, by the daemon's clock
 
-	rows     []topRow // what is left of the filter, in order
-	order    int      // the place in columns of what is sorted by
+	rows     []topRow // those that match the filter, in order
+	order    int      // the index of the column that is sorted by
 	filter   string
 	typing   bool // keys go into the filter
 	paused   bool
-	selected string // an id; where it is not among the rows, the first is
+	selected string // an id; if it is not among the rows, the first row is selected
 	first    int    // the row at the top of the screen
-	open     string // the capsule that is shown closely; "" for none
+	open     string // the capsule whose details are shown; "" for none
 	scroll   int    // lines of it that are above the screen
 	asking   string // whose restart waits for a yes
-	note     string // what came of the last action
+	note     string // the result of the last action
 }
 
-// topAction is what the model wants to be done.
+// topAction is an action that a key asks for.
 type topAction struct {
 	do topVerb
 	id string
@@ -63,10 +63,10 @@ func newTopModel(p painter, tree *messages.Tree, now time.Time) *topModel {
 	return m
 }
 
-// resize is told of the terminal's size.
+// resize sets the size of the terminal.
 func (m *topModel) resize(width, height int) { m.width, m.height = width, height }
 
-// look takes what a look at the daemon has brought, at a moment by our clock.
+// look receives the answers of the daemon, at a time by our clock.
 func (m *topModel) look(l looked, now time.Time) {
 	for _, d := range l.details {
 		m.details[d.Capsule.ID] = d
@@ -81,6 +81,11 @@ func (m *topModel) look(l looked, now time.Time) {
 	if m.tree == nil || !l.tree.Started.Equal(m.tree.Started) {
 		m.bases = [2]*messages.Tree{nil, l.tree} // another daemon, or one that has started only now
 	}
+	if at := l.tree.At; at.Before(m.bases[1].At) {
+		// Its clock was set back: what was counted by it is counted anew.
+		m.bases = [2]*messages.Tree{nil, l.tree}
+		m.deaths = slices.DeleteFunc(m.deaths, at.Before)
+	}
 	if l.tree.At.Sub(m.bases[1].At) >= ratesOver {
 		m.bases = [2]*messages.Tree{m.bases[1], l.tree}
 	}
@@ -88,7 +93,7 @@ func (m *topModel) look(l looked, now time.Time) {
 	m.arrange()
 }
 
-// base is what rates are counted from.
+// base is the tree that rates are counted from.
 func (m *topModel) base() *messages.Tree {
 	if m.bases[0] != nil {
 		return m.bases[0]
@@ -96,7 +101,7 @@ func (m *topModel) base() *messages.Tree {
 	return m.bases[1]
 }
 
-// arrange makes the rows anew.
+// arrange rebuilds the rows.
 func (m *topModel) arrange() {
 	m.rows = topRows(m.tree, m.base(), m.details, topMatches(m.filter), m.columns[m.order].compare)
 }
@@ -104,8 +109,8 @@ func (m *topModel) arrange() {
 // clock is the daemon's clock, now.
 func (m *topModel) clock() time.Time { return m.tree.At.Add(m.now.Sub(m.at)) }
 
-// wanted are the capsules to be looked at closely: the open one, and some of those
-// that their limits may show to be in trouble, where these are not known yet.
+// wanted returns the capsules whose details are needed: the open one, and some of
+// those that may be in trouble by limits of their own, which are not known yet.
 func (m *topModel) wanted() []string {
 	const atOnce = 16
 	var ids []string
@@ -125,7 +130,7 @@ func (m *topModel) wanted() []string {
 	return ids
 }
 
-// countRestarts counts restarts, of which some may be known.
+// countRestarts counts restarts, some of which may have been counted already.
 func (m *topModel) countRestarts(at []time.Time) {
 	for _, t := range at {
 		if n := len(m.deaths); n == 0 || t.After(m.deaths[n-1]) {
@@ -136,7 +141,7 @@ func (m *topModel) countRestarts(at []time.Time) {
 	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return t.Before(hour) })
 }
 
-// answered says what came of a restart.
+// answered notes the result of a restart.
 func (m *topModel) answered(r restarted) {
 	if r.err == nil {
 		m.note = "restarted " + printable(r.id)
@@ -149,7 +154,7 @@ func (m *topModel) answered(r restarted) {
 	m.note = "error: " + printable(text)
 }
 
-// press takes a key: its name, and the text that it stands for.
+// press handles a key: its name, and the text that it stands for.
 func (m *topModel) press(key, text string) topAction {
 	switch {
 	case key == "ctrl+c":
@@ -190,7 +195,7 @@ func (m *topModel) press(key, text string) topAction {
 	return topAction{}
 }
 
-// pressOn takes the keys that change what is shown.
+// pressOn handles the keys that change the view.
 func (m *topModel) pressOn(key string) topAction {
 	switch key {
 	case "esc":
@@ -223,7 +228,7 @@ func (m *topModel) pressOn(key string) topAction {
 	return topAction{}
 }
 
-// answer takes the key after the question whether to restart.
+// answer handles the key after the question whether to restart.
 func (m *topModel) answer(key string) topAction {
 	id := m.asking
 	m.asking = ""
@@ -235,7 +240,7 @@ func (m *topModel) answer(key string) topAction {
 	return topAction{do: topRestart, id: id}
 }
 
-// typeKey takes a key while the filter is typed.
+// typeKey handles a key while the filter is typed.
 func (m *topModel) typeKey(key, text string) {
 	switch key {
 	case "enter":
@@ -253,7 +258,7 @@ func (m *topModel) typeKey(key, text string) {
 	}
 }
 
-// typed takes text, while the filter is typed.
+// typed adds text to the filter while it is typed.
 func (m *topModel) typed(text string) {
 	const longest = 64
 	if m.typing && text != "" && len(m.filter)+len(text) <= longest {
@@ -263,12 +268,12 @@ func (m *topModel) typed(text string) {
 	}
 }
 
-// place is the selected row's.
+// place is the index of the selected row.
 func (m *topModel) place() int {
 	return max(0, slices.IndexFunc(m.rows, func(r topRow) bool { return r.capsule.ID == m.selected }))
 }
 
-// current is the id of the selected row, "" where there is none.
+// current is the id of the selected row; "" if there is none.
 func (m *topModel) current() string {
 	if len(m.rows) == 0 {
 		return ""
@@ -276,7 +281,7 @@ func (m *topModel) current() string {
 	return m.rows[m.place()].capsule.ID
 }
 
-// move moves the selection, or what is shown of a capsule.
+// move moves the selection, or scrolls the details.
 func (m *topModel) move(by int) {
 	switch {
 	case m.open != "":

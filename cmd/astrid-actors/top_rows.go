@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// topRow is one capsule, with what a snapshot alone does not tell.
+// topRow is one capsule, with values that are computed from several snapshots.
 type topRow struct {
 	capsule           *messages.Capsule
 	trouble           *web.Trouble // nil for none
@@ -23,10 +23,10 @@ func (r *topRow) quantile(q float64) time.Duration { return r.capsule.CallDurati
 // topColumn is a column of the list, and an order that the list can have.
 type topColumn struct {
 	title   string
-	width   int // in cells; 0 takes what is left
+	width   int // in cells; 0 for the rest of the line
 	numeric bool
 	text    func(*topRow) string
-	compare func(a, b *topRow) int // the first comes first; nil where there is no such order
+	compare func(a, b *topRow) int // nil if the list can't be sorted by it
 }
 
 // topColumns are the columns from left to right.
@@ -56,11 +56,16 @@ func topColumns() []topColumn {
 			number(func(r *topRow) uint64 { return r.capsule.MemoryBytes })},
 		{"RED/S", 5, true, func(r *topRow) string { return few(r.reductions) },
 			func(a, b *topRow) int { return cmp.Compare(b.reductions, a.reductions) }},
-		{"LAST CAUSE", topCauseWidth, false, func(r *topRow) string { return shortened(r.capsule.LastFailure.Message, 200) }, nil},
+		{"LAST CAUSE", topCauseWidth, false, func(r *topRow) string {
+			if f := r.capsule.LastFailure; f != nil {
+				return shortened(f.Message, 200)
+			}
+			return ""
+		}, nil},
 	}
 }
 
-// topCauseWidth is the least that the last column is of use with.
+// topCauseWidth is the smallest useful width of the last column.
 const topCauseWidth = 16
 
 func quantileText(r *topRow, q float64) string {
@@ -70,7 +75,7 @@ func quantileText(r *topRow, q float64) string {
 	return duration(r.quantile(q))
 }
 
-// byTrouble puts what is in trouble first, the worst on top.
+// byTrouble puts the capsules in trouble first, the worst at the top.
 func byTrouble(a, b *topRow) int {
 	switch {
 	case a.trouble != nil && b.trouble != nil:
@@ -83,8 +88,8 @@ func byTrouble(a, b *topRow) int {
 	return 0
 }
 
-// topRows makes the rows of a tree. What is counted a second is counted since base,
-// which may be nil. The order is compare's, then that of the ids; nil keeps all.
+// topRows returns the rows of a tree that keep accepts. Rates are counted since base.
+// The order is compare's, then that of the ids.
 func topRows(tree, base *messages.Tree, details map[string]*messages.CapsuleDetail, keep func(*messages.Capsule) bool, compare func(a, b *topRow) int) []topRow {
 	now := tree.At
 	seconds := now.Sub(base.At).Seconds()
@@ -115,8 +120,8 @@ func rate(n, before uint64, seconds float64) float64 {
 	return float64(n-before) / seconds
 }
 
-// topMatches makes a filter of what was typed: all of its words are in the id or
-// are the beginning of the state.
+// topMatches returns a filter for typed text: each of its words is in the id, or
+// begins the state.
 func topMatches(filter string) func(*messages.Capsule) bool {
 	words := strings.Fields(strings.ToLower(filter))
 	return func(c *messages.Capsule) bool {
@@ -129,7 +134,7 @@ func topMatches(filter string) func(*messages.Capsule) bool {
 	}
 }
 
-// stateGlyph is the shape of a state, so that colour is not all that tells it.
+// stateGlyph is the shape of a state, so that it can be told without its colour.
 func stateGlyph(s messages.CapsuleState) string {
 	return map[messages.CapsuleState]string{
 		messages.StateLoading:  "◌",
@@ -164,7 +169,7 @@ func bytesText(n uint64) string {
 	return digitsText(v) + []string{"", "KiB", "MiB", "GiB", "TiB"}[unit]
 }
 
-// digitsText is a number below 1,000, with a tenth where it is below 10.
+// digitsText is a number below 1,000, with one decimal if it is below 10.
 func digitsText(v float64) string {
 	precision := 0
 	if v < 9.95 {

@@ -14,10 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"connectrpc.com/connect"
-
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
@@ -34,7 +31,7 @@ notes outbox pricing profiles quotas ratings redactor reports reviews router-rul
 type crowd struct {
 	t      *testing.T
 	home   string
-	client messagesconnect.ControlClient
+	client *control.Client
 	cmd    *exec.Cmd
 }
 
@@ -90,7 +87,7 @@ func startCrowd(t *testing.T) *crowd {
 	ctx, cancel := context.WithCancel(context.Background())
 	for range 17 {
 		calls.Go(func() {
-			_, _ = c.client.Trigger(ctx, connect.NewRequest(&messages.TriggerRequest{Topic: "find.text"})) // ended by cancel
+			_, _ = c.client.Trigger(ctx, control.TriggerRequest{Topic: "find.text"}) // ended by cancel
 		})
 	}
 	t.Cleanup(func() {
@@ -125,7 +122,7 @@ func makeCapsule(t *testing.T, dir, from, name, topic, supervision string) {
 
 func (c *crowd) trigger(topic string) {
 	c.t.Helper()
-	if _, err := c.client.Trigger(c.t.Context(), connect.NewRequest(&messages.TriggerRequest{Topic: topic, Payload: "{}"})); err != nil {
+	if _, err := c.client.Trigger(c.t.Context(), control.TriggerRequest{Topic: topic, Payload: []byte("{}")}); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -303,7 +300,7 @@ func TestTopOffATerminal(t *testing.T) {
 		}
 	}
 	read("payments")
-	if _, err := c.client.Restart(t.Context(), connect.NewRequest(&messages.RestartCapsule{ID: "archive"})); err != nil {
+	if err := c.client.Restart(t.Context(), "archive"); err != nil {
 		t.Fatal(err)
 	}
 	read("archive        ready, generation 2")

@@ -12,7 +12,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/charmbracelet/x/ansi"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -20,20 +19,29 @@ import (
 // ourEscapes are those of painter.
 var ourEscapes = regexp.MustCompile(`\x1b\[(1|2|7|1;4|32|33|1;31|36)?m`)
 
-// theDay is when these tests happen.
+// theDay is the time of these tests.
 var theDay = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // aTree is a tree of capsules that are ready, as of so long after theDay.
 func aTree(after time.Duration, ids ...string) *messages.Tree {
-	at := (theDay.Add(after))
-	tree := &messages.Tree{At: at, Started: (theDay.Add(-time.Hour)), Settings: &messages.Settings{Queue: 256}}
+	tree := &messages.Tree{At: theDay.Add(after), Started: theDay.Add(-time.Hour), Settings: messages.Settings{Queue: 256}}
 	for _, id := range ids {
 		tree.Capsules = append(tree.Capsules, &messages.Capsule{
 			ID: id, Path: "capsules/" + id, Version: "1.0.0", State: messages.StateReady, Generation: 1,
-			Restart: "permanent", Budget: 5, Window: (time.Minute), Since: (theDay.Add(-time.Minute)),
+			Restart: "permanent", Budget: 5, Window: time.Minute, Since: theDay.Add(-time.Minute),
 		})
 	}
 	return tree
+}
+
+// cloned returns a copy of a tree, so that its capsules can be changed.
+func cloned(tree *messages.Tree) *messages.Tree {
+	out := *tree
+	out.Capsules = nil
+	for _, c := range tree.Capsules {
+		out.Capsules = append(out.Capsules, c.Clone())
+	}
+	return &out
 }
 
 func (m *topModel) keysPressed(keys ...string) (last topAction) {
@@ -55,15 +63,35 @@ func (m *topModel) ids() []string {
 	return ids
 }
 
+// TestTopClockSetBack: rates and the count of restarts go on when the daemon's clock was
+// set back.
+func TestTopClockSetBack(t *testing.T) {
+	m := newTopModel(false, aTree(0, "a"), theDay)
+	m.countRestarts([]time.Time{theDay.Add(-2 * time.Hour), theDay.Add(-time.Minute)})
+	for n := range 5 {
+		passed := time.Duration(n+1) * ratesOver
+		tree := aTree(passed-time.Hour, "a")
+		tree.Triggers, tree.Capsules[0].Calls = uint64(100*n), uint64(100*n)
+		m.look(looked{tree: tree}, theDay.Add(passed))
+	}
+	if seconds := ratesOver.Seconds(); m.rows[0].calls != 100/seconds {
+		t.Errorf("%v calls a second, want %v", m.rows[0].calls, 100/seconds)
+	}
+	m.countRestarts([]time.Time{m.clock()})
+	if len(m.deaths) != 1 {
+		t.Errorf("%d restarts in the last hour, want 1: %v", len(m.deaths), m.deaths)
+	}
+}
+
 func TestTopOrders(t *testing.T) {
 	tree := aTree(0, "d", "c", "b", "a")
 	tree.Capsules[0].Queue, tree.Capsules[0].Calls = 7, 10
 	tree.Capsules[1].MemoryBytes, tree.Capsules[1].MemoryLimitBytes = 1<<20, 1<<30
 	tree.Capsules[2].State, tree.Capsules[2].Reason = messages.StateFailed, "budget spent"
-	tree.Capsules[3].CallDuration = &messages.Histogram{Buckets: []uint64{0, 0, 0, 1}}
+	tree.Capsules[3].CallDuration = messages.Histogram{Buckets: []messages.Bucket{{Index: 300, Count: 1}}}
 	m := newTopModel(false, tree, theDay)
-	later := proto.CloneOf(tree)
-	later.At = (theDay.Add(2 * time.Second))
+	later := cloned(tree)
+	later.At = theDay.Add(2 * time.Second)
 	later.Capsules[0].Calls = 14
 	later.Capsules[1].Reductions = 5000
 	m.look(looked{tree: later}, theDay.Add(2*time.Second))
@@ -138,7 +166,7 @@ func TestTopKeys(t *testing.T) {
 	}
 }
 
-func TestTopNobodyToRestart(t *testing.T) {
+func TestTopNoneToRestart(t *testing.T) {
 	m := newTopModel(false, aTree(0), theDay)
 	if got := m.keysPressed("r", "y"); got != (topAction{}) {
 		t.Errorf("with no capsules, r and y do %v", got)
@@ -151,7 +179,7 @@ func TestTopNobodyToRestart(t *testing.T) {
 	}
 }
 
-// What can't become a capsule has no row, and is told of all the same.
+// TestTopRejected: a rejected directory has no row, but is counted.
 func TestTopRejected(t *testing.T) {
 	tree := aTree(0)
 	tree.Rejected = []messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
@@ -160,7 +188,7 @@ func TestTopRejected(t *testing.T) {
 	}
 }
 
-// What is selected stays so, wherever it goes.
+// TestTopSelectionStays: the selection follows its capsule.
 func TestTopSelectionStays(t *testing.T) {
 	m := newTopModel(false, aTree(0, "a", "b", "c"), theDay)
 	m.keysPressed("down")
@@ -175,8 +203,8 @@ func TestTopSelectionStays(t *testing.T) {
 func TestTopCountsDown(t *testing.T) {
 	tree := aTree(0, "a")
 	c := tree.Capsules[0]
-	c.State, c.RestartAt = messages.StateCrashed, (theDay.Add(12 * time.Second))
-	c.LastFailure = &messages.Failure{Kind: "trap", Message: "unreachable", At: (theDay)}
+	c.State, c.RestartAt = messages.StateCrashed, theDay.Add(12*time.Second)
+	c.LastFailure = &messages.Failure{Kind: "trap", Message: "unreachable", At: theDay}
 	m := newTopModel(false, tree, theDay)
 	for _, after := range []struct {
 		d    time.Duration
@@ -196,8 +224,8 @@ func TestTopCountsDown(t *testing.T) {
 	}
 }
 
-// A capsule's own limits tell what is wrong: they are asked for where calls wait, once
-// for each generation.
+// TestTopAsksForLimits: the limits of a capsule are asked for if calls wait, once for
+// each generation.
 func TestTopAsksForLimits(t *testing.T) {
 	tree := aTree(0, "a", "b")
 	tree.Capsules[1].Queue = 16
@@ -209,7 +237,7 @@ func TestTopAsksForLimits(t *testing.T) {
 	if got := m.wanted(); len(got) > 0 || !strings.Contains(m.screen(), "queue full: 16 of 16 calls wait") {
 		t.Errorf("it asks for %v, and shows\n%s", got, m.screen())
 	}
-	tree = proto.CloneOf(tree)
+	tree = cloned(tree)
 	tree.Capsules[1].Generation++
 	m.look(looked{tree: tree}, theDay)
 	if got := m.wanted(); !slices.Equal(got, []string{"b"}) {
@@ -259,31 +287,31 @@ func TestTopAnswers(t *testing.T) {
 	}
 }
 
-// aDetail is all of a capsule, written by a guest that wants to own the terminal.
+// aDetail has details of a capsule, whose texts try to control the terminal.
 func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
 	const evil = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\nline two"
-	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: (time.Minute)}
+	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: time.Minute}
 	for n := range 10 {
-		at := (theDay.Add(-time.Duration(n) * time.Second))
-		d.Failures = append(d.Failures, &messages.FailureRecord{
+		at := theDay.Add(-time.Duration(n) * time.Second)
+		d.Failures = append(d.Failures, messages.FailureRecord{
 			Generation: uint64(n), During: "call", Decision: "restart " + evil,
-			Failure: &messages.Failure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}, Stderr: evil},
+			Failure: messages.Failure{Kind: "trap", Message: evil, At: at, WasmStack: []string{"echo.$f" + evil}, Stderr: evil},
 		})
-		d.RecentCalls = append(d.RecentCalls, &messages.RecentCall{
+		d.RecentCalls = append(d.RecentCalls, messages.RecentCall{
 			At: at, Topic: "t" + evil, Action: evil, Outcome: messages.OutcomeDenied, Reason: evil, FromCapsule: evil,
 		})
-		d.Log = append(d.Log, &messages.LogLine{At: at, Level: "ERROR" + evil, Principal: evil, Message: evil})
+		d.Log = append(d.Log, messages.LogLine{At: at, Level: "ERROR" + evil, Principal: evil, Message: evil})
 	}
 	return d
 }
 
-// Whatever guests write, and however small the terminal is: the screen has as many
-// lines as that, none of them longer, and no escape but our own.
+// TestTopFitsAndObeysNoGuest: with any texts from guests, and at any size, the screen
+// has as many lines as the terminal, none of them longer, and only escapes of ours.
 func TestTopFitsAndObeysNoGuest(t *testing.T) {
 	tree := oneOfEach()
 	for i := range 30 {
-		c := proto.CloneOf(tree.Capsules[i%7])
-		c.Id += fmt.Sprint("-\x1b[31m漢字", i)
+		c := tree.Capsules[i%7].Clone()
+		c.ID += fmt.Sprint("-\x1b[31m漢字", i)
 		tree.Capsules = append(tree.Capsules, c)
 	}
 	now := tree.At
@@ -336,7 +364,8 @@ func TestTopDetail(t *testing.T) {
 	}
 }
 
-// Only what is to be seen is drawn: ten thousand capsules cost a screen no more.
+// TestTopDrawsWhatIsSeen: only visible rows are drawn: ten thousand capsules cost a
+// screen no more.
 func TestTopDrawsWhatIsSeen(t *testing.T) {
 	draw := func(n int) float64 {
 		ids := make([]string, n)

@@ -13,14 +13,14 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// screen draws what is to be seen: as many lines as the terminal has, none of them
-// longer than it is wide.
+// screen draws the screen: as many lines as the terminal has, none of them longer
+// than it is wide.
 func (m *topModel) screen() string {
 	lines := m.head()
 	room := max(1, m.height-len(lines)-2)
 	var body []string
 	if m.open != "" {
-		body = m.closely(room)
+		body = m.drawDetails(room)
 	} else {
 		lines = append(lines, m.titles())
 		room = max(1, room-1)
@@ -40,14 +40,14 @@ func (m *topModel) screen() string {
 	return strings.Join(lines, "\n")
 }
 
-// head says how all are.
+// head returns the lines above the list.
 func (m *topModel) head() []string {
 	p, tree := m.painter, m.tree
 	up := "starting"
 	switch {
 	case tree.Stopping:
 		up = "stopping"
-	case tree.Started != nil:
+	case !tree.Started.IsZero():
 		up = "up " + duration(max(0, m.clock().Sub(tree.Started)).Round(time.Second))
 	}
 	link := p.paint(good, "connected")
@@ -66,7 +66,7 @@ func (m *topModel) head() []string {
 	counts := []string{fmt.Sprintf("capsules %d", len(tree.Capsules))}
 	for state := messages.StateUnknown; state <= messages.StateStopped; state++ {
 		if in[state] > 0 {
-			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state.String())))
+			counts = append(counts, p.paint(stateStyles[state], fmt.Sprintf("%s %d %s", stateGlyph(state), in[state], state)))
 		}
 	}
 	if n := len(tree.Rejected); n > 0 {
@@ -90,8 +90,7 @@ func (m *topModel) head() []string {
 	return []string{first, strings.Join(counts, "  "), strings.Join(third, "  ")}
 }
 
-// widths are the columns that there is room for, and how wide they are; the others
-// have a width of 0.
+// widths returns the width of each column; 0 if there is no room for it.
 func (m *topModel) widths() []int {
 	const leastID, mostID, cursor = 14, 24, 2
 	widths := make([]int, len(m.columns))
@@ -101,7 +100,7 @@ func (m *topModel) widths() []int {
 			widths[i] = leastID
 		}
 	}
-	// What tells most comes first; the last cause has its place below what is in trouble.
+	// The most important columns come first; the cause of a trouble is shown below its row.
 	for _, title := range []string{"STATE", "RESTARTS", "QUEUE", "CALLS/S", "P99", "P50", "MEMORY", "GEN", "RED/S", "LAST CAUSE"} {
 		i := slices.IndexFunc(m.columns, func(c topColumn) bool { return c.title == title })
 		if need := m.columns[i].width + 1; need <= left {
@@ -122,7 +121,7 @@ func (m *topModel) widths() []int {
 	return widths
 }
 
-// titles are the names of the columns; the one that is sorted by is marked.
+// titles returns the line of titles; the column that is sorted by is marked.
 func (m *topModel) titles() string {
 	return m.line(m.painter, m.widths(), "  ", func(i int) (string, style) {
 		if i == m.order {
@@ -152,7 +151,7 @@ func (m *topModel) line(p painter, widths []int, cursor string, cell func(column
 	return strings.TrimRight(b.String(), " ")
 }
 
-// list draws the rows that fit, the selected one among them, and no others.
+// list draws only the rows that fit, the selected one among them.
 func (m *topModel) list(room int) []string {
 	if len(m.rows) == 0 {
 		none := "There are no capsules."
@@ -180,7 +179,7 @@ func (m *topModel) list(room int) []string {
 	return lines
 }
 
-// row draws one row, with what is wrong below it.
+// row draws one row, with its trouble below it.
 func (m *topModel) row(i int, widths []int, selected int) []string {
 	r, p, cursor := &m.rows[i], m.painter, "  "
 	if i == selected {
@@ -207,7 +206,7 @@ func (m *topModel) row(i int, widths []int, selected int) []string {
 	return append([]string{line}, m.trouble(r.trouble)...)
 }
 
-// trouble says what is wrong, why, what was decided, and what happens next.
+// trouble describes what is wrong, why, what was decided, and what happens next.
 func (m *topModel) trouble(t *web.Trouble) []string {
 	look := warning
 	if t.Bad {
@@ -225,7 +224,7 @@ func (m *topModel) trouble(t *web.Trouble) []string {
 	return lines
 }
 
-// next is what happens next, and in how long.
+// next is what happens next, and when.
 func (m *topModel) next(t *web.Trouble) string {
 	text := shortened(t.Next, 300)
 	if t.Due.IsZero() {
@@ -237,7 +236,7 @@ func (m *topModel) next(t *web.Trouble) string {
 	return text + " now"
 }
 
-// prompt is the line for what is typed, asked and answered.
+// prompt is the line for the filter, questions and results.
 func (m *topModel) prompt() string {
 	switch {
 	case m.asking != "":
@@ -252,7 +251,7 @@ func (m *topModel) prompt() string {
 	return ""
 }
 
-// keys says what can be pressed.
+// keys lists the keys.
 func (m *topModel) keys() string {
 	keys := []string{
 		"enter", "detail", "/", "filter", "s", "sort:" + strings.ToLower(m.sortedBy()), "space", "pause", "r", "restart", "q", "quit",
@@ -275,7 +274,7 @@ func (m *topModel) keys() string {
 	return strings.Join(parts, "  ")
 }
 
-// sortedBy names the order.
+// sortedBy is the name of the order.
 func (m *topModel) sortedBy() string {
 	if m.order == 0 {
 		return "trouble"

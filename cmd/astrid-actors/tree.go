@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newTree(a *app) *cobra.Command {
@@ -16,13 +16,13 @@ capsule with its state, its generation, when it is restarted, how much of its
 restart budget is spent, and the call that it is in. Only time in which a capsule is
 up counts for the budget.
 
-With --watch, go on until the daemon ends: at a terminal show it anew every second,
-and at once when something happens; elsewhere print it again when the state of a
-capsule has changed, with an empty line in front.` +
+With --watch, go on until the daemon ends: at a terminal show it again every second,
+and at once after an event; otherwise print it again when the state of a capsule has
+changed, with an empty line in front.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.ask(func(c messagesconnect.ControlClient) error {
+			return a.ask(func(c *control.Client) error {
 				tree, err := snapshot(cmd.Context(), c, 0)
 				if err != nil {
 					return err

@@ -8,30 +8,28 @@ import (
 	"strings"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/charmbracelet/x/ansi"
 	"golang.org/x/term"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 const (
-	// refreshEvery is how old at most what a person sees is.
+	// refreshEvery bounds how old the screen is.
 	refreshEvery = time.Second
-	// settle is how long we wait after something has happened for what comes with it.
+	// settle is how long we wait after an event for others that come with it.
 	settle = 100 * time.Millisecond
 )
 
 // watchTree shows the tree again and again, until the daemon ends.
-func (a *app) watchTree(ctx context.Context, c messagesconnect.ControlClient, tree *messages.Tree) error {
+func (a *app) watchTree(ctx context.Context, c *control.Client, tree *messages.Tree) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	happened, over := make(chan struct{}, 1), make(chan error, 1)
-	since := tree.Sequence
+	since, epoch := tree.Sequence, tree.Epoch
 	go func() {
-		over <- follow(ctx, c, since, func(e *messages.Event) {
+		over <- follow(ctx, c, &since, &epoch, func(e messages.Event) {
 			if changesState(e) {
 				poke(happened)
 			}
@@ -69,7 +67,7 @@ func (a *app) watchTree(ctx context.Context, c messagesconnect.ControlClient, tr
 	}
 }
 
-// showTree shows a tree in the place of the one before.
+// showTree shows a tree in place of the one before.
 func (a *app) showTree(tree *messages.Tree, first bool) error {
 	text := treeText(tree, a.painter())
 	width, height, ok := size(a.stdout)
@@ -84,7 +82,7 @@ func (a *app) showTree(tree *messages.Tree, first bool) error {
 	return a.print("\n" + text)
 }
 
-// fitted is text that fills a screen from its upper left corner, and nothing beyond.
+// fitted returns text that fills a screen, and clears the rest of it.
 func fitted(text string, width, height int) string {
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if most := max(1, height-1); len(lines) > most {
@@ -99,8 +97,8 @@ func fitted(text string, width, height int) string {
 	return b.String()
 }
 
-// size is how many columns and lines the terminal has that w is, if it is one
-// that can be written anew.
+// size returns the columns and lines of the terminal w; ok is false if w is no
+// terminal, or a dumb one.
 func size(w any) (width, height int, ok bool) {
 	file, is := w.(interface{ Fd() uintptr })
 	if !is || !isTerminal(w) || os.Getenv("TERM") == "dumb" {
@@ -110,22 +108,25 @@ func size(w any) (width, height int, ok bool) {
 	return width, height, err == nil && width > 0 && height > 0
 }
 
-// follow calls on with every event after the one numbered since, until the
-// daemon ends (nil) or ctx does.
-func follow(ctx context.Context, c messagesconnect.ControlClient, since uint64, on func(messages.Event)) error {
-	stream, err := c.Events(ctx, connect.NewRequest(&messages.EventsRequest{Since: since, Follow: true}))
-	if err != nil {
-		return err
+// follow calls on with every event after the one numbered since in a journal,
+// until the daemon ends (nil) or ctx does. It keeps since and epoch up to date, so
+// that a further call goes on from there, also with a daemon that has started again.
+func follow(ctx context.Context, c *control.Client, since *uint64, epoch *string, on func(messages.Event)) error {
+	for e, err := range c.Events(ctx, control.EventsRequest{Since: *since, Epoch: *epoch, Follow: true}) {
+		if err != nil {
+			return err
+		}
+		if changed, ok := e.Detail.(messages.EpochChanged); ok {
+			*epoch = changed.Epoch
+		}
+		*since = e.Sequence
+		on(e)
 	}
-	defer stream.Close()
-	for stream.Receive() {
-		on(stream.Msg())
-	}
-	return stream.Err()
+	return nil
 }
 
-// changesState says whether after an event the tree's words are others.
-func changesState(e *messages.Event) bool {
+// changesState reports whether an event changes the text of the tree.
+func changesState(e messages.Event) bool {
 	switch e.Detail.(type) {
 	case messages.TriggerAnswered, messages.LogSuppressed:
 		return false
@@ -133,7 +134,7 @@ func changesState(e *messages.Event) bool {
 	return true
 }
 
-// poke tells whoever waits at c, if that has not been told yet.
+// poke wakes the reader of c, which has room for one value.
 func poke(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

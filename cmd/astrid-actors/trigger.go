@@ -6,12 +6,10 @@ import (
 	"os"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newTrigger(a *app) *cobra.Command {
@@ -25,18 +23,17 @@ func newTrigger(a *app) *cobra.Command {
 		Short: "Ask every capsule that wants a topic",
 		Long: `Ask every capsule that has an interceptor for TOPIC, and print the JSON array of
 their responses on one line: ordered by priority, then capsule, then place in the
-manifest. PAYLOAD is JSON of at most 1 MiB, null where it is left out; - reads it
+manifest. PAYLOAD is JSON of at most 1 MiB, and null if it is left out; - reads it
 from the standard input, @FILE from a file.
 
 A capsule that crashes, denies or does not answer in time has no response in the
-array. With --json each of them is listed under "legs", with what became of it:
+array. With --json each of them is listed under "legs", with its outcome:
 
   {"topic": TEXT, "responses": [ANY, ...],
    "legs": [{"capsule": ID, "action": TEXT, "priority": N, "outcome": WORD,
              "value": ANY, "reason": TEXT, "generation": N, "duration_us": N}, ...]}
 
-"value" is there where the leg has one, and "reason" where it has none. The outcome
-is one of: continue final empty invalid denied failed crashed timeout overloaded
+A leg has a "value" or a "reason" for not having one. The outcome is one of: continue final empty invalid denied failed crashed timeout overloaded
 deadlock unavailable. None of them makes the command fail.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Example: `  astrid-actors trigger greet.world '{"name": "you"}'
@@ -47,28 +44,25 @@ deadlock unavailable. None of them makes the command fail.` +
 				return usage("--timeout is %v: it must be positive", timeout)
 			}
 			if cmd.Flags().Changed("principal") && principal == "" {
-				return usage("--principal is empty: leave it out for nobody's")
+				return usage("--principal is empty: leave it out for none")
 			}
-			request := &messages.TriggerRequest{Topic: args[0], Payload: "null", Principal: principal}
-			if timeout > 0 {
-				request.Timeout = (timeout)
-			}
+			request := control.TriggerRequest{Topic: args[0], Principal: principal, Timeout: timeout}
 			if len(args) == 2 {
 				payload, err := readPayload(args[1], a.stdin)
 				if err != nil {
 					return err
 				}
-				request.Payload = string(payload)
+				request.Payload = payload
 			}
 			if err := validate(request); err != nil {
 				return err
 			}
-			return a.ask(func(c messagesconnect.ControlClient) error {
-				reply, err := c.Trigger(cmd.Context(), connect.NewRequest(request))
+			return a.ask(func(c *control.Client) error {
+				reply, err := c.Trigger(cmd.Context(), request)
 				if err != nil {
 					return err
 				}
-				return a.printTrigger(reply.Msg, asJSON)
+				return a.printTrigger(reply, asJSON)
 			})
 		},
 	}
@@ -79,8 +73,8 @@ deadlock unavailable. None of them makes the command fail.` +
 	return cmd
 }
 
-// readPayload reads what the argument stands for, and no more of it than a
-// payload may have.
+// readPayload reads the payload that the argument names, up to the limit of a
+// payload.
 func readPayload(arg string, stdin io.Reader) ([]byte, error) {
 	source, from := stdin, "the standard input"
 	switch {
@@ -111,9 +105,9 @@ func readPayload(arg string, stdin io.Reader) ([]byte, error) {
 	return payload, nil
 }
 
-// validate refuses what the daemon would refuse, before anything is sent.
-func validate(r *messages.TriggerRequest) error {
-	check := supervisor.TriggerRequest{Topic: r.Topic, Payload: []byte(r.Payload)}
+// validate refuses a request that the daemon would refuse, before it is sent.
+func validate(r control.TriggerRequest) error {
+	check := supervisor.TriggerRequest{Topic: r.Topic, Payload: r.Payload}
 	if r.Principal != "" {
 		check.Caller = &supervisor.Caller{Principal: r.Principal}
 	}

@@ -7,11 +7,12 @@ import (
 
 	"connectrpc.com/connect"
 
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 )
 
 // How many requests of one kind may be open at once. Each kind has a bound of its
-// own, so that whoever holds all streams keeps nobody from stopping a capsule.
+// own: a client that holds all streams does not keep another from stopping a
+// capsule.
 const (
 	maxStreams  = 256  // of events, and of log lines, each
 	maxRequests = 1024 // of each other kind
@@ -45,9 +46,9 @@ type bounds struct {
 func newBounds() *bounds {
 	return &bounds{
 		kinds: map[string]*place{
-			messagesconnect.ControlEventsProcedure: {most: maxStreams}, messagesconnect.ControlLogsProcedure: {most: maxStreams},
-			messagesconnect.ControlTriggerProcedure: {most: maxRequests}, messagesconnect.ControlSnapshotProcedure: {most: maxRequests},
-			messagesconnect.ControlCapsuleProcedure: {most: maxRequests},
+			actorspbconnect.ControlEventsProcedure: {most: maxStreams}, actorspbconnect.ControlLogsProcedure: {most: maxStreams},
+			actorspbconnect.ControlTriggerProcedure: {most: maxRequests}, actorspbconnect.ControlSnapshotProcedure: {most: maxRequests},
+			actorspbconnect.ControlCapsuleProcedure: {most: maxRequests},
 		},
 		commands: place{most: maxRequests},
 	}

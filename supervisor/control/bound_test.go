@@ -2,56 +2,56 @@ package control_test
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"testing"
 
 	"connectrpc.com/connect"
 
-	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// TestBounds: a client that holds as many streams as there may be is refused one
-// more at once, and keeps nobody from anything else.
+// TestBounds: a client that holds the most streams allowed is refused one more at
+// once, and every other request is served.
 func TestBounds(t *testing.T) {
 	d := start(t, "echo")
 	ctx, cancel := context.WithCancel(patiently(t))
-	follow := func() (*connect.ServerStreamForClient[messages.Event], error) {
-		stream, err := d.client.Events(ctx, connect.NewRequest(&messages.EventsRequest{Follow: true}))
-		if err == nil && !stream.Receive() {
-			err = stream.Err()
-		}
-		return stream, err
+	// follow opens a stream and reads its first event.
+	follow := func() (end func(), err error) {
+		next, end := iter.Pull2(d.client.Events(ctx, control.EventsRequest{Follow: true}))
+		_, err, _ = next()
+		return end, err
 	}
-	var streams []*connect.ServerStreamForClient[messages.Event]
+	var streams []func()
 	for len(streams) < 256 {
-		stream, err := follow()
+		end, err := follow()
 		if err != nil {
 			t.Fatalf("stream %d: %v", len(streams), err)
 		}
-		streams = append(streams, stream)
+		streams = append(streams, end)
 	}
 	over, err := follow()
 	if connect.CodeOf(err) != connect.CodeResourceExhausted || !strings.Contains(err.Error(), "overloaded: 256 requests of this kind are open") {
 		t.Errorf("one more: %v", err)
 	}
 	streams = append(streams, over)
-	if _, err := d.client.Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{})); err != nil {
+	if _, err := d.client.Snapshot(ctx, false); err != nil {
 		t.Error(err)
 	}
-	if _, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{ID: "echo"})); err != nil {
+	if err := d.client.Restart(ctx, "echo"); err != nil {
 		t.Error(err)
 	}
 	cancel()
-	for _, stream := range streams {
-		_ = stream.Close()
+	for _, end := range streams {
+		end()
 	}
-	// What was held is free again.
+	// Their places are free again.
 	ctx, cancel = context.WithCancel(patiently(t))
 	defer cancel()
 	for free := false; !free; {
-		stream, err := follow()
+		end, err := follow()
 		free = err == nil
-		_ = stream.Close()
+		end()
 		if err != nil && connect.CodeOf(err) != connect.CodeResourceExhausted {
 			t.Fatal(err)
 		}
@@ -61,15 +61,15 @@ func TestBounds(t *testing.T) {
 // TestOversizedRequests: a request over the limit is refused, and not kept.
 func TestOversizedRequests(t *testing.T) {
 	d := start(t, "echo")
-	_, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
-		Topic: "test.echo", Payload: `"` + strings.Repeat("x", 8<<20) + `"`,
-	}))
+	_, err := d.client.Trigger(patiently(t), control.TriggerRequest{
+		Topic: "test.echo", Payload: jsonString(8 << 20),
+	})
 	if connect.CodeOf(err) != connect.CodeResourceExhausted {
 		t.Errorf("8 MiB: %v", err)
 	}
-	_, err = d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
-		Topic: "test.echo", Payload: `"` + strings.Repeat("x", 1<<20) + `"`,
-	}))
+	_, err = d.client.Trigger(patiently(t), control.TriggerRequest{
+		Topic: "test.echo", Payload: jsonString(1<<20 + 2),
+	})
 	if connect.CodeOf(err) != connect.CodeInvalidArgument {
 		t.Errorf("a payload of two bytes over 1 MiB: %v", err)
 	}

@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
+	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -17,11 +20,12 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
@@ -35,7 +39,7 @@ const patience = 30 * time.Second
 // daemon is a supervisor and its control service, both serving.
 type daemon struct {
 	socket string
-	client messagesconnect.ControlClient
+	client *control.Client
 	sup    *supervisor.Supervisor
 
 	endSupervisor, endService context.CancelFunc
@@ -70,10 +74,10 @@ func start(t *testing.T, capsules ...string) *daemon {
 	supCtx, d.endSupervisor = context.WithCancel(context.Background())
 	serviceCtx, d.endService = context.WithCancel(context.Background())
 	go func() { d.supervised <- sup.Serve(supCtx) }()
-	go func() { d.serviced <- control.Serve(serviceCtx, listener, sup, zerolog.Nop()) }()
+	go func() { d.serviced <- control.Serve(serviceCtx, listener, sup, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() { d.end(t) })
 	for e := range sup.Events(patiently(t), 0) {
-		if e.Detail.(messages.SystemStarted) != nil {
+		if _, started := e.Detail.(messages.SystemStarted); started {
 			break
 		}
 	}
@@ -112,20 +116,20 @@ func patiently(t *testing.T) context.Context {
 
 func TestTrigger(t *testing.T) {
 	d := start(t, "echo", "deny")
-	reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
-		Topic: "test.echo", Payload: `{"a": 1}`,
-	}))
+	reply, err := d.client.Trigger(patiently(t), control.TriggerRequest{
+		Topic: "test.echo", Payload: []byte(`{"a": 1}`),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := reply.Msg.Responses, `[{"a":1}]`; got != want {
+	if got, want := string(reply.Responses), `[{"a":1}]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
-	reply, err = d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.deny"}))
+	reply, err = d.client.Trigger(patiently(t), control.TriggerRequest{Topic: "test.deny"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	leg := reply.Msg.Legs[0]
+	leg := reply.Legs[0]
 	if got, want := leg.Outcome.String()+": "+leg.Reason, "denied: not today"; got != want {
 		t.Errorf("leg %q, want %q", got, want)
 	}
@@ -134,31 +138,58 @@ func TestTrigger(t *testing.T) {
 func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	d := start(t, "spin")
 	began := time.Now()
-	reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
-		Topic: "test.spin", Timeout: (50 * time.Millisecond),
-	}))
+	reply, err := d.client.Trigger(patiently(t), control.TriggerRequest{
+		Topic: "test.spin", Timeout: 50 * time.Millisecond,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("answered after %v", took)
 	}
-	if got := reply.Msg.Legs[0].Outcome; got != messages.OutcomeTimeout {
+	if got := reply.Legs[0].Outcome; got != messages.OutcomeTimeout {
 		t.Errorf("outcome %v, want a timeout", got)
+	}
+}
+
+// TestLongestTimeout: a client that waits for ever, as far as protobuf or its own
+// context can say that, gets what it waits for.
+func TestLongestTimeout(t *testing.T) {
+	d := start(t, "echo")
+	year9999, cancel := context.WithDeadline(t.Context(), time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC))
+	defer cancel()
+	longest := &durationpb.Duration{Seconds: 315_576_000_000}
+	for name, test := range map[string]struct {
+		ctx     context.Context
+		timeout *durationpb.Duration
+	}{
+		"its request's":         {patiently(t), longest},
+		"Go's":                  {patiently(t), durationpb.New(math.MaxInt64)},
+		"its context's":         {year9999, nil},
+		"both":                  {year9999, longest},
+		"its request's, by one": {patiently(t), durationpb.New(math.MaxInt64 - 1)},
+	} {
+		rpc := actorspbconnect.NewControlClient(overSocket(t, d.socket), "http://astrid")
+		reply, err := rpc.Trigger(test.ctx, connect.NewRequest(&actorspb.TriggerRequest{Topic: "test.echo", Payload: "1", Timeout: test.timeout}))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if got := reply.Msg.GetResponses(); got != "[1]" {
+			t.Errorf("%s: %s, %v", name, got, reply.Msg.GetLegs())
+		}
 	}
 }
 
 func TestTriggerHasACaller(t *testing.T) {
 	d := start(t, "caller")
 	for principal, want := range map[string]any{"": nil, "ada": "ada"} {
-		reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{
+		reply, err := d.client.Trigger(patiently(t), control.TriggerRequest{
 			Topic: "test.caller", Principal: principal,
-		}))
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var callers []map[string]any
-		if err := json.Unmarshal([]byte(reply.Msg.Responses), &callers); err != nil {
+		if err := json.Unmarshal(reply.Responses, &callers); err != nil {
 			t.Fatal(err)
 		}
 		if got := callers[0]["principal"]; got != want {
@@ -172,7 +203,7 @@ func TestTriggerEndsWithItsClient(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	answered := make(chan error, 1)
 	go func() {
-		_, err := d.client.Trigger(ctx, connect.NewRequest(&messages.TriggerRequest{Topic: "test.spin"}))
+		_, err := d.client.Trigger(ctx, control.TriggerRequest{Topic: "test.spin"})
 		answered <- err
 	}()
 	await(t, d, func(tree *messages.Tree) bool { return tree.OpenTriggers == 1 })
@@ -187,11 +218,11 @@ func TestTriggerEndsWithItsClient(t *testing.T) {
 func await(t *testing.T, d *daemon, as func(*messages.Tree) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
-		tree, err := d.client.Snapshot(patiently(t), connect.NewRequest(&messages.SnapshotRequest{}))
+		tree, err := d.client.Snapshot(patiently(t), false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if as(tree.Msg) {
+		if as(tree) {
 			return
 		}
 	}
@@ -201,30 +232,21 @@ func await(t *testing.T, d *daemon, as func(*messages.Tree) bool) {
 // TestCodes holds errors against what control.proto promises.
 func TestCodes(t *testing.T) {
 	d := start(t, "echo")
-	trigger := func(r *messages.TriggerRequest) func(context.Context) error {
+	trigger := func(r control.TriggerRequest) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := d.client.Trigger(ctx, connect.NewRequest(r))
+			_, err := d.client.Trigger(ctx, r)
+			return err
+		}
+	}
+	timeout := func(timeout *durationpb.Duration) func(context.Context) error {
+		return func(ctx context.Context) error {
+			rpc := actorspbconnect.NewControlClient(overSocket(t, d.socket), "http://astrid")
+			_, err := rpc.Trigger(ctx, connect.NewRequest(&actorspb.TriggerRequest{Topic: "a", Timeout: timeout}))
 			return err
 		}
 	}
 	command := func(do func(context.Context, string) error, id string) func(context.Context) error {
 		return func(ctx context.Context) error { return do(ctx, id) }
-	}
-	startIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Start(ctx, connect.NewRequest(&messages.StartCapsule{ID: id}))
-		return err
-	}
-	stopIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Stop(ctx, connect.NewRequest(&messages.StopCapsule{ID: id}))
-		return err
-	}
-	restartIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Restart(ctx, connect.NewRequest(&messages.RestartCapsule{ID: id}))
-		return err
-	}
-	killIt := func(ctx context.Context, id string) error {
-		_, err := d.client.Kill(ctx, connect.NewRequest(&messages.KillCapsule{ID: id}))
-		return err
 	}
 	for _, test := range []struct {
 		name string
@@ -232,25 +254,25 @@ func TestCodes(t *testing.T) {
 		code connect.Code
 		says string
 	}{
-		{"no topic", trigger(&messages.TriggerRequest{}), connect.CodeInvalidArgument, "topic is empty"},
-		{"empty segment", trigger(&messages.TriggerRequest{Topic: "a..b"}), connect.CodeInvalidArgument, `"a..b"`},
-		{"not JSON", trigger(&messages.TriggerRequest{Topic: "a", Payload: "{"}), connect.CodeInvalidArgument, "not JSON"},
-		{"largest payload", trigger(&messages.TriggerRequest{Topic: "test.echo", Payload: jsonString(supervisor.MaxPayload)}), 0, ""},
-		{"payload too large", trigger(&messages.TriggerRequest{Topic: "test.echo", Payload: jsonString(supervisor.MaxPayload + 1)}), connect.CodeInvalidArgument, "over the limit of 1048576"},
-		{"request too large", trigger(&messages.TriggerRequest{Topic: "a", Payload: jsonString(8 << 20)}), connect.CodeResourceExhausted, "larger than configured max"},
-		{"bad principal", trigger(&messages.TriggerRequest{Topic: "a", Principal: "a/b"}), connect.CodeInvalidArgument, `"a/b"`},
-		{"timeout of nothing", trigger(&messages.TriggerRequest{Topic: "a", Timeout: &durationpb.Duration{}}), connect.CodeInvalidArgument, "must be positive"},
-		{"timeout that is none", trigger(&messages.TriggerRequest{Topic: "a", Timeout: &durationpb.Duration{Seconds: 1, Nanos: -1}}), connect.CodeInvalidArgument, "duration"},
-		{"start unknown", command(startIt, "nobody"), connect.CodeNotFound, `start capsule "nobody": no such capsule`},
-		{"stop unknown", command(stopIt, "nobody"), connect.CodeNotFound, `stop capsule "nobody": no such capsule`},
-		{"restart unknown", command(restartIt, "nobody"), connect.CodeNotFound, `restart capsule "nobody": no such capsule`},
-		{"kill unknown", command(killIt, "nobody"), connect.CodeNotFound, `kill capsule "nobody": no such capsule`},
-		{"start what runs", command(startIt, "echo"), connect.CodeFailedPrecondition, "it runs already"},
-		{"kill", command(killIt, "echo"), 0, ""},
-		{"restart", command(restartIt, "echo"), 0, ""},
-		{"stop", command(stopIt, "echo"), 0, ""},
-		{"kill what does not run", command(killIt, "echo"), connect.CodeFailedPrecondition, "it does not run"},
-		{"start", command(startIt, "echo"), 0, ""},
+		{"no topic", trigger(control.TriggerRequest{}), connect.CodeInvalidArgument, "topic is empty"},
+		{"empty segment", trigger(control.TriggerRequest{Topic: "a..b"}), connect.CodeInvalidArgument, `"a..b"`},
+		{"not JSON", trigger(control.TriggerRequest{Topic: "a", Payload: []byte("{")}), connect.CodeInvalidArgument, "not JSON"},
+		{"largest payload", trigger(control.TriggerRequest{Topic: "test.echo", Payload: jsonString(supervisor.MaxPayload)}), 0, ""},
+		{"payload too large", trigger(control.TriggerRequest{Topic: "test.echo", Payload: jsonString(supervisor.MaxPayload + 1)}), connect.CodeInvalidArgument, "over the limit of 1048576"},
+		{"request too large", trigger(control.TriggerRequest{Topic: "a", Payload: jsonString(8 << 20)}), connect.CodeResourceExhausted, "larger than configured max"},
+		{"bad principal", trigger(control.TriggerRequest{Topic: "a", Principal: "a/b"}), connect.CodeInvalidArgument, `"a/b"`},
+		{"timeout of nothing", timeout(&durationpb.Duration{}), connect.CodeInvalidArgument, "must be positive"},
+		{"timeout that is none", timeout(&durationpb.Duration{Seconds: 1, Nanos: -1}), connect.CodeInvalidArgument, "duration"},
+		{"start unknown", command(d.client.Start, "nobody"), connect.CodeNotFound, `start capsule "nobody": no such capsule`},
+		{"stop unknown", command(d.client.Stop, "nobody"), connect.CodeNotFound, `stop capsule "nobody": no such capsule`},
+		{"restart unknown", command(d.client.Restart, "nobody"), connect.CodeNotFound, `restart capsule "nobody": no such capsule`},
+		{"kill unknown", command(d.client.Kill, "nobody"), connect.CodeNotFound, `kill capsule "nobody": no such capsule`},
+		{"start what runs", command(d.client.Start, "echo"), connect.CodeFailedPrecondition, "it runs already"},
+		{"kill", command(d.client.Kill, "echo"), 0, ""},
+		{"restart", command(d.client.Restart, "echo"), 0, ""},
+		{"stop", command(d.client.Stop, "echo"), 0, ""},
+		{"kill what does not run", command(d.client.Kill, "echo"), connect.CodeFailedPrecondition, "it does not run"},
+		{"start", command(d.client.Start, "echo"), 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			err := test.do(patiently(t))
@@ -269,11 +291,11 @@ func TestCodes(t *testing.T) {
 }
 
 // jsonString is a JSON string of n bytes.
-func jsonString(n int) string { return `"` + strings.Repeat("a", n-2) + `"` }
+func jsonString(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("a", n-2) + `"`) }
 
 func TestCommandThatDoesNotBringItUp(t *testing.T) {
 	d := start(t, "init-trap")
-	_, err := d.client.Restart(patiently(t), connect.NewRequest(&messages.RestartCapsule{ID: "init-trap"}))
+	err := d.client.Restart(patiently(t), "init-trap")
 	if connect.CodeOf(err) != connect.CodeAborted {
 		t.Errorf("error %v, want aborted", err)
 	}
@@ -281,36 +303,79 @@ func TestCommandThatDoesNotBringItUp(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	d := start(t, "echo", "counter")
-	sequences := func(r *messages.EventsRequest) (got []uint64) {
-		stream, err := d.client.Events(patiently(t), connect.NewRequest(r))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer stream.Close()
-		for stream.Receive() {
-			got = append(got, stream.Msg().Sequence)
-		}
-		if err := stream.Err(); err != nil {
-			t.Fatal(err)
-		}
-		return got
-	}
-	last := d.sup.Snapshot().Sequence
-	all := sequences(&messages.EventsRequest{})
+	sequences := func(r control.EventsRequest) []uint64 { return numbers(read(t, d.client, r)) }
+	tree := d.sup.Snapshot()
+	all := sequences(control.EventsRequest{})
 	for i, sequence := range all {
 		if sequence != uint64(i)+1 {
 			t.Fatalf("events %v have a gap", all)
 		}
 	}
-	if uint64(len(all)) != last {
-		t.Errorf("%d events, want %d", len(all), last)
+	if uint64(len(all)) != tree.Sequence {
+		t.Errorf("%d events, want %d", len(all), tree.Sequence)
 	}
-	if diff := cmp.Diff(all[2:], sequences(&messages.EventsRequest{Since: 2})); diff != "" {
-		t.Errorf("events since 2 (-want +got):\n%s", diff)
+	for _, epoch := range []string{"", tree.Epoch} {
+		if diff := cmp.Diff(all[2:], sequences(control.EventsRequest{Since: 2, Epoch: epoch})); diff != "" {
+			t.Errorf("events since 2, epoch %q (-want +got):\n%s", epoch, diff)
+		}
+		if got := sequences(control.EventsRequest{Since: tree.Sequence, Epoch: epoch}); got != nil {
+			t.Errorf("events since the last, epoch %q: %v, want none", epoch, got)
+		}
 	}
-	for _, since := range []uint64{last, last + 100} {
-		if got := sequences(&messages.EventsRequest{Since: since}); got != nil {
-			t.Errorf("events since %d: %v, want none", since, got)
+}
+
+// read returns all events until the stream ends.
+func read(t *testing.T, c *control.Client, r control.EventsRequest) (got []messages.Event) {
+	t.Helper()
+	for e, err := range c.Events(patiently(t), r) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e)
+	}
+	return got
+}
+
+func numbers(events []messages.Event) (got []uint64) {
+	for _, e := range events {
+		got = append(got, e.Sequence)
+	}
+	return got
+}
+
+// TestEventsOfAnotherEpoch: a reader whose number comes from a daemon that has
+// ended is told so, and receives all events of the current one.
+func TestEventsOfAnotherEpoch(t *testing.T) {
+	old := start(t, "echo")
+	before := old.sup.Snapshot()
+	old.end(t)
+
+	d := start(t, "echo", "counter") // more events than the old daemon had
+	tree := d.sup.Snapshot()
+	if tree.Epoch == before.Epoch || before.Sequence >= tree.Sequence {
+		t.Fatalf("epochs %s and %s, events %d and %d", before.Epoch, tree.Epoch, before.Sequence, tree.Sequence)
+	}
+	all := read(t, d.client, control.EventsRequest{})
+	for name, r := range map[string]control.EventsRequest{
+		"another epoch":                       {Since: before.Sequence, Epoch: before.Epoch},
+		"another epoch, from the beginning":   {Epoch: before.Epoch},
+		"beyond the newest":                   {Since: tree.Sequence + 1},
+		"beyond the newest, in another epoch": {Since: tree.Sequence + 1, Epoch: before.Epoch},
+		"beyond the newest, in this epoch":    {Since: tree.Sequence + 1, Epoch: tree.Epoch},
+	} {
+		got := read(t, d.client, r)
+		if changed, ok := got[0].Detail.(messages.EpochChanged); !ok || changed.Epoch != tree.Epoch {
+			t.Errorf("%s: the first event is %v, want the new epoch", name, got[0])
+		}
+		if diff := cmp.Diff(all, got[1:]); diff != "" {
+			t.Errorf("%s: after it (-want +got):\n%s", name, diff)
+		}
+		r.Follow = true
+		for e, err := range d.client.Events(patiently(t), r) {
+			if _, ok := e.Detail.(messages.EpochChanged); err != nil || !ok {
+				t.Errorf("%s, with follow: the first event is %v, %v", name, e, err)
+			}
+			break
 		}
 	}
 }
@@ -318,47 +383,47 @@ func TestEvents(t *testing.T) {
 // TestEventsFollow reads on while things happen, and to the very end.
 func TestEventsFollow(t *testing.T) {
 	d := start(t, "echo")
-	stream, err := d.client.Events(patiently(t), connect.NewRequest(&messages.EventsRequest{
+	next, stop := iter.Pull2(d.client.Events(patiently(t), control.EventsRequest{
 		Since: d.sup.Snapshot().Sequence, Follow: true,
 	}))
-	if err != nil {
+	defer stop()
+	if err := d.client.Kill(patiently(t), "echo"); err != nil {
 		t.Fatal(err)
 	}
-	defer stream.Close()
-	if _, err := d.client.Kill(patiently(t), connect.NewRequest(&messages.KillCapsule{ID: "echo"})); err != nil {
-		t.Fatal(err)
-	}
-	for stream.Receive() && stream.Msg().Detail.(messages.CapsuleReady) == nil {
-	}
-	if stream.Msg().Generation != 2 {
-		t.Fatalf("got %v, want the second generation ready", stream.Msg())
+	for ready := false; !ready; {
+		e, err, more := next()
+		if err != nil || !more {
+			t.Fatalf("the stream ended early: %v", err)
+		}
+		if _, ready = e.Detail.(messages.CapsuleReady); ready && e.Generation != 2 {
+			t.Fatalf("got %v, want the second generation ready", e)
+		}
 	}
 	d.end(t)
-	var last *messages.Event
-	for stream.Receive() {
-		last = stream.Msg()
+	var last messages.Event
+	for e, err, more := next(); more; e, err, more = next() {
+		if err != nil {
+			t.Fatalf("the stream ended with %v", err)
+		}
+		last = e
 	}
-	if err := stream.Err(); err != nil {
-		t.Errorf("the stream ended with %v", err)
-	}
-	if last.Detail.(messages.SystemStopped) == nil {
+	if _, stopped := last.Detail.(messages.SystemStopped); !stopped {
 		t.Errorf("the last event was %v, want the system's end", last)
 	}
 }
 
-// TestServeEndsStreams: an event stream does not outlive the service, even where
-// the supervisor goes on and nobody reads.
+// TestServeEndsStreams: an event stream does not outlive the service, even if the
+// supervisor goes on and its client does not read.
 func TestServeEndsStreams(t *testing.T) {
 	d := start(t, "echo")
-	streams := make([]*connect.ServerStreamForClient[messages.Event], 3)
-	for i := range streams {
-		stream, err := d.client.Events(patiently(t), connect.NewRequest(&messages.EventsRequest{Follow: true}))
-		if err != nil {
+	nexts := make([]func() (messages.Event, error, bool), 3)
+	for i := range nexts {
+		next, stop := iter.Pull2(d.client.Events(patiently(t), control.EventsRequest{Follow: true}))
+		t.Cleanup(stop)
+		if _, err, _ := next(); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { stream.Close() })
-		stream.Receive()
-		streams[i] = stream
+		nexts[i] = next
 	}
 	d.endService()
 	select {
@@ -370,11 +435,11 @@ func TestServeEndsStreams(t *testing.T) {
 		t.Fatal("the service did not end")
 	}
 	d.serviced = nil
-	for _, stream := range streams {
-		for stream.Receive() {
+	for _, next := range nexts {
+		for _, _, more := next(); more; _, _, more = next() {
 		}
 	}
-	if _, err := d.client.Snapshot(patiently(t), connect.NewRequest(&messages.SnapshotRequest{})); !errors.Is(err, control.ErrNoDaemon) {
+	if _, err := d.client.Snapshot(patiently(t), false); !errors.Is(err, control.ErrNoDaemon) {
 		t.Errorf("error %v after the end, want %v", err, control.ErrNoDaemon)
 	}
 }
@@ -386,14 +451,14 @@ func TestDrain(t *testing.T) {
 	answered := make(chan *messages.Reply, 1)
 	for running := false; !running; {
 		go func() {
-			reply, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
+			reply, err := d.client.Trigger(patiently(t), control.TriggerRequest{Topic: "test.slow"})
 			if err != nil {
 				t.Error(err)
 			}
-			answered <- reply.Msg
+			answered <- reply
 		}()
 		await(t, d, func(tree *messages.Tree) bool {
-			running = tree.Capsules[0].Busy != nil
+			running = tree.Capsules[0].Busy > 0
 			return running || len(answered) == 1
 		})
 		if !running { // we looked too late
@@ -401,13 +466,13 @@ func TestDrain(t *testing.T) {
 		}
 	}
 	d.endSupervisor()
-	await(t, d, (*messages.Tree).GetStopping)
-	_, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.slow"}))
+	await(t, d, func(tree *messages.Tree) bool { return tree.Stopping })
+	_, err := d.client.Trigger(patiently(t), control.TriggerRequest{Topic: "test.slow"})
 	if connect.CodeOf(err) != connect.CodeUnavailable || errors.Is(err, control.ErrNoDaemon) {
 		t.Errorf("error %v, want unavailable", err)
 	}
 	d.end(t)
-	if got, want := (<-answered).Responses, `[{"slow":true}]`; got != want {
+	if got, want := string((<-answered).Responses), `[{"slow":true}]`; got != want {
 		t.Errorf("the waiting trigger got %s, want %s", got, want)
 	}
 }
@@ -417,7 +482,7 @@ func TestNoDaemon(t *testing.T) {
 	stale := filepath.Join(dir, "stale")
 	abandon(t, stale)
 	for _, path := range []string{filepath.Join(dir, "none"), stale} {
-		_, err := control.Dial(path).Snapshot(patiently(t), connect.NewRequest(&messages.SnapshotRequest{}))
+		_, err := control.Dial(path).Snapshot(patiently(t), false)
 		if !errors.Is(err, control.ErrNoDaemon) {
 			t.Errorf("%s: error %v, want %v", filepath.Base(path), err, control.ErrNoDaemon)
 		}
@@ -427,12 +492,7 @@ func TestNoDaemon(t *testing.T) {
 // TestPlainHTTP speaks to the service as curl does.
 func TestPlainHTTP(t *testing.T) {
 	d := start(t, "echo")
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.socket)
-		},
-	}
-	defer transport.CloseIdleConnections()
+	client := overSocket(t, d.socket)
 	post := func(method, body string) (int, map[string]any) {
 		t.Helper()
 		request, err := http.NewRequestWithContext(patiently(t), http.MethodPost,
@@ -441,7 +501,7 @@ func TestPlainHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		request.Header.Set("Content-Type", "application/json")
-		response, err := (&http.Client{Transport: transport}).Do(request)
+		response, err := client.Do(request)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -475,23 +535,31 @@ func TestPlainHTTP(t *testing.T) {
 	}
 }
 
+// overSocket returns an HTTP client that connects to a socket.
+func overSocket(t *testing.T, socket string) *http.Client {
+	t.Helper()
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
 // TestGRPC: the service speaks it as well.
 func TestGRPC(t *testing.T) {
 	d := start(t, "echo")
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.socket)
-		},
-		Protocols: new(http.Protocols),
-	}
+	http2 := overSocket(t, d.socket)
+	transport, _ := http2.Transport.(*http.Transport)
+	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetUnencryptedHTTP2(true)
-	defer transport.CloseIdleConnections()
-	client := messagesconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())
-	reply, err := client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.echo"}))
+	client := actorspbconnect.NewControlClient(http2, "http://astrid", connect.WithGRPC())
+	reply, err := client.Trigger(patiently(t), connect.NewRequest(&actorspb.TriggerRequest{Topic: "test.echo"}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := reply.Msg.Responses, `[null]`; got != want {
+	if got, want := reply.Msg.GetResponses(), `[null]`; got != want {
 		t.Errorf("responses %s, want %s", got, want)
 	}
 }
@@ -511,7 +579,7 @@ func TestGarbage(t *testing.T) {
 	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 400") {
 		t.Errorf("garbage got %q, %v", line, err)
 	}
-	if _, err := d.client.Snapshot(patiently(t), connect.NewRequest(&messages.SnapshotRequest{})); err != nil {
+	if _, err := d.client.Snapshot(patiently(t), false); err != nil {
 		t.Errorf("after that: %v", err)
 	}
 }

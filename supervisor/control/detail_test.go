@@ -6,46 +6,45 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// One capsule closely, and its log, over the socket.
+// One capsule in detail, and its log, over the socket.
 func TestCapsuleAndLogs(t *testing.T) {
 	d := start(t, "all-seven")
-	if _, err := d.client.Trigger(patiently(t), connect.NewRequest(&messages.TriggerRequest{Topic: "test.all-seven"})); err != nil {
+	if _, err := d.client.Trigger(patiently(t), control.TriggerRequest{Topic: "test.all-seven"}); err != nil {
 		t.Fatal(err)
 	}
-	detail, err := d.client.Capsule(patiently(t), connect.NewRequest(&messages.CapsuleRequest{Id: "all-seven"}))
+	detail, err := d.client.Capsule(patiently(t), "all-seven")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := detail.Msg; got.Capsule.Calls != 1 || len(got.RecentCalls) != 1 || len(got.Log) == 0 {
-		t.Errorf("detail %v", got)
+	if detail.Capsule.Calls != 1 || len(detail.RecentCalls) != 1 || len(detail.Log) == 0 {
+		t.Errorf("detail %+v", detail)
 	}
-	read := func(r *messages.LogsRequest) (lines []messages.LogLine, err error) {
-		stream, err := d.client.Logs(patiently(t), connect.NewRequest(r))
-		if err != nil {
-			return nil, err
-		}
-		defer stream.Close()
-		for stream.Receive() {
-			lines = append(lines, stream.Msg())
-			if r.Follow {
+	read := func(id string, follow bool) (lines []messages.LogLine, err error) {
+		for line, err := range d.client.Logs(patiently(t), id, 0, follow) {
+			if err != nil {
+				return nil, err
+			}
+			lines = append(lines, line)
+			if follow {
 				break
 			}
 		}
-		return lines, stream.Err()
+		return lines, nil
 	}
 	for _, follow := range []bool{false, true} {
-		lines, err := read(&messages.LogsRequest{Id: "all-seven", Follow: follow})
-		if err != nil || len(lines) == 0 || lines[0].Sequence != 1 || lines[0].Message != detail.Msg.Log[0].Message {
+		lines, err := read("all-seven", follow)
+		if err != nil || len(lines) == 0 || lines[0].Sequence != 1 || lines[0].Message != detail.Log[0].Message {
 			t.Errorf("follow %v: %v, %v", follow, lines, err)
 		}
 	}
-	_, err = d.client.Capsule(patiently(t), connect.NewRequest(&messages.CapsuleRequest{Id: "nobody"}))
+	_, err = d.client.Capsule(patiently(t), "nobody")
 	if connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("an unknown capsule: %v", err)
 	}
-	if _, err := read(&messages.LogsRequest{Id: "nobody"}); connect.CodeOf(err) != connect.CodeNotFound {
+	if _, err := read("nobody", false); connect.CodeOf(err) != connect.CodeNotFound {
 		t.Errorf("an unknown capsule's log: %v", err)
 	}
 }

@@ -7,13 +7,13 @@
 //
 //	reply, err := control.Dial(path).Trigger(ctx, request)      // its client
 //
-// The service is astrid.actors.v1.Control of the messages package, spoken as
-// Connect, gRPC or plain JSON over HTTP, so curl will do:
+// The service is astrid.actors.v1.Control, defined in messages/astrid. It speaks
+// Connect, gRPC and plain JSON over HTTP, so curl will do:
 //
 //	curl --unix-socket ~/.astrid/run/actors.sock -H 'Content-Type: application/json' \
 //	    -d '{"topic": "greet.world"}' http://astrid/astrid.actors.v1.Control/Trigger
 //
-// It is an observer: it sees snapshots and events, and asks for what any
-// embedder may ask for. It knows no accounts and no rights: whoever may connect
-// may do everything, so the socket's mode, 0600, is the lock.
+// It is an observer: it sees snapshots and events, and gives the commands that any
+// embedder can give. It has no accounts and no permissions: a process that can
+// connect can do everything, so the socket's mode, 0600, is the lock.
 package control

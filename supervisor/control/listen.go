@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/rs/zerolog"
 )
 
 // ErrInUse: another process serves at that socket, or is about to.
@@ -171,7 +171,7 @@ func (l *listener) Close() error {
 }
 
 // watch makes the socket again when somebody has deleted it, until ctx ends.
-func (l *listener) watch(ctx context.Context, every time.Duration, log zerolog.Logger) {
+func (l *listener) watch(ctx context.Context, every time.Duration, log *slog.Logger) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	said := ""
@@ -185,11 +185,11 @@ func (l *listener) watch(ctx context.Context, every time.Duration, log zerolog.L
 		switch {
 		case err != nil && err.Error() != said:
 			said = err.Error()
-			log.Error().Err(err).Str("socket", l.path).
-				Msg("the socket was deleted and can't be made again: commands don't reach this daemon; trying on")
+			log.Error("the socket was deleted and can't be made again: commands don't reach this daemon; trying on",
+				"err", err, "socket", l.path)
 		case again:
 			said = ""
-			log.Warn().Str("socket", l.path).Msg("the socket was deleted: it was made again")
+			log.Warn("the socket was deleted: it was made again", "socket", l.path)
 		}
 	}
 }

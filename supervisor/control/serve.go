@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -40,11 +39,11 @@ var defaultLimits = limits{headers: 10 * time.Second, request: 30 * time.Second,
 //
 // A request must arrive within 30 seconds. If l is [Listen]'s and its socket is
 // deleted, Serve makes it again within a second or so.
-func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log zerolog.Logger) error {
+func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log *slog.Logger) error {
 	return serve(ctx, l, Handler(s), log, defaultLimits)
 }
 
-func serve(ctx context.Context, l net.Listener, handler http.Handler, log zerolog.Logger, limits limits) error {
+func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger, limits limits) error {
 	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var open sync.WaitGroup
@@ -61,7 +60,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log zerolo
 		ReadTimeout:       limits.request,
 		IdleTimeout:       limits.idle,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          stdlog.New(log, "", 0),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 		Protocols:         new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)

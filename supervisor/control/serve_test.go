@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -15,10 +17,9 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/rs/zerolog"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
@@ -33,7 +34,7 @@ var patient = limits{headers: long, request: long, idle: long, watch: long} //no
 
 // serving answers at a socket of its own until the test ends. It tells entered when a
 // request's handler begins.
-func serving(t *testing.T, limits limits, log zerolog.Logger) (path string, entered <-chan struct{}) {
+func serving(t *testing.T, limits limits, log *slog.Logger) (path string, entered <-chan struct{}) {
 	t.Helper()
 	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
 	if err != nil {
@@ -107,27 +108,24 @@ func half(t *testing.T, path, procedure, contentType string) net.Conn {
 // TestHalfABodyHoldsNoPlace: clients that send half a request keep nobody out, however
 // many there are.
 func TestHalfABodyHoldsNoPlace(t *testing.T) {
-	path, entered := serving(t, patient, zerolog.Nop())
+	path, entered := serving(t, patient, slog.New(slog.DiscardHandler))
 	for range maxRequests + 76 {
-		half(t, path, messagesconnect.ControlTriggerProcedure, "application/json")
+		half(t, path, actorspbconnect.ControlTriggerProcedure, "application/json")
 	}
 	for range maxStreams + 44 {
-		half(t, path, messagesconnect.ControlEventsProcedure, "application/connect+json")
+		half(t, path, actorspbconnect.ControlEventsProcedure, "application/connect+json")
 	}
 	for range maxRequests + 76 + maxStreams + 44 {
 		<-entered
 	}
 	client := Dial(path)
-	if _, err := client.Trigger(within(t), connect.NewRequest(&messages.TriggerRequest{Topic: "a"})); err != nil {
+	if _, err := client.Trigger(within(t), TriggerRequest{Topic: "a"}); err != nil {
 		t.Errorf("a trigger: %v", err)
 	}
-	stream, err := client.Events(within(t), connect.NewRequest(&messages.EventsRequest{}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer stream.Close()
-	if !stream.Receive() {
-		t.Errorf("a stream of events: %v", stream.Err())
+	next, stop := iter.Pull2(client.Events(within(t), EventsRequest{}))
+	defer stop()
+	if _, err, more := next(); err != nil || !more {
+		t.Errorf("a stream of events: %v", err)
 	}
 }
 
@@ -140,7 +138,7 @@ func TestRequestsHaveATimeLimit(t *testing.T) {
 	}{
 		"half a body": {
 			limits{headers: long, request: 50 * time.Millisecond, idle: long, watch: long},
-			"POST " + messagesconnect.ControlTriggerProcedure + " HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{",
+			"POST " + actorspbconnect.ControlTriggerProcedure + " HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{",
 			`{"code":"deadline_exceeded","message":"the request did not arrive whole within 50ms"}`,
 		},
 		"half a header":           {limits{headers: 50 * time.Millisecond, request: long, idle: long, watch: long}, "POST / HTTP/1.1\r\nHo", ""},
@@ -151,7 +149,7 @@ func TestRequestsHaveATimeLimit(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, _ := serving(t, test.limits, zerolog.Nop())
+			path, _ := serving(t, test.limits, slog.New(slog.DiscardHandler))
 			c := dial(t, path)
 			if _, err := io.WriteString(c, test.send); err != nil {
 				t.Fatal(err)
@@ -170,31 +168,33 @@ func TestRequestsHaveATimeLimit(t *testing.T) {
 // TestStreamsOutliveTheLimits: the limits are the request's, and not the answer's.
 func TestStreamsOutliveTheLimits(t *testing.T) {
 	const limit = 50 * time.Millisecond
-	path, _ := serving(t, limits{headers: limit, request: limit, idle: limit, watch: limit}, zerolog.Nop())
-	for name, client := range map[string]messagesconnect.ControlClient{
+	path, _ := serving(t, limits{headers: limit, request: limit, idle: limit, watch: limit}, slog.New(slog.DiscardHandler))
+	for name, client := range map[string]*Client{
 		"HTTP/1": Dial(path),
 		"HTTP/2": http2Client(t, path),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(within(t))
 			defer cancel()
-			stream, err := client.Events(ctx, connect.NewRequest(&messages.EventsRequest{Follow: true}))
-			if err != nil {
-				t.Fatal(err)
+			next, stop := iter.Pull2(client.Events(ctx, EventsRequest{Follow: true}))
+			defer stop()
+			if _, err, more := next(); err != nil || !more {
+				t.Fatalf("no event: %v", err)
 			}
-			defer stream.Close()
 			timer := time.AfterFunc(5*limit, cancel)
 			defer timer.Stop()
-			for stream.Receive() {
+			var err error
+			for more := true; more && err == nil; {
+				_, err, more = next()
 			}
 			if ctx.Err() == nil {
-				t.Errorf("the stream ended before its client: %v", stream.Err())
+				t.Errorf("the stream ended before its client: %v", err)
 			}
 		})
 	}
 }
 
-func http2Client(t *testing.T, path string) messagesconnect.ControlClient {
+func http2Client(t *testing.T, path string) *Client {
 	t.Helper()
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -204,7 +204,7 @@ func http2Client(t *testing.T, path string) messagesconnect.ControlClient {
 	}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(transport.CloseIdleConnections)
-	return messagesconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())
+	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())}
 }
 
 // TestADeletedSocketIsMadeAgain, also where its whole directory was deleted: with a
@@ -228,8 +228,8 @@ func TestADeletedSocketIsMadeAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			limits := patient
 			limits.watch = time.Millisecond
-			path, _ := serving(t, limits, zerolog.Nop())
-			stream, err := Dial(path).Events(within(t), connect.NewRequest(&messages.EventsRequest{Follow: true}))
+			path, _ := serving(t, limits, slog.New(slog.DiscardHandler))
+			stream, err := Dial(path).rpc.Events(within(t), connect.NewRequest(&actorspb.EventsRequest{Follow: true}))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,7 +238,7 @@ func TestADeletedSocketIsMadeAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			for ctx := within(t); ; {
-				_, err := Dial(path).Snapshot(ctx, connect.NewRequest(&messages.SnapshotRequest{}))
+				_, err := Dial(path).Snapshot(ctx, false)
 				if err == nil {
 					break
 				}
@@ -277,7 +277,7 @@ func TestAnotherDaemonsSocketStays(t *testing.T) {
 		_ = writer.Close()
 		reading.Wait()
 	})
-	path, _ := serving(t, limits, zerolog.New(writer))
+	path, _ := serving(t, limits, slog.New(slog.NewJSONHandler(writer, nil)))
 	aside := path + ".aside"
 	other, err := net.Listen("unix", aside)
 	if err != nil {

@@ -3,25 +3,26 @@ package control
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 
 	"connectrpc.com/connect"
 
-	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/astrid-actors/astrid-actors/messages/messagesconnect"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb"
+	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
 // maxRequest bounds a request on the wire, in bytes: the largest payload with
-// each of its bytes escaped, as JSON may write it. What is in it is bounded by
-// the supervisor.
+// each of its bytes escaped, as JSON may write it. The supervisor bounds its
+// fields.
 const maxRequest = 6*supervisor.MaxPayload + 64<<10
 
 // Handler answers the Control service for s. A request, and an event stream
 // among them, ends with its context.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(messagesconnect.NewControlHandler(&service{s},
+	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // nothing to gain within one machine
 		connect.WithInterceptors(newBounds()),
@@ -29,12 +30,13 @@ func Handler(s *supervisor.Supervisor) http.Handler {
 	return mux
 }
 
-// service turns requests into calls of the supervisor, and its errors into
-// Connect's codes.
+// service turns requests into calls of the supervisor, its answers into protobuf,
+// and its errors into Connect's codes. It is the one place where plain types
+// become protobuf.
 type service struct{ supervisor *supervisor.Supervisor }
 
-// Trigger makes a trigger. Its time-out, where it has one, is the deadline.
-func (s *service) Trigger(ctx context.Context, r *connect.Request[messages.TriggerRequest]) (*connect.Response[messages.TriggerReply], error) {
+// Trigger makes a trigger. Its timeout, if it has one, sets the deadline.
+func (s *service) Trigger(ctx context.Context, r *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	if timeout := r.Msg.GetTimeout(); timeout != nil {
 		if err := timeout.CheckValid(); err != nil {
 			return nil, connect.NewError(connect.CodeInvalidArgument, err)
@@ -55,30 +57,31 @@ func (s *service) Trigger(ctx context.Context, r *connect.Request[messages.Trigg
 	if err != nil {
 		return nil, coded(err)
 	}
-	return connect.NewResponse(reply), nil
+	return connect.NewResponse(actorspb.FromReply(reply)), nil
 }
 
-// Snapshot shows the tree, once it has started where that is asked for.
-func (s *service) Snapshot(ctx context.Context, r *connect.Request[messages.SnapshotRequest]) (*connect.Response[messages.Tree], error) {
+// Snapshot shows the tree; if the request says so, once it has started.
+func (s *service) Snapshot(ctx context.Context, r *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
 	if r.Msg.GetWaitUntilStarted() {
 		if err := s.supervisor.AwaitStarted(ctx); err != nil {
 			return nil, coded(err)
 		}
 	}
-	return connect.NewResponse(s.supervisor.Snapshot()), nil
+	return connect.NewResponse(actorspb.FromTree(s.supervisor.Snapshot())), nil
 }
 
-// Capsule shows one capsule closely.
-func (s *service) Capsule(_ context.Context, r *connect.Request[messages.CapsuleRequest]) (*connect.Response[messages.CapsuleDetail], error) {
+// Capsule shows one capsule in detail.
+func (s *service) Capsule(_ context.Context, r *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error) {
 	detail, err := s.supervisor.Capsule(r.Msg.GetId())
 	if err != nil {
 		return nil, coded(err)
 	}
-	return connect.NewResponse(detail), nil
+	return connect.NewResponse(actorspb.FromCapsuleDetail(detail)), nil
 }
 
-// Logs streams the end of a capsule's log and, where that is asked for, what it logs.
-func (s *service) Logs(ctx context.Context, r *connect.Request[messages.LogsRequest], stream *connect.ServerStream[messages.LogLine]) error {
+// Logs streams the end of a capsule's log and, to a reader that follows, its new
+// lines.
+func (s *service) Logs(ctx context.Context, r *connect.Request[actorspb.LogsRequest], stream *connect.ServerStream[actorspb.LogLine]) error {
 	lines, err := s.supervisor.Logs(ctx, r.Msg.GetId(), r.Msg.GetSince(), r.Msg.GetFollow())
 	if err != nil {
 		return coded(err)
@@ -88,18 +91,21 @@ func (s *service) Logs(ctx context.Context, r *connect.Request[messages.LogsRequ
 		return err
 	}
 	for line := range lines {
-		if err := stream.Send(line); err != nil {
+		if err := stream.Send(actorspb.FromLogLine(line)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Events streams what has happened and, where that is asked for, what happens.
-func (s *service) Events(ctx context.Context, r *connect.Request[messages.EventsRequest], stream *connect.ServerStream[messages.Event]) error {
-	since := r.Msg.GetSince()
-	last := s.supervisor.Snapshot().GetSequence()
-	if !r.Msg.GetFollow() && since >= last {
+// Events streams past events and, to a reader that follows, new ones.
+func (s *service) Events(ctx context.Context, r *connect.Request[actorspb.EventsRequest], stream *connect.ServerStream[actorspb.Event]) error {
+	since, follow, epoch := r.Msg.GetSince(), r.Msg.GetFollow(), r.Msg.GetEpoch()
+	tree := s.supervisor.Snapshot()
+	if since > tree.Sequence || epoch != "" && epoch != tree.Epoch {
+		since = math.MaxUint64 // a number of another journal: no event of this one has it
+	}
+	if !follow && since == tree.Sequence {
 		return nil
 	}
 	// The headers, so that a client sees at once that it is connected.
@@ -107,10 +113,10 @@ func (s *service) Events(ctx context.Context, r *connect.Request[messages.Events
 		return err
 	}
 	for event := range s.supervisor.Events(ctx, since) {
-		if err := stream.Send(event); err != nil {
+		if err := stream.Send(actorspb.FromEvent(event)); err != nil {
 			return err
 		}
-		if !r.Msg.GetFollow() && event.GetSequence() >= last {
+		if !follow && event.Sequence >= tree.Sequence {
 			return nil
 		}
 	}
@@ -118,30 +124,30 @@ func (s *service) Events(ctx context.Context, r *connect.Request[messages.Events
 }
 
 // Start starts a capsule that has stopped or failed.
-func (s *service) Start(ctx context.Context, r *connect.Request[messages.StartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (s *service) Start(ctx context.Context, r *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Start(ctx, r.Msg.GetId()))
 }
 
 // Stop ends a capsule.
-func (s *service) Stop(ctx context.Context, r *connect.Request[messages.StopCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (s *service) Stop(ctx context.Context, r *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Stop(ctx, r.Msg.GetId()))
 }
 
 // Restart replaces a capsule's instance.
-func (s *service) Restart(ctx context.Context, r *connect.Request[messages.RestartCapsule]) (*connect.Response[messages.CommandReply], error) {
+func (s *service) Restart(ctx context.Context, r *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Restart(ctx, r.Msg.GetId()))
 }
 
-// Kill makes a capsule crash.
-func (s *service) Kill(ctx context.Context, r *connect.Request[messages.KillCapsule]) (*connect.Response[messages.CommandReply], error) {
+// Kill crashes a capsule.
+func (s *service) Kill(ctx context.Context, r *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Kill(ctx, r.Msg.GetId()))
 }
 
-func done(err error) (*connect.Response[messages.CommandReply], error) {
+func done(err error) (*connect.Response[actorspb.CommandReply], error) {
 	if err != nil {
 		return nil, coded(err)
 	}
-	return connect.NewResponse(&messages.CommandReply{}), nil
+	return connect.NewResponse(&actorspb.CommandReply{}), nil
 }
 
 // coded gives an error of the supervisor's the code that control.proto promises.

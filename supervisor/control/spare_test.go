@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,10 +14,6 @@ import (
 	"syscall"
 	"testing"
 
-	"connectrpc.com/connect"
-	"github.com/rs/zerolog"
-
-	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
@@ -54,7 +51,7 @@ func TestAnswersWithoutDescriptors(t *testing.T) {
 	}
 	full()
 	ask := func() {
-		if _, err := Dial(path).Snapshot(within(t), connect.NewRequest(&messages.SnapshotRequest{})); err != nil {
+		if _, err := Dial(path).Snapshot(within(t), false); err != nil {
 			t.Error(err)
 		}
 	}
@@ -88,7 +85,7 @@ func serveWithoutDescriptors(t *testing.T, path string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := Serve(ctx, l, sup, zerolog.Nop()); err != nil {
+		if err := Serve(ctx, l, sup, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -3,10 +3,9 @@
 //
 //	http.Handle("/", health.Handler(sup))
 //
-// GET /healthz is 200 while the system's own actors take messages, each within
-// [Patience], and 503 where one does not: then only a restart of the process
-// helps. How the capsules are has no part in it, for those the system restarts
-// itself.
+// GET /healthz is 200 while each of the system's own actors answers within
+// [Patience], and 503 if one does not: then only a restart of the process helps.
+// The state of the capsules does not count, for the system restarts those itself.
 //
 // GET /readyz is 200 once the first start of every capsule has been decided (it is
 // ready, has failed, or did not signal in time), until the system stops: from then
@@ -57,11 +56,11 @@ func answer(w http.ResponseWriter, well bool, text string) {
 	if !well {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_, _ = fmt.Fprint(w, text) // whoever asks has gone
+	_, _ = fmt.Fprint(w, text) // an error means that the client has gone
 }
 
-// Ready says whether a system takes triggers, and whether the capsules that must be
-// ready are; the text says what is not, a line each.
+// Ready reports whether a system accepts triggers and the capsules that must be
+// ready are. The text names every capsule that is not ready, one a line.
 func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	var lines []string
 	undecided := 0
@@ -76,7 +75,7 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 		if c.State == messages.StateReady {
 			continue
 		}
-		line := fmt.Sprintf("%s is %s", c.Path, c.State.String())
+		line := fmt.Sprintf("%s is %s", c.Path, c.State)
 		if why := because(c); why != "" {
 			line += ": " + why
 		}
@@ -92,7 +91,7 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	}
 	head := "ready"
 	switch {
-	case tree.Started == nil:
+	case tree.Started.IsZero():
 		ready, head = false, "not ready: the system does not serve yet"
 	case tree.Stopping:
 		ready, head = false, "not ready: the system stops"
@@ -104,10 +103,11 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	return ready, strings.Join(append([]string{head}, lines...), "\n") + "\n"
 }
 
-// because is why a capsule is not ready, on one line: some of it is a guest's.
+// because explains on one line why a capsule is not ready. Part of it comes from
+// the guest.
 func because(c *messages.Capsule) string {
 	why := strings.Join(strings.Fields(strings.Map(printable, c.Reason)), " ")
-	if c.RestartAt != nil {
+	if !c.RestartAt.IsZero() {
 		why += fmt.Sprintf("; restarts at %s", c.RestartAt.UTC().Format(time.RFC3339))
 	}
 	return why

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The two answers over a system's life.
+// TestHandler asks both questions from before Serve until after it.
 func TestHandler(t *testing.T) {
 	held, release := make(chan struct{}), make(chan struct{})
 	s := supervisortest.New(t, supervisor.Config{},
@@ -74,11 +74,11 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// What a guest says in its reason stays on its line.
+// TestReadyIsPlainText: a guest's text in a reason stays on its line.
 func TestReadyIsPlainText(t *testing.T) {
 	tree := &messages.Tree{Started: time.Now(), Capsules: []*messages.Capsule{{
 		Path: "capsules/x", ID: "x", Decided: true, State: messages.StateCrashed,
-		Reason: "trap:\n\x1b[31mready\u009b  now\r", RestartAt: (time.Unix(0, 0)),
+		Reason: "trap:\n\x1b[31mready\u009b  now\r", RestartAt: time.Unix(0, 0),
 	}}}
 	ready, text := health.Ready(tree)
 	want := "ready\ncapsules/x is crashed: trap: [31mready now; restarts at 1970-01-01T00:00:00Z\n"

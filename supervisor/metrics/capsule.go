@@ -23,20 +23,20 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 	return []metric[from]{
 		of("state", "1 for the state that the capsule is in.", func(c from, o *output) { o.gauge(1, c.State.String()) }, "state"),
 		gauge("generation", "How often the capsule was loaded.", func(c from) float64 { return float64(c.Generation) }),
-		gauge("uptime_seconds", "How long the present instance has been ready; 0 while none is.", func(c from) float64 {
+		gauge("uptime_seconds", "How long the current instance has been ready; 0 while none is.", func(c from) float64 {
 			return c.Uptime.Seconds()
 		}),
-		gauge("busy_seconds", "How long the call that runs now has run; 0 while none does.", func(c from) float64 {
+		gauge("busy_seconds", "How long the current call has been running; 0 if there is none.", func(c from) float64 {
 			return c.Busy.Seconds()
 		}),
 		gauge("queue_depth", "Calls that wait.", func(c from) float64 { return float64(c.Queue) }),
-		gauge("memory_bytes", "What the living guest's memories take.", func(c from) float64 { return float64(c.MemoryBytes) }),
-		gauge("memory_peak_bytes", "The most that its guests' memories took.", func(c from) float64 { return float64(c.MemoryPeakBytes) }),
-		gauge("memory_limit_bytes", "The most that its guest's own memory may take.", func(c from) float64 { return float64(c.MemoryLimitBytes) }),
+		gauge("memory_bytes", "Memory of the current instance.", func(c from) float64 { return float64(c.MemoryBytes) }),
+		gauge("memory_peak_bytes", "The most memory that any of its instances had.", func(c from) float64 { return float64(c.MemoryPeakBytes) }),
+		gauge("memory_limit_bytes", "Limit of the guest's own memory.", func(c from) float64 { return float64(c.MemoryLimitBytes) }),
 		counter("calls_total", "Guest calls.", func(c *messages.Capsule) uint64 { return c.Calls }),
-		counter("reductions_total", "Function entries and loop iterations of its guests, and of those that they had do something.", func(c *messages.Capsule) uint64 { return c.Reductions }),
+		counter("reductions_total", "Function entries and loop iterations of its guests, and of the guests that they triggered.", func(c *messages.Capsule) uint64 { return c.Reductions }),
 		counter("kernel_bytes_total", "Bytes copied to and from the memory that the guest shares with the host.", func(c *messages.Capsule) uint64 { return c.KernelBytes }),
-		counter("log_lines_suppressed_total", "Log lines that were kept out, because it logs too fast.", func(c *messages.Capsule) uint64 { return c.LogSuppressed }),
+		counter("log_lines_suppressed_total", "Log lines suppressed by the rate limit.", func(c *messages.Capsule) uint64 { return c.LogSuppressed }),
 		gauge("restart_budget", "How many restarts its policy allows in a window.", func(c from) float64 { return float64(c.Budget) }),
 		gauge("restart_budget_spent", "How many of them are spent.", func(c from) float64 { return float64(c.BudgetSpent) }),
 		of("crashes_total", "Deaths, by the kind of failure.", func(c from, o *output) {
@@ -50,6 +50,6 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 			}
 		}, "kind"),
 		histogram("call_duration_seconds", "Time that guest calls took.", func(c *messages.Capsule) messages.Histogram { return c.CallDuration }),
-		histogram("queue_wait_seconds", "Time between a trigger and the turn of its call.", func(c *messages.Capsule) messages.Histogram { return c.QueueWait }),
+		histogram("queue_wait_seconds", "Time between a trigger and the start of its call.", func(c *messages.Capsule) messages.Histogram { return c.QueueWait }),
 	}
 }

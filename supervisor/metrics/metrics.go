@@ -12,18 +12,18 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Source is a supervisor, as far as metrics go.
+// Source is the part of a supervisor that metrics need.
 type Source interface{ Snapshot() *messages.Tree }
 
-// Config is what a collector is made of.
+// Config configures a collector.
 type Config struct {
-	// Source is what is measured; it must be set.
+	// Source is the supervisor to measure; it must not be nil.
 	Source Source
-	// Capsules is up to how many capsules each has series of its own; 0 means
-	// 1,000, a negative number never.
+	// Capsules is the largest number of capsules with series of their own; 0 means
+	// 1,000, a negative number none.
 	Capsules int
-	// Histograms is up to how many capsules each has histograms of its own; 0
-	// means 100, a negative number never.
+	// Histograms is the largest number of capsules with histograms of their own; 0
+	// means 100, a negative number none.
 	Histograms int
 }
 
@@ -38,8 +38,8 @@ func New(cfg Config) prometheus.Collector {
 	return &collector{Config: cfg, system: systemMetrics(), capsule: capsuleMetrics()}
 }
 
-// Handler answers a scrape with the metrics of a system, and of the Go run-time
-// and the process that it runs in.
+// Handler answers a scrape with the metrics of a system, of the Go runtime and of
+// the process.
 func Handler(source Source) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -57,14 +57,14 @@ type collector struct {
 	capsule []metric[*messages.Capsule]
 }
 
-// metric is one name, and where its values are in a snapshot.
+// metric is one name, with the function that reads its values from a snapshot.
 type metric[T any] struct {
 	desc      *prometheus.Desc
 	histogram bool
 	values    func(from T, out *output)
 }
 
-// output takes the values of one metric.
+// output sends the values of one metric.
 type output struct {
 	desc   *prometheus.Desc
 	first  []string // the values of the labels that all of them have
@@ -82,14 +82,14 @@ func (o *output) add(kind prometheus.ValueType, v float64, labels []string) {
 	o.metric <- m
 }
 
-// The bounds of histograms: 1.024 µs doubled until 17.2 s, in which the buckets of
-// a messages.Histogram fit exactly.
+// The bounds of histograms: 1.024 µs doubled, up to 17.2 s. They are bounds of
+// messages.Histogram's buckets, too, so the counts are exact.
 const (
 	firstBound = 1024 * time.Nanosecond
 	bounds     = 25
 )
 
-// histogram takes a histogram, whose buckets may be in any order.
+// histogram sends a histogram, whose buckets may be in any order.
 func (o *output) histogram(h messages.Histogram, labels ...string) {
 	var counts [bounds + 1]uint64 // the last is over all bounds
 	for _, b := range h.Buckets {
@@ -113,8 +113,8 @@ func (o *output) histogram(h messages.Histogram, labels ...string) {
 	o.metric <- m
 }
 
-// labels are those of one value. Some come from programs: text that is not UTF-8
-// would spoil the scrape.
+// labels returns the labels of one value. Some come from guests: text that is not
+// UTF-8 would fail the scrape.
 func (o *output) labels(more []string) []string {
 	out := append([]string(nil), o.first...)
 	for _, label := range more {
@@ -156,5 +156,5 @@ func named[T any](name, help string, labels []string, values func(T, *output)) m
 	return metric[T]{desc: prometheus.NewDesc("astrid_actors_"+name, help, labels, nil), values: values}
 }
 
-// seconds is a moment as Prometheus wants it.
+// seconds is a time in the form that Prometheus expects.
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }

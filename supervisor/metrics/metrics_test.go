@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// used is a system that has known good days and bad ones.
+// used starts a system and makes triggers that succeed and one that crashes.
 func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System {
 	t.Helper()
 	s := supervisortest.Start(t, supervisor.Config{Registerer: registerer},
@@ -46,7 +47,7 @@ func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System
 	return s
 }
 
-// The names are what dashboards and alerts are made of: they change with care.
+// TestNames: dashboards and alerts depend on the names.
 func TestNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	used(t, registry)
@@ -58,15 +59,15 @@ func TestNames(t *testing.T) {
 	for _, f := range families {
 		labels := map[string]bool{}
 		var names []string
-		for _, m := range f.Metric {
-			for _, l := range m.Label {
-				if !labels[l.Name] {
-					labels[l.Name] = true
-					names = append(names, l.Name)
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if !labels[l.GetName()] {
+					labels[l.GetName()] = true
+					names = append(names, l.GetName())
 				}
 			}
 		}
-		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.Type.String()), f.Name, strings.Join(names, ","))
+		fmt.Fprintf(&got, "%s %s %s\n", strings.ToLower(f.GetType().String()), f.GetName(), strings.Join(names, ","))
 	}
 	want, err := os.ReadFile("testdata/names.txt")
 	if os.Getenv("UPDATE") != "" {
@@ -83,7 +84,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// What promtool says of a scrape: it must be nothing.
+// TestLint: promtool finds no fault in a scrape.
 func TestLint(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	s := used(t, registry)
@@ -111,7 +112,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// ours leaves what the Go run-time says of itself out of a scrape.
+// ours returns the lines of a scrape without the metrics of the Go runtime.
 func ours(scrape io.Reader) []byte {
 	text, _ := io.ReadAll(scrape)
 	var b bytes.Buffer
@@ -123,7 +124,7 @@ func ours(scrape io.Reader) []byte {
 	return b.Bytes()
 }
 
-// A registerer has the metrics while Serve runs, and is free again after it.
+// TestRegisterer: a registerer has the metrics while Serve runs, and not after it.
 func TestRegisterer(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	labelled := func(system string) prometheus.Registerer {
@@ -152,6 +153,14 @@ func TestRegisterer(t *testing.T) {
 	}
 }
 
+func counted(durations ...time.Duration) messages.Histogram {
+	var counts messages.Counts
+	for _, d := range durations {
+		counts.Add(d)
+	}
+	return counts.Histogram()
+}
+
 // fixed is a source of so many capsules.
 type fixed int
 
@@ -160,13 +169,13 @@ func (n fixed) Snapshot() *messages.Tree {
 	for i := range n {
 		tree.Capsules = append(tree.Capsules, &messages.Capsule{
 			ID: fmt.Sprintf("c%d", i), Calls: 1, Crashes: map[string]uint64{"\xff": 1, "trap": 2},
-			CallDuration: &messages.Histogram{Buckets: []uint64{0, 1}, Sum: (1500)},
+			CallDuration: counted(1500 * time.Nanosecond),
 		})
 	}
 	return tree
 }
 
-// Beyond the bounds only the sums are left, and they are right.
+// TestCardinality: beyond the bounds only the sums are left, and they are right.
 func TestCardinality(t *testing.T) {
 	for _, test := range []struct {
 		capsules           fixed
@@ -200,7 +209,7 @@ func TestCardinality(t *testing.T) {
 	}
 }
 
-// A histogram's buckets are cumulative, and its last bound is infinite.
+// TestHistogram: buckets are cumulative, and the last bound is infinite.
 func TestHistogram(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.New(metrics.Config{Source: fixed(2)}))
@@ -208,9 +217,9 @@ func TestHistogram(t *testing.T) {
 	metrics.Handler(fixed(2)).ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	text := response.Body.String()
 	for _, line := range []string{
-		`astrid_actors_call_duration_seconds_bucket{le="1e-06"} 0`,
-		`astrid_actors_call_duration_seconds_bucket{le="2e-06"} 2`,
-		`astrid_actors_call_duration_seconds_bucket{le="16.777216"} 2`,
+		`astrid_actors_call_duration_seconds_bucket{le="1.024e-06"} 0`,
+		`astrid_actors_call_duration_seconds_bucket{le="2.048e-06"} 2`,
+		`astrid_actors_call_duration_seconds_bucket{le="17.179869184"} 2`,
 		`astrid_actors_call_duration_seconds_bucket{le="+Inf"} 2`,
 		`astrid_actors_call_duration_seconds_sum 3e-06`,
 		`astrid_actors_capsule_call_duration_seconds_count{capsule="c1"} 1`,
@@ -221,7 +230,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// Every metric that the dashboard shows exists, with the labels that it selects by.
+// TestDashboard: every metric that the dashboard shows exists, with the labels that
+// it selects by.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "grafana.json"))
 	if err != nil {

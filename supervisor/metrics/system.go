@@ -51,7 +51,7 @@ func systemMetrics() []metric[*messages.Tree] {
 			o.histogram(t.TriggerDuration, outside)
 			o.histogram(t.NestedTriggerDuration, capsule)
 		}),
-		named("trigger_legs_total", "Legs of answered triggers, by what became of them.", []string{"outcome"}, func(t from, o *output) {
+		named("trigger_legs_total", "Legs of answered triggers, by their outcome.", []string{"outcome"}, func(t from, o *output) {
 			for outcome := messages.OutcomeContinue; outcome <= messages.OutcomeUnavailable; outcome++ {
 				o.counter(float64(t.Legs[outcome]), outcome.String())
 			}
@@ -66,16 +66,16 @@ func systemMetrics() []metric[*messages.Tree] {
 		named("call_duration_seconds", "Time that guest calls took, of all capsules.", nil, func(t from, o *output) {
 			o.histogram(merged(t, func(c *messages.Capsule) messages.Histogram { return c.CallDuration }))
 		}),
-		named("queue_wait_seconds", "Time between a trigger and the turn of its call, of all capsules.", nil, func(t from, o *output) {
+		named("queue_wait_seconds", "Time between a trigger and the start of its call, of all capsules.", nil, func(t from, o *output) {
 			o.histogram(merged(t, func(c *messages.Capsule) messages.Histogram { return c.QueueWait }))
 		}),
 		named("queue_depth", "Calls that wait, of all capsules.", nil, func(t from, o *output) {
 			o.gauge(float64(sum(t, func(c *messages.Capsule) uint64 { return uint64(c.Queue) })))
 		}),
-		named("memory_bytes", "What the memories of living guests take.", nil, func(t from, o *output) {
+		named("memory_bytes", "Memory of all current instances.", nil, func(t from, o *output) {
 			o.gauge(float64(sum(t, func(c *messages.Capsule) uint64 { return c.MemoryBytes })))
 		}),
-		named("reductions_total", "Function entries and loop iterations of guests. What one has another do counts for both.", nil, func(t from, o *output) {
+		named("reductions_total", "Function entries and loop iterations of guests. Those of a triggered guest count for both.", nil, func(t from, o *output) {
 			o.counter(float64(sum(t, func(c *messages.Capsule) uint64 { return c.Reductions })))
 		}),
 		named("kernel_bytes_total", "Bytes copied to and from the memories that guests share with the host.", nil, func(t from, o *output) {
@@ -96,13 +96,13 @@ func systemMetrics() []metric[*messages.Tree] {
 		named("events_total", "Events that were recorded.", nil, func(t from, o *output) {
 			o.counter(float64(t.Sequence))
 		}),
-		named("events_lost_total", "Events that readers came too late for.", nil, func(t from, o *output) {
+		named("events_lost_total", "Events that were no longer kept when a reader came to them.", nil, func(t from, o *output) {
 			o.counter(float64(t.EventsLost))
 		}),
 		named("events_file_lost_total", "Events that are missing in the events file.", nil, func(t from, o *output) {
 			o.counter(float64(t.EventsFileLost))
 		}),
-		named("log_lines_suppressed_total", "Log lines of capsules that were kept out, because they log too fast.", nil, func(t from, o *output) {
+		named("log_lines_suppressed_total", "Log lines of capsules suppressed by the rate limit.", nil, func(t from, o *output) {
 			o.counter(float64(t.LogSuppressed))
 		}),
 	}
@@ -128,7 +128,7 @@ func byKind(t *messages.Tree, of func(*messages.Capsule) map[string]uint64, o *o
 	}
 }
 
-// merged is all capsules' histograms in one.
+// merged returns all capsules' histograms in one. Its buckets are in no order.
 func merged(t *messages.Tree, of func(*messages.Capsule) messages.Histogram) messages.Histogram {
 	var all messages.Histogram
 	for _, c := range t.Capsules {

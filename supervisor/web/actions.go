@@ -72,7 +72,11 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	}[a.Verb]
 	err := do(ctx, a.ID)
 	p.watch.look() // so that the next page shows what has come of it
-	p.cfg.Log.Info().Str("command", a.Verb).Str("capsule", a.ID).Str("from", r.RemoteAddr).AnErr("problem", err).Msg("a command from the page")
+	log := p.cfg.Log.With("command", a.Verb, "capsule", a.ID, "from", r.RemoteAddr)
+	if err != nil {
+		log = log.With("problem", err)
+	}
+	log.Info("a command from the page")
 	if err != nil {
 		a.Problem = err.Error()
 		p.render(w, statusOf(err), "confirm", a)

@@ -21,9 +21,9 @@ const (
 	stopped  = messages.StateStopped
 )
 
-// When a capsule is in trouble that its state does not tell.
+// Bounds of troubles that a capsule's state does not show.
 const (
-	longCall    = 10 * time.Second // a guest that has worked so long is perhaps stuck
+	longCall    = 10 * time.Second // after which a guest may be stuck
 	nearlyFull  = 0.8              // of a queue
 	nearlyOut   = 0.9              // of a memory limit
 	loopingFrom = 2                // restarts in a window
@@ -31,26 +31,26 @@ const (
 	ourFaultShown = 10 * time.Minute // after an actor of the system itself has failed
 )
 
-// attention is something in trouble, a capsule nearly always: what is wrong, why, what was decided, and
-// what happens next.
+// attention describes a trouble, nearly always of a capsule: what is wrong, why,
+// what was decided, and what happens next.
 type attention struct {
 	rank int // lower is worse
-	// Capsule is nil where it is about something else: then Path says what.
+	// Capsule is nil for a trouble of something else, which Path names.
 	Capsule *messages.Capsule
 	Path    string
-	// Trouble is a word or two: "crash loop". Where the state says it all it is that.
+	// Trouble is a word or two: "crash loop", or the state if that says enough.
 	Trouble string
 	// Grade is "bad" or "warn".
 	Grade string
-	// Cause, Decision and Next are sentences. Some of Cause is a guest's.
+	// Cause, Decision and Next are sentences. Part of Cause comes from the guest.
 	Cause, Decision, Next string
-	// Due is the moment that Next is about, zero where there is none.
+	// Due is the time that Next is about; zero if there is none.
 	Due time.Time
 	// Since is when it began.
 	Since time.Time
 }
 
-// attentionLocked finds all that is in trouble, the worst first.
+// attentionLocked returns all troubles, the worst first.
 func (w *watch) attentionLocked(f *frame) []*attention {
 	var found []*attention
 	for _, c := range f.tree.Capsules {
@@ -63,11 +63,11 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 			found = append(found, a)
 		}
 	}
-	for path, e := range w.ours {
-		if f.now.Sub(e.At) < ourFaultShown {
+	for path, failure := range w.ours {
+		if f.now.Sub(failure.at) < ourFaultShown {
 			found = append(found, &attention{
-				rank: 1, Path: path, Trouble: "actor failed", Grade: "warn", Since: e.At,
-				Cause: e.Detail.(messages.ActorRestarted).Cause, Decision: e.Detail.(messages.ActorRestarted).Decision,
+				rank: 1, Path: path, Trouble: "actor failed", Grade: "warn", Since: failure.at,
+				Cause: failure.Cause, Decision: failure.Decision,
 				Next: "Nothing: it works again. This is a fault of ours, not of a capsule: please report it.",
 			})
 		}
@@ -82,24 +82,24 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 	return found
 }
 
-// calm is the cheap answer for nearly all: nothing can be wrong.
+// calm is a cheap check that holds for nearly all capsules: nothing can be wrong.
 func calm(c *messages.Capsule, now time.Time) bool {
 	switch c.State {
 	case ready, stopped:
-		return c.Busy == nil && c.Queue == 0 && c.MemoryBytes < c.MemoryLimitBytes/2 && !looping(c, now)
+		return c.Busy == 0 && c.Queue == 0 && c.MemoryBytes < c.MemoryLimitBytes/2 && !looping(c, now)
 	}
 	return false
 }
 
-// looping says whether a capsule has been restarted more than once just now. What
-// is spent of a budget is counted again only at the next death, hence the time.
+// looping reports whether a capsule was restarted more than once within its
+// window, and died last within it.
 func looping(c *messages.Capsule, now time.Time) bool {
 	return c.BudgetSpent >= loopingFrom && c.LastFailure != nil &&
 		now.Sub(c.LastFailure.At) < c.Window
 }
 
-// diagnose says what is wrong with a capsule; nil where nothing is.
-func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Time) *attention {
+// diagnose describes the trouble of a capsule; nil if it has none.
+func diagnose(c *messages.Capsule, of *facts, s messages.Settings, now time.Time) *attention {
 	since := now.Sub(c.Since)
 	budget := fmt.Sprintf("%d of %d restarts in %s spent", c.BudgetSpent, c.Budget, age(c.Window))
 	switch c.State {
@@ -108,7 +108,7 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: "give up: " + cmp.Or(c.Reason, "no restart is left"),
 			Next: "Nothing: it stays down until it is started.",
 		}
-		if c.LastFailure.Kind == "bad_manifest" {
+		if c.LastFailure != nil && c.LastFailure.Kind == "bad_manifest" {
 			a.Next = "Nothing: mend its manifest, and start the daemon again."
 		}
 		return a
@@ -137,7 +137,7 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 				rank: 3, Trouble: "not ready", Grade: "warn",
 				Cause:    fmt.Sprintf("Its run loop has not signalled; others have waited %s for it", duration(limit)),
 				Decision: "the others start without it",
-				Next:     "It is ready as soon as it signals, however late; until then it is asked nothing.",
+				Next:     "It is ready as soon as it signals, however late; until then no trigger reaches it.",
 			}
 		}
 	case stopping:
@@ -151,8 +151,8 @@ func diagnose(c *messages.Capsule, of *facts, s *messages.Settings, now time.Tim
 	return strained(c, of, s)
 }
 
-// strained says what is wrong with a capsule that serves.
-func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
+// strained describes the trouble of a capsule that serves.
+func strained(c *messages.Capsule, of *facts, s messages.Settings) *attention {
 	busy, queue := c.Busy, c.Queue
 	limit := cmp.Or(of.queue, s.Queue)
 	ends := "Nothing ends it: it has no limit."
@@ -164,7 +164,7 @@ func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
 		a := &attention{
 			rank: 2, Trouble: "queue full", Grade: "bad",
 			Cause:    fmt.Sprintf("%d of %d calls wait", queue, limit),
-			Decision: "who calls it beyond that hears “overloaded” at once", Next: ends,
+			Decision: "further calls are answered “overloaded” at once", Next: ends,
 		}
 		if queue < limit {
 			a.Trouble, a.Grade = "queue filling", "warn"
@@ -181,8 +181,8 @@ func strained(c *messages.Capsule, of *facts, s *messages.Settings) *attention {
 	case c.MemoryLimitBytes > 0 && float64(c.MemoryBytes) >= nearlyOut*float64(c.MemoryLimitBytes):
 		return &attention{
 			rank: 4, Trouble: "memory", Grade: "warn",
-			Cause:    fmt.Sprintf("Its memory takes %s of %s", size(c.MemoryBytes), size(c.MemoryLimitBytes)),
-			Decision: "none yet", Next: "To ask for more than the limit is a crash.",
+			Cause:    fmt.Sprintf("Its memory uses %s of %s", size(c.MemoryBytes), size(c.MemoryLimitBytes)),
+			Decision: "none yet", Next: "An allocation beyond the limit is a crash.",
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func waits(n uint32) string {
 	}
 }
 
-// lastCause is why a capsule died last, in one line.
+// lastCause describes a capsule's last failure in one line.
 func lastCause(c *messages.Capsule) string {
 	f := c.LastFailure
 	switch {

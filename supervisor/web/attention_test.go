@@ -11,13 +11,13 @@ import (
 
 func TestDiagnose(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	ago := func(d time.Duration) *timestamppb.Timestamp { return (now.Add(-d)) }
-	minute := (time.Minute)
+	ago := func(d time.Duration) time.Time { return now.Add(-d) }
+	const minute = time.Minute
 	died := func(d time.Duration) *messages.Failure {
 		return &messages.Failure{Kind: "trap", Message: "unreachable", At: ago(d)}
 	}
 	of := &facts{queue: 16, call: time.Minute, stop: 10 * time.Second}
-	settings := &messages.Settings{ReadyTimeout: (500 * time.Millisecond), Queue: 256}
+	settings := messages.Settings{ReadyTimeout: 500 * time.Millisecond, Queue: 256}
 	for _, test := range []struct {
 		name    string
 		capsule *messages.Capsule
@@ -75,7 +75,7 @@ func TestDiagnose(t *testing.T) {
 			&messages.Capsule{State: starting, Since: ago(600 * time.Millisecond)}, of,
 			&attention{
 				rank: 3, Trouble: "not ready", Grade: "warn", Cause: "Its run loop has not signalled; others have waited 500 ms for it",
-				Decision: "the others start without it", Next: "It is ready as soon as it signals, however late; until then it is asked nothing.",
+				Decision: "the others start without it", Next: "It is ready as soon as it signals, however late; until then no trigger reaches it.",
 			},
 		},
 		{"stopping, in time", &messages.Capsule{State: stopping, Since: ago(9 * time.Second)}, of, nil},
@@ -93,22 +93,22 @@ func TestDiagnose(t *testing.T) {
 			&messages.Capsule{State: ready, Queue: 13}, of,
 			&attention{
 				rank: 2, Trouble: "queue filling", Grade: "warn", Cause: "13 of 16 calls wait",
-				Decision: "who calls it beyond that hears “overloaded” at once",
+				Decision: "further calls are answered “overloaded” at once",
 				Next:     "The call is ended with its trigger's deadline, or as a crash after 1 min.",
 			},
 		},
 		{
 			"a full queue, behind a call without a limit",
-			&messages.Capsule{State: ready, Queue: 256, Busy: (3 * time.Second)}, &facts{},
+			&messages.Capsule{State: ready, Queue: 256, Busy: 3 * time.Second}, &facts{},
 			&attention{
 				rank: 2, Trouble: "queue full", Grade: "bad", Cause: "256 of 256 calls wait, behind one that has run for 3 s",
-				Decision: "who calls it beyond that hears “overloaded” at once", Next: "Nothing ends it: it has no limit.",
+				Decision: "further calls are answered “overloaded” at once", Next: "Nothing ends it: it has no limit.",
 			},
 		},
-		{"a call", &messages.Capsule{State: ready, Busy: (9 * time.Second)}, of, nil},
+		{"a call", &messages.Capsule{State: ready, Busy: 9 * time.Second}, of, nil},
 		{
 			"a long call",
-			&messages.Capsule{State: ready, Busy: (10 * time.Second), Queue: 1}, of,
+			&messages.Capsule{State: ready, Busy: 10 * time.Second, Queue: 1}, of,
 			&attention{
 				rank: 3, Trouble: "long call", Grade: "warn", Cause: "One call has run for 10 s; 1 waits behind it", Decision: "none yet",
 				Next: "The call is ended with its trigger's deadline, or as a crash after 1 min.",
@@ -118,8 +118,8 @@ func TestDiagnose(t *testing.T) {
 			"little memory left",
 			&messages.Capsule{State: ready, MemoryBytes: 60 << 20, MemoryLimitBytes: 64 << 20}, of,
 			&attention{
-				rank: 4, Trouble: "memory", Grade: "warn", Cause: "Its memory takes 60 MiB of 64 MiB", Decision: "none yet",
-				Next: "To ask for more than the limit is a crash.",
+				rank: 4, Trouble: "memory", Grade: "warn", Cause: "Its memory uses 60 MiB of 64 MiB", Decision: "none yet",
+				Next: "An allocation beyond the limit is a crash.",
 			},
 		},
 	} {
@@ -129,7 +129,7 @@ func TestDiagnose(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if calm(test.capsule, now) && got != nil {
-				t.Error("it is not even looked at")
+				t.Error("calm says that nothing is wrong")
 			}
 		})
 	}

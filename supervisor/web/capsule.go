@@ -9,7 +9,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// capsuleHead is what is above a capsule's page.
+// capsuleHead is the part at the top of a capsule's page.
 type capsuleHead struct {
 	*row
 	Detail  *messages.CapsuleDetail
@@ -19,14 +19,14 @@ type capsuleHead struct {
 
 // failureRow is one death, the newest first.
 type failureRow struct {
-	*messages.FailureRecord
+	messages.FailureRecord
 	ElementID string
 	Open      bool
 }
 
-// callRow is one call that is over.
+// callRow is one call that has ended.
 type callRow struct {
-	*messages.RecentCall
+	messages.RecentCall
 	ElementID, Grade string
 }
 
@@ -43,15 +43,16 @@ func (p *page) capsule(v *view, q url.Values) error {
 		head.Alarm = &alarm{a, p.cfg.Actions}
 	}
 	path := c.Path
-	mine := p.watch.events(f, eventRowsBack, 0, func(e *messages.Event) bool {
-		return e.Path == path && e.Detail.(messages.TriggerAnswered) == nil
+	mine := p.watch.events(f, eventRowsBack, 0, func(e messages.Event) bool {
+		_, trigger := e.Detail.(messages.TriggerAnswered)
+		return e.Path == path && !trigger
 	})
-	life := timeline(mine, detail, f.now, spanOf(q.Get("span")))
-	life.Span = q.Get("span")
+	line := timeline(mine, detail, f.now, spanOf(q.Get("span")))
+	line.Span = q.Get("span")
 	v.Data = head
 	v.Parts = append(v.Parts,
 		part{"top", "capsule-top", head},
-		part{"timeline", "timeline", life},
+		part{"timeline", "timeline", line},
 		part{"latency", "latency", latency(p.watch.curve(id), c.CallDuration)},
 		part{"figures", "figures", head},
 	)
@@ -103,7 +104,7 @@ type emptyNote struct {
 	Empty    bool
 }
 
-// command is the command line that does what a button does.
+// command is the command line with the effect of a button.
 func (p *page) command(verb, id string) string {
 	return strings.Join([]string{p.cfg.Command, verb, id}, " ")
 }

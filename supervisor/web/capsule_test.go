@@ -3,6 +3,7 @@ package web
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -14,8 +15,8 @@ func TestAFailureShowsWhatTheGuestSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	var page strings.Builder
-	err = templates.ExecuteTemplate(&page, "failure", failureRow{FailureRecord: &messages.FailureRecord{
-		Failure: &messages.Failure{
+	err = templates.ExecuteTemplate(&page, "failure", failureRow{FailureRecord: messages.FailureRecord{
+		Failure: messages.Failure{
 			Message: "unreachable", At: time.Now(), WasmStack: []string{"main.$work"},
 			Stderr: "panic: <b>a bug\x1b[31m\ngoroutine 1",
 		},

@@ -6,25 +6,24 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Trouble is what is wrong with one capsule. The terminal shows it too, in the
-// same words.
+// Trouble describes what is wrong with one capsule. The terminal shows it, too, in
+// the same words.
 type Trouble struct {
 	// Rank orders troubles: lower is worse.
 	Rank int
 	// What is a word or two: "crash loop".
 	What string
-	// Bad says that the capsule does not serve, or soon won't.
+	// Bad reports that the capsule does not serve, or soon will not.
 	Bad bool
-	// Cause, Decision and Next are sentences. Some of Cause is a guest's.
+	// Cause, Decision and Next are sentences. Part of Cause comes from the guest.
 	Cause, Decision, Next string
-	// Due is the moment that Next is about, zero where there is none.
+	// Due is the time that Next is about; zero if there is none.
 	Due time.Time
 }
 
-// Diagnose says what is wrong with a capsule, as of a snapshot that was taken now;
-// nil where nothing is. Its detail tells the limits that are its own; without it
-// they are the system's.
-func Diagnose(c *messages.Capsule, detail *messages.CapsuleDetail, s *messages.Settings, now time.Time) *Trouble {
+// Diagnose describes the trouble of a capsule, as of a snapshot taken now; nil if
+// it has none. The limits are those in detail, or the system's if that is nil.
+func Diagnose(c *messages.Capsule, detail *messages.CapsuleDetail, s messages.Settings, now time.Time) *Trouble {
 	if calm(c, now) {
 		return nil
 	}
@@ -38,9 +37,7 @@ func Diagnose(c *messages.Capsule, detail *messages.CapsuleDetail, s *messages.S
 	if a == nil {
 		return nil
 	}
-	t := &Trouble{Rank: a.rank, What: a.Trouble, Bad: a.Grade == "bad", Cause: a.Cause, Decision: a.Decision, Next: a.Next}
-	if !a.Due.IsZero() && a.Due.Unix() != 0 {
-		t.Due = a.Due
+	return &Trouble{
+		Rank: a.rank, What: a.Trouble, Bad: a.Grade == "bad", Cause: a.Cause, Decision: a.Decision, Next: a.Next, Due: a.Due,
 	}
-	return t
 }

@@ -161,7 +161,7 @@ func (p *page) logIn(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // local has looked at it
 			return
 		}
-		p.cfg.Log.Warn().Str("from", r.RemoteAddr).Msg("somebody tried to log in with a wrong token")
+		p.cfg.Log.Warn("a login with a wrong token was refused", "from", r.RemoteAddr)
 		status = http.StatusForbidden
 	}
 	p.render(w, status, "login", map[string]any{"To": to, "Wrong": status != http.StatusOK})

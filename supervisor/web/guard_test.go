@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ func serve(t *testing.T, cfg web.Config) *site {
 	t.Helper()
 	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("echo", "test.*", echo))
 	s := &site{t: t, sys: sys, log: &bytes.Buffer{}}
-	cfg.Log = zerolog.New(zerolog.SyncWriter(s.log))
+	cfg.Log = slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.SyncWriter(s.log))))
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := web.Listen(ctx, "127.0.0.1:0", cfg)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -13,14 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
 // limited serves a page with limits of its own, and returns its address.
-func limited(t *testing.T, limits limits, log zerolog.Logger) string {
+func limited(t *testing.T, limits limits, log *slog.Logger) string {
 	t.Helper()
 	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{t.TempDir()}})
 	l, err := Listen(t.Context(), "127.0.0.1:0", Config{})
@@ -73,7 +72,7 @@ func TestSlowClients(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := dial(t, limited(t, test.limits, zerolog.Nop()))
+			c := dial(t, limited(t, test.limits, slog.New(slog.DiscardHandler)))
 			if _, err := io.WriteString(c, test.send); err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +87,7 @@ func TestSlowClients(t *testing.T) {
 // TestStreamsOutliveTheLimits: the limits are the request's.
 func TestStreamsOutliveTheLimits(t *testing.T) {
 	const limit = 50 * time.Millisecond
-	address := limited(t, limits{headers: limit, request: limit, idle: limit, connections: 10}, zerolog.Nop())
+	address := limited(t, limits{headers: limit, request: limit, idle: limit, connections: 10}, slog.New(slog.DiscardHandler))
 	c := dial(t, address)
 	if _, err := io.WriteString(c, "GET /stream?view=overview HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 		t.Fatal(err)
@@ -112,7 +111,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("the log says so %d times:\n%s", n, &log)
 		}
 	})
-	address := limited(t, limits{headers: time.Hour, request: time.Hour, idle: time.Hour, connections: most}, zerolog.New(zerolog.SyncWriter(&log)))
+	address := limited(t, limits{headers: time.Hour, request: time.Hour, idle: time.Hour, connections: most}, slog.New(slog.NewJSONHandler(&log, nil)))
 	ask := func(c net.Conn) error {
 		if _, err := io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
 			return err

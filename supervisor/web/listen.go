@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -12,8 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/rs/zerolog"
 )
 
 // Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg it
@@ -119,14 +118,16 @@ type crowded struct {
 	net.Listener
 	most int64
 	open atomic.Int64
-	log  zerolog.Logger
+	log  *slog.Logger
+	// warned is when the last refusal was logged: one a minute is.
+	warned time.Time
 }
 
-func newCrowded(l net.Listener, most int64, log zerolog.Logger) *crowded {
-	return &crowded{Listener: l, most: most, log: log.Sample(&zerolog.BurstSampler{Burst: 1, Period: time.Minute})}
+func newCrowded(l net.Listener, most int64, log *slog.Logger) *crowded {
+	return &crowded{Listener: l, most: most, log: log}
 }
 
-// Accept waits for a connection that is within the bound.
+// Accept waits for a connection that is within the bound. One goroutine calls it.
 func (l *crowded) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -137,7 +138,10 @@ func (l *crowded) Accept() (net.Conn, error) {
 			return &crowdedConn{Conn: c, leave: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
 		}
 		l.open.Add(-1)
-		l.log.Warn().Int64("open", l.most).Stringer("from", c.RemoteAddr()).Msg("the page has too many connections: one is refused")
+		if now := time.Now(); now.Sub(l.warned) >= time.Minute {
+			l.warned = now
+			l.log.Warn("the page has too many connections: one is refused", "open", l.most, "from", c.RemoteAddr().String())
+		}
 		_ = c.Close()
 	}
 }

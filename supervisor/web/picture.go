@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,12 +12,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// spanOf is how far back a timeline goes; 0 is as far as is known.
+// spanOf is how far back a timeline goes; 0 means as far as events are kept.
 func spanOf(name string) time.Duration {
 	return map[string]time.Duration{"5min": 5 * time.Minute, "1h": time.Hour}[name]
 }
 
-// timelinePicture is a capsule's life, drawn from left to right. Its lengths are
+// timelinePicture draws a capsule's states from left to right. Its lengths are
 // percentages, so that it fits any width.
 type timelinePicture struct {
 	ID, Span string
@@ -33,7 +34,7 @@ type segment struct {
 	State      messages.CapsuleState
 	Generation uint64
 	From, To   time.Time
-	Label      string // where there is room for it
+	Label      string // empty if there is no room for it
 }
 
 // mark is a death.
@@ -46,8 +47,8 @@ type mark struct {
 
 type tick struct{ X, Label, Anchor string }
 
-// stateAfter is the state that an event puts its capsule into.
-func stateAfter(e *messages.Event) (messages.CapsuleState, bool) {
+// stateAfter returns the state that an event puts its capsule into.
+func stateAfter(e messages.Event) (messages.CapsuleState, bool) {
 	switch e.Detail.(type) {
 	case messages.CapsuleLoading:
 		return loading, true
@@ -95,7 +96,7 @@ func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time,
 			if width > 7 {
 				s.Label = strconv.FormatUint(e.Generation, 10)
 			}
-			if width < 0.25 { // what is brief is to be seen too
+			if width < 0.25 { // a brief one must be visible, too
 				left, width = max(0, min(left, 99.75)), 0.25
 			}
 			s.X, s.Width = percent(left), percent(width)
@@ -138,11 +139,11 @@ func oldest(events []messages.Event, d *messages.CapsuleDetail) []time.Time {
 
 func percent(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + "%" }
 
-// latencyPicture is how long a capsule's calls have taken: lately as a curve, and
-// all since the daemon started as bars.
+// latencyPicture shows how long a capsule's calls took: the recent ones as a curve,
+// and all since the daemon started as bars.
 type latencyPicture struct {
-	// P50 and P99 are the points of lines in a box of 300 by 60, several where there
-	// were steps without a call between them.
+	// P50 and P99 are the points of lines in a box of 300 by 60. A step without a call
+	// ends a line.
 	P50, P99 []string
 	Low      time.Duration // at the bottom; the scale is logarithmic
 	High     time.Duration
@@ -153,14 +154,14 @@ type latencyPicture struct {
 	Minutes  int
 }
 
-// bar is one bucket of a histogram.
+// bar counts the calls that took from From up to To.
 type bar struct {
 	X, Width, Y, Height string
 	N                   uint64
-	From, To            time.Duration // To is 0 without a bound
+	From, To            time.Duration
 }
 
-func latency(points []point, h *messages.Histogram) *latencyPicture {
+func latency(points []point, h messages.Histogram) *latencyPicture {
 	p := &latencyPicture{Calls: h.Count(), Sum50: h.Quantile(0.5), Sum99: h.Quantile(0.99), Minutes: int(steps * stepEvery / time.Minute)}
 	for _, at := range points {
 		if at.calls == 0 {
@@ -206,27 +207,33 @@ func (p *latencyPicture) lines(points []point, value func(point) time.Duration) 
 	return lines
 }
 
-// bars draws the buckets between the first and the last that have something.
-func (p *latencyPicture) bars(h *messages.Histogram) {
-	buckets := h.Buckets
-	first := slices.IndexFunc(buckets, func(n uint64) bool { return n > 0 })
-	if first < 0 {
-		return
+// shortest is the bound of the first bar. Each of the others is for one power of
+// two of durations.
+const shortest = 1024 * time.Nanosecond
+
+// bars draws the counts between the first and the last bar that are not empty.
+func (p *latencyPicture) bars(h messages.Histogram) {
+	counts := map[int]uint64{}
+	first, last := math.MaxInt, -1
+	var most uint64
+	for _, b := range h.Buckets {
+		low, _ := messages.BucketBounds(b.Index)
+		k := bits.Len64(uint64(low / shortest))
+		counts[k] += b.Count
+		first, last, most = min(first, k), max(last, k), max(most, counts[k])
 	}
-	shown := buckets[first:]
-	most := slices.Max(shown)
-	wide := 100 / float64(max(len(shown), 8))
-	for i, n := range shown {
-		height := 0.0
+	wide := 100 / float64(max(last-first+1, 8))
+	for k := first; k <= last; k++ {
+		n, height := counts[k], 0.0
 		if n > 0 {
 			height = max(3, 96*float64(n)/float64(most))
 		}
 		b := bar{
-			X: percent(wide * float64(i)), Width: percent(wide * 0.86), Y: percent(100 - height), Height: percent(height),
-			N: n, To: messages.HistogramBound(first + i),
+			X: percent(wide * float64(k-first)), Width: percent(wide * 0.86), Y: percent(100 - height), Height: percent(height),
+			N: n, To: shortest << k,
 		}
-		if k := first + i; k > 0 {
-			b.From = messages.HistogramBound(k - 1)
+		if k > 0 {
+			b.From = shortest << (k - 1)
 		}
 		p.Bars = append(p.Bars, b)
 	}

@@ -5,27 +5,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 func TestTimeline(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	at := func(ago time.Duration, generation uint64, e *messages.Event) *messages.Event {
-		e.At, e.Generation = (now.Add(-ago)), generation
-		return e
+	at := func(ago time.Duration, generation uint64, detail messages.Detail) messages.Event {
+		return messages.Event{At: now.Add(-ago), Generation: generation, Detail: detail}
 	}
-	loadingEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleLoading{}} }
-	readyEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleReady{}} }
-	crashedEvent := func() *messages.Event { return messages.Event{What: &messages.Event_CapsuleCrashed{}} }
 	events := []messages.Event{ // newest first
-		at(20*time.Second, 2, readyEvent()),
-		at(25*time.Second, 2, loadingEvent()),
-		at(49*time.Second, 1, messages.Event{What: &messages.Event_RestartScheduled{}}),
-		at(50*time.Second, 1, crashedEvent()),
-		at(100*time.Second, 1, readyEvent()),
+		at(20*time.Second, 2, messages.CapsuleReady{}),
+		at(25*time.Second, 2, messages.CapsuleLoading{}),
+		at(49*time.Second, 1, messages.RestartScheduled{}),
+		at(50*time.Second, 1, messages.CapsuleCrashed{}),
+		at(100*time.Second, 1, messages.CapsuleReady{}),
 	}
 	detail := &messages.CapsuleDetail{Capsule: &messages.Capsule{ID: "a"}, Failures: []messages.FailureRecord{
-		{Generation: 1, Failure: &messages.Failure{Kind: "trap", At: (now.Add(-50 * time.Second))}},
+		{Generation: 1, Failure: messages.Failure{Kind: "trap", At: now.Add(-50 * time.Second)}},
 	}}
 	show := func(span time.Duration) string {
 		p := timeline(events, detail, now, span)
@@ -50,13 +48,13 @@ func TestTimeline(t *testing.T) {
 			t.Errorf("the last %v:\n%s\nwant\n%s", span, got, want)
 		}
 	}
-	if p := timeline(nil, &messages.CapsuleDetail{}, now, 0); len(p.Segments) != 0 || p.From != now.Add(-10*time.Second) {
+	if p := timeline(nil, &messages.CapsuleDetail{Capsule: &messages.Capsule{}}, now, 0); len(p.Segments) != 0 || p.From != now.Add(-10*time.Second) {
 		t.Errorf("of nothing: %+v", p)
 	}
 }
 
 func TestLatency(t *testing.T) {
-	h := &messages.Histogram{Buckets: []uint64{0, 0, 5, 0, 20}}
+	h := counted(map[time.Duration]int{2100: 2, 4000: 3, 9 * time.Microsecond: 15, 16 * time.Microsecond: 5})
 	points := []point{
 		{calls: 1, p50: 10 * time.Microsecond, p99: time.Millisecond},
 		{calls: 1, p50: 100 * time.Microsecond, p99: time.Millisecond},
@@ -73,17 +71,42 @@ func TestLatency(t *testing.T) {
 	if want := "289.8,30.0 "; !strings.HasSuffix(p.P50[0], want) {
 		t.Errorf("half of the scale is %q, want %q at its end", p.P50[0], want)
 	}
-	if len(p.Bars) != 3 || p.Bars[0].N != 5 || p.Bars[2].Height != "96.00%" || p.Bars[1].Height != "0.00%" || p.Bars[0].To != 4*time.Microsecond {
+	if len(p.Bars) != 3 || p.Bars[0].N != 5 || p.Bars[2].Height != "96.00%" || p.Bars[1].Height != "0.00%" || p.Bars[0].From != 2048 || p.Bars[0].To != 4096 {
 		t.Errorf("bars %+v", p.Bars)
 	}
-	if p := latency(nil, nil); p.Calls != 0 || len(p.Bars) != 0 {
+	if p := latency(nil, messages.Histogram{}); p.Calls != 0 || len(p.Bars) != 0 {
 		t.Errorf("of nothing: %+v", p)
 	}
 }
 
+// counted returns a histogram of durations, each counted so many times.
+func counted(durations map[time.Duration]int) messages.Histogram {
+	var counts messages.Counts
+	for d, n := range durations {
+		for range n {
+			counts.Add(d)
+		}
+	}
+	return counts.Histogram()
+}
+
 func TestDifference(t *testing.T) {
-	d := difference(&messages.Histogram{Buckets: []uint64{1, 5, 3}}, &messages.Histogram{Buckets: []uint64{1, 2}})
-	if d.Count() != 6 || d.Buckets[1] != 3 {
-		t.Errorf("difference %v", d)
+	const a, b, c, d = time.Microsecond, time.Millisecond, time.Second, time.Minute
+	earlier := counted(map[time.Duration]int{b: 2, c: 1})
+	later := counted(map[time.Duration]int{a: 1, b: 5, c: 1, d: 3})
+	want := counted(map[time.Duration]int{a: 1, b: 3, d: 3})
+	if diff := cmp.Diff(want.Buckets, difference(later, earlier).Buckets); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if n := difference(later, later).Count(); n != 0 {
+		t.Errorf("a histogram differs from itself by %d", n)
+	}
+}
+
+// TestBarsOfShortCalls: all durations up to a microsecond share the first bar.
+func TestBarsOfShortCalls(t *testing.T) {
+	p := latency(nil, counted(map[time.Duration]int{0: 1, 100: 2, 1023: 4, 1024: 8}))
+	if len(p.Bars) != 2 || p.Bars[0].N != 7 || p.Bars[0].From != 0 || p.Bars[0].To != 1024 || p.Bars[1].N != 8 || p.Bars[1].From != 1024 {
+		t.Errorf("bars %+v", p.Bars)
 	}
 }

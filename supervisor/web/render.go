@@ -13,11 +13,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// templates are all templates, by what their clocks do.
+// templates are all templates. Their clocks show the time, or leave that to the script.
 type templates struct{ *template.Template }
 
-// parse reads the templates. In a stream, what only the passing of time changes is
-// left to the script: it would else be sent again at every update.
+// parse reads the templates. In a stream (moving) the script shows how much time has
+// passed: else each such element would be sent again with every update.
 func parse(moving bool) (templates, error) {
 	clock := func(f func(time.Time) string) func(time.Time) string {
 		if moving {
@@ -48,7 +48,7 @@ func parse(moving bool) (templates, error) {
 		"list":      func(v ...any) []any { return v },
 		"describe":  describe,
 		"pips":      pips,
-		"legGrade":  func(l *messages.Leg) string { return grade(l.Outcome) },
+		"legGrade":  func(l messages.Leg) string { return grade(l.Outcome) },
 	}).ParseFS(files, "templates/*.html")
 	if err != nil {
 		return templates{}, fmt.Errorf("the page's templates: %w", err)
@@ -68,7 +68,8 @@ func countOf(n any) string {
 	return fmt.Sprint(n)
 }
 
-// remaining is what is left of a wait: "1.4 s", "now". The script has the same.
+// remaining is the rest of a wait: "in 1.4 s", "now". The script has the same
+// function.
 func remaining(d time.Duration) string {
 	switch {
 	case d < 50*time.Millisecond:
@@ -79,7 +80,7 @@ func remaining(d time.Duration) string {
 	return "in " + age(d)
 }
 
-// glyph is the shape of a state, so that colour is not all that tells it.
+// glyph is the shape of a state, so that it can be told without its colour.
 func glyph(s messages.CapsuleState) template.HTML {
 	shape := map[messages.CapsuleState]string{
 		loading:  `<circle cx="6" cy="6" r="4.25" class="ring dash"/>`,
@@ -93,7 +94,7 @@ func glyph(s messages.CapsuleState) template.HTML {
 	return template.HTML(`<svg class="glyph" viewBox="0 0 12 12" aria-hidden="true">` + shape + `</svg>`) //nolint:gosec // ours, all of it
 }
 
-// pips draws what is spent of a small budget; nothing for a large one.
+// pips draws how much of a small budget is spent; nothing for a large one.
 func pips(spent, budget uint32) template.HTML {
 	if budget == 0 || budget > 10 {
 		return ""
@@ -111,8 +112,8 @@ func pips(spent, budget uint32) template.HTML {
 	return template.HTML(b.String()) //nolint:gosec // numbers
 }
 
-// part is a piece of a page that changes by itself: an element whose id is ID,
-// made by a template from data. Data may hold what a guest wrote.
+// part is a piece of a page that changes on its own: an element whose id is ID,
+// rendered by a template. Data may contain a guest's text.
 type part struct {
 	ID, Template string
 	Data         any
@@ -131,9 +132,9 @@ type view struct {
 	Frame *frame
 	Parts []part
 	Lists []list
-	// Data is what does not change while a browser looks at it.
+	// Data does not change while a browser shows the page.
 	Data any
-	// Sequence is that of the last event in it.
+	// Sequence is the number of the last event in it.
 	Sequence uint64
 }
 
@@ -171,30 +172,30 @@ func (v *shown) html(p part) (template.HTML, error) {
 	return template.HTML(b.String()), err //nolint:gosec // a template has escaped it
 }
 
-// shown is a view with what the layout needs around it.
+// shown is a view with the data that the layout needs around it.
 type shown struct {
 	*view
 	page *page
-	// Stream is where the script hears of changes.
+	// Stream is the address of the changes.
 	Stream string
 }
 
 // CSRF is the secret of our forms.
 func (v *shown) CSRF() string { return v.page.guard.secret }
 
-// Version is that of the style sheet and the script.
+// Version identifies the style sheet and the script.
 func (v *shown) Version() string { return v.page.version }
 
-// Boot is the process.
+// Boot identifies the process.
 func (v *shown) Boot() string { return v.page.boot }
 
-// Actions says whether there are buttons.
+// Actions reports whether there are buttons.
 func (v *shown) Actions() bool { return v.page.cfg.Actions }
 
-// CanLogOut says whether there was a login.
+// CanLogOut reports whether there was a login.
 func (v *shown) CanLogOut() bool { return v.page.guard.token != "" }
 
-// bare is what a page gets that is not one of the views.
+// bare is the data of a page that is not one of the views.
 type bare struct {
 	Version string
 	Data    any
@@ -207,19 +208,19 @@ func (p *page) render(w http.ResponseWriter, status int, name string, data any) 
 	}
 	var b bytes.Buffer
 	if err := p.still.ExecuteTemplate(&b, name, data); err != nil {
-		p.cfg.Log.Error().Err(err).Str("page", name).Msg("a page can't be shown")
+		p.cfg.Log.Error("a page can't be shown", "err", err, "page", name)
 		refuse(w, http.StatusInternalServerError, "this page can't be shown: "+err.Error())
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = w.Write(b.Bytes()) // whoever asks has gone
+	_, _ = w.Write(b.Bytes()) // an error means that the browser has gone
 }
 
-// sent is what one browser has of each part, as a hash.
+// sent holds a hash of each part that one browser has.
 type sent map[string]uint64
 
-// changed renders the parts that a browser does not have yet.
+// changed renders the parts that a browser does not have.
 func (p *page) changed(v *view, has sent, seed maphash.Seed) (set [][2]string, err error) {
 	var b bytes.Buffer
 	keep := make(sent, len(has))

@@ -134,7 +134,7 @@ func (s *streamTo) send(p *page, v *view, has sent, order map[string][]string, s
 	u := update{Now: time.Now().UnixMilli(), Title: v.title(), Boot: p.boot}
 	var err error
 	if u.Set, err = p.changed(v, has, seed); err != nil {
-		p.cfg.Log.Error().Err(err).Str("page", v.Name).Msg("a page can't be shown")
+		p.cfg.Log.Error("a page can't be shown", "err", err, "page", v.Name)
 		return err
 	}
 	for _, l := range v.Lists {

@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/supervisor"
@@ -67,7 +66,7 @@ func inBubble(t *testing.T, test func(*watchedPage)) {
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		served := make(chan error, 1)
-		go func() { served <- Serve(ctx, p.pipes, p.sys.Supervisor, Config{Log: zerolog.Nop()}) }()
+		go func() { served <- Serve(ctx, p.pipes, p.sys.Supervisor, Config{Log: slog.New(slog.DiscardHandler)}) }()
 		p.end = func() {
 			cancel()
 			if err := <-served; err != nil {

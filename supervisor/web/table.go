@@ -11,19 +11,19 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// rowsAPage bounds what one browser is sent, however many capsules there are.
+// rowsAPage bounds the rows sent to one browser, however many capsules there are.
 const rowsAPage = 100
 
-// query is what of the capsules a browser wants to see, as its address says.
+// query selects the capsules that a browser shows; it is part of the address.
 type query struct {
 	Filter string // text
-	State  string // "", a state's word, or "trouble"
+	State  string // "", a state, or "trouble"
 	Sort   string // a column's key
 	Down   bool
 	Page   int // from 1
 }
 
-// column is one of the table's.
+// column is a column of the table.
 type column struct {
 	Key, Title, Hint string
 	// Numeric columns are right-aligned, and sorted largest first at the first click.
@@ -35,29 +35,29 @@ func by[T cmp.Ordered](value func(*messages.Capsule) T) func(*frame, *messages.C
 	return func(_ *frame, a, b *messages.Capsule) int { return cmp.Compare(value(a), value(b)) }
 }
 
-// columns are those that the table has.
+// columns returns the columns of the table.
 func columns() []column {
 	return []column{
 		{Key: "state", Title: "State", Hint: "the worst first", compare: func(f *frame, a, b *messages.Capsule) int { return cmp.Compare(f.rank(a), f.rank(b)) }},
-		{Key: "path", Title: "Path", compare: by((*messages.Capsule).GetPath)},
-		{Key: "generation", Title: "Gen", Hint: "generation: counts its loads", Numeric: true, compare: by((*messages.Capsule).GetGeneration)},
+		{Key: "path", Title: "Path", compare: by(func(c *messages.Capsule) string { return c.Path })},
+		{Key: "generation", Title: "Gen", Hint: "generation: counts its loads", Numeric: true, compare: by(func(c *messages.Capsule) uint64 { return c.Generation })},
 		{Key: "uptime", Title: "Uptime", Hint: "how long it has been ready", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.Uptime })},
-		{Key: "restarts", Title: "Restarts", Hint: "by the supervisor, since the daemon started; and what is spent of the budget now", Numeric: true, compare: by((*messages.Capsule).GetRestarts)},
+		{Key: "restarts", Title: "Restarts", Hint: "by the supervisor, since the daemon started; and how much of the budget is spent now", Numeric: true, compare: by(func(c *messages.Capsule) uint64 { return c.Restarts })},
 		{Key: "cause", Title: "Last cause", Hint: "why it died last", compare: by(lastCause)},
-		{Key: "queue", Title: "Queue", Hint: "calls that wait, and how many may", Numeric: true, compare: by((*messages.Capsule).GetQueue)},
-		{Key: "wait", Title: "Wait", Hint: "99 of 100 calls waited no longer for their turn, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.QueueWait.Quantile(0.99) })},
+		{Key: "queue", Title: "Queue", Hint: "calls that wait, and the most that may", Numeric: true, compare: by(func(c *messages.Capsule) uint32 { return c.Queue })},
+		{Key: "wait", Title: "Wait", Hint: "99 of 100 calls waited no longer before they started, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.QueueWait.Quantile(0.99) })},
 		{Key: "rate", Title: "Calls/s", Hint: "over the last seconds", Numeric: true, compare: func(f *frame, a, b *messages.Capsule) int {
 			return cmp.Compare(f.calls[a.ID], f.calls[b.ID])
 		}},
 		{Key: "p50", Title: "p50", Hint: "half of its calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.CallDuration.Quantile(0.5) })},
 		{Key: "p99", Title: "p99", Hint: "99 of 100 calls took no longer, since the daemon started", Numeric: true, compare: by(func(c *messages.Capsule) time.Duration { return c.CallDuration.Quantile(0.99) })},
-		{Key: "memory", Title: "Memory", Hint: "now, peak and limit", Numeric: true, compare: by((*messages.Capsule).GetMemoryBytes)},
-		{Key: "module", Title: "Module", Hint: "its version, file and hash", compare: by((*messages.Capsule).GetModuleHash)},
+		{Key: "memory", Title: "Memory", Hint: "now, peak and limit", Numeric: true, compare: by(func(c *messages.Capsule) uint64 { return c.MemoryBytes })},
+		{Key: "module", Title: "Module", Hint: "its version, file and hash", compare: by(func(c *messages.Capsule) string { return c.ModuleHash })},
 	}
 }
 
-// rank orders capsules by how bad they are: what is down, what else needs
-// attention, what is on its way, what is well, what was stopped.
+// rank orders capsules, the worst first: those that are down, those with another
+// trouble, those that start, those that are ready, those that were stopped.
 func (f *frame) rank(c *messages.Capsule) int {
 	rank := 2 * slices.Index([]messages.CapsuleState{failed, crashed, starting, loading, stopping, ready, stopped}, c.State)
 	if f.trouble[c.ID] != nil {
@@ -66,7 +66,7 @@ func (f *frame) rank(c *messages.Capsule) int {
 	return rank
 }
 
-// readQuery reads an address's query. What it does not understand it leaves out.
+// readQuery reads the query of an address. It ignores unknown values.
 func readQuery(v url.Values) query {
 	q := query{Filter: strings.TrimSpace(v.Get("q")), State: v.Get("state"), Sort: v.Get("sort"), Down: v.Get("dir") == "down", Page: 1}
 	if n, err := strconv.Atoi(v.Get("page")); err == nil && n > 1 {
@@ -81,7 +81,7 @@ func readQuery(v url.Values) query {
 	return q
 }
 
-// Address is the query as an address's, with changes: pairs of name and value.
+// Address returns the query for an address, with changes: pairs of name and value.
 func (q query) Address(changes ...string) string {
 	v := url.Values{}
 	set := func(name, value string) {
@@ -108,7 +108,8 @@ func (q query) Address(changes ...string) string {
 	return "?" + v.Encode()
 }
 
-// matches says whether a capsule is wanted. wanted is the filter in lower case.
+// matches reports whether the query selects a capsule. wanted is the filter in
+// lower case.
 func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
 	switch q.State {
 	case "", c.State.String():
@@ -134,7 +135,7 @@ func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
 type selection struct {
 	Query    query
 	Capsules []*messages.Capsule
-	// From and To number them among the Found, from 1; 0 where none is.
+	// From and To number them among the Found, from 1; 0 if there is none.
 	From, To, Found, All int
 	Pages                int
 }

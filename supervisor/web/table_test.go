@@ -24,11 +24,11 @@ func aFrame(capsules ...*messages.Capsule) *frame {
 
 func TestSelect(t *testing.T) {
 	f := aFrame(
-		&messages.Capsule{ID: "c", State: ready, Queue: 3, Uptime: (time.Second), ModuleHash: "beef"},
+		&messages.Capsule{ID: "c", State: ready, Queue: 3, Uptime: time.Second, ModuleHash: "beef"},
 		&messages.Capsule{ID: "a", State: failed, LastFailure: &messages.Failure{Kind: "trap", Message: "Divide"}},
 		&messages.Capsule{ID: "d", State: stopped, Version: "2.0.0"},
 		&messages.Capsule{ID: "b", State: crashed, Queue: 7, Restarts: 2},
-		&messages.Capsule{ID: "e", State: ready, Uptime: (time.Hour)},
+		&messages.Capsule{ID: "e", State: ready, Uptime: time.Hour},
 	)
 	f.trouble["a"], f.trouble["b"], f.trouble["e"] = &attention{}, &attention{}, &attention{}
 	f.calls["d"] = 5

@@ -42,8 +42,8 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	p.render(w, http.StatusOK, "layout", &shown{view: v, page: p, Stream: "/stream?" + q.Encode()})
 }
 
-// view makes a page's content. since is the last event that a browser has seen
-// which comes back.
+// view returns a page's content. since is the last event that a browser has seen,
+// if it reconnects.
 func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view, error) {
 	v := &view{Name: name, Frame: f, Sequence: f.tree.Sequence}
 	v.Parts = append(v.Parts, part{"stats", "stats", p.stats(f)})
@@ -66,7 +66,7 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 	return v, err
 }
 
-// title is a page's, with the number of what needs attention in front.
+// title is the page's title, with the number of troubles in front.
 func (v *view) title() string {
 	title := "astrid-actors"
 	if v.Title != "" {
@@ -78,10 +78,10 @@ func (v *view) title() string {
 	return title
 }
 
-// At is when it was so.
+// At is the time of the snapshot.
 func (f *frame) At() time.Time { return f.now }
 
-// Zone is that of the times that are shown.
+// Zone is the time zone of the times shown.
 func (f *frame) Zone() string { return f.now.Local().Format("MST") }
 
 // PageTitle is title for the templates.
@@ -116,16 +116,16 @@ func (p *page) stats(f *frame) *stats {
 	return s
 }
 
-// alarm is one entry of what needs attention.
+// alarm is one entry of the list of troubles.
 type alarm struct {
 	*attention
 	Actions bool
 }
 
-// HasDue says whether Next is about a moment.
-func (a *attention) HasDue() bool { return a.Due.Unix() > 0 }
+// HasDue reports whether Next is about a time.
+func (a *attention) HasDue() bool { return !a.Due.IsZero() }
 
-// ElementID is a's, made of its path, which may be a directory's.
+// ElementID is derived from the path, which may be a directory.
 func (a *attention) ElementID() string { return url.PathEscape(strings.ReplaceAll(a.Path, "/", "-")) }
 
 func (p *page) alarms(f *frame) []part {
@@ -158,7 +158,7 @@ func (p *page) overview(v *view) {
 	v.Lists = append(v.Lists, list{"latest", happenings(p.watch.events(f, latestEvents, before(f, 400), nil))})
 }
 
-// before is the number of an event some time back.
+// before returns the number of the event n before the last.
 func before(f *frame, n uint64) uint64 { return f.tree.Sequence - min(n, f.tree.Sequence) }
 
 func happenings(events []messages.Event) []part {
@@ -169,14 +169,14 @@ func happenings(events []messages.Event) []part {
 	return parts
 }
 
-// tableHead is what is above the table.
+// tableHead is the part above the table.
 type tableHead struct {
 	selection
 	Columns []column
 	States  []string
 }
 
-// Sorted is a column's aria-sort.
+// Sorted is the aria-sort of a column.
 func (h *tableHead) Sorted(c column) string {
 	switch {
 	case h.Query.Sort != c.Key:
@@ -187,7 +187,7 @@ func (h *tableHead) Sorted(c column) string {
 	return "ascending"
 }
 
-// SortBy is the address that sorts by a column, or the other way round.
+// SortBy is the address that sorts by a column, or reverses its order.
 func (h *tableHead) SortBy(c column) string {
 	down := c.Numeric
 	if h.Query.Sort == c.Key {
@@ -199,7 +199,7 @@ func (h *tableHead) SortBy(c column) string {
 	return h.Query.Address("sort", c.Key, "dir", "", "page", "")
 }
 
-// Turn is the address of another page.
+// Turn is the address of the page so many pages further.
 func (h *tableHead) Turn(by int) string {
 	return h.Query.Address("page", strconv.Itoa(h.Query.Page+by))
 }
@@ -221,7 +221,7 @@ func (p *page) capsules(v *view, q url.Values) {
 	v.Lists = append(v.Lists, list{"rows", rows})
 }
 
-// eventQuery is which events a browser wants to see.
+// eventQuery selects the events that a browser shows.
 type eventQuery struct {
 	Filter   string
 	Triggers bool
@@ -232,12 +232,12 @@ func (p *page) events(v *view, q url.Values, since uint64) {
 	e := eventQuery{Filter: strings.TrimSpace(q.Get("q")), Triggers: q.Get("triggers") != ""}
 	v.Data = &e
 	limit := eventRows
-	if since > 0 { // it comes back: all that it missed, where that is not too much
+	if since > 0 { // it reconnects: show all that it missed, up to a bound
 		limit = max(limit, min(eventRowsBack, int(v.Sequence-min(since, v.Sequence)))) //nolint:gosec // at most eventRowsBack
 	}
 	wanted := strings.ToLower(e.Filter)
-	found := p.watch.events(v.Frame, limit, 0, func(m *messages.Event) bool {
-		if m.Detail.(messages.TriggerAnswered) != nil && !e.Triggers && m.Detail.(messages.TriggerAnswered).Problem == "" {
+	found := p.watch.events(v.Frame, limit, 0, func(m messages.Event) bool {
+		if t, ok := m.Detail.(messages.TriggerAnswered); ok && !e.Triggers && t.Problem == "" {
 			return false
 		}
 		if wanted == "" {

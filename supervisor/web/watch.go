@@ -6,52 +6,60 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
 const (
-	// updateEvery is how often at most browsers hear of what has happened.
+	// updateEvery is the shortest time between two updates of a browser.
 	updateEvery = 250 * time.Millisecond
-	// lookEvery is how often numbers are looked at while nothing happens.
+	// lookEvery is how often a snapshot is taken while there are no events.
 	lookEvery = time.Second
-	// stepEvery is how far apart the points of a curve are, and how often we look
-	// where nobody watches.
+	// stepEvery is the time between two points of a curve, and between two snapshots
+	// while no browser watches.
 	stepEvery = 5 * time.Second
-	// steps is how many points a curve has.
+	// steps is the number of points of a curve.
 	steps = 60
 )
 
-// frame is what is known at one moment. It is never changed.
+// frame is a snapshot with the numbers computed from it. It is immutable.
 type frame struct {
 	tree      *messages.Tree
-	now       time.Time
+	taken     monotime.Time // which the wall clock does not change
+	now       time.Time     // by the wall clock, as all times in tree
 	byID      map[string]*messages.Capsule
 	triggers  float64            // a second
-	calls     map[string]float64 // a second, by capsule; those without are left out
+	calls     map[string]float64 // a second, by capsule; without entries of 0
 	restarts  uint64             // in the last hour
 	attention []*attention
 	trouble   map[string]*attention // the same, by capsule
 	next      chan struct{}         // closed when there is a newer frame
 }
 
-// watch takes the snapshots that all browsers share, and remembers what a
-// snapshot can't tell: rates, and how call durations have been.
+// watch takes the snapshots that all browsers share, and keeps the history that a
+// snapshot does not contain: rates, and call durations over time.
 type watch struct {
 	supervisor *supervisor.Supervisor
 	watchers   atomic.Int64
-	wake       chan struct{} // something has happened, or somebody has come
+	wake       chan struct{} // there was an event, or a browser has connected
 
 	mu      sync.Mutex
 	current *frame
-	bases   [2]*messages.Tree // rates are counted from the first, which is at least one step old once it can be
+	bases   [2]*messages.Tree // rates are counted from the first, which is at least one step old after two steps
 	curves  map[string]*curve
 	totals  []total // of restarts, a minute apart, of the last hour
 	facts   map[string]*facts
-	ours    map[string]*messages.Event // when an actor of the system itself last failed, by path
+	ours    map[string]ownFailure // the last failure of each actor of the system itself, by path
 }
 
-// curve is how a capsule's calls were, oldest first, one point a step.
+// ownFailure is a failure of an actor of the system itself.
+type ownFailure struct {
+	at time.Time
+	messages.ActorRestarted
+}
+
+// curve holds a capsule's call durations over time, oldest first, one point a step.
 type curve struct {
 	points []point
 }
@@ -67,7 +75,7 @@ type total struct {
 	restarts uint64
 }
 
-// facts are what a capsule's manifest says, as of one generation.
+// facts are settings from a capsule's manifest, as of one generation.
 type facts struct {
 	generation uint64
 	queue      uint32
@@ -79,14 +87,14 @@ type facts struct {
 func newWatch(s *supervisor.Supervisor) *watch {
 	w := &watch{
 		supervisor: s, wake: make(chan struct{}, 1), curves: map[string]*curve{}, facts: map[string]*facts{},
-		ours: map[string]*messages.Event{},
+		ours: map[string]ownFailure{},
 	}
 	w.look()
 	return w
 }
 
-// run looks until ctx ends: at once where something has happened and somebody
-// watches, but never more than a tenth of the time.
+// run takes snapshots until ctx ends: at once if there was an event and a browser
+// watches, but it spends at most a tenth of the time on them.
 func (w *watch) run(ctx context.Context) {
 	var following sync.WaitGroup
 	following.Go(func() { w.follow(ctx) })
@@ -119,7 +127,7 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// follow wakes run at every event, and remembers what snapshots don't tell.
+// follow wakes run at every event, and notes those that snapshots do not show.
 func (w *watch) follow(ctx context.Context) {
 	var since uint64
 	for ctx.Err() == nil {
@@ -135,11 +143,11 @@ func (w *watch) follow(ctx context.Context) {
 	}
 }
 
-func (w *watch) note(e *messages.Event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e.Detail.(messages.ActorRestarted) != nil {
-		w.ours[e.Path] = e
+func (w *watch) note(e messages.Event) {
+	if restarted, ok := e.Detail.(messages.ActorRestarted); ok {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.ours[e.Path] = ownFailure{e.At, restarted}
 	}
 }
 
@@ -150,7 +158,7 @@ func (w *watch) poke() {
 	}
 }
 
-// enter and leave frame the time that somebody watches.
+// A browser that watches calls enter first and leave last.
 func (w *watch) enter() {
 	w.watchers.Add(1)
 	w.poke()
@@ -158,16 +166,16 @@ func (w *watch) enter() {
 
 func (w *watch) leave() { w.watchers.Add(-1) }
 
-// frame is the newest one.
+// frame returns the newest one.
 func (w *watch) frame() *frame {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.current
 }
 
-// fresh is a frame that is no older than an update.
+// fresh returns a frame that is no older than an update.
 func (w *watch) fresh() *frame {
-	if f := w.frame(); time.Since(f.now) < updateEvery {
+	if f := w.frame(); monotime.Now().Sub(f.taken) < updateEvery {
 		return f
 	}
 	return w.look()
@@ -175,9 +183,14 @@ func (w *watch) fresh() *frame {
 
 // look takes a snapshot and makes it the newest frame.
 func (w *watch) look() *frame {
-	tree := w.supervisor.Snapshot()
+	taken := monotime.Now()
+	return w.show(w.supervisor.Snapshot(), taken)
+}
+
+// show makes a snapshot that was taken then the newest frame.
+func (w *watch) show(tree *messages.Tree, taken monotime.Time) *frame {
 	f := &frame{
-		tree: tree, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
+		tree: tree, taken: taken, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
 		calls: map[string]float64{}, trouble: map[string]*attention{}, next: make(chan struct{}),
 	}
 	for _, c := range tree.Capsules {
@@ -185,8 +198,12 @@ func (w *watch) look() *frame {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.current != nil && f.taken < w.current.taken {
+		return w.current // another goroutine was faster
+	}
 	if w.current != nil && f.now.Before(w.current.now) {
-		return w.current // somebody else was faster
+		// The clock was set back: what was counted by it is counted anew.
+		w.bases, w.totals = [2]*messages.Tree{}, nil
 	}
 	w.stepLocked(f)
 	w.ratesLocked(f)
@@ -198,7 +215,7 @@ func (w *watch) look() *frame {
 	return f
 }
 
-// stepLocked moves what rates and curves are counted from.
+// stepLocked begins a new step if one is due: rates and curves count from it.
 func (w *watch) stepLocked(f *frame) {
 	base := w.bases[1]
 	if base != nil && f.now.Sub(base.At) < stepEvery {
@@ -216,7 +233,7 @@ func (w *watch) stepLocked(f *frame) {
 		k := w.curves[c.ID]
 		if k == nil {
 			if since.Count() == 0 {
-				continue // most never had a call
+				continue // most capsules never had a call
 			}
 			k = &curve{}
 			w.curves[c.ID] = k
@@ -229,12 +246,20 @@ func (w *watch) stepLocked(f *frame) {
 	}
 }
 
-// difference is what a histogram has counted since another one.
-func difference(h, since *messages.Histogram) *messages.Histogram {
-	d := &messages.Histogram{Buckets: append([]uint64(nil), h.Buckets...)}
-	for k, n := range since.Buckets {
-		if k < len(d.Buckets) {
-			d.Buckets[k] -= min(n, d.Buckets[k])
+// difference returns the counts of a histogram without those of an earlier one,
+// and no sum.
+func difference(h, earlier messages.Histogram) messages.Histogram {
+	var d messages.Histogram
+	before := earlier.Buckets
+	for _, b := range h.Buckets {
+		for len(before) > 0 && before[0].Index < b.Index {
+			before = before[1:]
+		}
+		if len(before) > 0 && before[0].Index == b.Index {
+			b.Count -= min(b.Count, before[0].Count)
+		}
+		if b.Count > 0 {
+			d.Buckets = append(d.Buckets, b)
 		}
 	}
 	return d
@@ -273,7 +298,7 @@ func (w *watch) ratesLocked(f *frame) {
 	}
 }
 
-// curve is how a capsule's calls were, oldest first.
+// curve returns a capsule's call durations over time, oldest first.
 func (w *watch) curve(id string) []point {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -283,7 +308,7 @@ func (w *watch) curve(id string) []point {
 	return nil
 }
 
-// fact is what the manifest of a capsule says.
+// fact returns the settings of a capsule.
 func (w *watch) fact(c *messages.Capsule) *facts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -303,8 +328,8 @@ func (w *watch) factLocked(c *messages.Capsule) *facts {
 	return f
 }
 
-// events are the last ones that match, newest first: at most limit, and none up
-// to the one numbered since.
+// events returns the last events after since that match, newest first, at most
+// limit.
 func (w *watch) events(f *frame, limit int, since uint64, match func(messages.Event) bool) []messages.Event {
 	last := f.tree.Sequence
 	if last == 0 || since >= last {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
@@ -103,6 +104,33 @@ func TestRates(t *testing.T) {
 		}
 		if n := len(w.curve("a")); n != steps {
 			t.Errorf("the curve has %d points, want %d", n, steps)
+		}
+	})
+}
+
+// TestClockSetBack: the page goes on when the wall clock is set back by an hour, and
+// soon has rates again.
+func TestClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.*", answerOne))
+		w := newWatch(sys.Supervisor)
+		setBack := func(by time.Duration) *frame {
+			taken := monotime.Now()
+			tree := sys.Snapshot()
+			tree.At = time.Now().Add(-by)
+			return w.show(tree, taken)
+		}
+		setBack(0)
+		for n := range 8 {
+			sys.Ask("test.x", "")
+			<-time.After(stepEvery)
+			f := setBack(time.Hour)
+			if w.frame() != f || w.fresh() != f {
+				t.Fatalf("look %d: the page shows a frame from before", n)
+			}
+			if n > 1 && (f.triggers < 0.1 || f.triggers > 0.5) {
+				t.Errorf("look %d: %v triggers a second, want 0.2", n, f.triggers)
+			}
 		}
 	})
 }

@@ -8,13 +8,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/health"
@@ -46,8 +44,8 @@ type Config struct {
 	// Command is how the page writes the command that does the same as a button;
 	// "" means "astrid-actors".
 	Command string
-	// Log receives what there is to say; the zero Logger is silent.
-	Log zerolog.Logger
+	// Log receives problems and the commands given; nil is silent.
+	Log *slog.Logger
 }
 
 // Serve answers at l until ctx ends, and closes l: the page at /, and /metrics,
@@ -70,6 +68,9 @@ type limits struct {
 var defaultLimits = limits{headers: 10 * time.Second, request: time.Minute, idle: 2 * time.Minute, connections: 512} //nolint:gochecknoglobals // a constant
 
 func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config, limits limits) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	p, err := newPage(s, cfg)
 	if err != nil {
 		_ = l.Close()
@@ -91,7 +92,7 @@ func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 		ReadTimeout:       limits.request,
 		IdleTimeout:       limits.idle,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          stdlog.New(cfg.Log, "", 0),
+		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(p.endStreams)
 	failed := make(chan error, 1)

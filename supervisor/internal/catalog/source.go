@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -65,15 +66,32 @@ func (g *guest) RunLoop() bool { return g.runLoop }
 // Inline implements actors.Inline: WebAssembly can't end a goroutine.
 func (g *guest) Inline() {}
 
-// goGuest is a guest written in Go. Its payload is its own to change.
+// goGuest is a guest written in Go. It shares no memory with others: its payload
+// is its own to change, and so is the data that it has answered with.
 type goGuest struct{ actors.Guest }
 
 func (g goGuest) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
-	return g.Guest.Invoke(ctx, action, bytes.Clone(payload))
+	result, err := g.Guest.Invoke(ctx, action, bytes.Clone(payload))
+	result.Data = bytes.Clone(result.Data)
+	return result, err
 }
 
 // Unwrap returns the guest itself, for its other abilities.
 func (g goGuest) Unwrap() actors.Guest { return g.Guest }
+
+// goHostAPI is the host as a guest written in Go sees it.
+type goHostAPI struct{ capsulehost.HostAPI }
+
+// Peers returns the other capsules.
+func (a goHostAPI) Peers() capsulehost.Peers { return goPeers{a.HostAPI.Peers()} }
+
+// goPeers copies the payloads that its guest asks with: a call of another capsule
+// can go on when the guest has given up, and changes its own.
+type goPeers struct{ capsulehost.Peers }
+
+func (p goPeers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
+	return p.Peers.TriggerHook(ctx, topic, bytes.Clone(payload))
+}
 
 // Load makes a fresh instance. Every instance that it made before is closed by then.
 func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
@@ -85,7 +103,7 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 		s.configure()
 	}
 	if s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
-		made, err := s.entry.Embedded.Load(ctx, api)
+		made, err := s.entry.Embedded.Load(ctx, goHostAPI{api})
 		if err != nil || made == nil {
 			return nil, err
 		}

@@ -130,7 +130,10 @@ func (j *Journal) Observe(e messages.Event) {
 // applyLocked changes what snapshots show.
 func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	switch e.Detail.(type) {
-	case messages.SystemStarted, messages.TriggerAnswered, messages.LogSuppressed:
+	case messages.SystemStarted:
+		j.decideLocked(nil)
+		return
+	case messages.TriggerAnswered, messages.LogSuppressed:
 		return
 	case messages.SystemStopping:
 		j.stopping = true
@@ -293,7 +296,6 @@ func (j *Journal) Begin(live Live) {
 			}
 		}
 	}
-	j.decideLocked(nil)
 }
 
 // End ends one Serve: no event comes until the next Begin.

@@ -1,0 +1,200 @@
+package supervisor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// A program runs capsules from directories, and asks them.
+func Example() {
+	home, err := os.MkdirTemp("", "example") // without Home it is $ASTRID_HOME, or ~/.astrid
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(home)
+	fmt.Println(ask(context.Background(), home))
+	// Output:
+	// echo continue {"name":"Ada"}
+	// <nil>
+}
+
+func ask(ctx context.Context, home string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	sup, err := supervisor.New(supervisor.Config{Home: home, CapsuleDirs: []string{"../test/capsules/echo"}})
+	if err != nil {
+		return err // every problem at once, each with its capsule and field
+	}
+	done := make(chan error, 1)
+	go func() { done <- sup.Serve(ctx) }() // blocks until ctx ends; nil after a clean stop
+	if err := sup.AwaitStarted(ctx); err != nil {
+		return err
+	}
+
+	reply, err := sup.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.echo", Payload: json.RawMessage(`{"name":"Ada"}`)})
+	if err != nil {
+		return err // it was not accepted, or ctx was cancelled
+	}
+	for _, leg := range reply.Legs {
+		fmt.Println(leg.Capsule, leg.Outcome, string(leg.Value)) // echo continue {"name":"Ada"}
+	}
+
+	stop()
+	return <-done
+}
+
+// greeter is a capsule written in Go: one instance of it.
+type greeter struct{}
+
+func (greeter) Invoke(_ context.Context, _ string, payload []byte) (capsulehost.Result, error) {
+	if string(payload) == "null" {
+		return capsulehost.Result{}, errors.New("no name") // the leg is OutcomeFailed; the instance goes on
+	}
+	return capsulehost.Result{Data: fmt.Appendf(nil, `"Hello, %s"`, strings.Trim(string(payload), `"`))}, nil
+}
+func (greeter) Run(context.Context) error   { return nil }
+func (greeter) RunLoop() bool               { return false }
+func (greeter) MemoryBytes() uint64         { return 0 }
+func (greeter) Close(context.Context) error { return nil }
+
+// serveGreeter serves a greeter, for the examples below.
+func serveGreeter() (sup *supervisor.Supervisor, stop func()) {
+	home, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	sup, err = supervisor.New(supervisor.Config{Home: home, Capsules: []supervisor.Capsule{{
+		Manifest: `
+[package]
+name = "greeter"
+version = "1.0.0"
+[[component]]
+id = "main"
+file = "greeter.wasm"
+[[interceptor]]
+event = "greet.*"
+action = "greet"
+`,
+		Load: func(context.Context, capsulehost.HostAPI) (supervisor.Guest, error) { return greeter{}, nil },
+	}}})
+	if err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- sup.Serve(ctx) }()
+	if err := sup.AwaitStarted(ctx); err != nil {
+		panic(err)
+	}
+	return sup, func() {
+		cancel()
+		if err := <-done; err != nil {
+			fmt.Println(err)
+		}
+		_ = os.RemoveAll(home)
+	}
+}
+
+// Every problem of a configuration is named at once.
+func ExampleNew() {
+	_, err := supervisor.New(supervisor.Config{Home: "/nonexistent", Queue: -1, Restart: supervisor.RestartPolicy{Mode: "always"}})
+	fmt.Println(err)
+	// Output:
+	// config: Queue is -1: it can't be negative
+	// config: Restart.Mode is "always": it is one of permanent, transient, temporary
+}
+
+// Serve blocks until its context ends. It may be called again.
+func ExampleSupervisor_Serve() {
+	sup, err := supervisor.New(supervisor.Config{Home: os.TempDir(), CapsuleDirs: []string{"../test/capsules/echo"}})
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			_ = sup.AwaitStarted(ctx)
+			cancel()
+		}()
+		fmt.Println(sup.Serve(ctx), sup.Snapshot().Capsules[0].State)
+	}
+	// Output:
+	// <nil> stopped
+	// <nil> stopped
+}
+
+// Each capsule that wants the topic has a leg in the answer, with its outcome.
+func ExampleSupervisor_Trigger() {
+	sup, stop := serveGreeter()
+	defer stop()
+	for _, payload := range []string{`"Ada"`, ``} {
+		reply, err := sup.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "greet.world", Payload: json.RawMessage(payload)})
+		if err != nil {
+			panic(err) // it was not accepted: ErrInvalid, ErrOverloaded, ErrStopping ...
+		}
+		leg := reply.Legs[0]
+		fmt.Printf("%s is %s: %s%s; responses %s\n", leg.Capsule, leg.Outcome, leg.Value, leg.Reason, reply.Responses)
+	}
+	// Output:
+	// greeter is continue: "Hello, Ada"; responses ["Hello, Ada"]
+	// greeter is failed: no name; responses []
+}
+
+// Events tell what has happened, and go on with what happens.
+func ExampleSupervisor_Events() {
+	sup, stop := serveGreeter()
+	defer stop()
+	if err := sup.Kill(context.Background(), "greeter"); err != nil {
+		panic(err)
+	}
+	for e := range sup.Events(context.Background(), 0) {
+		switch d := e.Detail.(type) {
+		case messages.CapsuleCrashed:
+			fmt.Println(e.Path, e.Generation, e.Name(), "-", d.Failure.Message)
+		case messages.RestartScheduled:
+			fmt.Printf("%s %d %s - %d of %d restarts spent\n", e.Path, e.Generation, e.Name(), d.BudgetSpent, d.Budget)
+		case messages.CapsuleReady:
+			fmt.Println(e.Path, e.Generation, e.Name())
+			if e.Generation == 2 {
+				return
+			}
+		}
+	}
+	// Output:
+	// capsules/greeter 1 capsule_ready
+	// capsules/greeter 1 capsule_crashed - cancelled: killed by an operator
+	// capsules/greeter 1 restart_scheduled - 1 of 5 restarts spent
+	// capsules/greeter 2 capsule_ready
+}
+
+// TestReadme: the snippet in README is the Example, but for the directories.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, snippet, _ := strings.Cut(string(readme), "```go\nsup, err :=")
+	snippet, _, found := strings.Cut("sup, err :="+snippet, "```")
+	if !found {
+		t.Fatal("no snippet")
+	}
+	snippet = strings.Replace(snippet, `CapsuleDirs: []string{"./capsules"}`, `Home: home, CapsuleDirs: []string{"../test/capsules/echo"}`, 1)
+	code := strings.ReplaceAll(string(example), "\n\t", "\n")
+	if !strings.Contains(code, snippet) {
+		t.Errorf("the Example does not contain README's snippet:\n%s", snippet)
+	}
+}
