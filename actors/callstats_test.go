@@ -141,7 +141,7 @@ func TestRecentCalls(t *testing.T) {
 func TestTriggerStatsIsSampled(t *testing.T) {
 	var events []messages.TriggerAnswered
 	stats := &TriggerStats{Observe: func(e messages.Event) {
-		events = append(events, e.Detail.(messages.TriggerAnswered)) //nolint:forcetypeassert // no other kind is made
+		events = append(events, e.Detail.(messages.TriggerAnswered))
 	}}
 	leg := func(o messages.Outcome) []messages.Leg {
 		return []messages.Leg{{Capsule: "c", Action: "act", Outcome: o, Reason: "so"}}

@@ -156,6 +156,6 @@ func inline(c *CapsuleConfig) {
 		if err != nil {
 			return nil, err
 		}
-		return inlineScript{guest.(*script)}, nil //nolint:forcetypeassert // the tree's own
+		return inlineScript{guest.(*script)}, nil
 	}
 }

@@ -38,7 +38,7 @@ func TestNothingIsLost(t *testing.T) {
 			want := messages.Event{Sequence: 7, At: time.Unix(5, 6).UTC(), Path: "capsules/a", Generation: 3}
 			filled := reflect.New(reflect.TypeOf(detail))
 			fill(filled.Elem(), 1)
-			want.Detail, _ = filled.Elem().Interface().(messages.Detail)
+			want.Detail, _ = reflect.TypeAssert[messages.Detail](filled.Elem())
 			if diff := cmp.Diff(want, actorspb.ToEvent(actorspb.FromEvent(want))); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -142,8 +142,8 @@ func fill(v reflect.Value, seed uint64) {
 			v.Set(reflect.New(v.Type().Elem()))
 			set(v.Elem())
 		case reflect.Struct:
-			for i := range v.NumField() {
-				set(v.Field(i))
+			for _, field := range v.Fields() {
+				set(field)
 			}
 		default:
 			panic("no value for " + v.Type().String())
