@@ -29,7 +29,7 @@ const MaxLegs = 4096
 var ErrNoRoutes = errors.New("the hook router does not serve yet")
 
 // Router makes triggers. It holds the routing table, which the hook-router actor
-// alone writes and everybody reads, as an ETS table that a process owns: a
+// maintains, capsules enter themselves in, and everybody reads, as an ETS table that a process owns: a
 // trigger is planned, and an idle capsule run, on the goroutine that asks. It
 // also holds the graph of which capsule waits for which. It outlives restarts of
 // the actor, as open triggers do. Its methods may be called from any goroutine.
@@ -115,6 +115,15 @@ func (r *Router) Trigger(ctx context.Context, q TriggerRequest) (*messages.Reply
 	}
 	t.reply = messages.Reply{Topic: t.topic, Responses: joinResponses(t.legs), Legs: t.legs}
 	return &t.reply, nil
+}
+
+// up enters a capsule in the table now, and not when the hook-router actor comes to
+// its message: whoever sees the event that it is Ready must find it there. The
+// message follows, and changes nothing unless the actor makes a new table.
+func (r *Router) up(m *CapsuleUp) {
+	if table := r.table.Load(); table != nil {
+		table.up(m)
+	}
 }
 
 // Open returns how many triggers are open, nested ones included.
