@@ -41,7 +41,7 @@ func (o *httpOptions) flags(flags *pflag.FlagSet) {
 }
 
 // makeToken is a hint.
-const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token"
+const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token" //nolint:gosec // a command, not a token
 
 // listen opens the page's address; it returns nil where none was asked for.
 func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, error) {

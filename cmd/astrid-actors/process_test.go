@@ -58,7 +58,7 @@ func (p *process) ask(args ...string) string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	c := exec.CommandContext(ctx, "astrid-actors", append(args, "--home", p.home)...) //nolint:gosec // this test's
+	c := exec.CommandContext(ctx, "astrid-actors", append(args, "--home", p.home)...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.Output()

@@ -29,7 +29,7 @@ type limits struct {
 	watch            time.Duration // how often to see whether the socket's file is there
 }
 
-var defaultLimits = limits{headers: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, watch: time.Second} //nolint:gochecknoglobals // a constant
+var defaultLimits = limits{headers: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, watch: time.Second}
 
 // Serve answers at l until ctx ends, and closes l. End ctx after the supervisor
 // has: until then requests are answered, and its last answers reach whoever

@@ -30,7 +30,7 @@ const (
 	bound = time.Minute
 )
 
-var patient = limits{headers: long, request: long, idle: long, watch: long} //nolint:gochecknoglobals // a constant
+var patient = limits{headers: long, request: long, idle: long, watch: long}
 
 // serving answers at a socket of its own until the test ends. It tells entered when a
 // request's handler begins.
@@ -95,14 +95,13 @@ func dial(t *testing.T, path string) net.Conn {
 }
 
 // half begins a request, and sends half of its body.
-func half(t *testing.T, path, procedure, contentType string) net.Conn {
+func half(t *testing.T, path, procedure, contentType string) {
 	t.Helper()
 	c := dial(t, path)
 	_, err := fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: astrid\r\nContent-Type: %s\r\nContent-Length: 20\r\n\r\n{\"topic\": ", procedure, contentType)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
 }
 
 // TestHalfABodyHoldsNoPlace: clients that send half a request keep nobody out, however

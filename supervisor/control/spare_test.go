@@ -28,7 +28,7 @@ func TestAnswersWithoutDescriptors(t *testing.T) {
 		return
 	}
 	path := filepath.Join(t.TempDir(), "s")
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAnswersWithoutDescriptors$") //nolint:gosec // this test
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAnswersWithoutDescriptors$")
 	child.Env = append(os.Environ(), socketOfChild+"="+path)
 	child.Stderr = os.Stderr
 	stdin, err := child.StdinPipe()

@@ -134,7 +134,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	_ = held[0].Close()
 	for deadline := time.Now().Add(time.Minute); ; {
-		response, err := http.Get("http://" + address + "/healthz") //nolint:noctx // there is a deadline
+		response, err := http.Get("http://" + address + "/healthz")
 		if err == nil {
 			_ = response.Body.Close()
 			http.DefaultClient.CloseIdleConnections()

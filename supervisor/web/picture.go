@@ -218,7 +218,7 @@ func (p *latencyPicture) bars(h messages.Histogram) {
 	var most uint64
 	for _, b := range h.Buckets {
 		low, _ := messages.BucketBounds(b.Index)
-		k := bits.Len64(uint64(low / shortest))
+		k := bits.Len64(uint64(low / shortest)) //nolint:gosec // not negative
 		counts[k] += b.Count
 		first, last, most = min(first, k), max(last, k), max(most, counts[k])
 	}

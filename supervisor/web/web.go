@@ -65,7 +65,7 @@ type limits struct {
 	connections      int64
 }
 
-var defaultLimits = limits{headers: 10 * time.Second, request: time.Minute, idle: 2 * time.Minute, connections: 512} //nolint:gochecknoglobals // a constant
+var defaultLimits = limits{headers: 10 * time.Second, request: time.Minute, idle: 2 * time.Minute, connections: 512}
 
 func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config, limits limits) error {
 	if cfg.Log == nil {
