@@ -215,15 +215,13 @@ func (s *supervised) Write(line []byte) (int, error) {
 func TestAReadyCapsuleIsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervise(t, func(messages.Event) {}, map[string]action{"a": trapsOn})
+		if _, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StopCapsule{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
 		go s.sys.Send(s.sys.PID(RouterPath), "what it does not know")
 		synctest.Wait()
-		s.refs["a"].Interrupt(1, ErrKilled)
-		synctest.Wait()
-		answer, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StopCapsule{ID: "a"})
-		if err != nil {
-			t.Error(answer, err)
-		}
-		if _, err = s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StartCapsule{ID: "a"}); err != nil {
+		if _, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StartCapsule{ID: "a"}); err != nil {
 			t.Error(err)
 		}
 		if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {
