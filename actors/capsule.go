@@ -185,6 +185,9 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began monot
 	}
 	c.announced.Store(m)
 	ctx.Send(c.cfg.Registry, m)
+	if c.cfg.Router != nil {
+		c.cfg.Router.up(m)
+	}
 	ctx.Send(c.cfg.HookRouter, m)
 	if state == messages.StateReady {
 		c.ready = monotime.Now()

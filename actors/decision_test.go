@@ -23,6 +23,7 @@ type supervised struct {
 	router  *Router
 	refs    map[string]*CapsuleRef
 	observe func(messages.Event) // before an event is noted
+	busy    chan struct{}        // holds the hook-router actor up at a message that it does not know
 
 	mu     sync.Mutex
 	events []string
@@ -33,7 +34,7 @@ type supervised struct {
 func supervise(t *testing.T, observe func(messages.Event), acts map[string]action) *supervised {
 	t.Helper()
 	silent := slog.New(slog.DiscardHandler)
-	s := &supervised{sys: system.New(silent), router: NewRouter(nil, nil), refs: map[string]*CapsuleRef{}, observe: observe}
+	s := &supervised{sys: system.New(silent), router: NewRouter(nil, nil), refs: map[string]*CapsuleRef{}, observe: observe, busy: make(chan struct{})}
 	t.Cleanup(s.sys.Close)
 	var children []ChildSpec
 	for id, act := range acts {
@@ -53,7 +54,7 @@ func supervise(t *testing.T, observe func(messages.Event), acts map[string]actio
 	root, err := s.sys.Spawn(RootPath, RootProps(RootConfig{
 		System: s.sys, Log: silent, Observe: s.note,
 		Registry:   RegistryProps(RegistryConfig{System: s.sys, Log: silent}),
-		HookRouter: s.router.Props(s.sys, silent),
+		HookRouter: s.router.Props(s.sys, slog.New(slog.NewTextHandler(s, nil))),
 		Supervisor: SupervisorProps(SupervisorConfig{System: s.sys, Log: silent, Observe: s.note, Children: children, StartSlots: 4}),
 	}))
 	if err != nil {
@@ -200,5 +201,32 @@ func TestASessionEndsBeforeTheFailureOfItsActorIsTold(t *testing.T) {
 		if !before || !told {
 			t.Errorf("before, the session was good: %v; the crash was told: %v", before, told)
 		}
+	})
+}
+
+// Write is the hook-router actor's log.
+func (s *supervised) Write(line []byte) (int, error) {
+	<-s.busy
+	return len(line), nil
+}
+
+// TestAReadyCapsuleIsAsked: from the moment that a capsule is seen to be Ready, also
+// while the hook-router actor is busy.
+func TestAReadyCapsuleIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervise(t, func(messages.Event) {}, map[string]action{"a": trapsOn})
+		if _, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StopCapsule{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		go s.sys.Send(s.sys.PID(RouterPath), "what it does not know")
+		synctest.Wait()
+		if _, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StartCapsule{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+		if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {
+			t.Errorf("a capsule that is Ready is %s", got)
+		}
+		close(s.busy)
 	})
 }

@@ -28,11 +28,12 @@ const MaxLegs = 4096
 // ErrNoRoutes: the hook router has not been told of the capsules yet.
 var ErrNoRoutes = errors.New("the hook router does not serve yet")
 
-// Router makes triggers. It holds the routing table, which the hook-router actor
-// alone writes and everybody reads, as an ETS table that a process owns: a
-// trigger is planned, and an idle capsule run, on the goroutine that asks. It
-// also holds the graph of which capsule waits for which. It outlives restarts of
-// the actor, as open triggers do. Its methods may be called from any goroutine.
+// Router makes triggers. It holds the routing table, which everybody reads, as an
+// ETS table: the hook-router actor maintains it, and a capsule enters itself when
+// it is up. So a trigger is planned, and an idle capsule run, on the goroutine that
+// asks. It also holds the graph of which capsule waits for which. It outlives
+// restarts of the actor, as open triggers do. Its methods may be called from any
+// goroutine.
 type Router struct {
 	table    atomic.Pointer[routingTable] // nil until the actor has been told of every capsule
 	waits    waits
@@ -115,6 +116,15 @@ func (r *Router) Trigger(ctx context.Context, q TriggerRequest) (*messages.Reply
 	}
 	t.reply = messages.Reply{Topic: t.topic, Responses: joinResponses(t.legs), Legs: t.legs}
 	return &t.reply, nil
+}
+
+// up enters a capsule in the table now, and not when the hook-router actor comes to
+// its message: whoever sees the event that it is Ready must find it there. The
+// message follows, and changes nothing unless the actor makes a new table.
+func (r *Router) up(m *CapsuleUp) {
+	if table := r.table.Load(); table != nil {
+		table.up(m)
+	}
 }
 
 // Open returns how many triggers are open, nested ones included.
