@@ -3,11 +3,9 @@ package capsulehost
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
@@ -33,46 +31,6 @@ const (
 	exportHaskell      = "hs_init"
 )
 
-// Module is a compiled capsule. It may be used from any goroutine.
-type Module struct {
-	host     *Host
-	compiled wazero.CompiledModule
-	user     *userCalls // the host's, or the module's own where it imports unknown calls
-}
-
-// Compile checks and compiles a module. Its error is a *Failure, of kind
-// KindBadModule or KindLink, whose message is a sentence for a person.
-func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	if failure := recognise(wasm); failure != nil {
-		return nil, failure
-	}
-	// Counting is what makes a guest stoppable: nothing is compiled without.
-	counted, err := reductions.Rewrite(wasm, h.counting)
-	switch {
-	case errors.Is(err, reductions.ErrTruncated):
-		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
-	case err != nil:
-		return nil, badModule("the module does not compile: "+err.Error(), err)
-	}
-	compiled, err := h.runtime.CompileModule(ctx, counted)
-	switch {
-	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
-		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
-	case err != nil:
-		return nil, badModule("the module does not compile: "+firstLine(err), err)
-	}
-	m := &Module{host: h, compiled: compiled, user: h.user}
-	failure := m.link(ctx)
-	if kind, module, name, found := otherImport(wasm); failure == nil && found {
-		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)
-	}
-	if failure != nil {
-		_ = m.Close(ctx) // the failure is what counts
-		return nil, failure
-	}
-	return m, nil
-}
-
 // recognise refuses what is not a core WebAssembly module, by its first bytes.
 func recognise(wasm []byte) *Failure {
 	const magic = "\x00asm"
@@ -93,18 +51,18 @@ func recognise(wasm []byte) *Failure {
 
 // link checks what the module imports and exports, so that a fault is found
 // before anything is instantiated.
-func (m *Module) link(ctx context.Context) *Failure {
+func (s *sharedModule) link(ctx context.Context) *Failure {
 	unknown := map[string]api.FunctionDefinition{}
-	for _, d := range m.compiled.ImportedFunctions() {
+	for _, d := range s.compiled.ImportedFunctions() {
 		module, name, _ := d.Import()
 		var want api.FunctionDefinition
 		switch module {
 		case envModuleName:
 			if !strings.HasPrefix(name, "kernel.") {
-				want = m.host.kernel.ExportedFunctions()[name]
+				want = s.host.kernel.ExportedFunctions()[name]
 			}
 		case userModuleName:
-			if want = m.host.user.module.ExportedFunctionDefinitions()[name]; want == nil {
+			if want = s.host.user.module.ExportedFunctionDefinitions()[name]; want == nil {
 				if other, ok := unknown[name]; ok && signature(other) != signature(d) {
 					return linkFailure("it imports %q from %q as %s and as %s", name, module, signature(d), signature(other))
 				}
@@ -114,7 +72,7 @@ func (m *Module) link(ctx context.Context) *Failure {
 		case reductions.ImportModule:
 			continue // Rewrite's own: it lets no guest's pass
 		case wasiModuleName:
-			want = m.host.wasi.ExportedFunctionDefinitions()[name]
+			want = s.host.wasi.ExportedFunctionDefinitions()[name]
 		}
 		if want == nil {
 			return linkFailure("it imports %q from %q, which this host does not have", name, module)
@@ -132,16 +90,16 @@ func (m *Module) link(ctx context.Context) *Failure {
 		{exportStart, "() -> ()"},
 		{exportConstructors, "() -> ()"},
 	} {
-		if d := m.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
+		if d := s.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
 			return linkFailure("its export %q is %s, and must be %s", export.name, signature(d), export.signature)
 		}
 	}
 	if len(unknown) > 0 {
-		user, err := m.host.userCalls(ctx, unknown)
+		user, err := s.host.userCalls(ctx, unknown)
 		if err != nil {
 			return linkFailure("its imports from %q can't be linked: %v", userModuleName, err)
 		}
-		m.user = user
+		s.user = user
 	}
 	return nil
 }
@@ -160,15 +118,6 @@ func (m *Module) Serves(interceptors int) error {
 	}
 	return linkFailure("it exports neither %q, which would answer the interceptors of its manifest (there are %d), nor %q",
 		ExportInterceptor, interceptors, ExportRun)
-}
-
-// Close frees the compiled code. Close its instances first.
-func (m *Module) Close(ctx context.Context) error {
-	err := m.compiled.Close(ctx)
-	if m.user != m.host.user {
-		err = errors.Join(err, m.user.close(ctx))
-	}
-	return err
 }
 
 // signature is a function's type as text: "(i64, i64) -> i32".

@@ -1,0 +1,70 @@
+package capsulehost
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+
+	"lukechampine.com/blake3"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/compiler"
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/modcache"
+	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
+)
+
+// cacheFormat is raised when entries of the cache, or how they are compiled, change.
+const cacheFormat = 1
+
+// nameOf is the name of a module in the cache: a hash of its bytes, and of all that
+// decides what they are compiled to. So a module that a stricter version would
+// refuse is not found in the cache of an older one. What the processor can do is
+// not in it: compiler.Load sees to that.
+func (h *Host) nameOf(kind string, wasm []byte) (name modcache.Name) {
+	d := blake3.New(len(name), nil)
+	_, _ = fmt.Fprintf(d, "%d %s %s %s/%s %d %d %+v\n", cacheFormat, kind, wazeroVersion(), runtime.GOOS, runtime.GOARCH,
+		features, reductions.Version, h.counting)
+	_, _ = d.Write(wasm) // a hash takes all
+	d.Sum(name[:0])
+	return name
+}
+
+// wazeroVersion is which wazero is in this program.
+var wazeroVersion = sync.OnceValue(func() string {
+	info, _ := debug.ReadBuildInfo()
+	if info == nil {
+		return "" // wazero's own check of versions remains
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/tetratelabs/wazero" {
+			for m.Replace != nil {
+				m = m.Replace
+			}
+			return m.Path + "@" + m.Version + " " + m.Sum
+		}
+	}
+	return ""
+})
+
+// encodeCode is the content of an entry, in parts: key, size of the shell, shell,
+// machine code.
+func encodeCode(c compiler.Code) [][]byte {
+	return [][]byte{c.Key[:], binary.LittleEndian.AppendUint64(nil, uint64(len(c.Shell))), c.Shell, c.Machine}
+}
+
+// decodeCode is the reverse; false where there is no entry.
+func decodeCode(content []byte) (c compiler.Code, ok bool) {
+	const head = len(c.Key) + 8
+	if len(content) < head {
+		return c, false
+	}
+	size := binary.LittleEndian.Uint64(content[len(c.Key):])
+	content = content[copy(c.Key[:], content)+8:]
+	if size > uint64(len(content)) {
+		return c, false
+	}
+	// wazero keeps the shell as long as the module: it must not hold the machine code, too.
+	c.Shell, c.Machine = append([]byte(nil), content[:size]...), content[size:]
+	return c, true
+}
