@@ -94,7 +94,8 @@ func (h *Host) share(ctx context.Context, wasm []byte) (s *sharedModule, built b
 		// Who asked first may leave, and others still wait for it.
 		ctx, s.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 		h.modules[name] = s
-		h.building.Go(func() { h.build(ctx, s, wasm) })
+		h.builds++
+		go h.build(ctx, s, wasm)
 	}
 	s.holders++
 	return s, s.built
@@ -140,6 +141,9 @@ func (h *Host) build(ctx context.Context, s *sharedModule, wasm []byte) {
 	if free {
 		s.free(ctx)
 	}
+	h.mu.Lock()
+	h.builds--
+	h.mu.Unlock()
 }
 
 // tryBuild makes a module ready to be instantiated.

@@ -75,11 +75,11 @@ type Host struct {
 	compile  func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) // the compiler's
 	store    *modcache.Store                                                            // nil without a CacheDir
 	heavy    chan struct{}                                                              // holds the heavy compilations that run
-	building sync.WaitGroup                                                             // the goroutines of all compilations
 	closing  chan struct{}                                                              // closed by Close
 
 	mu      sync.Mutex
 	modules map[modcache.Name]*sharedModule // those that somebody waits for or holds, or that are being compiled
+	builds  int                             // how many goroutines compile
 
 	loading sync.RWMutex // held while a module is loaded into the runtime
 	closed  bool         // guarded by loading
