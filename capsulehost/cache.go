@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"sync"
 
 	"lukechampine.com/blake3"
 
@@ -19,19 +18,24 @@ const cacheFormat = 1
 
 // nameOf is the name of a module in the cache: a hash of its bytes, and of all that
 // decides what they are compiled to. So a module that a stricter version would
-// refuse is not found in the cache of an older one. What the processor can do is
-// not in it: compiler.Load sees to that.
+// refuse is not found in the cache of an older one.
 func (h *Host) nameOf(kind string, wasm []byte) (name modcache.Name) {
 	d := blake3.New(len(name), nil)
-	_, _ = fmt.Fprintf(d, "%d %s %s %s/%s %d %d %+v\n", cacheFormat, kind, wazeroVersion(), runtime.GOOS, runtime.GOARCH,
-		features, reductions.Version, h.counting)
-	_, _ = d.Write(wasm) // a hash takes all
+	_, _ = fmt.Fprintf(d, "%s %s\n", kind, h.settings) // a hash takes all
+	_, _ = d.Write(wasm)
 	d.Sum(name[:0])
 	return name
 }
 
+// settings are what decides the code of a module, but for what the processor can do:
+// compiler.Load sees to that.
+func settings(c reductions.Config) string {
+	return fmt.Sprintf("%d %s %s/%s %d %d %+v", cacheFormat, wazeroVersion(), runtime.GOOS, runtime.GOARCH,
+		features, reductions.Version, c)
+}
+
 // wazeroVersion is which wazero is in this program.
-var wazeroVersion = sync.OnceValue(func() string {
+func wazeroVersion() string {
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {
 		return "" // wazero's own check of versions remains
@@ -45,10 +49,10 @@ var wazeroVersion = sync.OnceValue(func() string {
 		}
 	}
 	return ""
-})
+}
 
-// encodeCode is the content of an entry, in parts: key, size of the shell, shell,
-// machine code.
+// encodeCode is the content of an entry, in parts: the key, the shell behind its
+// size, and the machine code.
 func encodeCode(c compiler.Code) [][]byte {
 	return [][]byte{c.Key[:], binary.LittleEndian.AppendUint64(nil, uint64(len(c.Shell))), c.Shell, c.Machine}
 }

@@ -68,7 +68,8 @@ type Host struct {
 	user         *userCalls
 	memoryLimit  uint64 // bytes
 	counting     reductions.Config
-	tick         int64 // the most reductions between two looks at a guest
+	settings     string // that decide what modules are compiled to
+	tick         int64  // the most reductions between two looks at a guest
 	scheduler    scheduler
 
 	compiler *compiler.Compiler
@@ -110,6 +111,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		closing:  make(chan struct{}),
 		modules:  map[modcache.Name]*sharedModule{},
 	}
+	h.settings = settings(h.counting)
 	if cfg.CacheDir != "" {
 		log := cfg.Log
 		if log == nil {

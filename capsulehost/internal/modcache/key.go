@@ -69,8 +69,8 @@ func (s *Store) makeKey(path string) (err error) {
 	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
 	key := make([]byte, keySize)
 	_, _ = rand.Read(key) // it never fails
-	_, err = f.Write(key)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	_, writeErr := f.Write(key)
+	if err := errors.Join(writeErr, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Link(f.Name(), path)
