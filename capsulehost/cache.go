@@ -51,24 +51,33 @@ func wazeroVersion() string {
 	return ""
 }
 
-// encodeCode is the content of an entry, in parts: the key, the shell behind its
-// size, and the machine code.
-func encodeCode(c compiler.Code) [][]byte {
-	return [][]byte{c.Key[:], binary.LittleEndian.AppendUint64(nil, uint64(len(c.Shell))), c.Shell, c.Machine}
+// artifact is what the cache keeps of a module.
+type artifact struct {
+	code       compiler.Code
+	tableBytes uint64 // of each instance, at its start
 }
 
-// decodeCode is the reverse; false where there is no entry.
-func decodeCode(content []byte) (c compiler.Code, ok bool) {
-	const head = len(c.Key) + 8
+// encode is the content of an entry, in parts: the key, the size of tables, the shell
+// behind its size, and the machine code.
+func (a artifact) encode() [][]byte {
+	sizes := binary.LittleEndian.AppendUint64(nil, a.tableBytes)
+	sizes = binary.LittleEndian.AppendUint64(sizes, uint64(len(a.code.Shell)))
+	return [][]byte{a.code.Key[:], sizes, a.code.Shell, a.code.Machine}
+}
+
+// decodeArtifact is the reverse; false where there is no entry.
+func decodeArtifact(content []byte) (a artifact, ok bool) {
+	const head = len(a.code.Key) + 16
 	if len(content) < head {
-		return c, false
+		return a, false
 	}
-	size := binary.LittleEndian.Uint64(content[len(c.Key):])
-	content = content[copy(c.Key[:], content)+8:]
-	if size > uint64(len(content)) {
-		return c, false
+	sizes, rest := content[copy(a.code.Key[:], content):head], content[head:]
+	a.tableBytes = binary.LittleEndian.Uint64(sizes)
+	size := binary.LittleEndian.Uint64(sizes[8:])
+	if size > uint64(len(rest)) {
+		return a, false
 	}
 	// wazero keeps the shell as long as the module: it must not hold the machine code, too.
-	c.Shell, c.Machine = append([]byte(nil), content[:size]...), content[size:]
-	return c, true
+	a.code.Shell, a.code.Machine = append([]byte(nil), rest[:size]...), rest[size:]
+	return a, true
 }

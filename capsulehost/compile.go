@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 
@@ -14,9 +15,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// heavyBytes is the size of a rewritten module from which on its compilation is
-// heavy: it may take longer than some 50 ms.
-const heavyBytes = 64 << 10
+// heavyTime is the estimate from which on a compilation is heavy. Most take half of
+// what is estimated.
+const heavyTime = 100 * time.Millisecond
 
 // sharedModule is the compiled code of all capsules that have the same bytes.
 type sharedModule struct {
@@ -29,6 +30,8 @@ type sharedModule struct {
 	err      error
 	compiled wazero.CompiledModule
 	user     *userCalls // the host's, or the module's own where it imports unknown calls
+
+	tableBytes uint64 // that each instance's tables start with
 
 	// Guarded by host.mu.
 	holders int                // callers that wait for it, and modules that are not closed
@@ -153,7 +156,7 @@ func (h *Host) tryBuild(ctx context.Context, s *sharedModule, wasm []byte) (err 
 			err = badModule(fmt.Sprintf("compiler panic: %v", cause), nil)
 		}
 	}()
-	s.compiled, err = h.obtain(ctx, s.name, func() (compiler.Code, error) { return h.compileCapsule(ctx, s, wasm) })
+	s.compiled, s.tableBytes, err = h.obtain(ctx, s.name, func() (artifact, error) { return h.compileCapsule(ctx, s, wasm) })
 	if err != nil {
 		return err
 	}
@@ -172,22 +175,23 @@ func (h *Host) tryBuild(ctx context.Context, s *sharedModule, wasm []byte) (err 
 }
 
 // obtain loads a module from the cache, or else compiles it and keeps it there.
-func (h *Host) obtain(ctx context.Context, name modcache.Name, compile func() (compiler.Code, error)) (wazero.CompiledModule, error) {
-	if code, ok := decodeCode(h.store.Get(name)); ok {
-		compiled, err := h.load(ctx, code)
+func (h *Host) obtain(ctx context.Context, name modcache.Name, compile func() (artifact, error)) (_ wazero.CompiledModule, tableBytes uint64, err error) {
+	if a, ok := decodeArtifact(h.store.Get(name)); ok {
+		compiled, err := h.load(ctx, a.code)
 		if err == nil || errors.Is(err, ErrClosed) {
-			return compiled, err
+			return compiled, a.tableBytes, err
 		}
 		// It is for another processor, on which a home was that moved: compile it anew.
 	}
-	code, err := compile()
+	a, err := compile()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if code.Machine != nil {
-		h.store.Put(name, encodeCode(code)...)
+	if a.code.Machine != nil {
+		h.store.Put(name, a.encode()...)
 	}
-	return h.load(ctx, code)
+	compiled, err := h.load(ctx, a.code)
+	return compiled, a.tableBytes, err
 }
 
 func (h *Host) load(ctx context.Context, code compiler.Code) (compiled wazero.CompiledModule, err error) {
@@ -211,36 +215,40 @@ func (h *Host) whileOpen(do func() error) error {
 }
 
 // compileCapsule rewrites and compiles a capsule's module, which may take seconds.
-func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte) (code compiler.Code, err error) {
+func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte) (a artifact, err error) {
 	// Counting is what makes a guest stoppable: nothing is compiled without.
-	counted, err := reductions.Rewrite(wasm, h.counting)
+	counted, cost, err := reductions.Rewrite(wasm, h.counting)
+	limit := (*reductions.LimitError)(nil)
 	switch {
+	case errors.As(err, &limit):
+		return a, badModule("the module is over a limit: "+limit.Error(), err)
 	case errors.Is(err, reductions.ErrTruncated):
-		return code, badModule("the module is truncated or damaged: "+err.Error(), err)
+		return a, badModule("the module is truncated or damaged: "+err.Error(), err)
 	case err != nil:
-		return code, badModule("the module does not compile: "+err.Error(), err)
+		return a, badModule("the module does not compile: "+err.Error(), err)
 	}
-	if len(counted) >= heavyBytes {
+	if cost.Time >= heavyTime {
 		select {
 		case h.heavy <- struct{}{}:
 			defer func() { <-h.heavy }()
 		case <-ctx.Done():
-			return code, context.Cause(ctx) // nobody waits for it
+			return a, context.Cause(ctx) // nobody waits for it
 		case <-h.closing:
-			return code, ErrClosed
+			return a, ErrClosed
 		}
 	}
 	if !h.start(s) {
-		return code, context.Canceled
+		return a, context.Canceled
 	}
-	code, err = h.compile(ctx, counted, s.name)
+	a.tableBytes = cost.TableElements * 8
+	a.code, err = h.compile(ctx, counted, s.name)
 	switch {
 	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
-		return code, badModule("the module is truncated or damaged: "+firstLine(err), err)
+		return a, badModule("the module is truncated or damaged: "+firstLine(err), err)
 	case err != nil:
-		return code, badModule("the module does not compile: "+firstLine(err), err)
+		return a, badModule("the module does not compile: "+firstLine(err), err)
 	}
-	return code, nil
+	return a, nil
 }
 
 // start says whether anybody still waits for a module. If so, its compilation goes

@@ -241,7 +241,7 @@ const largeBytes = 64 << 10
 // heavy is a module that is heavy to compile, n of them different. It answers
 // nothing.
 func heavy(n int) []byte {
-	const functions = 100
+	const functions = 600
 	body := []byte{0x01, 0x08, 0x7f, 0x41, byte(n), 0x21, 0x00} // eight i32; local 0 = n
 	for i := range 120 {
 		a, b, c := byte(i%8), byte(i*3%8), byte(i*5%8)

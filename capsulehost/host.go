@@ -26,7 +26,7 @@ const DefaultMemoryLimitPages = 1024
 // MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
 const MaxMemoryLimitPages = 65536
 
-// tableLimit is the most elements of a guest's table, 8 bytes each: its memory
+// tableLimit is the most elements of all tables of a guest, 8 bytes each: its memory
 // limit does not cover them.
 const tableLimit = 1 << 20
 
@@ -106,7 +106,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	h := &Host{
 		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
-		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit},
+		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit, Budget: reductions.DefaultBudget()},
 		heavy:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 		closing:  make(chan struct{}),
 		modules:  map[modcache.Name]*sharedModule{},
@@ -144,7 +144,10 @@ func (h *Host) link(ctx context.Context) (err error) {
 		return fmt.Errorf("make the tick: %w", err)
 	}
 	kernelName := h.nameOf("kernel", kernel.Wasm)
-	h.kernel, err = h.obtain(ctx, kernelName, func() (compiler.Code, error) { return h.compile(ctx, kernel.Wasm, kernelName) })
+	h.kernel, _, err = h.obtain(ctx, kernelName, func() (artifact, error) {
+		code, err := h.compile(ctx, kernel.Wasm, kernelName)
+		return artifact{code: code}, err
+	})
 	if err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}

@@ -419,7 +419,7 @@ func TestMemoryLimit(t *testing.T) {
 	if !errors.As(err, &failure) || failure.Kind != KindMemoryLimit {
 		t.Errorf("got %v", err)
 	}
-	if got, want := i.MemoryBytes(), uint64(5<<16); got != want { // the guest's four pages, and the shared one
+	if got, want := i.MemoryBytes(), uint64(5<<16+10<<10); got != want { // the guest's four pages, the shared one, and its stack
 		t.Errorf("MemoryBytes() = %d, want %d", got, want)
 	}
 	// An input that does not fit is the guest's limit, not a crash of ours.

@@ -22,7 +22,7 @@ type Instance struct {
 	ctx     context.Context // of the call that runs; never nil
 	stderr  stderr
 	vars    variables
-	export  map[string]api.Function
+	callee  callee      // of the call that runs, or ran last
 	within  callContext // what ctx is inside the call
 	stack   [2]uint64   // parameters and results of the export that is called
 	start   bool        // _start is running
@@ -50,7 +50,7 @@ type Result struct {
 
 // Instantiate makes a fresh instance and initialises it. Its error is a *Failure.
 func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) {
-	i := &Instance{module: m, hostAPI: s, ctx: ctx, export: map[string]api.Function{}}
+	i := &Instance{module: m, hostAPI: s, ctx: ctx}
 	i.meter = newMeter(m.host)
 	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.kernelConfig)
 	if err != nil {
@@ -149,12 +149,12 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	if i.lost != nil {
 		return 0, i.lost
 	}
-	f, known := i.export[export]
-	if !known {
-		if f = i.guest.ExportedFunction(export); f == nil {
+	if i.callee.export != export || i.callee.Function == nil {
+		f := i.guest.ExportedFunction(export)
+		if f == nil {
 			return 0, &Failure{Kind: KindLink, Export: export, Message: fmt.Sprintf("the module has no export %q", export)}
 		}
-		i.export[export] = f
+		i.callee = newCallee(export, f)
 	}
 	view, err := i.kernel.ResetFor(in.size())
 	if err != nil {
@@ -164,15 +164,18 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	i.begin(ctx)
 	defer i.end()
 	i.stack = [2]uint64{} // hs_init has two parameters, both 0
-	if err := f.CallWithStack(i.enter(ctx), i.stack[:]); err != nil {
+	err = i.callee.CallWithStack(i.enter(ctx), i.stack[:])
+	i.callee.returned()
+	if err != nil {
 		return 0, i.failure(ctx, export, err)
 	}
 	return int32(i.stack[0]), nil //nolint:gosec // an i32, carried in 64 bits
 }
 
-// MemoryBytes is what the guest's memory and the memory shared with it take.
+// MemoryBytes is what the guest's memory, the memory shared with it and its call
+// stack take, and the elements that its tables start with.
 func (i *Instance) MemoryBytes() uint64 {
-	return i.guestMemory() + i.kernel.MemoryBytes()
+	return i.guestMemory() + i.kernel.MemoryBytes() + i.callee.stackBytes() + i.module.tableBytes
 }
 
 func (i *Instance) guestMemory() uint64 {

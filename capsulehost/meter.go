@@ -217,6 +217,7 @@ func (i *Instance) tick(guest api.Module) {
 	if spent > m.limit {
 		panic(&stopped{KindBudget, fmt.Errorf("more than the %d reductions of one call", m.budget.Reductions)})
 	}
+	i.callee.stopIfDeep()
 	now := time.Now()
 	i.stopIfEnded(now)
 	if !m.resumed.IsZero() {
@@ -262,6 +263,8 @@ func (e *stopped) fill(f *Failure) {
 		f.Message = "out of time: " + e.cause.Error()
 	case KindBudget:
 		f.Message = "out of budget: " + e.cause.Error()
+	case KindStackOverflow:
+		f.Message = "stack overflow: " + e.cause.Error()
 	default:
 		f.Message = "interrupted: " + e.cause.Error()
 	}

@@ -16,7 +16,7 @@ import (
 // and with wazero's own deadline.
 func BenchmarkCounting(b *testing.B) {
 	wasm := read(b, "testdata/bench.wasm")
-	counted, err := reductions.Rewrite(wasm, reductions.Config{})
+	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func BenchmarkRewrite(b *testing.B) {
 	b.SetBytes(int64(len(wasm)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := reductions.Rewrite(wasm, reductions.Config{}); err != nil {
+		if _, _, err := reductions.Rewrite(wasm, reductions.Config{}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -73,7 +73,7 @@ func BenchmarkRewrite(b *testing.B) {
 // The work of a stock-Go guest: JSON in and out.
 func BenchmarkGoGuest(b *testing.B) {
 	wasm := goGuest(b)
-	counted, err := reductions.Rewrite(wasm, reductions.Config{})
+	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}

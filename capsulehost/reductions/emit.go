@@ -1,8 +1,14 @@
 package reductions
 
+import "errors"
+
 // MaxLocals is the most locals that a function may have: what browsers allow. A
 // few bytes of a module can ask for billions, which compilers make room for.
 const MaxLocals = 50_000
+
+// slotsPerReduction is how many values in a function's frame one more reduction
+// pays for at its entry: so between two ticks a call stack grows by some MiB at most.
+const slotsPerReduction = 128
 
 // rewriteCode makes every function count, and adds our own.
 func (m *module) rewriteCode(r *reader, out []byte) []byte {
@@ -19,19 +25,27 @@ func (m *module) rewriteCode(r *reader, out []byte) []byte {
 			return nil
 		}
 		e.r = reader{b: code}
-		body := e.function(m.parameters[m.functionTypes[i]])
+		body := e.function(m.functionTypes[i])
+		if limit := (*LimitError)(nil); errors.As(e.r.err, &limit) {
+			r.fail("%w", tooMuch("function %s: %s", m.named(m.importedFunctions+i), limit.message))
+			return nil
+		}
 		if e.r.err != nil {
-			r.fail("function %d, byte %d: %w", m.importedFunctions+i, e.r.pos, e.r.err)
+			r.fail("function %s, byte %d: %w", m.named(m.importedFunctions+i), e.r.pos, e.r.err)
+			return nil
+		}
+		m.volume.add(&e.shape, m.importedFunctions+i, e.locals, len(code))
+		if err := m.withinBudget(&e.shape, m.importedFunctions+i, len(code)); err != nil {
+			r.fail("%w", err)
 			return nil
 		}
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a few times the input's
 	}
-	helpers := ourFunctions[:m.helpers]
-	for _, h := range helpers {
+	for _, h := range m.helpers {
 		body := e.helper(h)
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // some tens of bytes
 	}
-	out = appendU32(out, n+uint32(len(helpers))) //nolint:gosec // a handful
+	out = appendU32(out, n+uint32(len(m.helpers))) //nolint:gosec // a handful
 	return append(out, bodies...)
 }
 
@@ -68,8 +82,9 @@ func (e *emitter) countBy(amount []byte) []byte {
 
 // function returns the body that stands in e.r, counting. The result is good
 // until the next one.
-func (e *emitter) function(parameters uint32) []byte {
+func (e *emitter) function(typ uint32) []byte {
 	r := &e.r
+	parameters := e.m.parameters[typ]
 	e.locals = uint64(parameters)
 	groups := r.count()
 	from := r.pos
@@ -78,13 +93,13 @@ func (e *emitter) function(parameters uint32) []byte {
 		e.m.checkedType(r)
 	}
 	if r.err == nil && e.locals-uint64(parameters) > MaxLocals {
-		r.fail("%d locals, over the limit of %d", e.locals-uint64(parameters), MaxLocals)
+		r.fail("%w", tooMuch("%d locals, over the limit of %d", e.locals-uint64(parameters), MaxLocals))
 	}
 	if r.err != nil {
 		return nil
 	}
 	done := r.pos
-	if e.scan(); r.err != nil {
+	if e.scan(typ); r.err != nil {
 		return nil
 	}
 	spare := uint32(e.locals) //nolint:gosec // checked above
@@ -96,7 +111,11 @@ func (e *emitter) function(parameters uint32) []byte {
 		out = e.out[:0]
 		out = append(out, r.b[:done]...)
 	}
-	out = append(out, e.count...)
+	if large := e.shape.slots / slotsPerReduction; large > 0 {
+		out = append(out, e.countBy(appendS64([]byte{opI64Const}, int64(large)+1))...) //nolint:gosec // fewer than bytes in the module
+	} else {
+		out = append(out, e.count...)
+	}
 	if e.calls {
 		// Without calls and loops a function ends by itself, soon: whoever called
 		// it looks.

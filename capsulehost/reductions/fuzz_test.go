@@ -93,7 +93,7 @@ func runAll(t testing.TB, wasm []byte, functions []signature, quantum int64) run
 func differential(t testing.TB, source []byte) run {
 	t.Helper()
 	wasm, functions := generate(source)
-	counted, err := reductions.Rewrite(wasm, reductions.Config{MemoryLimitPages: 64})
+	counted, _, err := reductions.Rewrite(wasm, reductions.Config{MemoryLimitPages: 64})
 	if err != nil {
 		t.Fatalf("rewrite: %v", err)
 	}
@@ -197,7 +197,7 @@ func FuzzBytes(f *testing.F) {
 		}
 		// What is refused is not shown to wazero: it may make room for gigabytes
 		// that a module promises, and only then find nothing.
-		if _, err := reductions.Rewrite(wasm, reductions.Config{}); err == nil {
+		if _, _, err := reductions.Rewrite(wasm, reductions.Config{}); err == nil {
 			sameValidity(t, wasm)
 		}
 	})
@@ -205,7 +205,7 @@ func FuzzBytes(f *testing.F) {
 
 func sameValidity(t testing.TB, wasm []byte) (ok bool) {
 	t.Helper()
-	counted, refused := reductions.Rewrite(wasm, reductions.Config{})
+	counted, _, refused := reductions.Rewrite(wasm, reductions.Config{})
 	was := valid(wasm)
 	switch is := valid(counted); {
 	case was == nil && refused != nil:

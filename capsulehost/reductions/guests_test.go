@@ -36,7 +36,7 @@ func TestGoGuest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counted, err := reductions.Rewrite(wasm, reductions.Config{})
+	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,5 +1,7 @@
 package reductions
 
+import "math"
+
 // What operations on ranges cost, and in what pieces the largest run.
 const (
 	// BytesPerReduction is how many bytes of memory one reduction pays for, in
@@ -20,13 +22,13 @@ const (
 	elementsShift = 3
 )
 
-// helper is one of our own functions. Those that need more of the module, or of
-// WebAssembly, come later: a module gets all up to the last that it needs.
+// helper is one of our own functions. A module gets those that it needs.
 type helper uint32
 
 const (
 	bytesCost      helper = iota // (size) -> size: counts by bytes
 	elementsCost                 // (size) -> size: counts by elements
+	tableGrowCost                // (elements) -> elements: counts where the tables may grow by so many; else -> -1, which no table grows by
 	memoryGrowCost               // (pages) -> pages: counts where the memory may grow by so many
 	memoryFill                   // (to, value, size): counts, and fills in pieces
 	memoryCopy                   // (to, from, size): counts, and copies in pieces
@@ -35,19 +37,17 @@ const (
 
 func (h helper) needsMemory() bool { return h >= memoryGrowCost }
 
-// ourFunction is a function that is added.
-type ourFunction struct {
-	helper helper
-	name   string
-	typ    uint32
-}
-
-var ourFunctions = [helperCount]ourFunction{
-	{bytesCost, "reductions.bytes", chargeType},
-	{elementsCost, "reductions.elements", chargeType},
-	{memoryGrowCost, "reductions.memory.grow", chargeType},
-	{memoryFill, "reductions.memory.fill", rangeType},
-	{memoryCopy, "reductions.memory.copy", rangeType},
+// ourFunctions are the helpers as functions.
+var ourFunctions = [helperCount]struct {
+	name string
+	typ  uint32
+}{
+	bytesCost:      {"reductions.bytes", chargeType},
+	elementsCost:   {"reductions.elements", chargeType},
+	tableGrowCost:  {"reductions.table.grow", chargeType},
+	memoryGrowCost: {"reductions.memory.grow", chargeType},
+	memoryFill:     {"reductions.memory.fill", rangeType},
+	memoryCopy:     {"reductions.memory.copy", rangeType},
 }
 
 // More instructions, for the helpers.
@@ -67,13 +67,15 @@ const (
 )
 
 // helper returns the body of one of our functions.
-func (e *emitter) helper(f ourFunction) []byte {
+func (e *emitter) helper(h helper) []byte {
 	c := &code{e: e, out: []byte{0}} // no locals
-	switch f.helper {
+	switch h {
 	case bytesCost:
 		c.countSize(0, bytesShift).get(0)
 	case elementsCost:
 		c.countSize(0, elementsShift).get(0)
+	case tableGrowCost:
+		c.tableGrowCost()
 	case memoryGrowCost:
 		c.memoryGrowCost()
 	case memoryFill:
@@ -141,6 +143,23 @@ func (c *code) memoryGrowCost() {
 	c.put(c.e.countBy(pages.out)...).put(c.e.check...)
 	c.put(opEnd)
 	c.get(0)
+}
+
+// tableGrowCost counts the new elements, where all tables together then have no
+// more than the limit. The tables' own sizes are the account: nothing has to be
+// given back where a table's maximum refuses to grow.
+func (c *code) tableGrowCost() {
+	limit := int64(c.e.m.cfg.TableLimit)
+	if limit == 0 {
+		limit = math.MaxUint32
+	}
+	c.get(0).put(opI64Ext)
+	for i := range c.e.m.tables {
+		c.out = appendU32(append(c.out, opMisc, miscTableSize), i)
+		c.put(opI64Ext, opI64Add)
+	}
+	c.i64(limit).put(opI64GtU, opIf, emptyBlock).i32(-1).put(opReturn, opEnd)
+	c.countSize(0, elementsShift).get(0)
 }
 
 // inPieces is memory.fill or memory.copy, piece by piece where there are many

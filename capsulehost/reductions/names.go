@@ -1,6 +1,10 @@
 package reductions
 
-import "unicode/utf8"
+import (
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
 
 // Parts of the name section that hold indices of functions or of labels.
 const (
@@ -50,7 +54,7 @@ func (m *module) rewriteNames(content []byte) []byte {
 
 func (m *module) functionNames(r *reader) []byte {
 	n := r.count()
-	helpers := ourFunctions[:m.helpers]
+	m.volume.names += uint64(n)
 	names := make([]byte, 0, len(r.b)+256)
 	tick := false // has been named
 	for range n {
@@ -64,10 +68,10 @@ func (m *module) functionNames(r *reader) []byte {
 	if !tick {
 		names = m.nameTick(names)
 	}
-	for _, h := range helpers {
-		names = appendName(appendU32(names, m.functions+1+uint32(h.helper)), h.name)
+	for i, h := range m.helpers {
+		names = appendName(appendU32(names, m.functions+1+uint32(i)), ourFunctions[h].name)
 	}
-	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(helpers))) //nolint:gosec // a handful
+	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(m.helpers))) //nolint:gosec // a handful
 	return append(out, names...)
 }
 
@@ -98,6 +102,7 @@ func (m *module) localNames(r *reader) []byte {
 	for range n {
 		out = appendU32(out, m.shiftName(r.u32()))
 		locals := r.count()
+		m.volume.names += uint64(locals) + 1
 		out = appendU32(out, locals)
 		for range locals {
 			out = appendU32(out, r.u32())
@@ -108,4 +113,28 @@ func (m *module) localNames(r *reader) []byte {
 		}
 	}
 	return out
+}
+
+// named is a function's index, with its name where the name section has one.
+func (m *module) named(index uint32) string {
+	for _, s := range m.sections {
+		r := reader{b: s.content}
+		if s.id != customSection || string(r.name()) != "name" {
+			continue
+		}
+		for r.more() {
+			part := r.byte()
+			p := reader{b: r.name()}
+			if part != functionNames {
+				continue
+			}
+			for range p.count() {
+				i, name := p.u32(), p.name()
+				if p.err == nil && i == index && utf8.Valid(name) && len(name) <= 200 {
+					return fmt.Sprintf("%d (%s)", index, name)
+				}
+			}
+		}
+	}
+	return strconv.FormatUint(uint64(index), 10)
 }

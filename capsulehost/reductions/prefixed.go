@@ -3,7 +3,18 @@ package reductions
 // misc reads what stands behind opMisc.
 func (s *scanner) misc(at int) {
 	r := &s.r
-	switch op := r.u32(); op {
+	op := r.u32()
+	switch {
+	case op <= 7 || op == miscDataDrop || op == miscElemDrop:
+	case op == miscTableSize:
+		s.shape.push(1)
+	case op == miscTableGrow:
+		s.shape.push(-1)
+	default:
+		s.shape.push(-3)
+	}
+	s.shape.instructions += 40 // a range is checked, and moved by a call
+	switch op {
 	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
 	case miscMemoryInit:
 		r.u32() // segment
@@ -16,13 +27,18 @@ func (s *scanner) misc(at int) {
 	case miscMemoryFill:
 		s.memoryIndex()
 		s.help(fillOrCopy, at, memoryFill)
+		s.shape.fill()
 	case miscTableInit, miscTableCopy:
 		r.u32()
 		r.u32()
 		s.help(callBefore, at, elementsCost)
-	case miscTableGrow, miscTableFill:
+	case miscTableFill:
 		r.u32()
 		s.help(callBefore, at, elementsCost)
+		s.shape.fill()
+	case miscTableGrow:
+		r.u32()
+		s.help(callBefore, at, tableGrowCost)
 	case miscDataDrop, miscElemDrop, miscTableSize:
 		r.u32()
 	default:
@@ -41,10 +57,13 @@ func (s *scanner) vector(at int) {
 	if i.weight == heavy {
 		s.spend(at, heavy-light)
 	}
+	s.shape.push(int(vectorEffects[op]))
+	s.shape.instructions += 3
 	switch i.form {
 	case memoryArg:
 		r.u32()
 		r.u32()
+		s.shape.memory()
 	case special:
 		switch {
 		case op == vectorConst || op == vectorShuffle:
@@ -55,6 +74,7 @@ func (s *scanner) vector(at int) {
 			r.u32()
 			r.u32()
 			r.byte()
+			s.shape.memory()
 		}
 	case unknown:
 		if r.err == nil {
@@ -77,6 +97,7 @@ func (s *scanner) atomic(at int) {
 	case op >= 0x10 && op <= 0x4e:
 		r.u32()
 		r.u32()
+		s.shape.memory()
 	default:
 		r.fail("unknown instruction 0xfe 0x%02x", op)
 	}

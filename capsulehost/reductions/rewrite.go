@@ -3,11 +3,12 @@ package reductions
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // Version changes whenever the same input may come out differently. It belongs
 // into the key of whatever caches results.
-const Version = 1
+const Version = 2
 
 // What a rewritten module has for its host. No guest may import from
 // ImportModule or export Counter: Rewrite refuses it.
@@ -23,26 +24,33 @@ type Config struct {
 	// MemoryLimitPages is the limit that the runtime sets to memories, in pages of
 	// 64 KiB: a memory.grow past it is refused, and so costs nothing. 0 means 65,536.
 	MemoryLimitPages uint32
-	// TableLimit is the most elements that a table may have; growing past it fails,
-	// as it does past a table's own maximum. A module that starts with more is
-	// refused. 0 means no limit but the runtime's.
+	// TableLimit is the most elements that all tables together may have; growing
+	// past it fails, as it does past a table's own maximum. A module that starts
+	// with more is refused. 0 means no limit but the runtime's.
 	TableLimit uint32
+	// Budget bounds what compiling the result may take; its zero value does not.
+	Budget Budget
 }
 
-// Rewrite returns a module that behaves like wasm, and counts reductions. Its
-// error says what is wrong, and where; it keeps nothing of wasm.
-func Rewrite(wasm []byte, cfg Config) ([]byte, error) {
+// Rewrite returns a module that behaves like wasm, and counts reductions, and what
+// compiling it takes at most. Its error says what is wrong, and where; it keeps
+// nothing of wasm.
+func Rewrite(wasm []byte, cfg Config) ([]byte, Cost, error) {
 	if cfg.MemoryLimitPages == 0 || cfg.MemoryLimitPages > maxMemoryPages {
 		cfg.MemoryLimitPages = maxMemoryPages
 	}
-	m := module{cfg: cfg}
+	m := module{cfg: cfg, size: len(wasm)}
 	if err := m.split(wasm); err != nil {
-		return nil, err
+		return nil, Cost{}, err
 	}
 	if err := m.rewrite(); err != nil {
-		return nil, err
+		return nil, Cost{}, err
 	}
-	return m.assemble(len(wasm)), nil
+	cost, err := m.cost()
+	if err != nil {
+		return nil, cost, err
+	}
+	return m.assemble(len(wasm)), cost, nil
 }
 
 const maxMemoryPages = 65536
@@ -94,19 +102,24 @@ type section struct {
 // module is what is known of the input, and the sections that come out.
 type module struct {
 	cfg      Config
+	size     int // of the input, in bytes
 	sections []section
 	at       [sectionCount]int // index in sections, plus 1
 
 	types             uint32   // of the input; ours follow
 	parameters        []uint32 // how many each type has
-	functionTypes     []uint32 // without imported functions
+	results           []uint32 // the same
+	importedTypes     []uint32 // of imported functions
+	functionTypes     []uint32 // of the others
 	importedFunctions uint32
 	functions         uint32 // imported ones included, ours not
 	importedGlobals   uint32
 	globals           uint32
 	tables            uint32
 	memories          uint32
-	helpers           helper // of ours: those below are called, or may be
+	mutable           uint32 // globals, ours not
+	volume            volume
+	helpers           []helper // of ours, in the order of their indices
 }
 
 // split finds the sections and checks their order.
@@ -242,12 +255,28 @@ func (m *module) function(r *reader, index uint32) uint32 {
 	}
 }
 
+// functionType returns the type of one of the input's functions.
+func (m *module) functionType(index uint32) uint32 {
+	switch {
+	case index >= m.functions: // the reader has failed
+		return 0
+	case index < m.importedFunctions:
+		return m.importedTypes[index]
+	default:
+		return m.functionTypes[index-m.importedFunctions]
+	}
+}
+
 // tick is our imported function's index, counter our global's.
 func (m *module) tick() uint32    { return m.importedFunctions }
 func (m *module) counter() uint32 { return m.globals }
 
 // helper returns the index of one of our own functions, behind all others.
 func (m *module) helper(h helper) uint32 {
-	m.helpers = max(m.helpers, h+1)
-	return m.functions + 1 + uint32(h)
+	at := slices.Index(m.helpers, h)
+	if at < 0 {
+		at = len(m.helpers)
+		m.helpers = append(m.helpers, h)
+	}
+	return m.functions + 1 + uint32(at) //nolint:gosec // a handful
 }

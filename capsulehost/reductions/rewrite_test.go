@@ -24,7 +24,7 @@ type counted struct {
 
 func start(t *testing.T, wasm []byte, cfg reductions.Config, quantum int64) *counted {
 	t.Helper()
-	wasm, err := reductions.Rewrite(wasm, cfg)
+	wasm, _, err := reductions.Rewrite(wasm, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestCustomSectionsStay(t *testing.T) {
 	wasm := read(t, "testdata/counts.wasm")
 	first, last := custom("first", "\x00\xff at the start"), custom(".debug_line", strings.Repeat("\x80", 300))
 	wasm = append(append(append(append([]byte(nil), wasm[:8]...), first...), wasm[8:]...), last...)
-	out, err := reductions.Rewrite(wasm, reductions.Config{})
+	out, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,9 +246,11 @@ func TestWhatIsRefused(t *testing.T) {
 		{"old exceptions", code("\x00\x06\x40\x0b\x0b"), "unknown instruction 0x06"},
 		{"fill without memory", code("\x00\x41\x00\x41\x00\x41\x00\xfc\x0b\x00\x0b"), "a memory instruction without a memory"},
 		{"a large table", sections(4, "\x01\x70\x00\xe9\x07"), "table 0 starts with 1001 elements, over the limit of 1000"},
+		{"large tables together", sections(4, "\x02\x70\x00\xe8\x07\x70\x00\x01"), "2 tables start with 1001 elements together, over the limit of 1000"},
+		{"many tables", sections(4, "\x65"+strings.Repeat("\x70\x00\x00", 101)), "101 tables, over the limit of 100"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			out, err := reductions.Rewrite(tt.wasm, reductions.Config{TableLimit: 1000})
+			out, _, err := reductions.Rewrite(tt.wasm, reductions.Config{TableLimit: 1000})
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %d bytes and %v, want %q", len(out), err, tt.want)
 			}
@@ -259,7 +261,7 @@ func TestWhatIsRefused(t *testing.T) {
 // Names that can't be understood are left out; the module is as good without.
 func TestBrokenNames(t *testing.T) {
 	for _, content := range []string{"\x01\x05\xff\xff\xff\xff\x0f", "\x01\xff", "\x01\x04\x01\x00\x01\xff"} {
-		out, err := reductions.Rewrite(append(sections(), custom("name", content)...), reductions.Config{})
+		out, _, err := reductions.Rewrite(append(sections(), custom("name", content)...), reductions.Config{})
 		if err != nil {
 			t.Error(err)
 		}
@@ -287,13 +289,40 @@ func TestTableLimit(t *testing.T) {
 	}
 }
 
+// All tables together can't grow past the limit either; what one of them can't
+// take is left to the others.
+func TestTablesTogether(t *testing.T) {
+	// A table of at most 10, one of any size, and functions that grow them.
+	grow := func(table string) string {
+		return string(sized([]byte("\x00\xd0\x70\x20\x00\xfc\x0f" + table + "\x0b")))
+	}
+	wasm := sections(
+		1, "\x01\x60\x01\x7f\x01\x7f", 3, "\x02\x00\x00", 4, "\x02\x70\x01\x01\x0a\x70\x00\x00",
+		7, "\x02\x01a\x00\x00\x01b\x00\x01", 10, "\x02"+grow("\x00")+grow("\x01"))
+	c := start(t, wasm, reductions.Config{TableLimit: 1000}, 4000)
+	for _, tt := range []struct {
+		export string
+		by     uint64
+		want   int32
+	}{{"a", 500, -1}, {"b", 1000, -1}, {"b", 900, 0}, {"a", 9, 1}, {"a", 1, -1}, {"b", 1<<32 - 1, -1}, {"b", 91, -1}, {"b", 90, 900}, {"b", 1, -1}, {"b", 0, 990}} {
+		before := c.spent()
+		got, err := c.module.ExportedFunction(tt.export).Call(context.Background(), tt.by)
+		if err != nil || int32(got[0]) != tt.want {
+			t.Errorf("growing %s by %d: %v %v, want %d", tt.export, tt.by, got, err, tt.want)
+		}
+		if spent := c.spent() - before; spent > 200 {
+			t.Errorf("growing %s by %d cost %d reductions", tt.export, tt.by, spent)
+		}
+	}
+}
+
 // A start function runs before its host has the counter.
 func TestStartFunction(t *testing.T) {
 	// It calls itself as long as its global is not 0, a thousand times.
 	wasm := sections(
 		1, "\x01\x60\x00\x00", 3, "\x01\x00", 6, "\x01\x7f\x01\x41\xe8\x07\x0b", 8, "\x00",
 		10, "\x01"+string(sized([]byte("\x00\x23\x00\x04\x40\x23\x00\x41\x01\x6b\x24\x00\x10\x00\x0b\x0b"))))
-	out, err := reductions.Rewrite(wasm, reductions.Config{})
+	out, _, err := reductions.Rewrite(wasm, reductions.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

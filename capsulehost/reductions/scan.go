@@ -57,6 +57,7 @@ type frame struct {
 	event int  // a loop's loopStart
 	after cost // behind its end, by branches
 	atIf  cost // where its `if` was
+	label label
 }
 
 // scanner reads function bodies. It is used for one after the other.
@@ -69,11 +70,13 @@ type scanner struct {
 	calls  bool   // the function calls something, or has a loop
 	ranges bool   // it fills or copies memory
 	locals uint64 // how many it has, parameters included
+	shape  shape
 }
 
 // scan reads a body, without its locals, and notes what is to be done in it.
-func (s *scanner) scan() {
-	s.frames = append(s.frames[:0], frame{op: opBlock, loop: -1, after: nowhere})
+func (s *scanner) scan(typ uint32) {
+	s.frames = append(s.frames[:0], frame{op: opBlock, loop: -1, after: nowhere, label: label{results: s.m.results[typ]}})
+	s.shape.begin(s.locals, s.m.mutable)
 	s.events, s.now, s.calls, s.ranges = s.events[:0], cost{}, false, false
 	r := &s.r
 	for r.more() {
@@ -86,6 +89,18 @@ func (s *scanner) scan() {
 		r.pos++
 		i := instructions[op]
 		s.spend(at, i.weight)
+		s.shape.push(int(effects[op]))
+		switch {
+		case op == opLocalGet || op == opDrop: // names for values
+		case i.weight == heavy && i.form == plain:
+			s.shape.instructions += 11
+		default:
+			s.shape.instructions++
+		}
+		if most := s.m.most(); s.shape.instructions > most {
+			r.fail("%w", tooMuch("its instructions are over the limit of %d", most))
+			return
+		}
 		switch i.form {
 		case plain:
 			if op == opUnreachable {
@@ -94,12 +109,16 @@ func (s *scanner) scan() {
 		case index:
 			r.u32()
 		case local:
-			if i := r.u32(); uint64(i) >= s.locals {
+			i := r.u32()
+			if uint64(i) >= s.locals {
 				r.fail("local %d of %d", i, s.locals)
+				return
 			}
+			s.local(op, i)
 		case memoryArg:
 			r.u32()
 			r.u32()
+			s.shape.memory()
 		case number32:
 			r.skipLEB(5)
 		case number64:
@@ -117,6 +136,7 @@ func (s *scanner) scan() {
 	if r.err == nil && len(s.frames) > 0 {
 		r.fail("%d blocks have no end", len(s.frames))
 	}
+	s.shape.finish(s.calls)
 }
 
 // spend counts an instruction that is about to run.
@@ -135,14 +155,29 @@ func (s *scanner) spend(at int, weight uint8) {
 		what, s.now.unchecked = chargeCheck, 0
 	}
 	s.events = append(s.events, event{kind: what, at: at, end: at})
+	if s.shape.instructions += 4; what == chargeCheck {
+		s.shape.check()
+	}
+}
+
+// local follows a local's value.
+func (s *scanner) local(op byte, i uint32) {
+	switch {
+	case op != opLocalGet:
+		s.shape.set(i)
+	case s.top().loop >= 0:
+		s.shape.get(i, &s.frames[s.top().loop].label)
+	default:
+		s.shape.get(i, nil)
+	}
 }
 
 func (s *scanner) special(at int, op byte) {
 	r := &s.r
 	switch op {
 	case opBlock, opIf, opLoop:
-		s.blockType()
-		s.open(at, op)
+		params, results := s.blockType()
+		s.open(at, op, params, results)
 	case opTryTable:
 		s.tryTable()
 	case opElse:
@@ -151,6 +186,7 @@ func (s *scanner) special(at int, op byte) {
 			r.fail("else without if")
 			return
 		}
+		s.shape.other(&f.label, s.now.weight >= 0)
 		f.op, f.after, s.now = opElse, f.after.or(s.now), f.atIf
 	case opEnd:
 		s.close(at)
@@ -158,7 +194,7 @@ func (s *scanner) special(at int, op byte) {
 		s.branch(at, r.u32())
 		s.now = nowhere
 	case opBrIf, opBrOnNull, opBrOnNonNull:
-		s.branch(at, r.u32())
+		s.branchIf(at, r.u32())
 	case opBrTable:
 		s.branchTable(at)
 	case opReturn:
@@ -169,14 +205,18 @@ func (s *scanner) special(at int, op byte) {
 	case opThrowRef:
 		s.now = nowhere
 	case opCall, opReturnCall:
-		s.function()
+		index := s.function()
+		if index < s.m.importedFunctions {
+			s.shape.imports++
+		}
+		s.callType(s.m.functionType(index), 1)
 		s.call(op == opReturnCall)
 	case opCallIndirect, opReturnCallIndirect:
-		s.m.typeIndex(r)
+		s.callType(s.m.typeIndex(r), 22)
 		r.u32() // table
 		s.call(op == opReturnCallIndirect)
 	case opCallRef, opReturnCallRef:
-		s.m.typeIndex(r)
+		s.callType(s.m.typeIndex(r), 18)
 		s.call(op == opReturnCallRef)
 	case opRefFunc:
 		s.function()
@@ -206,20 +246,35 @@ func (s *scanner) special(at int, op byte) {
 // top is the innermost open block.
 func (s *scanner) top() *frame { return &s.frames[len(s.frames)-1] }
 
-// blockType passes over a block's type.
-func (s *scanner) blockType() {
+// blockType reads how many parameters and results a block's type has.
+func (s *scanner) blockType() (params, results uint32) {
 	t := s.r.s33()
 	if t == refNullable-0x80 || t == refNonNullable-0x80 {
-		t = s.r.s33()
+		if t = s.r.s33(); t < int64(s.m.types) {
+			return 0, 1
+		}
 	}
-	if t >= int64(s.m.types) {
+	switch {
+	case t >= int64(s.m.types):
 		s.r.fail("type %d of %d", t, s.m.types)
+		return 0, 0
+	case t >= 0:
+		return s.m.parameters[t], s.m.results[t]
+	case t == emptyBlock-0x80:
+		return 0, 0
+	default:
+		return 0, 1
 	}
 }
 
 // open begins a block.
-func (s *scanner) open(at int, op byte) {
+func (s *scanner) open(at int, op byte, params, results uint32) {
 	f := frame{op: op, loop: s.top().loop, after: nowhere, atIf: s.now}
+	f.label = s.shape.open(op, params, results)
+	if len(s.frames) >= maxDepth {
+		s.r.fail("%w", tooMuch("blocks %d deep inside each other, over the limit of %d", len(s.frames)+1, maxDepth))
+		return
+	}
 	if op == opLoop {
 		s.callsInLoop()
 		s.calls = true
@@ -240,6 +295,16 @@ func (s *scanner) close(at int) {
 	if f.op == opLoop {
 		s.events = append(s.events, event{kind: loopEnd, at: at, end: s.r.pos, loop: f.event})
 	}
+	if n := len(s.frames) - 2; n >= 0 {
+		var around *label
+		if loop := s.frames[n].loop; loop >= 0 {
+			around = &s.frames[loop].label
+		}
+		s.shape.close(f.op, &f.label, around, s.now.weight >= 0)
+		if h := &s.shape; h.carries > s.m.mostCarried() {
+			s.r.fail("%w", tooMuch("%d locals in use in %d loops inside each other, over the limit of the time to compile that", h.reached, h.deepest))
+		}
+	}
 	s.now = after
 	s.frames = s.frames[:len(s.frames)-1]
 }
@@ -248,7 +313,7 @@ func (s *scanner) close(at int) {
 // of an exception is not followed: it is taken to be all that there can be.
 func (s *scanner) tryTable() {
 	r := &s.r
-	s.blockType()
+	params, results := s.blockType()
 	for range r.count() {
 		switch kind := r.byte(); kind {
 		case 0, 1: // catch, catch_ref
@@ -259,10 +324,12 @@ func (s *scanner) tryTable() {
 		}
 		if f := s.target(r.u32()); f != nil {
 			f.after = f.after.or(cost{StraightLine - 1, unchecked - 1})
+			s.shape.branchIf(&f.label, f.values())
 		}
 	}
 	s.callsInLoop() // its labels then stay as they are
-	s.open(0, opTryTable)
+	s.shape.instructions += 50
+	s.open(0, opTryTable, params, results)
 }
 
 // target is the block that a label names, nil where there is none.
@@ -281,8 +348,32 @@ func (s *scanner) inLoop() (labels uint32, inside bool) {
 	return uint32(len(s.frames) - loop), loop >= 0 //nolint:gosec // fewer than bytes in the module
 }
 
-// branch follows a branch, and notes it where it leaves a loop.
+// branch follows a branch.
 func (s *scanner) branch(at int, label uint32) {
+	if f := s.target(label); f != nil && s.now.weight >= 0 {
+		s.shape.edge(&f.label, f.values())
+	}
+	s.follow(at, label)
+}
+
+// branchIf follows a branch that may not be taken.
+func (s *scanner) branchIf(at int, label uint32) {
+	if f := s.target(label); f != nil && s.now.weight >= 0 {
+		s.shape.branchIf(&f.label, f.values())
+	}
+	s.follow(at, label)
+}
+
+// values is how many values a branch to a block takes along.
+func (f *frame) values() uint32 {
+	if f.op == opLoop {
+		return f.label.params
+	}
+	return f.label.results
+}
+
+// follow notes a branch where it leaves a loop.
+func (s *scanner) follow(at int, label uint32) {
 	f := s.target(label)
 	if f == nil {
 		return
@@ -304,6 +395,15 @@ func (s *scanner) branchTable(at int) {
 			return
 		}
 		f.after = f.after.or(s.now)
+		if s.now.weight >= 0 {
+			h := &s.shape
+			depth, chain, bounds := h.depth, h.chain, h.bounds
+			h.bounds = 0
+			h.next() // each has a block on the way
+			h.instructions += 4
+			h.edge(&f.label, f.values())
+			h.depth, h.chain, h.bounds = depth, chain, bounds
+		}
 		leaves = leaves || (inside && label >= labels)
 	}
 	if leaves {
@@ -331,13 +431,24 @@ func (s *scanner) call(tail bool) {
 	}
 }
 
+// callType is a call's effect on the stack.
+func (s *scanner) callType(typ uint32, weight int) {
+	if s.r.err != nil {
+		return
+	}
+	params, results := s.m.parameters[typ], s.m.results[typ]
+	s.shape.push(int(results) - int(params))
+	s.shape.call(weight + int(params) + int(results))
+}
+
 // function reads a function's index, and notes it where it changes.
-func (s *scanner) function() {
+func (s *scanner) function() (index uint32) {
 	at := s.r.pos
-	index := s.r.u32()
+	index = s.r.u32()
 	if shifted := s.m.function(&s.r, index); shifted != index {
 		s.events = append(s.events, event{kind: functionIndex, at: at, end: s.r.pos, arg: shifted})
 	}
+	return index
 }
 
 // help notes that a helper is called for the instruction that was read.
@@ -347,7 +458,11 @@ func (s *scanner) help(what kind, at int, h helper) {
 		return
 	}
 	s.call(false)
-	s.ranges = s.ranges || what == fillOrCopy
+	s.shape.call(2)
+	if what == fillOrCopy {
+		s.ranges = true
+		s.shape.check()
+	}
 	s.events = append(s.events, event{kind: what, at: at, end: s.r.pos, arg: s.m.helper(h)})
 }
 

@@ -50,10 +50,13 @@ func (m *module) rewriteTypes(r *reader, out []byte) []byte {
 			for range parameters {
 				highest = max(highest, r.valueType())
 			}
-			for range r.count() { // results
+			results := r.count()
+			for range results {
 				highest = max(highest, r.valueType())
 			}
+			m.volume.typeValues += uint64(parameters) + uint64(results)
 			m.parameters = append(m.parameters, parameters)
+			m.results = append(m.results, results)
 			m.types++
 			if r.err != nil {
 				return nil
@@ -96,6 +99,7 @@ func (m *module) typeIndex(r *reader) uint32 {
 // rewriteImports adds ours as the last function.
 func (m *module) rewriteImports(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.imports = n + 1
 	from := r.pos
 	for i := range n {
 		if module := r.name(); string(module) == ImportModule {
@@ -104,7 +108,7 @@ func (m *module) rewriteImports(r *reader, out []byte) []byte {
 		r.name()
 		switch kind := r.byte(); kind {
 		case externFunction:
-			m.typeIndex(r)
+			m.importedTypes = append(m.importedTypes, m.typeIndex(r))
 			m.importedFunctions++
 		case externTable:
 			r.skipTable(m)
@@ -114,7 +118,7 @@ func (m *module) rewriteImports(r *reader, out []byte) []byte {
 			m.memories++
 		case externGlobal:
 			m.checkedType(r)
-			r.byte()
+			m.mutable += uint32(r.byte())
 			m.importedGlobals++
 		case externTag:
 			r.byte()
@@ -171,11 +175,10 @@ func (m *module) countFunctions(r *reader, _ []byte) []byte {
 func (m *module) rewriteFunctions(r *reader, out []byte) []byte {
 	n := r.count()
 	from := r.pos
-	r.pos = len(r.b) // countFunctions has read it
-	helpers := ourFunctions[:m.helpers]
-	out = grow(out, r, n, uint32(len(helpers)), from) //nolint:gosec // a handful
-	for _, h := range helpers {
-		out = appendU32(out, m.types+h.typ)
+	r.pos = len(r.b)                                    // countFunctions has read it
+	out = grow(out, r, n, uint32(len(m.helpers)), from) //nolint:gosec // a handful
+	for _, h := range m.helpers {
+		out = appendU32(out, m.types+ourFunctions[h].typ)
 	}
 	return out
 }
@@ -197,7 +200,7 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 	for range n {
 		from := r.pos
 		m.checkedType(r)
-		r.byte() // mutability
+		m.mutable += uint32(r.byte())
 		out = append(out, r.b[from:r.pos]...)
 		if out = m.constant(r, out); r.err != nil {
 			return nil
@@ -209,7 +212,12 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 // rewriteTables bounds what tables may grow to.
 func (m *module) rewriteTables(r *reader, out []byte) []byte {
 	n := r.count()
+	if m.tables+n > maxTables {
+		r.fail("%w", tooMuch("%d tables, over the limit of %d", m.tables+n, maxTables))
+		return nil
+	}
 	out = appendU32(out, n)
+	elements := uint64(0) // that all start with
 	for i := range n {
 		from := r.pos
 		withInit := r.more() && r.b[r.pos] == tableWithInit
@@ -230,8 +238,9 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		}
 		if limit := m.cfg.TableLimit; limit > 0 {
 			if least > limit {
-				r.fail("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit)
+				r.fail("%w", tooMuch("table %d starts with %d elements, over the limit of %d", m.tables+i, least, limit))
 			}
+			elements += uint64(least)
 			if !bounded || most > limit {
 				bounded, most, flags = true, limit, flags|1
 			}
@@ -247,7 +256,11 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 			return nil
 		}
 	}
+	if limit := m.cfg.TableLimit; limit > 0 && elements > uint64(limit) {
+		r.fail("%w", tooMuch("%d tables start with %d elements together, over the limit of %d", n, elements, limit))
+	}
 	m.tables += n
+	m.volume.tableElements = elements
 	return out
 }
 
@@ -262,6 +275,7 @@ func (m *module) checkTags(r *reader, _ []byte) []byte {
 // rewriteExports shifts the functions, and adds the counter.
 func (m *module) rewriteExports(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.exports = n
 	out = appendU32(out, n+1)
 	for range n {
 		from := r.pos

@@ -5,6 +5,7 @@ package reductions
 // written as expressions.
 func (m *module) rewriteElements(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.segments += n
 	out = appendU32(out, n)
 	for i := range n {
 		from := r.pos
@@ -29,6 +30,13 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 			r.byte() // kind
 		}
 		count := r.count()
+		m.volume.elements += uint64(count)
+		if flags&3 == 1 { // passive: each instance has its own
+			m.volume.tableElements += uint64(count)
+			if limit := m.cfg.TableLimit; limit > 0 && m.volume.tableElements > uint64(limit) {
+				r.fail("%w", tooMuch("tables and passive segments have %d elements together, over the limit of %d", m.volume.tableElements, limit))
+			}
+		}
 		out = append(out, r.b[from:r.pos]...)
 		for range count {
 			if expressions {
@@ -50,6 +58,7 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 // rewriteData shifts what functions an offset might refer to, and checks its globals.
 func (m *module) rewriteData(r *reader, out []byte) []byte {
 	n := r.count()
+	m.volume.segments += n
 	out = appendU32(out, n)
 	for i := range n {
 		from := r.pos

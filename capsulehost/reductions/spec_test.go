@@ -137,7 +137,7 @@ func link(t testing.TB, r wazero.Runtime, quantum uint64, ticks *int) {
 func (s *side) instantiate(wasm []byte, name string) (api.Module, error) {
 	if s.rewrite {
 		var err error
-		if wasm, err = reductions.Rewrite(wasm, reductions.Config{}); err != nil {
+		if wasm, _, err = reductions.Rewrite(wasm, reductions.Config{}); err != nil {
 			return nil, fmt.Errorf("compile: %w", err)
 		}
 	}
