@@ -6,12 +6,17 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/compiler"
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
+	"github.com/astrid-actors/astrid-actors/capsulehost/internal/modcache"
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
@@ -44,24 +49,45 @@ type Config struct {
 	// has all cores for them, and a latency of some 3 ms, with a GOMAXPROCS of one
 	// more than there are cores.
 	Processors int
-	// CacheDir keeps compiled modules across processes; "" keeps none. It is
-	// made where missing, and may be shared by processes.
+	// CacheDir keeps compiled modules across processes; "" keeps none. It is made
+	// where missing, must belong to the user of the process, and may be shared by
+	// processes. Its entries are authenticated, since they are executed. A cache that
+	// is damaged, full or can't be used is logged, and does not fail anything.
 	CacheDir string
+	// Log receives what is wrong with the cache, once for each kind of trouble. nil
+	// logs nothing.
+	Log *slog.Logger
 }
 
 // Host compiles capsules. It may be used from any goroutine.
 type Host struct {
-	runtime      wazero.Runtime
-	cache        wazero.CompilationCache // nil without a CacheDir
+	runtime      wazero.Runtime // the compiler's
 	kernel       wazero.CompiledModule
 	moduleConfig wazero.ModuleConfig // the kernel's and the guests'
 	wasi         api.Module
 	user, shim   api.Module
 	memoryLimit  uint64 // bytes
 	counting     reductions.Config
-	tick         int64 // the most reductions between two looks at a guest
+	settings     string // that decide what modules are compiled to
+	tick         int64  // the most reductions between two looks at a guest
 	scheduler    scheduler
+
+	compiler *compiler.Compiler
+	compile  func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) // the compiler's
+	store    *modcache.Store                                                            // nil without a CacheDir
+	heavy    chan struct{}                                                              // holds the heavy compilations that run
+	closing  chan struct{}                                                              // closed by Close
+
+	mu      sync.Mutex
+	modules map[modcache.Name]*sharedModule // those that somebody waits for or holds, or that are being compiled
+	builds  int                             // how many goroutines compile
+
+	loading sync.RWMutex // held while a module is loaded into the runtime
+	closed  bool         // guarded by loading
 }
+
+// ErrClosed: the host is closed.
+var ErrClosed = errors.New("the host is closed")
 
 // New returns a Host. Close it when its instances are closed. The context is
 // only for making it.
@@ -81,15 +107,20 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
 		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit, Budget: reductions.DefaultBudget()},
+		heavy:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
+		closing:  make(chan struct{}),
+		modules:  map[modcache.Name]*sharedModule{},
 	}
+	h.settings = settings(h.counting)
 	if cfg.CacheDir != "" {
-		cache, err := wazero.NewCompilationCacheWithDir(cfg.CacheDir)
-		if err != nil {
-			return nil, fmt.Errorf("open the cache of compiled modules %q: %w", cfg.CacheDir, err)
+		log := cfg.Log
+		if log == nil {
+			log = slog.New(slog.DiscardHandler)
 		}
-		h.cache, runtimeConfig = cache, runtimeConfig.WithCompilationCache(cache)
+		h.store = modcache.Open(cfg.CacheDir, log)
 	}
-	h.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig)
+	h.compiler = compiler.New(ctx, runtimeConfig)
+	h.runtime, h.compile = h.compiler.Runtime, h.compiler.Compile
 	if err := h.link(ctx); err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
@@ -112,7 +143,12 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if _, err = ticks.Instantiate(ctx); err != nil {
 		return fmt.Errorf("make the tick: %w", err)
 	}
-	if h.kernel, err = h.runtime.CompileModule(ctx, kernel.Wasm); err != nil {
+	kernelName := h.nameOf("kernel", kernel.Wasm)
+	h.kernel, _, err = h.obtain(ctx, kernelName, func() (artifact, error) {
+		code, err := h.compile(ctx, kernel.Wasm, kernelName)
+		return artifact{code: code}, err
+	})
+	if err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}
 	// Nothing is to be seen through wazero's own WASI. Without a source of random
@@ -129,11 +165,14 @@ func (h *Host) link(ctx context.Context) (err error) {
 }
 
 // Close frees the host and everything made with it. It waits for no call: end
-// them first.
+// them first. Nor does it wait for compilations; Compile returns [ErrClosed].
 func (h *Host) Close(ctx context.Context) error {
-	err := h.runtime.Close(ctx)
-	if h.cache != nil {
-		err = errors.Join(err, h.cache.Close(ctx))
+	h.loading.Lock()
+	defer h.loading.Unlock()
+	if h.closed {
+		return nil
 	}
-	return err
+	h.closed = true
+	close(h.closing)
+	return h.compiler.Close(ctx)
 }

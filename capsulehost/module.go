@@ -3,13 +3,10 @@ package capsulehost
 import (
 	"bytes"
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
@@ -35,55 +32,6 @@ const (
 	exportHaskell      = "hs_init"
 )
 
-// Module is a compiled capsule. It may be used from any goroutine.
-type Module struct {
-	host     *Host
-	compiled wazero.CompiledModule
-
-	tableBytes uint64 // that each instance's tables start with
-}
-
-// Compile checks and compiles a module. Its error is a *Failure, of kind
-// KindBadModule or KindLink, whose message is a sentence for a person.
-func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
-	if failure := recognise(wasm); failure != nil {
-		return nil, failure
-	}
-	// Counting is what makes a guest stoppable: nothing is compiled without.
-	counted, cost, err := reductions.Rewrite(wasm, h.counting)
-	limit := (*reductions.LimitError)(nil)
-	switch {
-	case errors.As(err, &limit):
-		return nil, badModule("the module is over a limit: "+limit.Error(), err)
-	case errors.Is(err, reductions.ErrTruncated):
-		return nil, badModule("the module is truncated or damaged: "+err.Error(), err)
-	case err != nil:
-		return nil, refusal(err)
-	}
-	compiled, err := h.runtime.CompileModule(ctx, counted)
-	switch {
-	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
-		return nil, badModule("the module is truncated or damaged: "+firstLine(err), err)
-	case err != nil:
-		return nil, refusal(err)
-	}
-	m := &Module{host: h, compiled: compiled, tableBytes: cost.TableElements * 8}
-	failure := m.link()
-	if kind, module, name, found := otherImport(wasm); failure == nil && found {
-		failure = linkFailure("it imports the %s %q from %q: a capsule can import functions only", kind, name, module)
-	}
-	if failure == nil {
-		if problem := misplacedSegment(wasm); problem != "" {
-			failure = badModule(problem+": instantiated, it could only trap", nil)
-		}
-	}
-	if failure != nil {
-		_ = m.Close(ctx) // the failure is what counts
-		return nil, failure
-	}
-	return m, nil
-}
-
 // recognise refuses what is not a core WebAssembly module, by its first bytes.
 func recognise(wasm []byte) *Failure {
 	const magic = "\x00asm"
@@ -104,25 +52,25 @@ func recognise(wasm []byte) *Failure {
 
 // link checks what the module imports and exports, so that a fault is found
 // before anything is instantiated.
-func (m *Module) link() *Failure {
+func (s *sharedModule) link() *Failure {
 	var none missing
 	var mismatch *Failure // the first
-	for _, d := range m.compiled.ImportedFunctions() {
+	for _, d := range s.compiled.ImportedFunctions() {
 		module, name, _ := d.Import()
 		var want api.FunctionDefinition
 		switch module {
 		case envModuleName:
 			if !strings.HasPrefix(name, "kernel.") {
-				want = m.host.kernel.ExportedFunctions()[name]
+				want = s.host.kernel.ExportedFunctions()[name]
 			}
 		case userModuleName:
-			want = m.host.user.ExportedFunctionDefinitions()[name]
+			want = s.host.user.ExportedFunctionDefinitions()[name]
 		case shimModuleName:
-			want = m.host.shim.ExportedFunctionDefinitions()[name]
+			want = s.host.shim.ExportedFunctionDefinitions()[name]
 		case reductions.ImportModule:
 			continue // Rewrite's own: it lets no guest's pass
 		case wasiModuleName:
-			want = m.host.wasi.ExportedFunctionDefinitions()[name]
+			want = s.host.wasi.ExportedFunctionDefinitions()[name]
 		}
 		if want == nil {
 			none.add(module, name)
@@ -143,7 +91,7 @@ func (m *Module) link() *Failure {
 		{exportInitialize, "() -> ()"},
 		{exportConstructors, "() -> ()"},
 	} {
-		if d := m.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
+		if d := s.compiled.ExportedFunctions()[export.name]; d != nil && signature(d) != export.signature {
 			return linkFailure("its export %q is %s, and must be %s", export.name, signature(d), export.signature)
 		}
 	}
@@ -187,9 +135,6 @@ func (m *Module) Serves(interceptors int) error {
 	return linkFailure("it exports neither %q, which would answer the interceptors of its manifest (there are %d), nor %q",
 		ExportInterceptor, interceptors, ExportRun)
 }
-
-// Close frees the compiled code. Close its instances first.
-func (m *Module) Close(ctx context.Context) error { return m.compiled.Close(ctx) }
 
 // signature is a function's type as text: "(i64, i64) -> i32".
 func signature(d api.FunctionDefinition) string {

@@ -15,29 +15,38 @@ import (
 )
 
 func newCheck(a *app) *cobra.Command {
-	return &cobra.Command{
+	var cache string
+	cmd := &cobra.Command{
 		Use:   "check DIR...",
 		Short: "Say what is wrong with capsules, without running them",
 		Long: `Read the capsules in each DIR, a capsule's directory or a directory of them, and
 compile their modules, without running anything. Prints one problem a line, and
-nothing where there is none; what is said in vain, but does no harm, and the system
-calls that a module imports and this host does not have yet, are warnings on the
-standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+nothing if there is none. A warning about keys without effect, or about system calls
+that a module imports and this host does not have yet, goes to the standard error.
+
+What was compiled is kept for run: in <home>/cache, or in the directory that --cache
+names.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.home()
 			if err != nil {
 				return err
 			}
-			return a.check(cmd.Context(), h, args)
+			dir, err := cacheDir(h, cache)
+			if err != nil {
+				return err
+			}
+			return a.check(cmd.Context(), h, dir, args)
 		},
 		ValidArgsFunction: completeDirs,
 	}
+	cacheFlag(cmd.Flags(), &cache)
+	return cmd
 }
 
-// check prints what is wrong with the capsules in dirs.
-func (a *app) check(ctx context.Context, h home.Home, dirs []string) (err error) {
-	host, err := capsulehost.New(ctx, capsulehost.Config{})
+// check prints what is wrong with the capsules in dirs. The cache is a directory.
+func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []string) (err error) {
+	host, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: cache, Log: warnings(a.stderr)})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,218 @@
+package modcache
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// Name is what an entry is of: a hash of all that decides its content.
+type Name = [32]byte
+
+const (
+	// suffix is how the file of an entry ends; it begins with the name in hex.
+	suffix = ".module"
+	// sealSize is the size of the message authentication code that an entry begins
+	// with: a nonce and a tag. The name follows.
+	sealSize = 12 + 16
+	headSize = sealSize + len(Name{})
+	// maxEntry bounds what is read of a file that may be anybody's.
+	maxEntry = 512 << 20
+	// abandonedAfter is the age at which a temporary file was left by a process
+	// that was killed.
+	abandonedAfter = time.Hour
+)
+
+// Store is a directory of entries. It may be used from any goroutine. A nil Store
+// has no entries, and keeps none.
+type Store struct {
+	dir string
+	log *slog.Logger
+	// mac is AES-GCM without a plain text, three times as fast as a hash with a key:
+	// it authenticates its additional data. Each seal has a random nonce.
+	mac cipher.AEAD
+
+	damaged, unwritten sync.Once // each is logged once
+}
+
+// Open returns the store in a directory, which it makes if it is missing. Where the
+// directory can't be used it logs why, and returns nil.
+func Open(dir string, log *slog.Logger) *Store {
+	s := &Store{dir: dir, log: log}
+	if err := s.open(); err != nil {
+		log.Warn("the cache of compiled modules can't be used: every start compiles them anew",
+			"dir", dir, "error", err, "hint", "give a directory of this user, with room in it")
+		return nil
+	}
+	return s
+}
+
+func (s *Store) open() error {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(s.dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is not a directory", s.dir)
+	}
+	if err := owned(info); err != nil {
+		return fmt.Errorf("%s %w", s.dir, err)
+	}
+	key, err := s.loadKey()
+	if err != nil {
+		return err
+	}
+	s.sweep()
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		return err
+	}
+	s.mac, err = cipher.NewGCMWithRandomNonce(block)
+	return err
+}
+
+// owned says whether a file belongs to the user of this process.
+func owned(info fs.FileInfo) error {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if user := os.Geteuid(); ok && int(stat.Uid) != user {
+		return fmt.Errorf("belongs to user %d, and this process to user %d", stat.Uid, user)
+	}
+	return nil
+}
+
+// sweep removes the temporary files of processes that were killed.
+func (s *Store) sweep() {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return // what is in it can't be seen, but may be used
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err == nil && strings.HasPrefix(f.Name(), ".") && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandonedAfter {
+			_ = os.Remove(filepath.Join(s.dir, f.Name())) // it does no harm
+		}
+	}
+}
+
+// Get returns the content of an entry, or nil where there is none that is authentic.
+func (s *Store) Get(name Name) []byte {
+	if s == nil {
+		return nil
+	}
+	entry, err := readRegular(s.path(name), maxEntry)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		if err = s.authenticate(name, entry); err == nil {
+			return entry[headSize:]
+		}
+	}
+	s.damaged.Do(func() {
+		s.log.Warn("an entry of the cache of compiled modules can't be trusted: it is compiled anew, as are others like it",
+			"file", s.path(name), "error", err)
+	})
+	return nil
+}
+
+// Put keeps the parts, put together, as the content of an entry.
+func (s *Store) Put(name Name, parts ...[]byte) {
+	if s == nil {
+		return
+	}
+	if err := s.write(name, parts); err != nil {
+		s.unwritten.Do(func() {
+			s.log.Warn("a compiled module can't be kept: the next start compiles it anew", "dir", s.dir, "error", err)
+		})
+	}
+}
+
+// authenticate says why an entry is not authentic.
+func (s *Store) authenticate(name Name, entry []byte) error {
+	if len(entry) < headSize {
+		return fmt.Errorf("it has only %d bytes", len(entry))
+	}
+	seal, sealed := entry[:sealSize], entry[sealSize:]
+	if _, err := s.mac.Open(nil, nil, seal, sealed); err != nil {
+		return errors.New("it is damaged, or was not written with this cache's key")
+	}
+	if Name(sealed) != name {
+		return errors.New("it is the entry of another module")
+	}
+	return nil
+}
+
+func (s *Store) write(name Name, parts [][]byte) error {
+	size := headSize
+	for _, p := range parts {
+		size += len(p)
+	}
+	if size > maxEntry {
+		return fmt.Errorf("it has %d bytes; an entry has at most %d", size, maxEntry)
+	}
+	entry := append(make([]byte, sealSize, size), name[:]...)
+	for _, p := range parts {
+		entry = append(entry, p...)
+	}
+	copy(entry, s.mac.Seal(nil, nil, nil, entry[sealSize:])) //nolint:gosec // this AEAD takes no nonce, and draws one
+	file, err := renameio.NewPendingFile(s.path(name), renameio.WithTempDir(s.dir), renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer file.Cleanup() //nolint:errcheck // after a write that failed, whose error counts
+	if _, err := file.Write(entry); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
+}
+
+func (s *Store) path(name Name) string {
+	return filepath.Join(s.dir, hex.EncodeToString(name[:])+suffix)
+}
+
+// readRegular reads a file of at most so many bytes. It follows no link, and never
+// waits: what is at the path may be anything.
+func readRegular(path string, most int64) ([]byte, error) {
+	f, info, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info.Size() > most {
+		return nil, fmt.Errorf("it has %d bytes, more than %d", info.Size(), most)
+	}
+	content := make([]byte, info.Size())
+	_, err = io.ReadFull(f, content)
+	return content, err
+}
+
+func openRegular(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", path)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
+}
