@@ -42,6 +42,11 @@ type Config struct {
 	// <home>/run/actors.sock. The Supervisor opens no socket itself.
 	SocketPath string
 
+	// CacheDir keeps compiled modules from one start to the next, and may be shared
+	// by several programs of one user; "" means <home>/cache. Damage to it costs
+	// time only: its entries are authenticated, and compiled anew.
+	CacheDir string
+
 	// CallTimeout is how long one guest call may take; 0 means 5 minutes. A call
 	// that runs into it is a crash. Run-loop and uplink capsules have none.
 	CallTimeout time.Duration

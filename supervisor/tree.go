@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ type tree struct {
 // newTree prepares everything, and starts nothing.
 func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	host, err := capsulehost.New(ctx, capsulehost.Config{
-		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: s.home.CacheDir(),
+		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
@@ -62,7 +63,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	}
 	sources := catalog.Config{
 		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
-		Modules: catalog.NewModules(host), Log: s.cfg.Log,
+		Host: host, Log: s.cfg.Log,
 	}
 	for i := range s.catalog.Entries {
 		t.add(s, sources, &s.catalog.Entries[i])

@@ -54,6 +54,7 @@ every user of this machine can reach 127.0.0.1. So it needs --http-token, or
 	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
+	cacheFlag(flags, &o.cache)
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	o.http.flags(flags)
 	flags.StringVar(&o.logFormat, "log-format", "", "`format`: json or console (default console at a terminal, else json)")
@@ -68,14 +69,15 @@ type runOptions struct {
 	demo, allowUnverified       bool
 	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
-	eventsFile                  string
+	cache, eventsFile           string
 	http                        httpOptions
 	logFormat, logLevel         string
 }
 
 func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	if os.Getenv("GOMAXPROCS") == "" {
-		// Guests get one processor less than there are: see docs/RATIONALE.md, turns.
+		// Guests get one processor less than there are: see docs/RATIONALE.md,
+		// "Who runs when more guests spin than there are processors?".
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	progress := newProgress(a.stderr)
@@ -130,8 +132,12 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	if err != nil {
 		return supervisor.Config{}, err
 	}
+	cache, err := cacheDir(h, o.cache)
+	if err != nil {
+		return supervisor.Config{}, err
+	}
 	return supervisor.Config{
-		Home: h.Dir(), Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
+		Home: h.Dir(), CacheDir: cache, Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
 		EventsFile: o.eventsFile,
 	}, nil

@@ -29,7 +29,8 @@ type Config struct {
 	SocketPath string
 	// AllowUnverified loads modules that nobody sealed.
 	AllowUnverified bool
-	Modules         *Modules
+	// Host compiles the modules; capsules with the same bytes share the code.
+	Host *capsulehost.Host
 	Log             *slog.Logger
 }
 
@@ -43,7 +44,7 @@ type Source struct {
 	hashed func(hash string)
 
 	// module belongs to Load, which the capsule's actor calls once at a time.
-	module *sharedModule
+	module *capsulehost.Module
 	stale  atomic.Bool
 	values atomic.Pointer[map[string]string]
 }
@@ -155,7 +156,7 @@ func (s *Source) read(ctx context.Context) error {
 		}
 	}
 	s.hashed(hash)
-	module, err := s.cfg.Modules.acquire(ctx, wasm)
+	module, err := s.cfg.Host.Compile(ctx, wasm)
 	if err != nil {
 		return err
 	}
@@ -178,7 +179,7 @@ func (s *Source) release(ctx context.Context) {
 	if s.module == nil {
 		return
 	}
-	if err := s.cfg.Modules.release(ctx, s.module); err != nil {
+	if err := s.module.Close(ctx); err != nil {
 		s.log.Warn("freeing the compiled module failed", "err", err)
 	}
 	s.module = nil
