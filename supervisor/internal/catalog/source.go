@@ -31,7 +31,7 @@ type Config struct {
 	AllowUnverified bool
 	// Host compiles the modules; capsules with the same bytes share the code.
 	Host *capsulehost.Host
-	Log             *slog.Logger
+	Log  *slog.Logger
 }
 
 // Source makes the instances of one capsule, from its files or from what the
