@@ -1,0 +1,5 @@
+//go:build !race
+
+package reductions_test
+
+const raced = false
