@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -106,11 +107,37 @@ func (c *callContext) abandoned(now monotime.Time) bool {
 	if now.Sub(c.began) > longCall {
 		c.inline.handOver()
 	}
-	if c.inline.asker.Err() == nil {
+	if !hasGivenUp(c.inline.asker) {
 		return false
 	}
 	c.gaveUp.CompareAndSwap(0, int64(now))
 	return now.Sub(monotime.Time(c.gaveUp.Load())) >= abandonedAfter
+}
+
+// hasGivenUp reports whether a caller has been told to give up. If it is a call on
+// the same goroutine, its own caller counts as well: else each of a chain of calls
+// would wait in turn.
+func hasGivenUp(asker context.Context) bool {
+	c, ok := asker.(*callContext)
+	if !ok {
+		return asker.Err() != nil
+	}
+	return c.run.Err() != nil || c.inline != nil && hasGivenUp(c.inline.asker)
+}
+
+// afterGivingUp calls f once when hasGivenUp becomes true.
+func afterGivingUp(asker context.Context, f func()) (stop func()) {
+	c, ok := asker.(*callContext)
+	if !ok {
+		stop := context.AfterFunc(asker, f)
+		return func() { stop() }
+	}
+	f = sync.OnceFunc(f)
+	stopRun, stopAsker := context.AfterFunc(c.run, f), func() {}
+	if c.inline != nil {
+		stopAsker = afterGivingUp(c.inline.asker, f)
+	}
+	return func() { stopRun(); stopAsker() }
 }
 
 // passed reports whether the deadline is over.
@@ -137,7 +164,7 @@ func (c *callContext) withTimer() context.Context {
 	made := &timed{ctx, cancel}
 	if c.inline != nil {
 		abandonable, abandon := context.WithCancelCause(ctx)
-		stop := context.AfterFunc(c.inline.asker, func() {
+		stop := afterGivingUp(c.inline.asker, func() {
 			timer := time.AfterFunc(abandonedAfter, func() { abandon(errAbandoned) })
 			context.AfterFunc(abandonable, func() { timer.Stop() })
 		})

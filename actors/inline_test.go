@@ -201,3 +201,39 @@ func TestInterruptingAnInlineCall(t *testing.T) {
 		}
 	})
 }
+
+// A chain of calls on one goroutine gives up as one.
+func TestGivingUpOnAChainOfCalls(t *testing.T) {
+	inTree(t, func(t *testing.T, w *tree) {
+		long := false
+		w.start("last", func(ctx context.Context, s *script, payload string) (capsulehost.Result, error) {
+			if long {
+				return hangs(ctx, s, payload)
+			}
+			return capsulehost.Result{Data: []byte("1")}, nil
+		}, inline)
+		w.start("d", asks("last"), inline)
+		w.start("c", asks("d"), inline)
+		w.start("b", asks("c"), inline)
+		w.start("a", asks("b"), inline)
+		synctest.Wait()
+		for range 6 {
+			w.trigger("a")
+		}
+		long = true
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		began := time.Now()
+		// The last call is ended, and the others end by themselves: they have an answer.
+		if _, err := w.router.Trigger(ctx, TriggerRequest{Topic: "a"}); err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("error: %v", err)
+		}
+		if took := time.Since(began); took > time.Second+abandonedAfter+10*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		synctest.Wait()
+		if crash := w.crash(); crash.Blameless == "" {
+			t.Errorf("the crash is %+v", crash)
+		}
+	})
+}
