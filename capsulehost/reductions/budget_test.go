@@ -273,7 +273,7 @@ func TestCompileBudget(t *testing.T) {
 	if raced {
 		slow, modules = 50, min(modules, 2)
 	}
-	for n := range uint64(modules) { //nolint:gosec // not negative
+	for n := range uint64(modules) {
 		seed := *firstShape + n
 		x := extreme{Rand: rand.New(rand.NewPCG(seed, 13))}
 		size := 20_000
