@@ -53,8 +53,8 @@ type Config struct {
 	// a negative Rate means no limit.
 	Rate  float64
 	Burst float64
-	// Suppressed, where it is set, is told how many lines the limit has kept out
-	// whenever the log is told, on any goroutine. It must not call the Writer.
+	// Suppressed, if not nil, receives the number of dropped lines each time the log
+	// reports them, on any goroutine. It must not call the Writer.
 	Suppressed func(lines uint64)
 	// Written, if not nil, receives each line that passes the limit, in order, even if
 	// writing it then fails. It must neither block nor call the Writer.
