@@ -27,9 +27,10 @@ const (
 	KindBadModule     Kind = "bad_module"     // it can't be compiled, or is not the expected module
 )
 
-// Failure is the error of a call that killed its instance, through a fault of the
-// guest or because a limit or the context ended it. Close the instance, and
-// instantiate the module again.
+// Failure is the error for a module that can't be compiled or instantiated, and for a
+// call that killed its instance: through a fault of the guest, or because a limit or the
+// context ended it. After such a call, close the instance, and instantiate the module
+// again.
 type Failure struct {
 	Kind Kind
 	// Export is the guest function that was called; "" if the instance was being

@@ -33,7 +33,7 @@ type Instance struct {
 	usage   published
 }
 
-// Action is how an interceptor's answer affects the chain.
+// Action tells the caller what to do with an interceptor's answer.
 type Action int
 
 // The actions.

@@ -90,7 +90,7 @@ var wasiFunctions = []wasiFunction{
 	{"clock_res_get", []api.ValueType{i32, i32}, clockResGet},
 	{"clock_time_get", []api.ValueType{i32, i64, i32}, clockTimeGet},
 	{"random_get", []api.ValueType{i32, i32}, randomGet},
-	{"sched_yield", nil, succeed}, // the charge leads to a tick, which yields
+	{"sched_yield", nil, succeed}, // the guest already yields at its ticks
 	{"proc_raise", []api.ValueType{i32}, func(*wasi, []uint64) errno { return errnoNoSystem }},
 	{"poll_oneoff", []api.ValueType{i32, i32, i32, i32}, pollOneoff},
 

@@ -31,7 +31,7 @@ func Invoke(action string, payload []byte) (Result, error) {
 	return h(payload)
 }
 
-// Action is how a handler's answer affects the other interceptors.
+// Action tells the host what to do with a handler's answer.
 type Action byte
 
 // The actions; each value is the byte before the answer. For a trigger, Continue and Final

@@ -103,7 +103,7 @@ func (r *reader) s33() int64 {
 	return 0
 }
 
-// skipLEB skips a LEB128 of at most most bytes. The compiler validates its value.
+// skipLEB skips a LEB128 no longer than most bytes. The compiler validates its value.
 func (r *reader) skipLEB(most int) {
 	for range most {
 		if r.byte() < 0x80 {

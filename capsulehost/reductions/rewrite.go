@@ -34,8 +34,8 @@ type Config struct {
 
 // Rewrite returns a module that behaves like wasm and counts reductions, and an
 // upper bound of the cost of compiling it. An error names the fault and its
-// position in wasm; it is a *LimitError if the module exceeds a limit. Rewrite does
-// not retain wasm.
+// position in wasm; it is or wraps a *LimitError if the module exceeds a limit, and
+// wraps ErrTruncated if wasm ends too early. Rewrite does not retain wasm.
 func Rewrite(wasm []byte, cfg Config) ([]byte, Cost, error) {
 	if cfg.MemoryLimitPages == 0 || cfg.MemoryLimitPages > maxMemoryPages {
 		cfg.MemoryLimitPages = maxMemoryPages

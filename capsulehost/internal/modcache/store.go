@@ -186,7 +186,7 @@ func (s *Store) path(name Name) string {
 	return filepath.Join(s.dir, hex.EncodeToString(name[:])+suffix)
 }
 
-// readRegular reads a regular file of at most most bytes. It follows no symbolic link and
+// readRegular reads a regular file no larger than most bytes. It follows no symbolic link and
 // never blocks, since the path may be anything.
 func readRegular(path string, most int64) ([]byte, error) {
 	f, info, err := openRegular(path)
