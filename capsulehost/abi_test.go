@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// driven is an instance of testdata/driver.wat, whose exports are what a guest
-// can import.
+// driven is an instance of testdata/driver.wat, which exports every function that a guest can
+// import.
 type driven struct {
 	*Instance
 	t testing.TB
@@ -50,7 +50,7 @@ func (d *driven) try(name string, arguments ...uint64) (uint64, error) {
 		return 0, nil
 	}
 	if f.Definition().ResultTypes()[0] == i32 {
-		return uint64(uint32(results[0])), nil // the rest is not the guest's
+		return uint64(uint32(results[0])), nil // an i32: the upper half is undefined
 	}
 	return results[0], nil
 }
@@ -64,7 +64,7 @@ func (d *driven) call(name string, arguments ...uint64) uint64 {
 	return result
 }
 
-// text makes a block of s, as a guest would.
+// text allocates a block with s, as a guest does.
 func (d *driven) text(s string) uint64 {
 	p := d.call("alloc", uint64(len(s)))
 	for i := range len(s) {
@@ -73,7 +73,7 @@ func (d *driven) text(s string) uint64 {
 	return p
 }
 
-// read is the block at p, as a guest would read it.
+// read returns the block at p, as a guest reads it.
 func (d *driven) read(p uint64) string {
 	n := d.call("length", p)
 	out := make([]byte, n)
@@ -137,7 +137,7 @@ func TestKernelFunctions(t *testing.T) {
 	out := d.text("an answer")
 	d.call("output_set", out, 9)
 	is("output", uint64(strings.Compare(string(d.kernel.Output()), "an answer")), 0)
-	d.call("output_set", out, 1<<40) // not in bounds: not accepted
+	d.call("output_set", out, 1<<40) // out of bounds: ignored
 	d.call("output_set", 1, 4)
 	is("output", uint64(strings.Compare(string(d.kernel.Output()), "an answer")), 0)
 	d.call("output_set", 0, 0)
@@ -147,7 +147,7 @@ func TestKernelFunctions(t *testing.T) {
 	if got := string(d.kernel.ErrorText()); got != "a reason" {
 		t.Errorf("error %q", got)
 	}
-	d.call("error_set", out+1) // no block: not taken
+	d.call("error_set", out+1) // not a block: ignored
 	if got := string(d.kernel.ErrorText()); got != "a reason" {
 		t.Errorf("error %q", got)
 	}
@@ -166,7 +166,7 @@ func TestKernelFunctions(t *testing.T) {
 	d.call("input_set", p, 3)
 	is("input_offset", d.call("input_offset"), p)
 	is("input_length", d.call("input_length"), 3)
-	d.call("input_set", p, 1<<20) // not in bounds: not accepted
+	d.call("input_set", p, 1<<20) // out of bounds: ignored
 	d.call("input_set", 1, 1)
 	is("input_length", d.call("input_length"), 3)
 	d.call("output_set", p, 9)
@@ -185,9 +185,9 @@ func TestKernelFunctions(t *testing.T) {
 	}
 }
 
-// As Extism's, these functions own what they are given: PDKs rely on it, and a run
-// loop would fill its memory. The answer is the guest's, and is there even where a
-// PDK frees its argument as well.
+// Like Extism's, these functions free their arguments: PDKs rely on it, and a run loop would
+// fill its memory. The guest owns the answer, which survives even if a PDK frees its argument
+// as well.
 func TestOwnedArguments(t *testing.T) {
 	w := &world{config: map[string]string{"k": "v"}}
 	d := drive(t, w)
@@ -210,7 +210,7 @@ func TestOwnedArguments(t *testing.T) {
 	if got := d.kernel.MemoryBytes(); got != 1<<16 {
 		t.Errorf("the shared memory has grown to %d bytes", got)
 	}
-	// The system calls leave their arguments to the guest.
+	// The system calls do not free their arguments.
 	key := d.text("k")
 	d.call("free", d.call("astrid_get_config", key))
 	if got := d.read(key); got != "k" {
@@ -224,7 +224,7 @@ func TestVariables(t *testing.T) {
 		t.Errorf("a variable that is not set: %d", got)
 	}
 	d.call("var_set", d.text("k"), d.text("v"))
-	if err := d.kernel.Reset(nil); err != nil { // they outlive the call
+	if err := d.kernel.Reset(nil); err != nil { // variables survive the call
 		t.Fatal(err)
 	}
 	if got := d.read(d.call("var_get", d.text("k"))); got != "v" {
@@ -278,23 +278,23 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// filled makes a text of n bytes out of a request by filling it up.
+// filled returns a request of n bytes, padded in the middle.
 func filled(n int, before, after string) string {
 	return before + strings.Repeat("x", n-len(before)-len(after)) + after
 }
 
-// Each call takes an argument under its limit and at it, traps at one byte more
-// without making a copy of it, at an offset that is no block's, and at one inside a
-// block. Offset 0 is an empty text.
+// Each call accepts an argument below and at its limit. It traps for one more byte, without
+// copying the argument, and for an offset that is not a block's start. Offset 0 is an empty
+// text.
 func TestLimits(t *testing.T) {
 	for _, tt := range []struct {
 		name, call string
-		place      int // of the argument
-		of         int // how many
+		place      int // index of the argument
+		of         int // number of arguments
 		limit      int
-		before     string // what an argument begins and ends with
+		before     string // start and end of a valid argument
 		after      string
-		empty      string // what is said to an empty one
+		empty      string // the answer to an empty argument
 	}{
 		{"level", "astrid_log", 0, 2, 64, "", "", ""},
 		{"message", "astrid_log", 1, 2, 64 << 10, "", "", ""},
@@ -471,7 +471,7 @@ func TestTriggerHook(t *testing.T) {
 		w := &world{peers: &asked{values: []json.RawMessage{
 			large('a', 64<<10), []byte("1"), large('b', 128<<10), large('c', 64<<10), []byte("2"), large('d', 64<<10), large('e', 64<<10), []byte("3"),
 		}}}
-		d := driveIn(t, Config{MemoryLimitPages: 16}, w) // 1 MiB, of which a quarter
+		d := driveIn(t, Config{MemoryLimitPages: 16}, w) // 1 MiB, of which a quarter may be used
 		got := d.read(d.call("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`)))
 		want := fmt.Sprintf("[%s,1,%s,2,%s,3]", large('a', 64<<10), large('c', 64<<10), large('d', 64<<10))
 		if got != want {
@@ -480,7 +480,7 @@ func TestTriggerHook(t *testing.T) {
 		if len(w.lines) != 1 || !strings.Contains(w.lines[0], `WARN astrid_trigger_hook: topic "a": the largest 2 of 8 answers were left out`) {
 			t.Errorf("logged %q", w.lines)
 		}
-		d.call("alloc", 768<<10) // what the guest has taken itself is not there either
+		d.call("alloc", 768<<10) // the guest's own blocks reduce the room
 		if got := d.read(d.call("astrid_trigger_hook", d.text(`{"hook":"a","payload":1}`))); got != "[1,2,3]" {
 			t.Errorf("answered %d bytes", len(got))
 		}
@@ -500,7 +500,7 @@ func TestCheckCapability(t *testing.T) {
 		name    string
 		peers   Peers
 		request string
-		want    string // "" is a trap
+		want    string // "" means a trap
 	}{
 		{"allowed", yes, `{"source_uuid":"` + id + `","capability":"allow_prompt_injection"}`, `{"allowed":true}`},
 		{"in capitals", yes, `{"source_uuid":"` + strings.ToUpper(id) + `","capability":"x"}`, `{"allowed":true}`},
@@ -537,7 +537,7 @@ func TestCheckCapability(t *testing.T) {
 	}
 }
 
-// panicking is a Peers with a bug.
+// panicking is a Peers whose methods panic.
 type panicking struct{ asked }
 
 func (*panicking) TriggerHook(context.Context, string, json.RawMessage) ([]json.RawMessage, error) {

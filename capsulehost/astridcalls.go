@@ -10,9 +10,9 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// notServed are the calls of astrid-capsule 0.5.0 that this host does not serve yet:
-// how many blocks each is given, and whether it answers with one. A capsule that
-// imports one loads, and traps where it calls it.
+// notServed lists the calls of astrid-capsule 0.5.0 that this host does not
+// implement yet: the number of blocks each receives, and whether it returns one. A
+// capsule that imports one loads, and traps when it calls it.
 var notServed = map[string]struct {
 	arguments int
 	answers   bool
@@ -61,8 +61,8 @@ var notServed = map[string]struct {
 	"astrid_write_file":              {2, false},
 }
 
-// shimFunctions are those of `shim`, through which QuickJS capsules call the others.
-// None is served yet.
+// shimFunctions are the functions of the module "shim", through which QuickJS
+// capsules call host functions. None is implemented yet.
 var shimFunctions = []hostFunction{
 	{"__get_function_arg_type", []api.ValueType{i32, i32}, []api.ValueType{i32}, trapNotServed},
 	{"__get_function_return_type", []api.ValueType{i32}, []api.ValueType{i32}, trapNotServed},
@@ -73,7 +73,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 	return errors.New("this host does not have this system call yet")
 }
 
-// userFunctions are all of `extism:host/user`.
+// userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
 	all := slices.Clone(systemCalls)
 	for name, f := range notServed {
@@ -86,7 +86,7 @@ func userFunctions() []hostFunction {
 	return all
 }
 
-// hostModule makes a module of functions that guests import by its name.
+// hostModule instantiates a module of functions that guests import by its name.
 func (h *Host) hostModule(ctx context.Context, name string, functions []hostFunction) (api.Module, error) {
 	b := h.runtime.NewHostModuleBuilder(name)
 	for _, f := range functions {
@@ -99,8 +99,8 @@ func (h *Host) hostModule(ctx context.Context, name string, functions []hostFunc
 	return m, nil
 }
 
-// NotServed returns the system calls that the module imports and that this host does
-// not have yet, sorted: it traps where it calls one.
+// NotServed returns the sorted names of the system calls that the module imports and
+// that this host does not implement yet. The module traps when it calls one.
 func (m *Module) NotServed() []string {
 	var names []string
 	for _, d := range m.compiled.ImportedFunctions() {
@@ -113,8 +113,8 @@ func (m *Module) NotServed() []string {
 	return slices.Compact(names)
 }
 
-// missing is what a module imports and nobody serves: module by module, as they are
-// first imported.
+// missing collects the imports that the host does not have, by module, in the order
+// of their first import.
 type missing struct {
 	modules []string
 	names   map[string][]string
@@ -132,7 +132,7 @@ func (m *missing) add(module, name string) {
 	}
 }
 
-// failure is one sentence about all of them, nil where nothing is missing.
+// failure describes all missing imports in one sentence. It returns nil if there are none.
 func (m *missing) failure() *Failure {
 	if len(m.modules) == 0 {
 		return nil
@@ -148,7 +148,7 @@ func (m *missing) failure() *Failure {
 	return linkFailure("it imports %s, which this host does not have", enumerate(parts))
 }
 
-// enumerate writes a list as text: "a, b and c".
+// enumerate joins a list as text: "a, b and c".
 func enumerate(items []string) string {
 	if len(items) < 2 {
 		return strings.Join(items, "")

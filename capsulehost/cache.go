@@ -13,32 +13,33 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// cacheFormat is raised when entries of the cache, or how they are compiled, change.
+// cacheFormat must be increased when the format of the cache's entries, or the way
+// they are compiled, changes.
 const cacheFormat = 1
 
-// nameOf is the name of a module in the cache: a hash of its bytes, and of all that
-// decides what they are compiled to. So a module that a stricter version would
-// refuse is not found in the cache of an older one.
+// nameOf returns a module's name in the cache: a hash of its bytes and of all settings
+// that affect its compiled code. So a cache written by an older version never returns
+// a module that a stricter version would refuse.
 func (h *Host) nameOf(kind string, wasm []byte) (name modcache.Name) {
 	d := blake3.New(len(name), nil)
-	_, _ = fmt.Fprintf(d, "%s %s\n", kind, h.settings) // a hash takes all
+	_, _ = fmt.Fprintf(d, "%s %s\n", kind, h.settings) // writing to a hash cannot fail
 	_, _ = d.Write(wasm)
 	d.Sum(name[:0])
 	return name
 }
 
-// settings are what decides the code of a module, but for what the processor can do:
-// compiler.Load sees to that.
+// settings describes all settings that affect a module's compiled code, except the
+// features of the processor, which compiler.Load checks.
 func settings(c reductions.Config) string {
 	return fmt.Sprintf("%d %s %s/%s %d %d %+v", cacheFormat, wazeroVersion(), runtime.GOOS, runtime.GOARCH,
 		features, reductions.Version, c)
 }
 
-// wazeroVersion is which wazero is in this program.
+// wazeroVersion returns the version of wazero in this program.
 func wazeroVersion() string {
 	info, _ := debug.ReadBuildInfo()
 	if info == nil {
-		return "" // wazero's own check of versions remains
+		return "" // wazero's own version check remains
 	}
 	for _, m := range info.Deps {
 		if m.Path == "github.com/tetratelabs/wazero" {
@@ -51,21 +52,21 @@ func wazeroVersion() string {
 	return ""
 }
 
-// artifact is what the cache keeps of a module.
+// artifact is the content of a module's cache entry.
 type artifact struct {
 	code       compiler.Code
-	tableBytes uint64 // of each instance, at its start
+	tableBytes uint64 // initial size of each instance's tables
 }
 
-// encode is the content of an entry, in parts: the key, the size of tables, the shell
-// behind its size, and the machine code.
+// encode returns the content of an entry in parts: the key, the size of the tables,
+// the size of the shell, the shell, and the machine code.
 func (a artifact) encode() [][]byte {
 	sizes := binary.LittleEndian.AppendUint64(nil, a.tableBytes)
 	sizes = binary.LittleEndian.AppendUint64(sizes, uint64(len(a.code.Shell)))
 	return [][]byte{a.code.Key[:], sizes, a.code.Shell, a.code.Machine}
 }
 
-// decodeArtifact is the reverse; false where there is no entry.
+// decodeArtifact reverses encode. ok is false if content is too short, as for a missing entry.
 func decodeArtifact(content []byte) (a artifact, ok bool) {
 	const head = len(a.code.Key) + 16
 	if len(content) < head {
@@ -77,7 +78,8 @@ func decodeArtifact(content []byte) (a artifact, ok bool) {
 	if size > uint64(len(rest)) {
 		return a, false
 	}
-	// wazero keeps the shell as long as the module: it must not hold the machine code, too.
+	// wazero keeps the shell as long as the module. A copy keeps it from holding the
+	// machine code in memory as well.
 	a.code.Shell, a.code.Machine = append([]byte(nil), rest[:size]...), rest[size:]
 	return a, true
 }

@@ -12,10 +12,9 @@ import (
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 )
 
-// BenchmarkCachedStart compares the start of a stock-Go module of megabytes that is
-// in the cache with wazero's own start from its own cache: a new host or runtime
-// with WASI, and the module ready to be instantiated. The two alternate, so that
-// what else the machine does hits both.
+// BenchmarkCachedStart compares the start of a cached stock-Go module of megabytes with
+// wazero's own start from its own cache: a new host or runtime with WASI, until the module can
+// be instantiated. The two alternate, so that other load on the machine affects both.
 //
 //	go test -run '^$' -bench CachedStart ./capsulehost
 func BenchmarkCachedStart(b *testing.B) {

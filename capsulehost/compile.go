@@ -15,41 +15,41 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// heavyTime is the estimate from which on a compilation is heavy. Most take half of
-// what is estimated.
+// heavyTime is the estimated time from which a compilation counts as heavy. Most
+// compilations need half of their estimate.
 const heavyTime = 100 * time.Millisecond
 
-// sharedModule is the compiled code of all capsules that have the same bytes.
+// sharedModule is the compiled code shared by all modules with the same bytes.
 type sharedModule struct {
 	host *Host
 	name modcache.Name
 
-	// done is closed once the module is compiled, or has failed to. Before that,
-	// only the goroutine that compiles touches these.
+	// done is closed when the compilation has succeeded or failed. Before that, only
+	// the compiling goroutine accesses the next two fields.
 	done     chan struct{}
 	err      error
 	compiled wazero.CompiledModule
 
-	tableBytes uint64 // that each instance's tables start with
+	tableBytes uint64 // initial size of each instance's tables
 
 	// Guarded by host.mu.
-	holders int                // callers that wait for it, and modules that are not closed
+	holders int                // waiting callers, and modules that are not closed
 	built   bool               // done is closed, or is about to be
-	started bool               // it is being compiled: it goes on though nobody waits
-	giveUp  context.CancelFunc // ends the wait for a place
+	started bool               // compilation has started: it continues even without holders
+	giveUp  context.CancelFunc // ends the wait for a free compilation slot
 }
 
-// Compile checks and compiles a module. Its error is a *Failure: of KindBadModule
-// or KindLink, whose message is a sentence for a person, or of KindTimeout or
-// KindCancelled where ctx ended first; or it is [ErrClosed].
+// Compile checks and compiles a module. The error is either [ErrClosed] or a *Failure:
+// of KindBadModule or KindLink, with a sentence for a person as its message, or of
+// KindTimeout or KindCancelled if ctx ended first.
 //
-// Modules of the same bytes share their code: it is compiled once, and freed when
-// the last of them is closed. Of compilations that take long, only as many run at a
-// time as leave a processor free; others pass them.
+// Modules with the same bytes share their code: it is compiled once, and freed when
+// the last of them is closed. At most GOMAXPROCS - 1 compilations that are expected to
+// take long run at the same time; short ones do not wait for them.
 //
-// When ctx ends, Compile returns at once. A compilation that is running can't be
-// ended: it goes on, keeps its result in the cache, and serves whoever asks for the
-// same module meanwhile. It reads wasm, which must not be changed any more.
+// When ctx ends, Compile returns at once. A running compilation cannot be stopped: it
+// continues, stores its result in the cache, and serves later callers with the same
+// module. It still reads wasm, so the caller must never modify wasm.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if failure := recognise(wasm); failure != nil {
 		return nil, failure
@@ -58,7 +58,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		return nil, notCompiled(ctx)
 	}
 	s, built := h.share(ctx, wasm)
-	if !built { // else done may be of a synctest bubble that has ended
+	if !built { // after the build, done may belong to a synctest bubble that has ended
 		select {
 		case <-s.done:
 		case <-ctx.Done():
@@ -76,7 +76,7 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	return &Module{sharedModule: s}, nil
 }
 
-// notCompiled says that a context ended before a module was compiled.
+// notCompiled returns the failure for a context that ended before the module was compiled.
 func notCompiled(ctx context.Context) *Failure {
 	f := &Failure{}
 	interrupted(ctx).fill(f)
@@ -84,8 +84,8 @@ func notCompiled(ctx context.Context) *Failure {
 	return f
 }
 
-// share returns the module of these bytes, and whether it is built. If there is
-// none, it begins to build one. The caller becomes a holder, and has to release it.
+// share returns the module for these bytes, and whether it is built. If there is
+// none, it starts a build. The caller becomes a holder and must call release.
 func (h *Host) share(ctx context.Context, wasm []byte) (s *sharedModule, built bool) {
 	name := h.nameOf("capsule", wasm)
 	h.mu.Lock()
@@ -93,7 +93,7 @@ func (h *Host) share(ctx context.Context, wasm []byte) (s *sharedModule, built b
 	s = h.modules[name]
 	if s == nil {
 		s = &sharedModule{host: h, name: name, done: make(chan struct{})}
-		// Who asked first may leave, and others still wait for it.
+		// The first caller may leave while others still wait.
 		ctx, s.giveUp = context.WithCancel(context.WithoutCancel(ctx))
 		h.modules[name] = s
 		h.builds++
@@ -103,8 +103,8 @@ func (h *Host) share(ctx context.Context, wasm []byte) (s *sharedModule, built b
 	return s, s.built
 }
 
-// release ends a holder's interest. The last one frees the module, or ends its wait
-// for a place.
+// release removes a holder. The last one frees the module, or ends its wait for a
+// free slot.
 func (h *Host) release(ctx context.Context, s *sharedModule) {
 	h.mu.Lock()
 	s.holders--
@@ -120,22 +120,21 @@ func (h *Host) release(ctx context.Context, s *sharedModule) {
 	}
 }
 
-// remove makes the next caller build the module anew. It is called with the lock.
+// remove makes the next caller rebuild the module. The caller holds h.mu.
 func (h *Host) remove(s *sharedModule) {
 	if h.modules[s.name] == s {
 		delete(h.modules, s.name)
 	}
 }
 
-// build compiles a module for all who wait for it, and frees it where nobody does
-// any more.
+// build compiles a module for all waiting callers, and frees it if none is left.
 func (h *Host) build(ctx context.Context, s *sharedModule, wasm []byte) {
 	s.err = h.tryBuild(ctx, s, wasm)
 	h.mu.Lock()
 	s.built = true
 	free := s.holders == 0
 	if free || s.err != nil {
-		h.remove(s) // one that failed is tried again when it is next asked for
+		h.remove(s) // a failed module is compiled again on the next request
 	}
 	h.mu.Unlock()
 	close(s.done)
@@ -148,7 +147,7 @@ func (h *Host) build(ctx context.Context, s *sharedModule, wasm []byte) {
 	h.mu.Unlock()
 }
 
-// tryBuild makes a module ready to be instantiated.
+// tryBuild produces a module that is ready to be instantiated.
 func (h *Host) tryBuild(ctx context.Context, s *sharedModule, wasm []byte) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -177,14 +176,14 @@ func (h *Host) tryBuild(ctx context.Context, s *sharedModule, wasm []byte) (err 
 	})
 }
 
-// obtain loads a module from the cache, or else compiles it and keeps it there.
+// obtain loads a module from the cache, or compiles it and stores it there.
 func (h *Host) obtain(ctx context.Context, name modcache.Name, compile func() (artifact, error)) (_ wazero.CompiledModule, tableBytes uint64, err error) {
 	if a, ok := decodeArtifact(h.store.Get(name)); ok {
 		compiled, err := h.load(ctx, a.code)
 		if err == nil || errors.Is(err, ErrClosed) {
 			return compiled, a.tableBytes, err
 		}
-		// It is for another processor, on which a home was that moved: compile it anew.
+		// The entry was compiled for another processor, as after moving the home: compile it again.
 	}
 	a, err := compile()
 	if err != nil {
@@ -207,7 +206,7 @@ func (h *Host) load(ctx context.Context, code compiler.Code) (compiled wazero.Co
 	return compiled, err
 }
 
-// whileOpen does what must not be done to a host that is closed: Close waits for it.
+// whileOpen runs do unless the host is closed. Close waits until do returns.
 func (h *Host) whileOpen(do func() error) error {
 	h.loading.RLock()
 	defer h.loading.RUnlock()
@@ -219,7 +218,7 @@ func (h *Host) whileOpen(do func() error) error {
 
 // compileCapsule rewrites and compiles a capsule's module, which may take seconds.
 func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte) (a artifact, err error) {
-	// Counting is what makes a guest stoppable: nothing is compiled without.
+	// Without reduction counting a guest could not be stopped, so every module is rewritten.
 	counted, cost, err := reductions.Rewrite(wasm, h.counting)
 	limit := (*reductions.LimitError)(nil)
 	switch {
@@ -235,7 +234,7 @@ func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte)
 		case h.heavy <- struct{}{}:
 			defer func() { <-h.heavy }()
 		case <-ctx.Done():
-			return a, context.Cause(ctx) // nobody waits for it
+			return a, context.Cause(ctx) // all callers have left
 		case <-h.closing:
 			return a, ErrClosed
 		}
@@ -246,7 +245,7 @@ func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte)
 	a.tableBytes = cost.TableElements * 8
 	a.code, err = h.compile(ctx, counted, s.name)
 	switch {
-	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // not always wrapped
+	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // wazero does not always wrap the error
 		return a, badModule("the module is truncated or damaged: "+firstLine(err), err)
 	case err != nil:
 		return a, refusal(err)
@@ -254,8 +253,8 @@ func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte)
 	return a, nil
 }
 
-// start says whether anybody still waits for a module. If so, its compilation goes
-// on from now on, even when nobody does any more.
+// start reports whether a caller still waits for the module. If so, the compilation
+// continues from now on, even if all callers leave.
 func (h *Host) start(s *sharedModule) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -263,8 +262,7 @@ func (h *Host) start(s *sharedModule) bool {
 	return s.started
 }
 
-// free frees what was made of a module. Neither wazero nor a module without memory
-// fails to close.
+// free releases the compiled code. Closing a compiled module never fails.
 func (s *sharedModule) free(ctx context.Context) {
 	if s.compiled != nil {
 		_ = s.compiled.Close(ctx)
@@ -272,14 +270,15 @@ func (s *sharedModule) free(ctx context.Context) {
 	s.compiled = nil
 }
 
-// Module is a compiled capsule. It may be used from any goroutine.
+// Module is a compiled capsule. It is safe for concurrent use.
 type Module struct {
 	*sharedModule
 	closing sync.Once
 }
 
-// Close frees the compiled code, once all modules of the same bytes are closed. Close
-// its instances first. It may be called more than once.
+// Close frees the compiled code once all modules with the same bytes are closed. Close
+// the module's instances first. Close may be called more than once; the error is
+// always nil.
 func (m *Module) Close(ctx context.Context) error {
 	m.closing.Do(func() { m.host.release(ctx, m.sharedModule) })
 	return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
 )
 
-// warnings is a log, a line each.
+// warnings is a log with one line per warning.
 type warnings struct {
 	mu    sync.Mutex
 	lines []string
@@ -34,13 +34,13 @@ func (w *warnings) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// host returns a host with a cache that logs here.
+// host returns a host with a cache that logs to w.
 func (w *warnings) host(t testing.TB, dir string) *Host {
 	t.Helper()
 	return newHost(t, Config{CacheDir: dir, Log: slog.New(slog.NewTextHandler(w, nil))})
 }
 
-// expect checks how many warnings there were since the last time.
+// expect checks the number of warnings since the last call.
 func (w *warnings) expect(t *testing.T, n int) {
 	t.Helper()
 	w.mu.Lock()
@@ -70,7 +70,7 @@ func counting(h *Host) *atomic.Int32 {
 	return n
 }
 
-// entries are the files in a cache of the kernel and of the echo capsule.
+// entries returns the cache files of the kernel and of the echo capsule.
 func entries(t *testing.T, h *Host, dir string) (kernelFile, echoFile string) {
 	t.Helper()
 	path := func(kind string, wasm []byte) string {
@@ -80,7 +80,7 @@ func entries(t *testing.T, h *Host, dir string) (kernelFile, echoFile string) {
 	return path("kernel", kernel.Wasm), path("capsule", fixture(t, "echo"))
 }
 
-// What is in the cache is neither rewritten nor compiled again, and works the same.
+// A cached module is neither rewritten nor compiled again, and behaves the same.
 func TestCachedModule(t *testing.T) {
 	var log warnings
 	dir := t.TempDir()
@@ -93,7 +93,7 @@ func TestCachedModule(t *testing.T) {
 	if compiled.Load() != 1 || again.Load() != 0 {
 		t.Errorf("compiled %d times, then %d times", compiled.Load(), again.Load())
 	}
-	// Traps of a cached module have the guest's stack.
+	// Traps of a cached module include the guest's stack.
 	for _, h := range []*Host{first, second} {
 		i := mustInstantiate(t, h, fixture(t, "trap"), &world{})
 		_, err := i.Invoke(context.Background(), "a", nil)
@@ -102,7 +102,7 @@ func TestCachedModule(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	// Another limit is another rewriting.
+	// Another limit needs another rewriting.
 	other := newHost(t, Config{CacheDir: dir, MemoryLimitPages: 7})
 	limited := counting(other)
 	mustEcho(t, other)
@@ -112,8 +112,8 @@ func TestCachedModule(t *testing.T) {
 	log.expect(t, 0)
 }
 
-// Whatever happens to an entry of the cache: hosts start, capsules run, it is said
-// once, and the entry is made anew.
+// With any damage to a cache entry, hosts start and capsules run; the damage is logged once,
+// and the entry is replaced.
 func TestDamagedCache(t *testing.T) {
 	dir := t.TempDir()
 	pristine := newHost(t, Config{CacheDir: dir})
@@ -135,7 +135,7 @@ func TestDamagedCache(t *testing.T) {
 		} else {
 			damaged["another module's"] = read(t, kernelFile)
 		}
-		// The head, with its sizes, whole; then samples of shell, offsets and code.
+		// All bytes of the head, with its sizes; then samples of shell, offsets and code.
 		for at := 0; at < len(good); at += 1 + at/20 {
 			bit := bytes.Clone(good)
 			bit[at] ^= 1 << (at % 8)
@@ -157,8 +157,8 @@ func TestDamagedCache(t *testing.T) {
 	}
 }
 
-// A cache that can't be used is said once, and changes nothing else. Neither does
-// one of a wrong key.
+// A cache that can't be used is logged once, and has no other effect. The same holds for a
+// cache with a wrong key.
 func TestCacheThatCannotBeUsed(t *testing.T) {
 	for name, dir := range map[string]func(dir string) (string, error){
 		"a plain file": func(dir string) (string, error) { return dir + "/f", os.WriteFile(dir+"/f", nil, 0o600) },
@@ -186,7 +186,7 @@ func TestCacheThatCannotBeUsed(t *testing.T) {
 	}
 }
 
-// Hosts that start at the same time share a cache.
+// Hosts that start at the same time can share a cache.
 func TestSharedCache(t *testing.T) {
 	var log warnings
 	dir := filepath.Join(t.TempDir(), "cache")
@@ -213,9 +213,9 @@ func TestSharedCache(t *testing.T) {
 	log.expect(t, 0)
 }
 
-// gate makes a host's compilations of heavy modules wait, once they have started.
+// gate blocks a host's compilations of heavy modules once they have started.
 type gate struct {
-	started chan struct{} // one for each
+	started chan struct{} // one value per compilation
 	open    chan struct{}
 	running atomic.Int32
 }
@@ -235,11 +235,11 @@ func newGate(h *Host) *gate {
 	return g
 }
 
-// largeBytes is more than any other module here has.
+// largeBytes is larger than any other module in this file.
 const largeBytes = 64 << 10
 
-// heavy is a module that is heavy to compile, n of them different. It answers
-// nothing.
+// heavy returns a module that is heavy to compile, a different one for each n. Its output is
+// empty.
 func heavy(n int) []byte {
 	const functions = 600
 	body := []byte{0x01, 0x08, 0x7f, 0x41, byte(n), 0x21, 0x00} // eight i32; local 0 = n
@@ -259,7 +259,7 @@ func heavy(n int) []byte {
 	return section(out, 10, append(count, bytes.Repeat(body, functions)...))
 }
 
-// compileLater compiles on a goroutine of its own.
+// compileLater compiles on its own goroutine.
 func compileLater(ctx context.Context, h *Host, wasm []byte) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -272,8 +272,8 @@ func compileLater(ctx context.Context, h *Host, wasm []byte) <-chan error {
 	return done
 }
 
-// Compile returns when its context ends, whatever compiles. The compilation goes on,
-// serves who comes while it runs, and is in the cache afterwards.
+// Compile returns when its context ends. The compilation continues, serves later callers while
+// it runs, and then stores its result in the cache.
 func TestAbandonedCompilation(t *testing.T) {
 	dir := t.TempDir()
 	h := newHost(t, Config{CacheDir: dir})
@@ -309,7 +309,7 @@ func TestAbandonedCompilation(t *testing.T) {
 		t.Errorf("%d modules are still held", len(h.modules))
 	}
 
-	// Nobody waits for this one until its end, and the next start has it.
+	// No caller waits for the end of this one, and the next start finds it in the cache.
 	third := compileLater(ctxOf(t, g.started), h, heavy(2))
 	if err := <-third; !errors.As(err, &failure) {
 		t.Errorf("got %v", err)
@@ -330,7 +330,7 @@ func ctxOf(t *testing.T, event <-chan struct{}) context.Context {
 	return ctx
 }
 
-// awaitHolders waits until so many wait for the host's modules, or hold them.
+// awaitHolders waits until the host's modules have n holders, including waiting callers.
 func awaitHolders(t *testing.T, h *Host, n int) {
 	t.Helper()
 	await(t, h, func() bool {
@@ -342,7 +342,7 @@ func awaitHolders(t *testing.T, h *Host, n int) {
 	})
 }
 
-// awaitBuilds waits until nothing is compiled any more.
+// awaitBuilds waits until no compilation is running.
 func awaitBuilds(t *testing.T, h *Host) {
 	t.Helper()
 	await(t, h, func() bool { return h.builds == 0 })
@@ -361,13 +361,13 @@ func await(t *testing.T, h *Host, condition func() bool) {
 	}
 }
 
-// A compilation that really runs is abandoned, and the host closed meanwhile.
+// A running compilation is abandoned, and the host is closed meanwhile.
 func TestCloseWhileCompiling(t *testing.T) {
 	h := newHost(t, Config{CacheDir: t.TempDir()})
 	compile, started, abandoned := h.compile, make(chan struct{}), make(chan struct{})
 	h.compile = func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) {
 		close(started)
-		defer func() { <-abandoned }() // however fast this machine is
+		defer func() { <-abandoned }() // regardless of the machine's speed
 		return compile(ctx, wasm, id)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -393,9 +393,8 @@ func TestCloseWhileCompiling(t *testing.T) {
 	}
 }
 
-// However many heavy modules are compiled, as many at a time as leave a processor
-// free, a small one gets through. What waits for its turn is not begun when its
-// caller has gone.
+// While the maximum number of heavy modules is compiled, a small one is compiled without
+// waiting. A waiting compilation is not started if its caller has left.
 func TestSmallModulesPassHeavyOnes(t *testing.T) {
 	h := newHost(t, Config{})
 	compiled, g := counting(h), newGate(h)
@@ -420,7 +419,7 @@ func TestSmallModulesPassHeavyOnes(t *testing.T) {
 			t.Errorf("heavy %d: %v", n, err)
 		}
 	}
-	await(t, h, func() bool { return h.builds == places }) // the others no longer wait for one
+	await(t, h, func() bool { return h.builds == places }) // the others no longer wait for a slot
 	close(g.open)
 	awaitBuilds(t, h)
 	if n := compiled.Load(); int(n) != places+1 {
@@ -428,8 +427,8 @@ func TestSmallModulesPassHeavyOnes(t *testing.T) {
 	}
 }
 
-// Callers that want the same bytes share one compilation, and the code goes when the
-// last of them is done with it.
+// Callers with the same bytes share one compilation, and the code is freed when the last of
+// them closes its module.
 func TestModulesAreShared(t *testing.T) {
 	h := newHost(t, Config{})
 	compiled, g := counting(h), newGate(h)
@@ -448,7 +447,7 @@ func TestModulesAreShared(t *testing.T) {
 	var last *Module
 	for n := range cap(modules) {
 		if last != nil {
-			for range 2 { // the second does nothing
+			for range 2 { // the second call does nothing
 				if err := last.Close(context.Background()); err != nil {
 					t.Error(err)
 				}
@@ -472,8 +471,8 @@ func TestModulesAreShared(t *testing.T) {
 	}
 }
 
-// A compilation that panics is the module's failure, for all who wait for it, and the
-// next one is a new try. So is one that fails.
+// A panic of the compiler is a failure for all waiting callers, and the next call tries again.
+// The same holds for an error.
 func TestCompilerThatPanics(t *testing.T) {
 	h := newHost(t, Config{})
 	compile, open := h.compile, make(chan struct{})
@@ -497,25 +496,24 @@ func TestCompilerThatPanics(t *testing.T) {
 	}
 	awaitBuilds(t, h)
 	h.compile = compile
-	for range cap(h.heavy) + 1 { // no place is lost
+	for range cap(h.heavy) + 1 { // no slot is lost
 		if err := <-compileLater(context.Background(), h, heavy(1)); err != nil {
 			t.Error(err)
 		}
 	}
-	h.release(context.Background(), held) // who still looks at the failed one is in nobody's way
+	h.release(context.Background(), held) // a holder of the failed module does not disturb others
 	if len(h.modules) != 0 {
 		t.Errorf("%d modules left", len(h.modules))
 	}
 }
 
-// A module whose own code never ends is not instantiated for longer than its context
-// lives.
+// Instantiating a module with an endless start function ends with its context.
 func TestInstantiateEndsWithItsContext(t *testing.T) {
 	h := newHost(t, Config{})
 	m, err := h.Compile(context.Background(), []byte("\x00asm\x01\x00\x00\x00"+
 		"\x01\x04\x01\x60\x00\x00"+ // type 0: () -> ()
 		"\x03\x02\x01\x00"+ // a function
-		"\x08\x01\x00"+ // which is called at the start
+		"\x08\x01\x00"+ // it is the start function
 		"\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b")) // loop br 0 end end
 	if err != nil {
 		t.Fatal(err)

@@ -11,8 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-// desk is what a capsule may ask for here: its configuration, a line in a log, and
-// one other capsule.
+// desk is the HostAPI of this example: a configuration value, a log, and one other capsule.
 type desk struct{}
 
 func (desk) Log(level capsulehost.LogLevel, message string) { fmt.Println(level, message) }
@@ -30,8 +29,7 @@ func (desk) TriggerHook(_ context.Context, topic string, payload json.RawMessage
 
 func (desk) CheckCapability(context.Context, string, string) bool { return false }
 
-// A capsule is compiled once and instantiated for each of its lives. No actor is
-// needed for it.
+// A capsule is compiled once, and instantiated again after each crash. It needs no actors.
 func Example() {
 	ctx := context.Background()
 	host, err := capsulehost.New(ctx, capsulehost.Config{})

@@ -10,47 +10,48 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// Kind says in one word why an instance died, or could not be made.
+// Kind is the reason why an instance died, or could not be created.
 type Kind string
 
 // The kinds of failure.
 const (
-	KindTrap          Kind = "trap"           // unreachable, out of bounds, division by zero ...
+	KindTrap          Kind = "trap"           // unreachable, out of bounds, division by zero, ...
 	KindExit          Kind = "exit"           // the guest called proc_exit; see Failure.ExitCode
-	KindTimeout       Kind = "timeout"        // the context's deadline passed
-	KindBudget        Kind = "budget"         // its reductions are spent
+	KindTimeout       Kind = "timeout"        // the context's deadline expired
+	KindBudget        Kind = "budget"         // the call used up its reductions
 	KindCancelled     Kind = "cancelled"      // the context was cancelled; see Failure.Unwrap
-	KindMemoryLimit   Kind = "memory_limit"   // it died with its memory at the limit
-	KindStackOverflow Kind = "stack_overflow" // recursion without end
-	KindHostCall      Kind = "host_call"      // it misused one of the host's functions
-	KindLink          Kind = "link"           // its imports can't be satisfied, or an export is missing
-	KindBadModule     Kind = "bad_module"     // not a module that can be compiled, or not the one it should be
+	KindMemoryLimit   Kind = "memory_limit"   // it died while its memory was at the limit
+	KindStackOverflow Kind = "stack_overflow" // recursion too deep
+	KindHostCall      Kind = "host_call"      // it misused a host function
+	KindLink          Kind = "link"           // an import can't be resolved, or an export is missing
+	KindBadModule     Kind = "bad_module"     // it can't be compiled, or is not the expected module
 )
 
-// Failure is how a guest's misbehaviour comes back, always as the one error of
-// the call that it broke. The instance is lost with it: Close it and
-// instantiate anew.
+// Failure is the error for a module that can't be compiled or instantiated, and for a
+// call that killed its instance: through a fault of the guest, or because a limit or the
+// context ended it. After such a call, close the instance, and instantiate the module
+// again.
 type Failure struct {
 	Kind Kind
-	// Export is the guest function that was being called; empty where the
-	// instance was being made.
+	// Export is the guest function that was called; "" if the instance was being
+	// created.
 	Export string
-	// Message is one line for a person: what happened, with which value. Where the guest
-	// has set an error (error_set), it is that text.
+	// Message is one line for a person: what happened, and with which value. If the
+	// guest set an error text (error_set), Message is that text.
 	Message string
-	// Stack is the guest's call stack, innermost frame first; nil where there was none.
+	// Stack is the guest's call stack, innermost frame first; nil if there was none.
 	Stack []string
 	// ExitCode is proc_exit's argument, for KindExit.
 	ExitCode uint32
-	// Stderr is the end of what the guest wrote to its standard error, at most
-	// 4 KiB. Where a Go or Rust guest panicked in the call, it is what it said from
-	// there on, however much more it wrote.
+	// Stderr is the end of the guest's standard error output, at most 4 KiB. If a Go or
+	// Rust guest panicked in the call, it starts at the panic message instead, regardless
+	// of the length of the output after it.
 	Stderr string
 
 	cause error
 }
 
-// Error returns what failed and why, on one line.
+// Error returns the kind, the export and the message on one line.
 func (f *Failure) Error() string {
 	if f.Export == "" {
 		return fmt.Sprintf("%s: %s", f.Kind, f.Message)
@@ -58,20 +59,19 @@ func (f *Failure) Error() string {
 	return fmt.Sprintf("%s in %s: %s", f.Kind, f.Export, f.Message)
 }
 
-// Unwrap returns what is behind the failure, where there is something: the
-// context's cause for KindTimeout and KindCancelled, the call's error for
-// KindHostCall.
+// Unwrap returns the underlying error, or nil: the context's cause for KindTimeout and
+// KindCancelled, the host function's error for KindHostCall.
 func (f *Failure) Unwrap() error { return f.cause }
 
-// GuestError is a guest's own report that a call failed: a text that it stored with
-// error_set, or a non-zero result, or both. Its instance is as good as before.
+// GuestError is a guest's own report that a call failed: a text stored with error_set,
+// a non-zero result, or both. The instance stays usable.
 type GuestError struct {
 	Export string
 	Code   int32
 	Text   string
 }
 
-// Error returns the guest's text, or its result where it left none.
+// Error returns the guest's text, or names its result if there is no text.
 func (e *GuestError) Error() string {
 	if e.Text == "" {
 		return fmt.Sprintf("%s returned %d without an error text", e.Export, e.Code)
@@ -79,16 +79,16 @@ func (e *GuestError) Error() string {
 	return e.Text
 }
 
-// failure turns what ended a call into the one type of error, and gives the
-// instance up.
+// failure converts the error that ended a call to a Failure, and marks the instance
+// as lost.
 func (i *Instance) failure(ctx context.Context, export string, err error) *Failure {
 	what, stack := splitStack(err)
 	message, inStart := strings.CutPrefix(firstLine(err), "start ")
-	if inStart { // as wazero calls a trap there
+	if inStart { // wazero's prefix for a trap in a start function
 		_, message, _ = strings.Cut(message, " failed: ")
 	}
 	written, word := i.stderr.end()
-	if word == "" { // TinyGo says there why it panics
+	if word == "" { // TinyGo prints its panic messages to stdout
 		_, word = i.stdout.end()
 	}
 	f := &Failure{Kind: KindTrap, Export: export, Message: message, Stack: stack, Stderr: written, cause: err}
@@ -99,10 +99,10 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	var exit *exited
 	var misuse *hostCallError
 	var stop *stopped
-	if errors.As(err, &misuse) && ctx.Err() != nil { // it was waiting for something
+	if errors.As(err, &misuse) && ctx.Err() != nil { // a host function returned because the context ended
 		stop = interrupted(ctx)
 	}
-	ours := false // it was not the guest's doing
+	ours := false // the host caused it, not the guest
 	switch {
 	case stop != nil || errors.As(err, &stop):
 		stop.fill(f)
@@ -129,7 +129,7 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 		text = strings.ReplaceAll(strings.TrimSpace(lossy(i.kernel.ErrorText())), "\n", " ")
 	}
 	switch {
-	case text != "" && !ours: // the guest's own account counts for more than ours
+	case text != "" && !ours: // the guest's own text explains more than the host's
 		f.Message = text
 	case word != "":
 		f.Message += "; its last word: " + word
@@ -137,9 +137,9 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	return f
 }
 
-// outOfMemory guesses whether a guest ended for want of memory. Some say so. With
-// the others it can't be known: allocators give up with the same instruction as
-// any panic. They grow in steps that leave up to a quarter of the limit unused.
+// outOfMemory guesses whether a guest ended because it ran out of memory. Some guests
+// say so. For others it is uncertain: allocators give up with the same instruction as
+// any panic. Allocators grow in steps that leave up to a quarter of the limit unused.
 func (i *Instance) outOfMemory(kind Kind, what, word string) bool {
 	switch kind {
 	case KindTrap:
@@ -162,9 +162,9 @@ func lastLine(text string) string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// splitStack parts what went wrong from the guest's call stack, as wazero's
-// errors show both. The names in the latter are the guest's; where it was stopped
-// by a tick is where it called that.
+// splitStack separates an error of wazero into its message and the guest's call stack,
+// whose names are the guest's. A tick's own frame is dropped, so the stack starts at
+// the function that called the tick.
 func splitStack(err error) (what string, frames []string) {
 	what, trace, _ := strings.Cut(err.Error(), "wasm stack trace:\n")
 	for line := range strings.Lines(trace) {

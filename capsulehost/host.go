@@ -23,74 +23,74 @@ import (
 // DefaultMemoryLimitPages is the limit of a guest's memory in pages of 64 KiB: 64 MiB.
 const DefaultMemoryLimitPages = 1024
 
-// MaxMemoryLimitPages is what WebAssembly can address: 4 GiB.
+// MaxMemoryLimitPages is the most that WebAssembly can address: 4 GiB.
 const MaxMemoryLimitPages = 65536
 
-// tableLimit is the most elements of all tables of a guest, 8 bytes each: its memory
-// limit does not cover them.
+// tableLimit is the maximum number of elements in all tables of a guest, at 8 bytes
+// each. The memory limit does not include tables.
 const tableLimit = 1 << 20
 
-// features are what a guest may be made of: WebAssembly 2.0, and what compilers
-// make of tail calls and of shared libraries. No threads: a guest has one.
+// features are WebAssembly 2.0, and the extensions that compilers use for tail calls
+// and shared libraries. Threads are excluded: a guest has one.
 const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
 
-// Config is what a Host is made of. Its zero value is useful.
+// Config configures a Host. The zero value is useful.
 type Config struct {
-	// MemoryLimitPages bounds the guest's memory, and the memory that it shares
-	// with the host, each, in pages of 64 KiB; 0 means DefaultMemoryLimitPages.
+	// MemoryLimitPages limits the guest's memory, and separately the memory that it
+	// shares with the host, in pages of 64 KiB. 0 means DefaultMemoryLimitPages.
 	MemoryLimitPages uint32
-	// Tick is after how many reductions a guest is looked at: whether its call has
-	// time and budget left, and whether others wait for their turn. 0 means
-	// DefaultTick. More cost a little less, and are noticed later.
+	// Tick is the maximum number of reductions between two checks of a guest: of its
+	// deadline and budget, and of other guests that wait to run. A larger value costs a
+	// little less and delays these checks. 0 means DefaultTick.
 	Tick uint32
-	// Processors is how many guests may run at a time for longer than a tick. 0 is
-	// one less than Go has (GOMAXPROCS), but one at least: while all are busy, Go
-	// looks at the network only every 10 ms. A process that lives for its guests
-	// has all cores for them, and a latency of some 3 ms, with a GOMAXPROCS of one
-	// more than there are cores.
+	// Processors is the maximum number of guests that run at the same time for longer
+	// than 2 ms each. 0 means GOMAXPROCS - 1, but at least 1: while all of Go's processors
+	// are busy, Go polls the network only every 10 ms. A process that mainly runs guests
+	// can set GOMAXPROCS to one more than its cores; guests then use all cores, and the
+	// network latency is some 3 ms.
 	Processors int
-	// CacheDir keeps compiled modules across processes; "" keeps none. It is made
-	// where missing, must belong to the user of the process, and may be shared by
-	// processes. Its entries are authenticated, since they are executed. A cache that
-	// is damaged, full or can't be used is logged, and does not fail anything.
+	// CacheDir is the directory that keeps compiled modules across processes; "" disables
+	// the cache. It is created if missing, must belong to the user of the process, and may
+	// be shared by processes. Entries are authenticated, since they contain code. A cache
+	// that is damaged, full or unusable is logged, and never causes an error.
 	CacheDir string
-	// Log receives what is wrong with the cache, once for each kind of trouble. nil
-	// logs nothing.
+	// Log receives problems with the cache, once for each kind of problem. nil disables
+	// logging.
 	Log *slog.Logger
 }
 
-// Host compiles capsules. It may be used from any goroutine.
+// Host compiles capsules. It is safe for concurrent use.
 type Host struct {
 	runtime      wazero.Runtime // the compiler's
 	kernel       wazero.CompiledModule
-	moduleConfig wazero.ModuleConfig // the kernel's and the guests'
+	moduleConfig wazero.ModuleConfig // for the kernel and the guests
 	wasi         api.Module
 	user, shim   api.Module
 	memoryLimit  uint64 // bytes
 	counting     reductions.Config
-	settings     string // that decide what modules are compiled to
-	tick         int64  // the most reductions between two looks at a guest
+	settings     string // all settings that affect compiled code
+	tick         int64  // maximum reductions between two checks of a guest
 	scheduler    scheduler
 
 	compiler *compiler.Compiler
 	compile  func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) // the compiler's
 	store    *modcache.Store                                                            // nil without a CacheDir
-	heavy    chan struct{}                                                              // holds the heavy compilations that run
+	heavy    chan struct{}                                                              // one element per running heavy compilation
 	closing  chan struct{}                                                              // closed by Close
 
 	mu      sync.Mutex
-	modules map[modcache.Name]*sharedModule // those that somebody waits for or holds, or that are being compiled
-	builds  int                             // how many goroutines compile
+	modules map[modcache.Name]*sharedModule // modules with holders, or being compiled
+	builds  int                             // number of compiling goroutines
 
 	loading sync.RWMutex // held while a module is loaded into the runtime
 	closed  bool         // guarded by loading
 }
 
-// ErrClosed: the host is closed.
+// ErrClosed reports that the host is closed.
 var ErrClosed = errors.New("the host is closed")
 
-// New returns a Host. Close it when its instances are closed. The context is
-// only for making it.
+// New returns a Host. Close its instances first, then the Host. ctx is used only
+// during New.
 func New(ctx context.Context, cfg Config) (*Host, error) {
 	pages := cfg.MemoryLimitPages
 	if pages == 0 {
@@ -102,7 +102,7 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	runtimeConfig := wazero.NewRuntimeConfig().
 		WithMemoryLimitPages(pages).
 		WithCoreFeatures(features).
-		WithDebugInfoEnabled(false) // its offsets are not those of the rewritten module
+		WithDebugInfoEnabled(false) // its offsets do not match the rewritten module
 	h := &Host{
 		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
@@ -127,9 +127,9 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	return h, nil
 }
 
-// link makes what every guest is linked to, and compiles the kernel.
+// link instantiates the modules that every guest imports, and compiles the kernel.
 func (h *Host) link(ctx context.Context) (err error) {
-	// The kernel's import, by the name that kernel.wat gives it.
+	// The module that the kernel imports, under its name in kernel.wat.
 	env := h.runtime.NewHostModuleBuilder("host")
 	for _, f := range envFunctions {
 		f.owning().export(env)
@@ -137,7 +137,7 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if _, err = env.Instantiate(ctx); err != nil {
 		return fmt.Errorf("make the kernel's imports: %w", err)
 	}
-	// The tick, which only rewritten modules import.
+	// The module of the tick, which only rewritten modules import.
 	ticks := h.runtime.NewHostModuleBuilder(reductions.ImportModule)
 	ticks.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(tick), nil, nil).Export(reductions.Tick)
 	if _, err = ticks.Instantiate(ctx); err != nil {
@@ -151,8 +151,8 @@ func (h *Host) link(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("compile the kernel: %w", err)
 	}
-	// Nothing is to be seen through wazero's own WASI. Without a source of random
-	// numbers it would seed one for each module.
+	// A random source is set because wazero would otherwise seed one for each module; the
+	// guests cannot access wazero's own WASI.
 	h.moduleConfig = wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader)
 	if h.wasi, err = instantiateWASI(ctx, h.runtime); err != nil {
 		return fmt.Errorf("make WASI: %w", err)
@@ -164,8 +164,8 @@ func (h *Host) link(ctx context.Context) (err error) {
 	return err
 }
 
-// Close frees the host and everything made with it. It waits for no call: end
-// them first. Nor does it wait for compilations; Compile returns [ErrClosed].
+// Close frees the host and everything created with it. It does not wait for calls: end
+// them first. It does not wait for compilations either; Compile returns [ErrClosed].
 func (h *Host) Close(ctx context.Context) error {
 	h.loading.Lock()
 	defer h.loading.Unlock()

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a HostAPI that notes what its guest says.
+// world is a HostAPI that records its guest's calls.
 type world struct {
 	name   string
 	lines  []string
@@ -47,7 +47,7 @@ func (w *world) Now() time.Time {
 	return time.Now()
 }
 
-// asked is a Peers that notes what it is asked.
+// asked is a Peers that records its calls.
 type asked struct {
 	topic, payload     string
 	source, capability string
@@ -80,7 +80,7 @@ func newHost(t testing.TB, cfg Config) *Host {
 	return h
 }
 
-// fixture reads a capsule of test/capsules.
+// fixture reads a capsule from test/capsules.
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
 	return read(t, filepath.Join("..", "test", "capsules", name, name+".wasm"))
@@ -140,7 +140,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tt.capsule+"/"+tt.payload[:min(4, len(tt.payload))], func(t *testing.T) {
 			i := mustInstantiate(t, h, fixture(t, tt.capsule), &world{})
-			for range 3 { // the shared memory is as new for each call
+			for range 3 { // the shared memory is reset for each call
 				got, err := i.Invoke(context.Background(), "ask", []byte(tt.payload))
 				if err != nil {
 					t.Fatal(err)
@@ -162,7 +162,7 @@ func TestInvocationInput(t *testing.T) {
 			t.Errorf("got %s, want %s", got, tt.want)
 		}
 	}
-	every := make([]byte, 512) // each byte, with each of its neighbours' lengths
+	every := make([]byte, 512) // each byte, next to bytes with one to three digits
 	for n := range every {
 		every[n] = byte(n * 7)
 	}
@@ -176,7 +176,7 @@ func TestInvocationInput(t *testing.T) {
 	}
 }
 
-// written is the input of an interceptor.
+// written returns the input of an interceptor.
 func written(action string, payload []byte) string {
 	in := input{bytes: payload, action: &action}
 	out := make([]byte, in.size())
@@ -184,7 +184,7 @@ func written(action string, payload []byte) string {
 	return string(out)
 }
 
-// A guest's own error leaves its instance as good as before.
+// An error reported by the guest leaves its instance usable.
 func TestGuestErrors(t *testing.T) {
 	h := newHost(t, Config{})
 	for capsule, want := range map[string]string{
@@ -201,8 +201,7 @@ func TestGuestErrors(t *testing.T) {
 	}
 }
 
-// Each way to misbehave comes back as a Failure of its kind, soon, and other
-// instances go on.
+// Each kind of misbehaviour returns a Failure of its kind, soon, and other instances continue.
 func TestFaults(t *testing.T) {
 	h := newHost(t, Config{})
 	bystander := mustInstantiate(t, h, fixture(t, "counter"), &world{})
@@ -268,7 +267,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Whatever ends a call's context is what its failure wraps.
+// The failure wraps the cause that ended the call's context.
 func TestInterruptionHasItsCause(t *testing.T) {
 	h := newHost(t, Config{})
 	why := errors.New("because")
@@ -286,7 +285,7 @@ func TestInterruptionHasItsCause(t *testing.T) {
 	if _, err = i.Invoke(ctx, "ask", nil); !errors.As(err, &failure) || failure.Kind != KindTimeout || !errors.Is(err, why) {
 		t.Errorf("got %v, want a timeout, because", err)
 	}
-	// In a sleep, too.
+	// Also during a sleep.
 	i = mustInstantiate(t, h, fixture(t, "run-silent"), &world{})
 	ctx, cancel = context.WithCancelCause(context.Background())
 	time.AfterFunc(10*time.Millisecond, func() { cancel(why) })
@@ -323,7 +322,7 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := h.Compile(context.Background(), tt.wasm)
-			failure, ok := err.(*Failure) //nolint:errorlint // Compile promises the type itself
+			failure, ok := err.(*Failure) //nolint:errorlint // Compile promises exactly this type
 			if !ok || failure.Kind != tt.kind || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %#v, want %s with %q", err, tt.kind, tt.want)
 			}
@@ -331,12 +330,12 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 	}
 }
 
-// The calls of astrid-capsule 0.5.0, and nothing else, can be imported.
+// Exactly the calls of astrid-capsule 0.5.0 can be imported.
 func TestNotServed(t *testing.T) {
 	if n := len(userFunctions()); n != 49 {
 		t.Errorf("there are %d calls, want 49", n)
 	}
-	// As astrid-capsule 0.5.0 registers them.
+	// Their types in astrid-capsule 0.5.0.
 	types := map[string]string{
 		"() -> ()":         "signal_ready",
 		"() -> i64":        "get_caller clock_ms get_interceptor_handles",
@@ -360,7 +359,7 @@ func TestNotServed(t *testing.T) {
 	all, functions := &wasmModule{}, userFunctions()
 	for _, f := range functions {
 		all.imported(userModuleName, f.name, f.params, f.results)
-		all.imported(userModuleName, f.name, f.params, f.results) // twice, as a linker may
+		all.imported(userModuleName, f.name, f.params, f.results) // imported twice, as a linker may do
 	}
 	for _, f := range shimFunctions {
 		all.imported(shimModuleName, f.name, f.params, f.results)
@@ -376,12 +375,12 @@ func TestNotServed(t *testing.T) {
 	if got, err := h.Compile(context.Background(), fixture(t, "echo")); err != nil || got.NotServed() != nil {
 		t.Errorf("of a capsule that needs none: %v, %v", got.NotServed(), err)
 	}
-	// Each traps by its name.
+	// Each traps and names the call.
 	for _, name := range m.NotServed() {
 		one := &wasmModule{}
 		n := slices.IndexFunc(functions, func(f hostFunction) bool { return f.name == name })
 		if n < 0 {
-			continue // of the shim
+			continue // from the shim
 		}
 		f := functions[n]
 		one.imported(userModuleName, name, f.params, f.results)
@@ -394,8 +393,8 @@ func TestNotServed(t *testing.T) {
 	}
 }
 
-// A host and a module are anybody's: the same bytes are compiled, used and closed by
-// many at once, and each instance answers its own caller.
+// A host and a module are safe for concurrent use: many goroutines compile, use and close the
+// same bytes, and each instance answers its own caller.
 func TestMany(t *testing.T) {
 	h := newHost(t, Config{})
 	shared, err := h.Compile(context.Background(), fixture(t, "echo"))
@@ -457,14 +456,14 @@ func TestMemoryLimit(t *testing.T) {
 	if got, want := i.MemoryBytes(), uint64(5<<16+10<<10); got != want { // the guest's four pages, the shared one, and its stack
 		t.Errorf("MemoryBytes() = %d, want %d", got, want)
 	}
-	// An input that does not fit is the guest's limit, not a crash of ours.
+	// An input that does not fit is a failure of kind memory_limit, not a crash of the host.
 	i = mustInstantiate(t, h, fixture(t, "echo"), &world{})
 	if _, err := i.Invoke(context.Background(), "ask", make([]byte, 1<<20)); !errors.As(err, &failure) || failure.Kind != KindMemoryLimit {
 		t.Errorf("got %v", err)
 	}
 }
 
-// A second host finds the first one's work in the cache.
+// A second host finds the first one's modules in the cache.
 func TestCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "made", "cache")
 	for range 2 {
@@ -503,7 +502,7 @@ func TestStderr(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var kept capture
-			for rest := []byte(tt.written); len(rest) > 0; { // in pieces, as guests write
+			for rest := []byte(tt.written); len(rest) > 0; { // in several writes, like guests
 				n := min(len(rest), 7)
 				_, _ = kept.Write(rest[:n])
 				rest = rest[n:]
@@ -522,7 +521,7 @@ func TestStderr(t *testing.T) {
 	if n := cap(kept.tail) + cap(kept.head) + cap(kept.line); n > 8*shown {
 		t.Errorf("%d bytes are kept", n)
 	}
-	// A guest that has recovered did not die of what it had said then.
+	// A guest that has recovered did not die of that earlier panic.
 	_, _ = kept.Write([]byte("\npanic: an old one\n"))
 	kept.newCall()
 	_, _ = kept.Write([]byte("a new word\n"))
@@ -540,7 +539,7 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(size.name, func(b *testing.B) {
 			i := mustInstantiate(b, h, fixture(b, "echo"), &world{})
 			payload := make([]byte, size.bytes)
-			ctx := b.Context() // one that can end
+			ctx := b.Context() // a context that can end
 			b.ReportAllocs()
 			b.SetBytes(int64(size.bytes))
 			for b.Loop() {
@@ -552,7 +551,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// What a deadline costs a call that does nothing.
+// The cost of a deadline for a call that does nothing.
 func BenchmarkDeadline(b *testing.B) {
 	h := newHost(b, Config{})
 	i := mustInstantiate(b, h, read(b, "testdata/endless.wasm"), &world{})

@@ -16,14 +16,14 @@ const (
 	i64 = api.ValueTypeI64
 )
 
-// hostFunction is a function that guests import. Its error traps the guest.
+// hostFunction is a function that guests import. An error traps the guest.
 type hostFunction struct {
 	name            string
 	params, results []api.ValueType
 	call            func(ctx context.Context, i *Instance, stack []uint64) error
 }
 
-// hostCallError is why a host function traps its guest.
+// hostCallError is a host function's error, which traps its guest.
 type hostCallError struct {
 	call string
 	err  error
@@ -32,7 +32,7 @@ type hostCallError struct {
 func (e *hostCallError) Error() string { return e.call + ": " + e.err.Error() }
 func (e *hostCallError) Unwrap() error { return e.err }
 
-// export adds the function to a host module. A panic is wazero's way to trap.
+// export adds the function to a host module. In wazero, a panic traps the guest.
 func (f hostFunction) export(b wazero.HostModuleBuilder) {
 	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(func(ctx context.Context, stack []uint64) {
 		i, _ := ctx.Value(instanceKey{}).(*Instance)
@@ -43,8 +43,9 @@ func (f hostFunction) export(b wazero.HostModuleBuilder) {
 	}), f.params, f.results).Export(f.name)
 }
 
-// owning returns the function with its arguments freed behind it: not before it
-// has answered, since a PDK may free its argument too, and not mean the answer.
+// owning returns a function that frees its arguments afterwards. It frees them only
+// after storing the result: a PDK may free an argument itself, and must not free a
+// result that reuses its offset.
 func (f hostFunction) owning() hostFunction {
 	call := f.call
 	f.call = func(ctx context.Context, i *Instance, stack []uint64) error {
@@ -60,7 +61,7 @@ func (f hostFunction) owning() hostFunction {
 	return f
 }
 
-// bytes reads an argument: a block of at most limit bytes. Offset 0 is empty.
+// bytes reads an argument: a block of at most limit bytes. Offset 0 means empty.
 func (i *Instance) bytes(what string, offset, limit uint64) ([]byte, error) {
 	n, ok := i.kernel.Length(offset)
 	if !ok {
@@ -73,13 +74,13 @@ func (i *Instance) bytes(what string, offset, limit uint64) ([]byte, error) {
 	return i.kernel.Bytes(offset, n), nil
 }
 
-// text reads an argument as UTF-8, with invalid bytes replaced.
+// text reads an argument as UTF-8, and replaces invalid bytes.
 func (i *Instance) text(what string, offset, limit uint64) (string, error) {
 	b, err := i.bytes(what, offset, limit)
 	return lossy(b), err
 }
 
-// answer makes data the result of a host function.
+// answer stores data as the result of a host function.
 func (i *Instance) answer(stack []uint64, data string) error {
 	i.meter.charge(uint64(len(data)) / bytesPerReduction)
 	offset, err := i.kernel.Store([]byte(data))
@@ -90,8 +91,8 @@ func (i *Instance) answer(stack []uint64, data string) error {
 	return nil
 }
 
-// lossy replaces each invalid sequence as Rust's from_utf8_lossy does: one
-// U+FFFD for each maximal part of a sequence that could still have become valid.
+// lossy replaces invalid UTF-8 in the same way as Rust's from_utf8_lossy: one U+FFFD
+// for each maximal prefix of a valid sequence.
 func lossy(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)
@@ -108,8 +109,8 @@ func lossy(b []byte) string {
 	return string(out)
 }
 
-// invalidPrefix is how many bytes of b, which does not begin with a valid
-// sequence, begin one that is then broken off; at least 1.
+// invalidPrefix returns the length of the incomplete sequence at the start of b, which
+// must not start with a valid one; at least 1.
 func invalidPrefix(b []byte) int {
 	low, high, need := byte(0x80), byte(0xBF), 0
 	switch c := b[0]; {
@@ -138,11 +139,11 @@ func invalidPrefix(b []byte) int {
 	return n
 }
 
-// maxVariables is how many bytes a guest's variables may take, names and values
+// maxVariables is the maximum size of a guest's variables in bytes, names and values
 // together.
 const maxVariables = 1 << 20
 
-// variables are what var_set keeps, for as long as the instance lives.
+// variables holds the values of var_set for the lifetime of the instance.
 type variables struct {
 	values map[string][]byte
 	size   int
@@ -173,12 +174,12 @@ func (v *variables) remove(key string) {
 	}
 }
 
-// errNoHTTP: nothing grants outgoing HTTP yet.
+// errNoHTTP is returned by http_request: no capsule can be granted HTTP yet.
 var errNoHTTP = errors.New("outgoing HTTP is not granted to capsules by this host")
 
-// envFunctions are those of `extism:host/env` that need the host; the kernel
-// has the rest. They are the Extism PDKs' names and types, and as Extism's they
-// own the blocks that they are given: PDKs don't free them.
+// envFunctions are the functions of `extism:host/env` that need the host; the kernel
+// implements the others. Their names and types are those of the Extism PDKs. Like
+// Extism's, they free the blocks of their arguments, since PDKs don't.
 var envFunctions = []hostFunction{
 	{"config_get", []api.ValueType{i64}, []api.ValueType{i64}, func(_ context.Context, i *Instance, stack []uint64) error {
 		key, err := i.text("key", stack[0], maxConfigKey)
@@ -221,13 +222,13 @@ var envFunctions = []hostFunction{
 	logFunction("log_trace", LevelTrace), logFunction("log_debug", LevelDebug), logFunction("log_info", LevelInfo),
 	logFunction("log_warn", LevelWarn), logFunction("log_error", LevelError),
 	{"get_log_level", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {
-		stack[0] = uint64(LevelTrace) // a capsule's log takes all levels
+		stack[0] = uint64(LevelTrace) // a capsule's log accepts all levels
 		return nil
 	}},
 }
 
-// logFunction is Extism's own way to log. It has no limit that a guest could know
-// of: what is longer than a line of astrid_log is cut.
+// logFunction returns one of Extism's own log functions. Its message has no documented
+// limit, so a message longer than a line of astrid_log is truncated, not refused.
 func logFunction(name string, level LogLevel) hostFunction {
 	return hostFunction{name, []api.ValueType{i64}, nil, func(_ context.Context, i *Instance, stack []uint64) error {
 		n, ok := i.kernel.Length(stack[0])

@@ -2,9 +2,9 @@ package capsulehost
 
 import "encoding/binary"
 
-// otherImport finds the first import of a module that is no function: a table, a
-// memory, a global or a tag. The host has none for a capsule, and the kernel's own
-// globals must be out of reach. Wasm is a module that has been compiled.
+// otherImport finds a module's first import that is not a function: a table, a memory,
+// a global or a tag. The host offers none to capsules, and the kernel's own globals must
+// not be accessible. wasm must be a module that has compiled.
 func otherImport(wasm []byte) (kind, module, name string, found bool) {
 	const importSection, function = 2, 0
 	kinds := [...]string{1: "table", 2: "memory", 3: "global", 4: "tag"}
@@ -24,7 +24,7 @@ func otherImport(wasm []byte) (kind, module, name string, found bool) {
 	return "", "", "", false
 }
 
-// cursor reads the binary form of a module in good order.
+// cursor reads a valid module in its binary format. It panics on an invalid one.
 type cursor []byte
 
 func (c *cursor) byte() byte {
@@ -39,7 +39,7 @@ func (c *cursor) number() uint64 {
 	return n
 }
 
-// take reads a length and as many bytes.
+// take reads a length and that many bytes.
 func (c *cursor) take() cursor {
 	n := c.number()
 	b := (*c)[:n]

@@ -7,10 +7,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// input is what an export is called with: bytes as they are, or an action of
-// ExportInterceptor and its payload, as JSON whose one argument is the array of
-// the payload's bytes. It is written straight into the memory that is shared with
-// the guest.
+// input is the input of an export: either plain bytes, or an action for
+// ExportInterceptor and its payload, as JSON whose only argument is the array of the
+// payload's bytes. It is written directly into the memory shared with the guest.
 type input struct {
 	bytes  []byte
 	action *string
@@ -37,7 +36,7 @@ func (in input) size() int {
 	return n
 }
 
-// write fills what has the size.
+// write writes the input to a slice of exactly size bytes.
 func (in input) write(to []byte) {
 	if in.action == nil {
 		copy(to, in.bytes)
@@ -51,14 +50,14 @@ func (in input) write(to []byte) {
 			at += copy(to[at:], d.text[:d.size])
 			break
 		}
-		// All four bytes fit: behind this one come a digit and the end, at least.
+		// All four bytes fit: at least one digit and inputEnd follow.
 		binary.LittleEndian.PutUint32(to[at:], d.word)
 		at += int(d.size) + len(",")
 	}
 	copy(to[at:], inputEnd)
 }
 
-// decimal is a byte's value as text, and that with a comma in one word.
+// decimal is a byte's value as decimal text, also with a comma as one word.
 type decimal struct {
 	size uint8
 	text [4]byte

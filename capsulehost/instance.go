@@ -12,47 +12,47 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/kernel"
 )
 
-// Instance is one life of a capsule. It belongs to one goroutine at a time.
+// Instance is a running capsule. It must be used by one goroutine at a time.
 type Instance struct {
 	module  *Module
-	guest   api.Module // nil from an exit of 0 to the next call
+	guest   api.Module // nil between an exit with code 0 and the next call
 	shared  api.Module // the kernel's
 	kernel  *kernel.Kernel
 	hostAPI HostAPI
-	ctx     context.Context // of the call that runs; never nil
+	ctx     context.Context // of the current call; never nil
 	wasi    wasi
 	stdout  capture
 	stderr  capture
 	vars    variables
-	callee  callee      // of the call that runs, or ran last
-	within  callContext // what ctx is inside the call
-	stack   [2]uint64   // parameters and results of the export that is called
-	exited  bool        // the call that runs ended in an exit of 0
-	lost    *Failure    // what ended it, once something has
+	callee  callee      // of the current or the last call
+	within  callContext // the context passed to the guest: ctx with the instance
+	stack   [2]uint64   // parameters and results of the called export
+	exited  bool        // the current call ended with exit code 0
+	lost    *Failure    // why the instance is lost; nil while it is usable
 	meter   meter
 	usage   published
 }
 
-// Action is what an interceptor wants done with its answer.
+// Action tells the caller what to do with an interceptor's answer.
 type Action int
 
 // The actions.
 const (
-	Continue Action = iota // go on, with Data if there is any
-	Final                  // Data is the last word
-	Deny                   // no; Data is the reason
+	Continue Action = iota // continue, with Data if not empty
+	Final                  // stop; Data is the result
+	Deny                   // refuse; Data is the reason
 )
 
 // Result is an interceptor's answer.
 type Result struct {
 	Action Action
-	// Data is the guest's; for Deny it is UTF-8, invalid bytes replaced.
+	// Data is the guest's output; for Deny it is UTF-8, with invalid bytes replaced.
 	Data []byte
 }
 
-// Instantiate makes a fresh instance and initialises it. Its error is a *Failure.
-func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) {
-	i := &Instance{module: m, hostAPI: s, ctx: ctx}
+// Instantiate creates and initialises a new instance. The error is a *Failure.
+func (m *Module) Instantiate(ctx context.Context, hostAPI HostAPI) (*Instance, error) {
+	i := &Instance{module: m, hostAPI: hostAPI, ctx: ctx}
 	i.meter = newMeter(m.host)
 	shared, err := m.host.runtime.InstantiateModule(ctx, m.host.kernel, m.host.moduleConfig)
 	if err != nil {
@@ -60,7 +60,7 @@ func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) 
 	}
 	i.shared, i.kernel = shared, kernel.View(shared)
 	if err := i.load(ctx); err != nil {
-		_ = i.Close(ctx) // the failure is what counts
+		_ = i.Close(ctx) // the first failure matters
 		return nil, err
 	}
 	i.publish()
@@ -69,7 +69,7 @@ func (m *Module) Instantiate(ctx context.Context, s HostAPI) (*Instance, error) 
 
 // load instantiates the guest and calls its start-up functions.
 func (i *Instance) load(ctx context.Context) error {
-	if _, err := i.kernel.ResetFor(0); err != nil { // of a call before an exit
+	if _, err := i.kernel.ResetFor(0); err != nil { // from a call before an exit
 		return i.failure(ctx, "", err)
 	}
 	i.wasi = wasi{instance: i, files: standardStreams()}
@@ -77,9 +77,9 @@ func (i *Instance) load(ctx context.Context) error {
 		if name == envModuleName {
 			return i.shared
 		}
-		return nil // by name: they are the same for all guests
+		return nil // other modules are shared by all guests and found by name
 	})
-	i.begin(ctx) // a module's own start function runs in here
+	i.begin(ctx) // a module's start function runs during instantiation
 	guest, err := i.module.host.runtime.InstantiateModule(linked, i.module.compiled, i.module.host.moduleConfig)
 	i.end()
 	if err != nil {
@@ -90,8 +90,8 @@ func (i *Instance) load(ctx context.Context) error {
 	return i.startUp(ctx)
 }
 
-// startUp calls what the module's language wants called before anything else. An
-// exit of 0 in there is a success: the exports can be called from then on.
+// startUp calls the initialisation functions of the module's language. An exit with
+// code 0 in them is a success: the exports can be called afterwards.
 func (i *Instance) startUp(ctx context.Context) error {
 	for _, name := range i.module.startUp() {
 		if _, err := i.run(ctx, name, input{}); err != nil {
@@ -101,19 +101,19 @@ func (i *Instance) startUp(ctx context.Context) error {
 	return nil
 }
 
-// unload frees a guest that has exited: nothing that its language keeps in memory
-// is good for another call. The instance remains, and its next call has a fresh
-// guest, as a command that is run again is a fresh process. Extism variables stay,
-// and so does what it has spent.
+// unload frees a guest that has exited, because its language's state is not usable for
+// another call. The instance remains, and its next call starts a new guest, as a
+// command that runs again is a new process. Extism variables and the spent reductions
+// are kept.
 func (i *Instance) unload(ctx context.Context) {
-	i.publish() // its memory as of the call
+	i.publish() // its memory after the call
 	i.meter.granted, i.meter.counter = i.meter.spent(), nil
-	_ = i.guest.Close(ctx) // it frees memory only
+	_ = i.guest.Close(ctx) // it only frees memory
 	i.guest, i.callee = nil, callee{}
 }
 
-// Invoke runs one interceptor action. An error is a *GuestError or a *Failure.
-// Ending ctx interrupts the guest, as a *Failure that wraps ctx's cause.
+// Invoke runs one interceptor action. An error is a *GuestError or a *Failure. When
+// ctx ends, the guest is interrupted, and the *Failure wraps ctx's cause.
 func (i *Instance) Invoke(ctx context.Context, action string, payload []byte) (Result, error) {
 	output, err := i.call(ctx, ExportInterceptor, input{bytes: payload, action: &action})
 	if err != nil {
@@ -122,16 +122,15 @@ func (i *Instance) Invoke(ctx context.Context, action string, payload []byte) (R
 	return resultOf(output), nil
 }
 
-// Run runs a run-loop capsule's `run`, until it ends or ctx does.
+// Run calls a run-loop capsule's `run`, and returns when it returns or ctx ends.
 func (i *Instance) Run(ctx context.Context) error {
 	_, err := i.Call(ctx, ExportRun, nil)
 	return err
 }
 
-// Call calls an export of type () -> i32 with an input and returns its output. An
-// error is a *GuestError or a *Failure; after the latter the instance is good
-// for Close only. A guest that exits with code 0 has succeeded, and the next call
-// starts it anew.
+// Call calls an export of type () -> i32 with an input, and returns its output. An error
+// is a *GuestError or a *Failure; after a *Failure, only Close may be called. An exit
+// with code 0 is a success, and the next call starts a new guest.
 func (i *Instance) Call(ctx context.Context, export string, given []byte) ([]byte, error) {
 	return i.call(ctx, export, input{bytes: given})
 }
@@ -150,7 +149,7 @@ func (i *Instance) call(ctx context.Context, export string, in input) ([]byte, e
 	if i.exited {
 		i.unload(ctx)
 	}
-	// The error counts for more than the result, as in Extism: a guest may set it and
+	// The error text takes precedence over the result, as in Extism: a guest may set it and
 	// return 0.
 	if text := i.kernel.ErrorText(); code != 0 || len(text) > 0 {
 		return nil, &GuestError{Export: export, Code: code, Text: lossy(text)}
@@ -158,7 +157,7 @@ func (i *Instance) call(ctx context.Context, export string, in input) ([]byte, e
 	return i.kernel.Output(), nil
 }
 
-// run is the one place where guest code runs. It is stopped at a tick, in meter.go.
+// run is the only place that runs guest code. Ticks stop it: see meter.go.
 func (i *Instance) run(ctx context.Context, export string, in input) (code int32, err error) {
 	if i.lost != nil {
 		return 0, i.lost
@@ -190,11 +189,11 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 		}
 		return 0, i.failure(ctx, export, err)
 	}
-	return int32(i.stack[0]), nil //nolint:gosec // an i32, carried in 64 bits
+	return int32(i.stack[0]), nil //nolint:gosec // an i32 in 64 bits
 }
 
-// MemoryBytes is what the guest's memory, the memory shared with it and its call
-// stack take, and the elements that its tables start with.
+// MemoryBytes returns the size of the guest's memory, of the memory shared with it, of
+// its call stack, and of its tables at their initial size.
 func (i *Instance) MemoryBytes() uint64 {
 	return i.guestMemory() + i.kernel.MemoryBytes() + i.callee.stackBytes() + i.module.tableBytes
 }
@@ -204,7 +203,7 @@ func (i *Instance) guestMemory() uint64 {
 		return 0
 	}
 	memory := i.guest.Memory()
-	if reflect.ValueOf(memory).IsNil() { // wazero's nil has a type
+	if reflect.ValueOf(memory).IsNil() { // wazero returns a typed nil
 		return 0
 	}
 	return uint64(memory.Size())
@@ -219,8 +218,8 @@ func (i *Instance) Close(ctx context.Context) error {
 	return err
 }
 
-// callContext carries the instance to the host functions that it calls. An
-// instance has one: wazero keeps none, and nobody else is given it.
+// callContext passes the instance to its host functions. It is reused by all calls of
+// an instance: wazero does not retain it, and no other code receives it.
 type callContext struct {
 	context.Context
 	instance *Instance
@@ -240,8 +239,8 @@ func (i *Instance) enter(ctx context.Context) context.Context {
 	return &i.within
 }
 
-// resultOf decodes an interceptor's output: a tag and its bytes. Output without
-// a known tag is Continue with all of it.
+// resultOf decodes an interceptor's output: a tag byte and the data. Output without a
+// known tag is Continue with all of the output as data.
 func resultOf(output []byte) Result {
 	if len(output) == 0 {
 		return Result{}

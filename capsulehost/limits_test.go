@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// num encodes a number as modules have it.
+// num encodes a number as LEB128.
 func num(n int) string { return string(leb(n)) }
 
 func sized(content string) string { return num(len(content)) + content }
 
-// modules that the tests make, of sections: a number, then the content.
+// sections builds a module from sections: a number, then the content.
 func sections(parts ...any) []byte {
 	out := "\x00asm\x01\x00\x00\x00"
 	for i := 0; i < len(parts); i += 2 {
@@ -23,7 +23,7 @@ func sections(parts ...any) []byte {
 	return []byte(out)
 }
 
-// functions is a module of functions of type () -> (), with a memory.
+// functions returns a module with a memory and functions of type () -> ().
 func functions(bodies ...string) []byte {
 	var code strings.Builder
 	for _, b := range bodies {
@@ -33,7 +33,7 @@ func functions(bodies ...string) []byte {
 	return sections(1, "\x01\x60\x00\x00", 3, num(n)+strings.Repeat("\x00", n), 5, "\x01\x00\x01", 10, num(n)+code.String())
 }
 
-// perLocal is code for each of n locals.
+// perLocal returns code for each of n locals.
 func perLocal(n int, before, after string) string {
 	var code strings.Builder
 	for i := range n {
@@ -42,8 +42,8 @@ func perLocal(n int, before, after string) string {
 	return code.String()
 }
 
-// Modules that would take the host's memory or hours to compile or to instantiate
-// are refused before that, with a sentence that names what there is too much of.
+// Modules that would need the host's memory, or hours, to compile or instantiate are refused
+// before that, with a sentence that names the excess.
 func TestBombs(t *testing.T) {
 	const (
 		brIf = "\x41\x00\x0d\x00"                     // to the innermost label
@@ -121,8 +121,8 @@ func exports(n int) string {
 	return s.String()
 }
 
-// recursive is a module whose `_initialize` and hook call themselves so many times
-// each, over 32 bytes of stack at least.
+// recursive returns a module whose `_initialize` and hook recurse to the given depth, with at
+// least 32 bytes of stack per call.
 func recursive(depth int) []byte {
 	// f(n) { if (n) f(n-1) }
 	f := "\x00\x20\x00\x04\x40\x20\x00\x41\x01\x6b\x10\x00\x0b\x0b"
@@ -141,7 +141,7 @@ func recursive(depth int) []byte {
 		10, "\x03"+sized(f)+sized(call+"\x0b")+sized(call+"\x41\x00\x0b"))
 }
 
-// A call stack that has grown is given back when the call ends.
+// A grown call stack is freed when the call ends.
 func TestStacksAreGivenBack(t *testing.T) {
 	h := newHost(t, Config{})
 	m, err := h.Compile(context.Background(), recursive(60_000))
@@ -179,7 +179,7 @@ func TestStacksAreGivenBack(t *testing.T) {
 	}
 }
 
-// A call stack counts as memory while the guest runs, and is bounded.
+// A call stack counts as memory while the guest runs, and is limited.
 func TestStacksAreBounded(t *testing.T) {
 	h := newHost(t, Config{})
 	var before, after runtime.MemStats
@@ -190,16 +190,16 @@ func TestStacksAreBounded(t *testing.T) {
 	if !errors.As(err, &failure) || failure.Kind != KindStackOverflow || !strings.Contains(failure.Message, "over the limit of 8192 KiB") {
 		t.Errorf("got %v", err)
 	}
-	// All the stacks that it had, one twice as large as the other, and a trace.
+	// All stacks that it had, each twice as large as the one before, and a trace.
 	if took := (after.TotalAlloc - before.TotalAlloc) >> 20; took > 64 {
 		t.Errorf("endless recursion took %d MiB", took)
 	}
 }
 
-// A function with a large frame does not get far beyond the limit between two ticks.
+// A function with a large frame exceeds the limit only slightly between two ticks.
 func TestLargeFramesAreBounded(t *testing.T) {
-	// After a loop, which makes ticks seldom, a function calls itself at once, while
-	// its other branch has some thousands of values to keep across a call.
+	// After a loop that makes ticks rare, a function calls itself at once. Its other branch has
+	// some thousands of values to keep across a call.
 	const values = 4000
 	spin := "\x01\x01\x7f\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41" + "\xd0\x86\x03" + "\x48\x0d\x00\x0b\x10\x01\x0b" // to 50,000
 	deep := "\x00\x41\x01\x04\x40\x10\x01\x05\x41\x00" + strings.Repeat("\x41\x00\x28\x02\x00", values) + "\x10\x01" +
@@ -225,7 +225,7 @@ func TestLargeFramesAreBounded(t *testing.T) {
 	}
 }
 
-// wazero has no method for it: if the field is renamed, this shows it.
+// wazero has no method for this; the test fails if the field is renamed.
 func TestStackBytes(t *testing.T) {
 	i := mustInstantiate(t, newHost(t, Config{}), fixture(t, "echo"), &world{})
 	if _, err := i.Invoke(context.Background(), "ask", nil); err != nil {

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// FuzzLoad loads whatever there is, and calls it: real capsules with some bytes
-// changed, pieces of them, and what fuzzing makes of those. It ends as an instance
-// that answers, or as one *Failure; it never panics, and never hangs.
+// FuzzLoad loads and calls arbitrary modules: real capsules with some bytes changed, parts of
+// them, and mutations by the fuzzer. The result is an instance that answers, or one *Failure;
+// it never panics and never hangs.
 func FuzzLoad(f *testing.F) {
 	paths, _ := filepath.Glob("testdata/*.wasm")
 	more, _ := filepath.Glob("../test/capsules/*/*.wasm")

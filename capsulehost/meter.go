@@ -13,46 +13,45 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// DefaultTick is after how many reductions a guest is looked at: the number that
-// the BEAM uses.
+// DefaultTick is the default maximum number of reductions between two checks of a
+// guest, the same as in the BEAM.
 const DefaultTick = 4000
 
-// What a host call costs, in reductions: it takes longer than an iteration of a
-// loop, and longer for more bytes.
+// Costs of a host call in reductions. It takes longer than a loop iteration, and longer
+// for more bytes.
 const (
 	hostCallCost      = 8
 	bytesPerReduction = 16
 )
 
-// Budget bounds what a guest may spend of the machine, in reductions: function
-// entries, iterations of loops, and as much for what takes as long. The same
-// module with the same input spends the same on every machine.
+// Budget limits a guest's work in reductions: function entries, loop iterations, and
+// the equivalent for longer operations. The same module with the same input spends the
+// same number on every machine.
 type Budget struct {
-	// Reductions is the most that one call may spend: it then ends with a
-	// *Failure of KindBudget. 0 is no bound.
+	// Reductions is the limit for one call; a call that exceeds it ends with a *Failure
+	// of KindBudget. 0 means no limit.
 	Reductions uint64
-	// Rate holds a guest back that spends more in a second, over all its calls.
-	// nil is no bound.
+	// Rate slows down a guest that exceeds it, over all its calls. nil means no limit.
 	Rate *Rate
 }
 
-// Rate is how much a capsule may spend in each second. It outlives instances: a
-// capsule's lives share one, one after the other. A guest that is ahead of it
-// waits; only its own deadline, or a cancellation, ends it.
+// Rate is a limit on reductions per second. All instances of a capsule share one, one
+// after the other, across restarts. A guest that exceeds it waits; the wait ends early
+// only at the call's deadline or cancellation.
 type Rate struct {
 	perSecond int64
-	left      int64     // below zero: to be waited for
-	at        time.Time // when left was right
+	left      int64     // negative: the guest must wait
+	at        time.Time // the time at which left was computed
 }
 
-// NewRate returns a rate of so many reductions in each second. A capsule that was
-// idle may spend those of one second at once.
+// NewRate returns a rate of perSecond reductions per second. An idle capsule may spend
+// those of one second at once.
 func NewRate(perSecond uint64) *Rate {
 	n := int64(min(perSecond, math.MaxInt64))
 	return &Rate{perSecond: max(n, 1), left: max(n, 1)}
 }
 
-// spend takes n reductions away and returns how long to wait for that.
+// spend subtracts n reductions, and returns how long the guest must wait for them.
 func (r *Rate) spend(n int64, now time.Time) time.Duration {
 	if passed := now.Sub(r.at); r.at.IsZero() || passed >= time.Second {
 		r.left = r.perSecond
@@ -66,23 +65,23 @@ func (r *Rate) spend(n int64, now time.Time) time.Duration {
 	return time.Duration(float64(-r.left) / float64(r.perSecond) * float64(time.Second))
 }
 
-// meter counts what an instance spends, and decides at each tick whether it goes
-// on. All of it but spentSoFar belongs to the goroutine that has the instance.
+// meter counts an instance's reductions, and decides at each tick whether the guest
+// continues. Only the instance's goroutine may use it, except for spentSoFar.
 type meter struct {
 	host    *Host
 	budget  Budget
-	counter api.MutableGlobal // what the guest counts down; nil before its first tick
+	counter api.MutableGlobal // the guest decrements it; nil before its first tick
 
-	granted    int64         // all that the counter was ever set up by: without what it shows, what was spent
-	charged    int64         // how much of that its Rate knows of
-	limit      int64         // where the budget of the call that runs ends, in reductions spent
-	spentSoFar atomic.Uint64 // as of the last tick or call
+	granted    int64         // total ever put on the counter; granted - counter = spent
+	charged    int64         // reductions already reported to the Rate
+	limit      int64         // value of spent() at which the current call's budget ends
+	spentSoFar atomic.Uint64 // spent() at the last tick or call
 
-	deadline time.Time     // of the call that runs; zero for none
-	quantum  int64         // how much to grant at a tick
-	resumed  time.Time     // when the guest last went on after a tick; zero: not in this call
-	before   time.Duration // what turn.used was when the call that runs began
-	yielded  time.Duration // what it was when the guest last let others run
+	deadline time.Time     // of the current call; zero for none
+	quantum  int64         // reductions to grant at a tick
+	resumed  time.Time     // when the guest last resumed after a tick; zero: not in this call
+	before   time.Duration // turn.used when the current call started
+	yielded  time.Duration // turn.used when the guest last yielded
 	turn     turn
 }
 
@@ -90,28 +89,28 @@ func newMeter(h *Host) meter {
 	return meter{host: h, limit: math.MaxInt64, quantum: min(firstQuantum, h.tick)}
 }
 
-// firstQuantum is what is granted to a guest that is not known: with straight-line
-// code and slow instructions only, even a reduction can take microseconds.
+// firstQuantum is the first grant of a guest of unknown speed: in straight-line code
+// with slow instructions, even one reduction can take microseconds.
 const firstQuantum = 250
 
-// The time that a guest may take from tick to tick before it is granted less, and
-// below which it is granted more again.
+// A guest that takes longer than slowTick from tick to tick is granted less; one that
+// takes less than quickTick is granted more.
 const (
 	slowTick  = 400 * time.Microsecond
 	quickTick = 100 * time.Microsecond
 )
 
-// yieldEvery is how long a guest runs before it lets others run. A tick may come
-// far sooner: 4,000 iterations of the tightest loop take 3 µs. To yield wakes
-// another processor, which takes the guest over: every 20 µs, that cost a quarter
-// of its speed.
+// yieldEvery is how long a guest runs before it yields to other goroutines. Ticks can
+// come far more often: 4,000 iterations of the tightest loop take 3 µs. Yielding wakes
+// another processor, which takes over the guest; doing so every 20 µs costs a quarter
+// of the guest's speed.
 const yieldEvery = 100 * time.Microsecond
 
-// turnAfter is how much time of a processor a call may use before it needs a turn:
-// shorter ones use every processor that there is.
+// turnAfter is the processor time that a call may use before it needs a turn of the
+// scheduler. Shorter calls use all processors.
 const turnAfter = 2 * time.Millisecond
 
-// stopped is why a tick ended its guest.
+// stopped is the reason why a tick ended its guest.
 type stopped struct {
 	kind  Kind
 	cause error
@@ -120,16 +119,16 @@ type stopped struct {
 func (e *stopped) Error() string { return e.cause.Error() }
 func (e *stopped) Unwrap() error { return e.cause }
 
-// SetBudget sets what the calls to come may spend.
+// SetBudget sets the budget of later calls.
 func (i *Instance) SetBudget(b Budget) { i.meter.budget = b }
 
-// Reductions is what the instance has spent in its life. It may be asked from any
-// goroutine; while a call runs it is behind by at most a tick.
+// Reductions returns the number that the instance has spent since it was created. It is
+// safe for concurrent use; during a call it is behind by at most one tick.
 func (i *Instance) Reductions() uint64 { return i.meter.spentSoFar.Load() }
 
-// BudgetLeft is what is left of the budget of the call that runs; false where it
-// has none. It is for HostAPI, on the goroutine of the call: what a guest
-// has others do for it can be bounded by what it may still spend itself.
+// BudgetLeft returns the rest of the current call's budget; bounded is false if there is
+// no limit. A HostAPI may call it on the goroutine of the call, to limit work that it
+// does for the guest to what the guest could still spend itself.
 func (i *Instance) BudgetLeft() (left uint64, bounded bool) {
 	m := &i.meter
 	if m.limit == math.MaxInt64 {
@@ -138,39 +137,39 @@ func (i *Instance) BudgetLeft() (left uint64, bounded bool) {
 	return uint64(max(0, m.limit-m.spent())), true
 }
 
-// Charge has the call that runs pay for n reductions that others spent for it. It
-// is for HostAPI, on the goroutine of the call; the guest stops for it at its
-// next tick, not here.
+// Charge adds n reductions that others spent for it to the current call. A HostAPI may
+// call it on the goroutine of the call. If the budget is exceeded, the guest stops at
+// its next tick, not here.
 func (i *Instance) Charge(n uint64) {
 	i.meter.charge(min(n, math.MaxInt64>>2))
 }
 
 func (m *meter) charge(n uint64) {
 	if m.counter == nil {
-		m.granted += int64(n) //nolint:gosec // far from full
+		m.granted += int64(n) //nolint:gosec // far from overflow
 		return
 	}
-	m.counter.Set(m.counter.Get() - n) // signed, in the guest
+	m.counter.Set(m.counter.Get() - n) // the guest treats it as signed
 }
 
-// spent is what the guest has spent in its life.
+// spent returns the number of reductions spent since the instance was created.
 func (m *meter) spent() int64 {
 	if m.counter == nil {
 		return m.granted
 	}
-	return m.granted - int64(m.counter.Get()) //nolint:gosec // signed, in the guest
+	return m.granted - int64(m.counter.Get()) //nolint:gosec // the guest treats it as signed
 }
 
-// grant sets the counter so that the next tick comes in time, and where the
-// budget ends.
+// grant refills the counter: up to the next tick, or up to the end of the budget if that
+// is earlier.
 func (m *meter) grant(spent int64) {
 	n := max(0, min(m.quantum, m.limit-spent))
 	m.counter.Set(uint64(n))
 	m.granted = spent + n
 }
 
-// begin is called before the guest runs. What is left on the counter stays: only
-// ticks refill it, and so a guest is looked at however short its calls are.
+// begin must be called before the guest runs. It does not refill the counter, so a guest
+// with many short calls still reaches a tick.
 func (i *Instance) begin(ctx context.Context) {
 	m := &i.meter
 	i.ctx = ctx
@@ -185,7 +184,7 @@ func (i *Instance) begin(ctx context.Context) {
 	}
 }
 
-// end is called when it has run.
+// end must be called after the guest has run.
 func (i *Instance) end() {
 	m := &i.meter
 	m.host.scheduler.give(&m.turn)
@@ -199,14 +198,14 @@ func (i *Instance) bind(guest api.Module) {
 	i.meter.counter, _ = guest.ExportedGlobal(reductions.Counter).(api.MutableGlobal)
 }
 
-// tick is what guests import.
+// tick is the function that guests import.
 func tick(ctx context.Context, guest api.Module, _ []uint64) {
 	i, _ := ctx.Value(instanceKey{}).(*Instance)
 	i.tick(guest)
 }
 
-// tick is what the guest calls when its counter is spent. It returns when the
-// guest may go on, and panics where it may not.
+// tick runs when the guest's counter is used up. It returns when the guest may continue,
+// and panics to stop it.
 func (i *Instance) tick(guest api.Module) {
 	m := &i.meter
 	if m.counter == nil { // in the module's start function
@@ -222,7 +221,7 @@ func (i *Instance) tick(guest api.Module) {
 	i.stopIfEnded(now)
 	if !m.resumed.IsZero() {
 		took := now.Sub(m.resumed)
-		m.turn.used += min(took, slowTick) // more of it was not the guest's, but the system's
+		m.turn.used += min(took, slowTick) // time beyond slowTick was used by the system, not by the guest
 		switch {
 		case took > slowTick:
 			m.quantum = max(1, m.quantum*int64(quickTick)/int64(took))
@@ -241,10 +240,10 @@ func (i *Instance) tick(guest api.Module) {
 	m.grant(spent)
 }
 
-// stopIfEnded panics where the call has no time left, or was cancelled.
+// stopIfEnded panics if the call's deadline has passed, or its context has ended.
 func (i *Instance) stopIfEnded(now time.Time) {
 	if late := !i.meter.deadline.IsZero() && !now.Before(i.meter.deadline); late && i.ctx.Err() == nil {
-		// Its timer is about to say so, with the cause.
+		// The context's timer is about to fire, and will set the cause.
 		sleep(i.ctx, time.Millisecond)
 		if i.ctx.Err() == nil {
 			panic(&stopped{KindTimeout, context.DeadlineExceeded})
@@ -255,7 +254,7 @@ func (i *Instance) stopIfEnded(now time.Time) {
 	}
 }
 
-// fill makes the failure say why it was stopped.
+// fill sets the failure's kind, cause and message.
 func (e *stopped) fill(f *Failure) {
 	f.Kind, f.cause = e.kind, e.cause
 	switch e.kind {
@@ -270,7 +269,7 @@ func (e *stopped) fill(f *Failure) {
 	}
 }
 
-// interrupted says how a context ended a guest.
+// interrupted returns the reason for a guest that its context ended.
 func interrupted(ctx context.Context) *stopped {
 	kind := KindCancelled
 	if ctx.Err() == context.DeadlineExceeded {
@@ -279,7 +278,7 @@ func interrupted(ctx context.Context) *stopped {
 	return &stopped{kind, context.Cause(ctx)}
 }
 
-// ahead is how long the guest has to wait for its rate.
+// ahead returns how long the guest must wait for its rate.
 func (m *meter) ahead(spent int64, now time.Time) time.Duration {
 	if m.budget.Rate == nil {
 		return 0
@@ -289,7 +288,7 @@ func (m *meter) ahead(spent int64, now time.Time) time.Duration {
 	return m.budget.Rate.spend(n, now)
 }
 
-// yield waits for so long, and lets others run, where some want to.
+// yield waits for the given time, and lets waiting guests and goroutines run.
 func (m *meter) yield(ctx context.Context, wait time.Duration) {
 	if wait > 0 {
 		m.host.scheduler.give(&m.turn)
@@ -304,7 +303,8 @@ func (m *meter) yield(ctx context.Context, wait time.Duration) {
 	runtime.Gosched()
 }
 
-// outside is called around what may wait for somebody else.
+// outside must wrap calls that may wait for others: it gives up the turn, and does not
+// count the wait as the guest's work.
 func (i *Instance) outside(call func()) {
 	m := &i.meter
 	m.host.scheduler.give(&m.turn)

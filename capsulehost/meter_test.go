@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// nested is a Peers whose triggers run what a test wants.
+// nested is a Peers whose triggers run a function of the test.
 type nested func(ctx context.Context) error
 
 func (n nested) TriggerHook(ctx context.Context, _ string, _ json.RawMessage) ([]json.RawMessage, error) {
@@ -34,8 +34,7 @@ func failsWith(t *testing.T, err error, kind Kind) (message string) {
 	return f.Message
 }
 
-// A call stops at its budget, and at the same reduction each time, however often
-// the guest is looked at.
+// A call stops at its budget, at the same reduction each time, for any tick.
 func TestBudgetOfACall(t *testing.T) {
 	const budget = 123_456
 	spent := map[string][]uint64{}
@@ -64,13 +63,13 @@ func TestBudgetOfACall(t *testing.T) {
 		if slices.Min(n) != slices.Max(n) {
 			t.Errorf("%s: it spent %v, not always the same", export, n)
 		}
-		if n[0] <= budget || n[0] > budget+1024 { // a piece of memory is the most at a time
+		if n[0] <= budget || n[0] > budget+1024 { // the largest step is one piece of memory
 			t.Errorf("%s: stopped after %d reductions, the budget is %d", export, n[0], budget)
 		}
 	}
 }
 
-// What the host copies for a guest is charged by its size, both ways.
+// The host charges for the bytes that it copies, in both directions.
 func TestHostCallsCostByTheirBytes(t *testing.T) {
 	const size = 32 << 10
 	d := drive(t, &world{config: map[string]string{"k": strings.Repeat("v", size)}, peers: &asked{values: []json.RawMessage{json.RawMessage(`"` + strings.Repeat("a", size) + `"`)}}})
@@ -93,7 +92,7 @@ func TestHostCallsCostByTheirBytes(t *testing.T) {
 	}
 }
 
-// A budget is one call's, not the instance's, and calls within it go on as before.
+// The budget applies to each call, not to the instance; calls within it work as usual.
 func TestBudgetIsForEachCall(t *testing.T) {
 	h := newHost(t, Config{})
 	i := mustInstantiate(t, h, fixture(t, "counter"), &world{})
@@ -107,7 +106,7 @@ func TestBudgetIsForEachCall(t *testing.T) {
 		each = append(each, i.Reductions()-last)
 		last = i.Reductions()
 	}
-	if slices.Sort(each[1:]); each[1] == 0 || each[len(each)-1] > each[1]+8 { // its number gets longer
+	if slices.Sort(each[1:]); each[1] == 0 || each[len(each)-1] > each[1]+8 { // the number in it gets longer
 		t.Errorf("calls of the same spent %v", each)
 	}
 	i.SetBudget(Budget{Reductions: 3})
@@ -115,7 +114,7 @@ func TestBudgetIsForEachCall(t *testing.T) {
 	_ = failsWith(t, err, KindBudget)
 }
 
-// What others do for a guest can be charged to it, and bounded by what it has left.
+// Work that others do for a guest can be charged to it, and limited by the rest of its budget.
 func TestBudgetOfATrigger(t *testing.T) {
 	h := newHost(t, Config{})
 	var left []uint64
@@ -141,7 +140,7 @@ func TestBudgetOfATrigger(t *testing.T) {
 	}
 	charge = 200_000
 	_, err := i.Invoke(context.Background(), "ask", request)
-	if err == nil { // the guest had no tick any more: the count is kept for the next
+	if err == nil { // the guest had no further tick: the charge counts for the next call
 		if i.Reductions() < 200_000 {
 			t.Errorf("%d reductions in all, with 200000 charged", i.Reductions())
 		}
@@ -150,7 +149,7 @@ func TestBudgetOfATrigger(t *testing.T) {
 	_ = failsWith(t, err, KindBudget)
 }
 
-// A guest that is ahead of its rate waits, and a stop does not wait for it.
+// A guest that exceeds its rate waits, and a cancellation ends the wait.
 func TestRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, Config{})
@@ -159,7 +158,7 @@ func TestRate(t *testing.T) {
 		began := time.Now()
 		_, err := i.Call(context.Background(), "loop", nil)
 		_ = failsWith(t, err, KindBudget)
-		// A second's worth at once, then a million each second.
+		// One second's worth at once, then a million per second.
 		if took := time.Since(began); took < 3900*time.Millisecond || took > 4100*time.Millisecond {
 			t.Errorf("5 million reductions at a million each second took %v", took)
 		}
@@ -176,7 +175,7 @@ func TestRate(t *testing.T) {
 	})
 }
 
-// spin runs an instance in a loop of its own until the test ends it.
+// spin runs an endless call on its own goroutine until ctx ends.
 func spin(ctx context.Context, t *testing.T, m *Module, group *sync.WaitGroup) *Instance {
 	t.Helper()
 	i, err := m.Instantiate(context.Background(), &world{})
@@ -187,7 +186,7 @@ func spin(ctx context.Context, t *testing.T, m *Module, group *sync.WaitGroup) *
 	return i
 }
 
-// Of many guests that spin, all get on, and none far ahead of the others.
+// Many spinning guests all make progress, at about the same speed.
 func TestTurnsAreFair(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint(procs), func(t *testing.T) {
@@ -211,7 +210,7 @@ func TestTurnsAreFair(t *testing.T) {
 				}
 				return slices.Min(n), slices.Max(n)
 			}
-			// Long enough for each to have had many turns.
+			// Long enough for many turns of each.
 			for end := time.Now().Add(time.Minute); time.Now().Before(end); {
 				if least, most := counts(); least > 20_000_000 {
 					if most > 3*least {
@@ -224,7 +223,7 @@ func TestTurnsAreFair(t *testing.T) {
 			if least, _ := counts(); least <= 20_000_000 {
 				t.Errorf("one spent only %d", least)
 			}
-			// All of them hear of the end, the waiting ones too.
+			// The end reaches all of them, including the waiting ones.
 			stop()
 			group.Wait()
 			for _, i := range all {
@@ -234,8 +233,8 @@ func TestTurnsAreFair(t *testing.T) {
 	}
 }
 
-// A guest that waits for another gives its place up: with one place, and both of
-// them long, neither waits for ever.
+// A guest that waits for another gives up its turn: with one turn and two long calls, neither
+// waits forever.
 func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 	h := newHost(t, Config{Processors: 1})
 	inner := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
@@ -258,7 +257,7 @@ func TestNoGuestWaitsForAPlaceOfAnother(t *testing.T) {
 	}
 }
 
-// A call that is soon over runs where all places are taken; a longer one waits.
+// A short call runs even if all turns are taken; a longer one waits.
 func TestAShortCallNeedsNoTurn(t *testing.T) {
 	h := newHost(t, Config{Processors: 1})
 	holder := &turn{at: -1}
@@ -287,7 +286,7 @@ func TestAShortCallNeedsNoTurn(t *testing.T) {
 	failsWith(t, <-ended, KindBudget)
 }
 
-// Who has used less goes first, and a waiter that is gone is not let on.
+// The guest with the least used time goes first, and one that stopped waiting gets no turn.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &scheduler{processors: 1}
@@ -314,7 +313,7 @@ func TestTurns(t *testing.T) {
 		close(gone)
 		synctest.Wait()
 		holder.used = 10 * time.Second
-		s.pass(holder, nil) // behind all of them
+		s.pass(holder, nil) // all others go first
 		synctest.Wait()
 		if got := fmt.Sprint(order); got != "[little some much]" {
 			t.Errorf("they went on as %s", got)
@@ -322,7 +321,7 @@ func TestTurns(t *testing.T) {
 		if !holder.held || s.running != 1 || s.waiters.Load() != 0 {
 			t.Errorf("held %v, %d running, %d waiting", holder.held, s.running, s.waiters.Load())
 		}
-		// Nobody saves up time by waiting.
+		// Waiting earns no credit.
 		late := &turn{at: -1}
 		s.give(holder)
 		s.take(late, nil)

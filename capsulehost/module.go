@@ -12,7 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// The modules that a guest imports from.
+// Modules that a guest may import from.
 const (
 	envModuleName  = "extism:host/env"
 	userModuleName = "extism:host/user"
@@ -20,7 +20,7 @@ const (
 	wasiModuleName = "wasi_snapshot_preview1"
 )
 
-// The exports that the host calls.
+// Exports that the host calls.
 const (
 	ExportInterceptor = "astrid_hook_trigger"
 	ExportRun         = "run"
@@ -32,7 +32,7 @@ const (
 	exportHaskell      = "hs_init"
 )
 
-// recognise refuses what is not a core WebAssembly module, by its first bytes.
+// recognise refuses a file that is not a core WebAssembly module, by its first bytes.
 func recognise(wasm []byte) *Failure {
 	const magic = "\x00asm"
 	switch {
@@ -50,11 +50,11 @@ func recognise(wasm []byte) *Failure {
 	return nil
 }
 
-// link checks what the module imports and exports, so that a fault is found
-// before anything is instantiated.
+// link checks the module's imports and exports, so that errors are found before it is
+// instantiated.
 func (s *sharedModule) link() *Failure {
 	var none missing
-	var mismatch *Failure // the first
+	var mismatch *Failure // the first one found
 	for _, d := range s.compiled.ImportedFunctions() {
 		module, name, _ := d.Import()
 		var want api.FunctionDefinition
@@ -68,7 +68,7 @@ func (s *sharedModule) link() *Failure {
 		case shimModuleName:
 			want = s.host.shim.ExportedFunctionDefinitions()[name]
 		case reductions.ImportModule:
-			continue // Rewrite's own: it lets no guest's pass
+			continue // added by Rewrite, which refuses it in a guest
 		case wasiModuleName:
 			want = s.host.wasi.ExportedFunctionDefinitions()[name]
 		}
@@ -98,10 +98,9 @@ func (s *sharedModule) link() *Failure {
 	return nil
 }
 
-// startUp returns the exports that are called once the module is instantiated, as
-// Extism does it. Where there is a Haskell runtime, its reactor is initialised before
-// it. Otherwise constructors make _initialize unnecessary. A _start is an export like
-// any other.
+// startUp returns the exports to call after the module is instantiated, in the order of
+// Extism. A Haskell module calls _initialize, if exported, and then hs_init. Otherwise
+// constructors replace _initialize. _start is an ordinary export.
 func (m *Module) startUp() []string {
 	initialize := m.HasExport(exportInitialize)
 	haskell := m.compiled.ExportedFunctions()[exportHaskell]
@@ -120,14 +119,14 @@ func (m *Module) startUp() []string {
 	}
 }
 
-// HasExport says whether the module exports a function of that name.
+// HasExport reports whether the module exports a function with this name.
 func (m *Module) HasExport(name string) bool { return m.compiled.ExportedFunctions()[name] != nil }
 
-// RunLoop says whether it is a run-loop capsule: it exports `run`.
+// RunLoop reports whether the module is a run-loop capsule: it exports `run`.
 func (m *Module) RunLoop() bool { return m.HasExport(ExportRun) }
 
-// Serves checks that the module can do what a manifest with so many interceptors
-// says of it. Its error is a *Failure of KindLink.
+// Serves checks that the module can serve the given number of interceptors in its
+// manifest. The error is a *Failure of KindLink.
 func (m *Module) Serves(interceptors int) error {
 	if interceptors == 0 || m.RunLoop() || m.HasExport(ExportInterceptor) {
 		return nil
@@ -136,7 +135,7 @@ func (m *Module) Serves(interceptors int) error {
 		ExportInterceptor, interceptors, ExportRun)
 }
 
-// signature is a function's type as text: "(i64, i64) -> i32".
+// signature returns a function's type as text: "(i64, i64) -> i32".
 func signature(d api.FunctionDefinition) string {
 	list := func(types []api.ValueType) string {
 		names := make([]string, len(types))

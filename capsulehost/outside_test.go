@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A guest sees nothing of the host: no argument but its own name, no environment, no
-// file, no socket, and no time finer than a millisecond.
+// A guest sees nothing of the host: its only argument is its own name, and it has no
+// environment, no files, no sockets, and no time finer than a millisecond.
 func TestNothingOfTheHostIsSeen(t *testing.T) {
 	t.Setenv("A_SECRET_OF_THE_HOST", "of which no guest may hear")
 	now := time.Date(2026, 1, 2, 3, 4, 5, 123_456_789, time.UTC)
@@ -43,7 +43,7 @@ func TestNothingOfTheHostIsSeen(t *testing.T) {
 		t.Errorf("environ_get: code %d", code)
 	}
 	const badFile = 8
-	for fd := uint64(3); fd < 64; fd++ { // below are the standard streams
+	for fd := uint64(3); fd < 64; fd++ { // lower ones are the standard streams
 		if code := d.call("fd_prestat_get", fd); code != badFile {
 			t.Errorf("fd_prestat_get(%d): code %d, want no such file", fd, code)
 		}
@@ -71,7 +71,7 @@ func TestNothingOfTheHostIsSeen(t *testing.T) {
 	}
 }
 
-// Two instances, of one module and of two, see nothing of each other.
+// Two instances, of one module or of two, can't see each other.
 func TestGuestsDoNotSeeEachOther(t *testing.T) {
 	h := newHost(t, Config{})
 	one := func() *driven {
@@ -100,7 +100,7 @@ func TestGuestsDoNotSeeEachOther(t *testing.T) {
 	if len(b.kernel.Output()) != 0 || len(b.kernel.ErrorText()) != 0 {
 		t.Errorf("the other's output %q, error %q", b.kernel.Output(), b.kernel.ErrorText())
 	}
-	// What the one breaks is its own.
+	// A guest damages only its own memory.
 	for at := uint64(0); at < 1<<16; at += 8 {
 		a.call("store_u64", at, ^uint64(0))
 	}
@@ -109,7 +109,7 @@ func TestGuestsDoNotSeeEachOther(t *testing.T) {
 	}
 }
 
-// offsetCalls are the functions to which a guest hands offsets, and how many.
+// offsetCalls lists the functions with offsets as parameters, and their number.
 func offsetCalls() map[string]int {
 	return map[string]int{
 		"free": 1, "length": 1, "length_unsafe": 1, "load_u8": 1, "load_u64": 1, "store_u8": 2, "store_u64": 2,
@@ -120,8 +120,8 @@ func offsetCalls() map[string]int {
 	}
 }
 
-// sound checks that the host can still work with what a guest has left: nothing
-// below may panic, and what is handed out lies within memory.
+// sound checks that the host can still read a guest's state: no call below may panic, and
+// results must lie within memory.
 func (d *driven) sound(what string) {
 	d.t.Helper()
 	within := d.kernel.MemoryBytes()
@@ -141,7 +141,7 @@ func (d *driven) sound(what string) {
 	}
 }
 
-// Every function takes every offset, and either answers or says what is wrong.
+// Every function accepts any offset, and either answers or returns an error.
 func TestOffsetsThroughEveryCall(t *testing.T) {
 	d := drive(t, &world{peers: &asked{}})
 	for name, n := range offsetCalls() {
@@ -167,7 +167,7 @@ func TestOffsetsThroughEveryCall(t *testing.T) {
 	}
 }
 
-// FuzzOffsets calls whatever there is with whatever offsets, in any order.
+// FuzzOffsets calls all functions with arbitrary offsets, in any order.
 func FuzzOffsets(f *testing.F) {
 	names := slices.Sorted(maps.Keys(offsetCalls()))
 	random := rand.New(rand.NewPCG(1, 2))

@@ -2,12 +2,12 @@ package capsulehost
 
 import "regexp"
 
-// refusals are sentences for what a compiler may emit and this host does not run: the
-// name of WebAssembly's proposal, and the way out. Each pattern is part of an error of
-// the rewriting or of wazero.
+// refusals maps errors of the rewriting and of wazero to sentences for a person. Each
+// names a WebAssembly proposal that a compiler may use and this host does not support,
+// and how to build without it.
 var refusals = []struct {
 	pattern  *regexp.Regexp
-	sentence string // $1 is the pattern's
+	sentence string // $1 is the pattern's first group
 }{
 	{
 		regexp.MustCompile(`unknown instruction (0x06|0x07|0x09|0x18|0x19)$`),
@@ -46,18 +46,18 @@ var refusals = []struct {
 		"wide arithmetic (opcode $1): rebuild it without the target feature wide-arithmetic",
 	},
 	{
-		regexp.MustCompile(`min (\d+) pages .* over limit of (\d+) pages`), // whose MiB are rounded
+		regexp.MustCompile(`min (\d+) pages .* over limit of (\d+) pages`), // the MiB in the message are rounded
 		"a memory that begins with $1 pages of 64 KiB, over the limit of $2: raise MemoryLimitPages to $1 or more, or link it with a smaller initial memory",
 	},
 }
 
-// withoutExceptions is the way out of both forms. wazero 1.12 has the newer one, but it
-// keeps exceptions where Go's garbage collector does not see them, and copies the
-// guest's whole stack for each block that catches: see RATIONALE.
+// withoutExceptions is the advice for both forms of exceptions. wazero 1.12 supports the
+// newer form, but hides exceptions from Go's garbage collector, and copies the guest's
+// whole stack for each block that catches: see RATIONALE.
 const withoutExceptions = ", which a guest could bring the host down with: rebuild it without them " +
 	"(C++: -fno-exceptions; Emscripten: -sDISABLE_EXCEPTION_CATCHING=1 and -sSUPPORT_LONGJMP=0; Rust: panic=abort)"
 
-// refusal is the failure for a module that does not compile.
+// refusal returns the failure for a module that does not compile.
 func refusal(err error) *Failure {
 	line := firstLine(err)
 	for _, r := range refusals {

@@ -8,7 +8,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// What this host does not run is refused by the name of its proposal, with a way out.
+// Refusals name the unsupported proposal and how to build without it.
 func TestRefusalsNameTheWayOut(t *testing.T) {
 	code := func(body ...byte) func(*wasmModule) []byte {
 		return func(m *wasmModule) []byte {

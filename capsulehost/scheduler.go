@@ -9,44 +9,44 @@ import (
 	"time"
 )
 
-// scheduler decides which guests go on where more want to than there are processors.
-// Only a call that has run for a while (turnAfter) takes part: shorter ones never
-// wait, and pay nothing. The others wait here for one of a few places, and whoever has
-// used the least time goes first.
+// scheduler decides which guests run if more want to run than there are processors.
+// Calls shorter than turnAfter do not use it, and never wait. Longer calls need a turn;
+// the number of turns is limited, and the waiting guest that has used the least time
+// gets the next one.
 //
-// There is one place less than Go has processors: a processor that is not always
-// busy is what keeps the latency of all else. Go looks at the network when a
-// processor finds nothing to run, and otherwise only every 10 ms.
+// By default there is one turn less than Go has processors. One processor that is not
+// always busy keeps the latency of everything else low: Go polls the network when a
+// processor has nothing to run, and otherwise only every 10 ms.
 //
-// It may be used by any goroutine. A guest that waits for something else than a
-// turn gives its own up first, so that no two wait for each other.
+// scheduler is safe for concurrent use. A guest gives up its turn before it waits for
+// anything else, so guests cannot deadlock on turns.
 type scheduler struct {
-	processors int          // how many may run at a time; 0 is one less than Go has
-	waiters    atomic.Int32 // len(waiting), to be looked at without the lock
+	processors int          // number of turns; 0 means GOMAXPROCS - 1
+	waiters    atomic.Int32 // len(waiting), readable without the lock
 
 	mu      sync.Mutex
 	running int
 	waiting turnHeap
-	floor   time.Duration // what the one that was let on last had used
+	floor   time.Duration // used time of the guest that got the last turn
 }
 
-// turn is one guest's part in it. It belongs to the guest's goroutine, but for
-// what is said to be under the lock.
+// turn is one guest's state in the scheduler. It belongs to the guest's goroutine, except
+// for the fields that mention the lock.
 type turn struct {
-	used time.Duration // on a processor, since it is known; under the lock while it waits
+	used time.Duration // processor time; guarded by scheduler.mu while waiting
 	held bool
-	wake chan struct{} // one token: the turn has come
-	at   int           // index in waiting, -1 outside; under the lock
+	wake chan struct{} // receives one token when the guest gets a turn
+	at   int           // index in waiting, or -1; guarded by scheduler.mu
 }
 
-// grain is how much more than the first that waits a guest may have used before
-// it makes way: long against what a change costs, short for a person.
+// grain is how much more time than the first waiting guest a guest may use before it
+// gives up its turn: long compared with the cost of a switch, short for a person.
 const grain = 200 * time.Microsecond
 
-// take returns when it is t's turn, or when done is closed.
+// take waits for a turn. It returns without one if done is closed first.
 func (s *scheduler) take(t *turn, done <-chan struct{}) {
 	s.mu.Lock()
-	t.used = max(t.used, s.floor) // no credit for time that it did not want
+	t.used = max(t.used, s.floor) // waiting for other things earns no credit
 	if s.running < s.room() && len(s.waiting) == 0 {
 		s.running++
 		t.held = true
@@ -56,8 +56,8 @@ func (s *scheduler) take(t *turn, done <-chan struct{}) {
 	s.wait(t, done)
 }
 
-// pass gives t's turn to whoever has used less by more than a grain, and takes a
-// new one. Without anybody who waits it costs next to nothing.
+// pass gives t's turn to the first waiting guest if that has used less time by more than
+// a grain, and waits for a new turn. If no guest waits, it costs almost nothing.
 func (s *scheduler) pass(t *turn, done <-chan struct{}) {
 	if s.waiters.Load() == 0 {
 		return
@@ -72,7 +72,7 @@ func (s *scheduler) pass(t *turn, done <-chan struct{}) {
 	s.wait(t, done)
 }
 
-// give gives t's turn up.
+// give gives up t's turn, if it holds one.
 func (s *scheduler) give(t *turn) {
 	if !t.held {
 		return
@@ -84,8 +84,8 @@ func (s *scheduler) give(t *turn) {
 	s.mu.Unlock()
 }
 
-// wait queues t, lets on whoever is first, and returns when that is t. It is
-// called with the lock, and returns without.
+// wait queues t, and returns when t gets a turn or done is closed. The caller holds
+// s.mu; wait releases it.
 func (s *scheduler) wait(t *turn, done <-chan struct{}) {
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
@@ -100,12 +100,12 @@ func (s *scheduler) wait(t *turn, done <-chan struct{}) {
 		s.mu.Lock()
 		if t.at >= 0 {
 			heap.Remove(&s.waiting, t.at)
-			s.waiters.Store(int32(len(s.waiting))) //nolint:gosec // guests of one process
+			s.waiters.Store(int32(len(s.waiting))) //nolint:gosec // number of guests in one process
 			s.mu.Unlock()
 			return
 		}
 		s.mu.Unlock()
-		<-t.wake // it had been let on at the same time
+		<-t.wake // it got a turn at the same time
 		t.held = true
 	}
 }
@@ -117,7 +117,7 @@ func (s *scheduler) room() int {
 	return max(1, runtime.GOMAXPROCS(0)-1)
 }
 
-// next lets on as many as there is room for. It is called with the lock.
+// next gives the free turns to waiting guests. The caller holds s.mu.
 func (s *scheduler) next() {
 	for len(s.waiting) > 0 && s.running < s.room() {
 		t, _ := heap.Pop(&s.waiting).(*turn)
@@ -125,10 +125,10 @@ func (s *scheduler) next() {
 		s.floor = max(s.floor, t.used)
 		t.wake <- struct{}{}
 	}
-	s.waiters.Store(int32(len(s.waiting))) //nolint:gosec // guests of one process
+	s.waiters.Store(int32(len(s.waiting))) //nolint:gosec // number of guests in one process
 }
 
-// turnHeap has the turn of least use first.
+// turnHeap is a heap with the least used time first.
 type turnHeap []*turn
 
 func (h turnHeap) Len() int           { return len(h) }
@@ -139,14 +139,14 @@ func (h turnHeap) Swap(i, j int) {
 	h[i].at, h[j].at = i, j
 }
 
-// Push is for container/heap.
+// Push implements heap.Interface.
 func (h *turnHeap) Push(x any) {
 	t, _ := x.(*turn)
 	t.at = len(*h)
 	*h = append(*h, t)
 }
 
-// Pop is for container/heap.
+// Pop implements heap.Interface.
 func (h *turnHeap) Pop() any {
 	last := len(*h) - 1
 	t := (*h)[last]
@@ -155,7 +155,7 @@ func (h *turnHeap) Pop() any {
 	return t
 }
 
-// sleep waits for so long, or until ctx ends.
+// sleep waits for d, or until ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -4,11 +4,11 @@ import (
 	"fmt"
 )
 
-// misplacedSegment finds the first active element or data segment that is out of its
-// table's or memory's range, and says so; "" where there is none. Such a module must
-// trap when it is instantiated, but wazero skips the element segment and all behind
-// it. Nothing but functions can be imported, so all sizes and offsets are known from
-// the module alone. Wasm is a module that has been compiled.
+// misplacedSegment describes the first active element or data segment that is outside of
+// its table or memory; it returns "" if there is none. Such a module must trap when it is
+// instantiated, but wazero skips an invalid element segment and all segments after it.
+// Only functions can be imported, so the module alone determines all sizes and offsets.
+// wasm must be a module that has compiled.
 func misplacedSegment(wasm []byte) string {
 	const tableSection, memorySection, globalSection, elementSection, dataSection = 4, 5, 6, 9, 11
 	var tables []uint64
@@ -48,10 +48,10 @@ func misplacedSegment(wasm []byte) string {
 	return ""
 }
 
-// constantValues are the values of a module's globals; of those that are no integer, 0.
+// constantValues holds the initial values of a module's globals; 0 if not an integer.
 type constantValues []uint64
 
-// limits reads the size of a table or a memory, and returns what it begins with.
+// limits reads the limits of a table or a memory, and returns the initial size.
 func (c *cursor) limits() uint64 {
 	flags := c.byte()
 	least := c.number()
@@ -75,7 +75,7 @@ func (c *cursor) table(globals constantValues) uint64 {
 	return least
 }
 
-// valueType passes over a value's type.
+// valueType skips a value type.
 func (c *cursor) valueType() {
 	const nullable, notNullable = 0x63, 0x64
 	if t := c.byte(); t == nullable || t == notNullable {
@@ -83,19 +83,19 @@ func (c *cursor) valueType() {
 	}
 }
 
-// elements reads a segment. The lowest bits of its flags: not active, with a table's
-// index (active) or declarative (not active), and written as expressions.
+// elements reads a segment. The bits of its flags are: 1 = not active; 2 = has a table
+// index (active) or is declarative (not active); 4 = the elements are expressions.
 func (c *cursor) elements(globals constantValues) (table, at, size uint64, active bool) {
 	flags := c.number()
 	if active = flags&1 == 0; active {
 		if flags&2 != 0 {
 			table = c.number()
 		}
-		at = uint64(uint32(c.constant(globals))) //nolint:gosec // an offset is an i32
+		at = uint64(uint32(c.constant(globals))) //nolint:gosec // an i32
 	}
 	expressions := flags&4 != 0
 	switch {
-	case flags&3 == 0: // neither kind nor type is written
+	case flags&3 == 0: // has neither kind nor type
 	case expressions:
 		c.valueType()
 	default:
@@ -118,13 +118,13 @@ func (c *cursor) data(globals constantValues) (at, size uint64, active bool) {
 		if flags == 2 {
 			c.number() // memory
 		}
-		at = uint64(uint32(c.constant(globals))) //nolint:gosec // an offset is an i32
+		at = uint64(uint32(c.constant(globals))) //nolint:gosec // an i32
 	}
 	return at, uint64(len(c.take())), active
 }
 
-// constant reads a constant expression and returns its value, for an i32 in the low
-// half. It is 0 where it is no integer.
+// constant reads a constant expression and returns its value, an i32 in the low half. It
+// returns 0 if the value is not an integer.
 func (c *cursor) constant(globals constantValues) uint64 {
 	var stack []uint64
 	for {
@@ -151,7 +151,7 @@ func (c *cursor) constant(globals constantValues) uint64 {
 		case 0xfd: // v128.const
 			*c = (*c)[17:]
 			stack = append(stack, 0)
-		default: // arithmetic on two
+		default: // arithmetic on two values
 			a, b := stack[len(stack)-2], stack[len(stack)-1]
 			switch op {
 			case 0x6a, 0x7c:

@@ -9,8 +9,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// An active segment that is out of range refuses the module, wherever its offset comes
-// from; one that just fits does not, nor does a passive one.
+// An active segment out of range refuses the module, for any form of offset. A segment that
+// just fits does not, nor does a passive one.
 func TestSegmentsOutOfRange(t *testing.T) {
 	constant := func(n int64) []byte { return append(sleb(n), 0x0b) }
 	at := func(n int64) []byte { return append([]byte{0x41}, constant(n)...) }

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Which start-up functions are called, and in which order, where a module has them.
+// The host calls the right start-up functions in the right order.
 func TestStartUp(t *testing.T) {
 	h := newHost(t, Config{})
 	all := read(t, "testdata/start-order.wasm")
@@ -46,8 +46,8 @@ func TestStartUp(t *testing.T) {
 	}
 }
 
-// An exit of 0 is a success: at start-up, and in a call, whose output counts. The
-// call behind it has a fresh guest, but the instance's variables.
+// An exit with code 0 is a success, at start-up and in a call, whose output is returned. The
+// next call has a new guest, but keeps the instance's variables.
 func TestExitOfZero(t *testing.T) {
 	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/exit.wasm"), &world{})
 	before := i.Reductions()
@@ -74,10 +74,10 @@ func TestExitOfZero(t *testing.T) {
 	}
 }
 
-// A guest's error counts, however its call ends.
+// A guest's error text is returned, however its call ends.
 func TestErrorSetCounts(t *testing.T) {
 	i := mustInstantiate(t, newHost(t, Config{}), read(t, "testdata/exit.wasm"), &world{})
-	for _, export := range []string{ExportInstall, ExportRun} { // an exit of 0, a result of 0
+	for _, export := range []string{ExportInstall, ExportRun} { // an exit with code 0, and a result of 0
 		_, err := i.Call(context.Background(), export, nil)
 		if diff := cmp.Diff(&GuestError{Export: export, Text: "e"}, err); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
@@ -89,8 +89,8 @@ func TestErrorSetCounts(t *testing.T) {
 	}
 }
 
-// A module's start section runs as its exports do: it can call the host, and what
-// it does wrong is a failure.
+// A module's start section runs like its exports: it can call the host, and its faults are
+// failures.
 func TestStartSection(t *testing.T) {
 	w := &world{}
 	_, err := instantiate(t, newHost(t, Config{}), read(t, "testdata/start-section.wasm"), w)
@@ -104,7 +104,7 @@ func TestStartSection(t *testing.T) {
 	}
 }
 
-// After a failure there is only that failure.
+// After a failure, every call returns that failure.
 func TestLostInstanceStaysLost(t *testing.T) {
 	h := newHost(t, Config{})
 	for _, capsule := range []string{"trap", "spin", "exit3"} {
@@ -116,7 +116,7 @@ func TestLostInstanceStaysLost(t *testing.T) {
 			return err
 		}
 		first, second := invoke(), invoke()
-		if first == nil || second != first { //nolint:errorlint // the very same
+		if first == nil || second != first { //nolint:errorlint // the same pointer
 			t.Errorf("%s: first %v, then %v", capsule, first, second)
 		}
 		for range 2 {
@@ -127,7 +127,7 @@ func TestLostInstanceStaysLost(t *testing.T) {
 	}
 }
 
-// A clock that panics ends the guest that looks at it, and not whoever makes one.
+// A panic in HostAPI.Now ends the guest that reads the clock, but not its instantiation.
 func TestPanicInTheClockEndsTheGuestOnly(t *testing.T) {
 	d := drive(t, &world{now: func() time.Time { panic("a broken clock") }})
 	_, err := d.try("astrid_clock_ms")
@@ -137,7 +137,7 @@ func TestPanicInTheClockEndsTheGuestOnly(t *testing.T) {
 	}
 }
 
-// What a guest is said to have died of.
+// Every fault has the right kind of failure.
 func TestKinds(t *testing.T) {
 	h := newHost(t, Config{MemoryLimitPages: 8})
 	misleading := bytes.Replace(read(t, "testdata/near-limit.wasm"), []byte("stack_overflow"), []byte("stack overflow"), 1)
@@ -162,7 +162,7 @@ func TestKinds(t *testing.T) {
 		})
 	}
 	i := mustInstantiate(t, h, misleading, &world{})
-	if got, want := i.MemoryBytes(), uint64(2<<16); got != want { // its own, which it does not export, and the shared one
+	if got, want := i.MemoryBytes(), uint64(2<<16); got != want { // its own memory, which it does not export, and the shared one
 		t.Errorf("MemoryBytes() = %d, want %d", got, want)
 	}
 }

@@ -12,16 +12,15 @@ import (
 	"time"
 )
 
-// endless are the exports of testdata/endless.wat that never come back.
+// endless lists the exports of testdata/endless.wat that never return.
 var endless = []string{
 	"fib", "tail_calls", "indirect_tail_calls", "loop", "kernel_calls", "host_calls", "random",
 	"fill", "copy", "divide", "chase",
 }
 
-// Whatever a guest does, it is stopped within ten milliseconds of its deadline.
-// Meanwhile the garbage collector gets through, and another capsule answers. A
-// machine that does much else at once is late by itself: what counts is the better
-// quarter of some tries.
+// Every endless guest is stopped within ten milliseconds of its deadline. Meanwhile the
+// garbage collector finishes, and another capsule answers. A busy machine is late by itself,
+// so only the best quarter of several tries must meet the limit.
 func TestEverythingStops(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		h := newHost(t, Config{})
@@ -41,7 +40,7 @@ func TestEverythingStops(t *testing.T) {
 	}
 }
 
-// A guest that waits for its turn is stopped as well, however many wait.
+// A guest that waits for its turn is stopped as well, however many others wait.
 func TestWaitingStops(t *testing.T) {
 	h := newHost(t, Config{Processors: 1})
 	m, err := h.Compile(context.Background(), fixture(t, "spin"))
@@ -66,8 +65,8 @@ func TestWaitingStops(t *testing.T) {
 	})
 }
 
-// quarter repeats what measures, until a quarter of the tries is below the limit
-// for each, or there is no hope of that.
+// quarter repeats measure until a quarter of the tries is below the limit for each value, or
+// that is no longer possible.
 func quarter(t *testing.T, what []string, limit time.Duration, measure func() []time.Duration) {
 	t.Helper()
 	const least, most = 3, 25
@@ -98,9 +97,8 @@ func quarter(t *testing.T, what []string, limit time.Duration, measure func() []
 	}
 }
 
-// stopOnce runs an endless export into a deadline. It returns by how much it came
-// back too late, the longest pause of a garbage collection and the median time
-// that another guest took to answer.
+// stopOnce runs an endless export until its deadline. It returns the delay after the deadline,
+// the longest pause of a garbage collection, and the median time of another guest's answer.
 func stopOnce(t *testing.T, m *Module, bystander *Instance, export string) []time.Duration {
 	t.Helper()
 	i, err := m.Instantiate(context.Background(), &world{})
@@ -119,7 +117,7 @@ func stopOnce(t *testing.T, m *Module, bystander *Instance, export string) []tim
 		for len(answers) == 0 || ctx.Err() == nil {
 			runtime.GC()
 			asked := time.Now()
-			<-time.After(time.Millisecond) // timers have to be on time, too
+			<-time.After(time.Millisecond) // timers must be on time, too
 			if _, err := bystander.Invoke(context.Background(), "ask", nil); err != nil {
 				t.Error(err)
 			}
@@ -137,15 +135,15 @@ func stopOnce(t *testing.T, m *Module, bystander *Instance, export string) []tim
 	return []time.Duration{late, longest(before, gcPauses()), answers[len(answers)/2]}
 }
 
-// gcPauses reads how often the collector stopped the world for how long, the
-// time that it took to stop it included.
+// gcPauses returns the histogram of the collector's stop-the-world pauses, including the time
+// to stop the world.
 func gcPauses() *metrics.Float64Histogram {
 	sample := []metrics.Sample{{Name: "/sched/pauses/total/gc:seconds"}}
 	metrics.Read(sample)
 	return sample[0].Value.Float64Histogram()
 }
 
-// longest is the longest pause that is in the second histogram only.
+// longest returns the longest pause that is only in the second histogram.
 func longest(before, after *metrics.Float64Histogram) time.Duration {
 	for b, n := range slices.Backward(after.Counts) {
 		if n > before.Counts[b] {

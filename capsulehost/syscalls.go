@@ -16,7 +16,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// The limits of the system calls' arguments, in bytes.
+// Limits of the system calls' arguments, in bytes.
 const (
 	maxLogLevel          = 64
 	maxLogMessage        = 64 << 10
@@ -25,12 +25,12 @@ const (
 	maxCapabilityRequest = 1024
 )
 
-// answersShare is the part of the memory shared with a guest that the answers to one
-// of its triggers may take together: a quarter.
+// answersShare is the divisor for the size of all answers to one trigger: together they
+// may use a quarter of the memory shared with the guest.
 const answersShare = 4
 
-// systemCalls are the functions of `extism:host/user`, as astrid-capsule 0.5.0
-// has them.
+// systemCalls are the implemented functions of `extism:host/user`, as in astrid-capsule
+// 0.5.0.
 var systemCalls = []hostFunction{
 	{"astrid_log", []api.ValueType{i64, i64}, nil, astridLog},
 	{"astrid_get_config", []api.ValueType{i64}, []api.ValueType{i64}, astridGetConfig},
@@ -54,7 +54,7 @@ func astridLog(_ context.Context, i *Instance, stack []uint64) error {
 	return nil
 }
 
-// parseLogLevel reads a level in any case; what it does not know is info.
+// parseLogLevel reads a level in upper or lower case; an unknown level is info.
 func parseLogLevel(level string) LogLevel {
 	switch strings.ToLower(level) {
 	case "trace":
@@ -92,8 +92,8 @@ func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
 	return i.answer(stack, string(append(text, '}')))
 }
 
-// rfc3339 writes a time as the reference's to_rfc3339 does: UTC as +00:00, and
-// no, three, six or nine digits behind the second, as many as it takes.
+// rfc3339 formats a time like the reference's to_rfc3339: UTC as +00:00, and no, three,
+// six or nine fractional digits, as needed.
 func rfc3339(t time.Time) string {
 	t = t.UTC()
 	layout := "2006-01-02T15:04:05.000000000+00:00"
@@ -144,10 +144,10 @@ func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	return i.answer(stack, answer)
 }
 
-// joinAnswers is the JSON array of values, in their order. Where that is longer than
-// limit, the longest are left out until it is not, the last of equally long ones
-// first: whoever answers too much shall not crash who asked, nor hide what others
-// said.
+// joinAnswers returns values as a JSON array, in order. If the array is longer than
+// limit bytes, it omits the longest values until the array fits, the last of equally long
+// ones first. So a capsule that answers too much neither crashes the caller nor hides
+// the answers of others.
 func joinAnswers(values []json.RawMessage, limit uint64) (answer string, leftOut int) {
 	size := uint64(len("[]"))
 	for _, v := range values {
@@ -203,9 +203,9 @@ func astridCheckCapsuleCapability(_ context.Context, i *Instance, stack []uint64
 	return i.answer(stack, `{"allowed":`+strconv.FormatBool(allowed)+`}`)
 }
 
-// parseUUID takes the forms of a UUID that the reference takes, in any case: with
-// hyphens, alone, in braces or behind urn:uuid:, or without any. It returns the
-// first, in lower case.
+// parseUUID accepts the same forms of a UUID as the reference, in upper or lower case:
+// with hyphens, also in braces or after urn:uuid:, or without hyphens. It returns the
+// form with hyphens, in lower case.
 func parseUUID(text string) (string, bool) {
 	switch len(text) {
 	case len("{}") + 36:

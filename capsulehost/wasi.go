@@ -13,15 +13,15 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// WASI preview 1 as guests see it: clocks, random numbers, the capsule's id as the
-// one argument, and three standard streams. No directories, no sockets and no
-// environment. It is all our own. wazero's has loops that a guest can size and nothing
-// can stop, and a table of files that a guest can grow.
+// WASI preview 1 as guests see it: clocks, random numbers, the capsule's id as the only
+// argument, and three standard streams. There are no directories, sockets or
+// environment variables. wazero's implementation is not used: a guest can make its loops
+// run unstoppably long, and can grow its file table.
 
 // errno is the result of a WASI function.
 type errno uint32
 
-// The numbers of the specification.
+// Numbers from the specification.
 const (
 	errnoSuccess     errno = 0
 	errnoBadFile     errno = 8  // EBADF
@@ -34,28 +34,28 @@ const (
 	errnoSpipe       errno = 70 // ESPIPE
 )
 
-// vectorLimit is how many buffers, or subscriptions, one call may name: Linux's
-// IOV_MAX. What compilers emit names a handful.
+// vectorLimit is the maximum number of buffers or subscriptions in one call, equal to
+// Linux's IOV_MAX. Compiled code uses a few.
 const vectorLimit = 1024
 
-// pieceSize is how many bytes the host moves for a guest between two looks at its
-// deadline.
+// pieceSize is the maximum number of bytes that the host processes for a guest between
+// two checks of its deadline.
 const pieceSize = 64 << 10
 
-// clockTick is the finest time that a guest sees.
+// clockTick is the resolution of a guest's clocks.
 const clockTick = time.Millisecond
 
-// wasi is what one instance has of it.
+// wasi is the WASI state of one instance.
 type wasi struct {
 	instance *Instance
-	guest    api.Module // whose memory is below
-	memory   api.Memory // nil where the guest has none
+	guest    api.Module // the module that memory belongs to
+	memory   api.Memory // nil if the guest has none
 	files    files
-	began    time.Time // when the guest first looked at the monotonic clock
+	began    time.Time // when the guest first read the monotonic clock
 }
 
-// wasiFunction is a function of wasi_snapshot_preview1 whose one result is an errno.
-// It charges for what it does: see hostFunction.
+// wasiFunction is a function of wasi_snapshot_preview1 that returns an errno. Like a
+// hostFunction, it charges reductions.
 type wasiFunction struct {
 	name   string
 	params []api.ValueType
@@ -71,7 +71,7 @@ func (f wasiFunction) export(b wazero.HostModuleBuilder) {
 	}), f.params, []api.ValueType{i32}).Export(f.name)
 }
 
-// instantiateWASI makes WASI preview 1, once for all guests.
+// instantiateWASI instantiates WASI preview 1, once for all guests.
 func instantiateWASI(ctx context.Context, r wazero.Runtime) (api.Module, error) {
 	b := r.NewHostModuleBuilder(wasiModuleName)
 	for _, f := range wasiFunctions {
@@ -81,7 +81,7 @@ func instantiateWASI(ctx context.Context, r wazero.Runtime) (api.Module, error) 
 	return b.Instantiate(ctx)
 }
 
-// wasiFunctions are all of them but proc_exit.
+// wasiFunctions are all functions except proc_exit.
 var wasiFunctions = []wasiFunction{
 	{"args_get", []api.ValueType{i32, i32}, argsGet},
 	{"args_sizes_get", []api.ValueType{i32, i32}, argsSizesGet},
@@ -90,7 +90,7 @@ var wasiFunctions = []wasiFunction{
 	{"clock_res_get", []api.ValueType{i32, i32}, clockResGet},
 	{"clock_time_get", []api.ValueType{i32, i64, i32}, clockTimeGet},
 	{"random_get", []api.ValueType{i32, i32}, randomGet},
-	{"sched_yield", nil, succeed}, // it is a tick that lets others run
+	{"sched_yield", nil, succeed}, // the guest already yields at its ticks
 	{"proc_raise", []api.ValueType{i32}, func(*wasi, []uint64) errno { return errnoNoSystem }},
 	{"poll_oneoff", []api.ValueType{i32, i32, i32, i32}, pollOneoff},
 
@@ -109,14 +109,14 @@ var wasiFunctions = []wasiFunction{
 	{"fd_prestat_dir_name", []api.ValueType{i32, i32, i32}, onFile(errnoBadFile)},
 	{"fd_pwrite", []api.ValueType{i32, i32, i32, i64, i32}, onFile(errnoSpipe)},
 	{"fd_read", []api.ValueType{i32, i32, i32, i32}, fdRead},
-	{"fd_readdir", []api.ValueType{i32, i32, i32, i64, i32}, onFile(errnoBadFile)}, // Rust dies of ENOTDIR
+	{"fd_readdir", []api.ValueType{i32, i32, i32, i64, i32}, onFile(errnoBadFile)}, // Rust aborts on ENOTDIR
 	{"fd_renumber", []api.ValueType{i32, i32}, fdRenumber},
 	{"fd_seek", []api.ValueType{i32, i64, i32, i32}, onFile(errnoSpipe)},
 	{"fd_sync", []api.ValueType{i32}, onFile(errnoSuccess)},
 	{"fd_tell", []api.ValueType{i32, i32}, onFile(errnoSpipe)},
 	{"fd_write", []api.ValueType{i32, i32, i32, i32}, fdWrite},
 
-	// There is no directory that a path could start from.
+	// No directory is open, so no path can be resolved.
 	{"path_create_directory", []api.ValueType{i32, i32, i32}, onFile(errnoNotDir)},
 	{"path_filestat_get", []api.ValueType{i32, i32, i32, i32, i32}, onFile(errnoNotDir)},
 	{"path_filestat_set_times", []api.ValueType{i32, i32, i32, i32, i64, i64, i32}, onFile(errnoNotDir)},
@@ -136,7 +136,7 @@ var wasiFunctions = []wasiFunction{
 	{"sock_shutdown", []api.ValueType{i32, i32}, onFile(errnoNotSocket)},
 }
 
-// enter finds the guest's memory. It has moved where the module was instantiated anew.
+// enter finds the guest's memory, which changes when the module is instantiated again.
 func (w *wasi) enter(guest api.Module) {
 	if w.guest == guest {
 		return
@@ -147,7 +147,7 @@ func (w *wasi) enter(guest api.Module) {
 	}
 }
 
-// view is the n bytes of the guest's memory at an offset.
+// view returns n bytes of the guest's memory at an offset, without copying.
 func (w *wasi) view(at, n uint32) ([]byte, bool) {
 	if w.memory == nil {
 		return nil, false
@@ -155,9 +155,9 @@ func (w *wasi) view(at, n uint32) ([]byte, bool) {
 	return w.memory.Read(at, n)
 }
 
-// put32 writes a result to where the guest wants it.
+// put32 writes a result to the guest's memory.
 func (w *wasi) put32(at uint64, v uint32) errno {
-	b, ok := w.view(uint32(at), 4) //nolint:gosec // an i32, carried in 64 bits
+	b, ok := w.view(uint32(at), 4) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
@@ -166,7 +166,7 @@ func (w *wasi) put32(at uint64, v uint32) errno {
 }
 
 func (w *wasi) put64(at, v uint64) errno {
-	b, ok := w.view(uint32(at), 8) //nolint:gosec // an i32, carried in 64 bits
+	b, ok := w.view(uint32(at), 8) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
@@ -174,8 +174,8 @@ func (w *wasi) put64(at, v uint64) errno {
 	return errnoSuccess
 }
 
-// pieces hands b on in pieces and charges for each first. In between the guest can
-// be stopped.
+// pieces passes b on in pieces, and charges for each one first. The guest can be stopped
+// between them.
 func (i *Instance) pieces(b []byte, use func(piece []byte)) {
 	for len(b) > 0 {
 		n := min(len(b), pieceSize)
@@ -188,7 +188,7 @@ func (i *Instance) pieces(b []byte, use func(piece []byte)) {
 
 func succeed(*wasi, []uint64) errno { return errnoSuccess }
 
-// argument is argv[0], and all that there is: libraries read it when they start.
+// argument returns argv[0], the only argument. Libraries read it when they start.
 func (w *wasi) argument() string {
 	name := w.instance.hostAPI.Name()
 	if name == "" {
@@ -206,7 +206,7 @@ func argsSizesGet(w *wasi, p []uint64) errno {
 
 func argsGet(w *wasi, p []uint64) errno {
 	argument := append([]byte(w.argument()), 0)
-	at := uint32(p[1])                            //nolint:gosec // an i32, carried in 64 bits
+	at := uint32(p[1])                            //nolint:gosec // an i32 in 64 bits
 	text, ok := w.view(at, uint32(len(argument))) //nolint:gosec // an id
 	if !ok {
 		return errnoFault
@@ -225,29 +225,29 @@ func environSizesGet(w *wasi, p []uint64) errno {
 
 // randomGet fills memory with random bytes.
 func randomGet(w *wasi, p []uint64) errno {
-	b, ok := w.view(uint32(p[0]), uint32(p[1])) //nolint:gosec // i32s, carried in 64 bits
+	b, ok := w.view(uint32(p[0]), uint32(p[1])) //nolint:gosec // i32s in 64 bits
 	if !ok {
 		return errnoFault
 	}
-	w.instance.pieces(b, func(piece []byte) { _, _ = rand.Read(piece) }) // it can't fail
+	w.instance.pieces(b, func(piece []byte) { _, _ = rand.Read(piece) }) // it cannot fail
 	return errnoSuccess
 }
 
-// The clocks that there are.
+// The supported clocks.
 const (
 	clockRealtime  = 0
 	clockMonotonic = 1
 )
 
 func clockResGet(w *wasi, p []uint64) errno {
-	if id := uint32(p[0]); id != clockRealtime && id != clockMonotonic { //nolint:gosec // an i32, carried in 64 bits
+	if id := uint32(p[0]); id != clockRealtime && id != clockMonotonic { //nolint:gosec // an i32 in 64 bits
 		return errnoInvalid
 	}
 	return w.put64(p[1], uint64(clockTick))
 }
 
 func clockTimeGet(w *wasi, p []uint64) errno {
-	switch uint32(p[0]) { //nolint:gosec // an i32, carried in 64 bits
+	switch uint32(p[0]) { //nolint:gosec // an i32 in 64 bits
 	case clockRealtime:
 		return w.put64(p[2], w.realtime())
 	case clockMonotonic:
@@ -257,7 +257,7 @@ func clockTimeGet(w *wasi, p []uint64) errno {
 	}
 }
 
-// realtime is the embedder's clock, in nanoseconds since 1970.
+// realtime returns the HostAPI's time, in nanoseconds since 1970.
 func (w *wasi) realtime() uint64 {
 	now := w.instance.hostAPI.Now().Truncate(clockTick)
 	if now.Unix() < 0 {
@@ -266,10 +266,9 @@ func (w *wasi) realtime() uint64 {
 	return saturatingAdd(saturatingMul(uint64(now.Unix()), uint64(time.Second)), uint64(now.Nanosecond())) //nolint:gosec // neither is negative
 }
 
-// monotonic is the process's own clock, in nanoseconds. It runs from the first time
-// that the guest looks at it, and from one tick: at 0, Go refuses to start. The
-// embedder's clock won't do: it may be set back, and a guest that sleeps until a
-// time would sleep for so much longer.
+// monotonic returns the process's own clock in nanoseconds since the guest first read it,
+// plus one tick, because Go refuses to start at 0. The HostAPI's clock is unsuitable: it
+// may jump backwards, and a guest that sleeps until a time would then sleep longer.
 func (w *wasi) monotonic() uint64 {
 	if w.began.IsZero() {
 		w.began = time.Now()
@@ -298,12 +297,12 @@ func saturatingSub(a, b uint64) uint64 {
 	return a - b
 }
 
-// exited is how proc_exit ends the call that it is in. The module stays open: what
-// the exit means for its instance is decided where the call was made.
+// exited is the panic with which proc_exit ends its call. The module stays open: the
+// caller of the export decides the effect on the instance.
 type exited struct{ code uint32 }
 
 func (*exited) Error() string { return "proc_exit" }
 
 func procExit(_ context.Context, stack []uint64) {
-	panic(&exited{code: uint32(stack[0])}) //nolint:gosec // an i32, carried in 64 bits
+	panic(&exited{code: uint32(stack[0])}) //nolint:gosec // an i32 in 64 bits
 }

@@ -2,39 +2,39 @@ package capsulehost
 
 import "encoding/binary"
 
-// stream is where a file descriptor leads.
+// stream is the target of a file descriptor.
 type stream uint8
 
 // The streams.
 const (
 	closed         stream = iota
-	standardInput         // at its end
-	standardOutput        // its end is kept, as that of the errors
+	standardInput         // always at its end
+	standardOutput        // its tail is kept, as for standardError
 	standardError
 )
 
-// files are a guest's file descriptors. There are three, and no way to open others.
+// files are a guest's three file descriptors. It cannot open others.
 type files [3]file
 
 type file struct {
 	to    stream
-	flags uint16 // as the guest has set them; nothing here blocks, whatever they say
+	flags uint16 // set by the guest; they have no effect, since nothing blocks
 }
 
 func standardStreams() files {
 	return files{{to: standardInput}, {to: standardOutput}, {to: standardError}}
 }
 
-// file is the open one of that number, nil where there is none.
+// file returns the open file with this number, or nil.
 func (w *wasi) file(fd uint64) *file {
-	n := uint32(fd) //nolint:gosec // an i32, carried in 64 bits
+	n := uint32(fd) //nolint:gosec // an i32 in 64 bits
 	if n >= uint32(len(w.files)) || w.files[n].to == closed {
 		return nil
 	}
 	return &w.files[n]
 }
 
-// onFile always says the same of a descriptor that is open.
+// onFile returns a function that returns e for every open descriptor.
 func onFile(e errno) func(*wasi, []uint64) errno {
 	return func(w *wasi, p []uint64) errno {
 		if w.file(p[0]) == nil {
@@ -64,7 +64,7 @@ func fdRenumber(w *wasi, p []uint64) errno {
 	return errnoSuccess
 }
 
-// The rights that mean something here, and the flags that can be set.
+// The supported rights and flags.
 const (
 	rightRead         = 1 << 1
 	rightSetFlags     = 1 << 3
@@ -73,11 +73,11 @@ const (
 	rightPoll         = 1 << 27
 	flagAppend        = 1 << 0
 	flagNonblock      = 1 << 2
-	fileIsBlockDevice = 1 // no terminal, and not to be seeked in
+	fileIsBlockDevice = 1 // neither a terminal nor seekable
 )
 
 func fdFdstatGet(w *wasi, p []uint64) errno {
-	b, ok := w.view(uint32(p[1]), 24) //nolint:gosec // an i32, carried in 64 bits
+	b, ok := w.view(uint32(p[1]), 24) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
@@ -111,7 +111,7 @@ func fdFdstatSetFlags(w *wasi, p []uint64) errno {
 }
 
 func fdFilestatGet(w *wasi, p []uint64) errno {
-	b, ok := w.view(uint32(p[1]), 64) //nolint:gosec // an i32, carried in 64 bits
+	b, ok := w.view(uint32(p[1]), 64) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
@@ -120,18 +120,18 @@ func fdFilestatGet(w *wasi, p []uint64) errno {
 	}
 	clear(b)
 	b[16] = fileIsBlockDevice
-	b[24] = 1 // link
+	b[24] = 1 // number of links
 	return errnoSuccess
 }
 
-// vectors returns the buffers that a guest names. More than vectorLimit are refused,
-// as on Linux, and so they can be charged for at once.
+// vectors returns the guest's buffers. It refuses more than vectorLimit, like Linux, so
+// it can charge for all of them at once.
 func (w *wasi) vectors(at, count uint64) ([][]byte, errno) {
-	n := uint32(count) //nolint:gosec // an i32, carried in 64 bits
+	n := uint32(count) //nolint:gosec // an i32 in 64 bits
 	if n > vectorLimit {
 		return nil, errnoInvalid
 	}
-	list, ok := w.view(uint32(at), n*8) //nolint:gosec // an i32, carried in 64 bits
+	list, ok := w.view(uint32(at), n*8) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return nil, errnoFault
 	}
@@ -151,7 +151,7 @@ func (w *wasi) vectors(at, count uint64) ([][]byte, errno) {
 	return all, errnoSuccess
 }
 
-// fdRead is always at the end.
+// fdRead always reports the end of the file.
 func fdRead(w *wasi, p []uint64) errno {
 	if f := w.file(p[0]); f == nil || f.to != standardInput {
 		return errnoBadFile
@@ -162,9 +162,9 @@ func fdRead(w *wasi, p []uint64) errno {
 	return w.put32(p[3], 0)
 }
 
-// writeLimit is the most bytes that one fd_write accepts: more is a short write, which
-// every language's library goes on from. The buffers may all be the same one, and
-// together have terabytes.
+// writeLimit is the maximum number of bytes that one fd_write accepts. The rest is a
+// short write, after which every language's library continues. All buffers may be the
+// same memory, and so add up to terabytes.
 const writeLimit = 1 << 20
 
 func fdWrite(w *wasi, p []uint64) errno {

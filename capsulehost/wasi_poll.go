@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The layout of subscriptions and events, and what stands in them.
+// Layout of subscriptions and events, and their values.
 const (
 	subscriptionSize = 48
 	eventSize        = 32
@@ -15,33 +15,33 @@ const (
 	eventFDRead  = 1
 	eventFDWrite = 2
 
-	clockAbsolute = 1 // a flag: the time-out is a time
-	hangUp        = 1 // a flag: there will be no more to read
+	clockAbsolute = 1 // flag: the timeout is an absolute time
+	hangUp        = 1 // flag: no more data will follow
 )
 
-// subscription is what a guest waits for.
+// subscription is an event that a guest waits for.
 type subscription struct {
 	userData uint64
 	kind     byte
 	error    errno
-	wait     uint64 // how long still, in nanoseconds; 0 where it is ready
+	wait     uint64 // remaining time in nanoseconds; 0 if ready
 	hangUp   bool
-	bytes    uint64 // that can be written
+	bytes    uint64 // number of bytes that can be written
 }
 
-// pollOneoff waits for the first of some events, and reports all that are due then.
-// What can be known at once is: standard input is at its end, the others accept
-// bytes, and no other file is open. So only clocks are waited for.
+// pollOneoff waits for the first of the subscribed events, and reports all that are due
+// by then. Files never wait: standard input is at its end, the other streams always
+// accept bytes, and no other file can be open. So it waits only for clocks.
 func pollOneoff(w *wasi, p []uint64) errno {
-	n := uint32(p[2]) //nolint:gosec // an i32, carried in 64 bits
+	n := uint32(p[2]) //nolint:gosec // an i32 in 64 bits
 	if n == 0 || n > vectorLimit {
 		return errnoInvalid
 	}
-	in, ok := w.view(uint32(p[0]), n*subscriptionSize) //nolint:gosec // an i32, carried in 64 bits
+	in, ok := w.view(uint32(p[0]), n*subscriptionSize) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
-	out, ok := w.view(uint32(p[1]), n*eventSize) //nolint:gosec // an i32, carried in 64 bits
+	out, ok := w.view(uint32(p[1]), n*eventSize) //nolint:gosec // an i32 in 64 bits
 	if !ok {
 		return errnoFault
 	}
@@ -58,7 +58,7 @@ func pollOneoff(w *wasi, p []uint64) errno {
 	}
 	if shortest > 0 {
 		i := w.instance
-		// Not longer than some 292 years.
+		// The longest wait is some 292 years.
 		i.outside(func() { sleep(i.ctx, time.Duration(min(shortest, math.MaxInt64))) })
 		i.stopIfEnded(time.Now())
 		shortest = max(shortest, uint64(time.Since(began))) //nolint:gosec // not negative
@@ -73,7 +73,8 @@ func pollOneoff(w *wasi, p []uint64) errno {
 	return w.put32(p[3], events)
 }
 
-// subscription reads one. What is wrong with it alone becomes its event's error.
+// subscription reads one subscription. An error that concerns only this one is reported
+// in its event.
 func (w *wasi) subscription(b []byte) (s subscription, e errno) {
 	s = subscription{userData: binary.LittleEndian.Uint64(b), kind: b[8]}
 	number := binary.LittleEndian.Uint32(b[16:]) // of a clock or a file

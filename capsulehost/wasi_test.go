@@ -15,8 +15,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// wasiSignatures are those of the specification: a digit for each 32 or 64 bits. Each
-// function's result is an errno, but for proc_exit, which has none.
+// wasiSignatures are the types in the specification: a digit for each parameter of 32 or 64
+// bits. Each function returns an errno, except proc_exit, which returns nothing.
 var wasiSignatures = map[string]string{
 	"args_get": "33", "args_sizes_get": "33", "environ_get": "33", "environ_sizes_get": "33",
 	"clock_res_get": "33", "clock_time_get": "363",
@@ -46,7 +46,7 @@ func wasiTypes(name string) (params, results []api.ValueType) {
 	return params, results
 }
 
-// flood calls a WASI function without end.
+// flood calls a WASI function in an endless loop.
 type flood struct {
 	name string
 	call string
@@ -55,11 +55,11 @@ type flood struct {
 
 const (
 	mebi = 1 << 20
-	last = 64*mebi - 16 // where a result does not hit a vector
+	last = 64*mebi - 16 // a position at which the result overwrites no vector
 )
 
-// floods are attacks on the host through WASI. The guest's 64 MiB are filled so that
-// any place holds vectors that name a lot of it, or subscriptions to a file.
+// floods are attacks on the host through WASI. The guest's 64 MiB are filled so that every
+// position holds vectors of a large size, or subscriptions to a file.
 var floods = []flood{
 	{"iovecs: 1,024 of 16 MiB", "fd_write", []uint64{2, 0, 1024, last}},
 	{"iovecs: 100,000", "fd_write", []uint64{2, 0, 100_000, last}},
@@ -85,8 +85,7 @@ var floods = []flood{
 	{"yields", "sched_yield", nil},
 }
 
-// wasiDriver exports every function of WASI, each flood under its name, and an
-// endless sleep.
+// wasiDriver exports every WASI function, each flood under its name, and an endless sleep.
 func wasiDriver() []byte {
 	m, at := &wasmModule{}, map[string]int{}
 	for name := range wasiSignatures {
@@ -104,7 +103,8 @@ func wasiDriver() []byte {
 	}
 	for _, f := range floods {
 		params, _ := wasiTypes(f.call)
-		// (memory.fill 64 MiB with 1), so that a vector is 16 MiB and a bit, at as much.
+		// memory.fill all 64 MiB with 1, so that a vector has slightly more than 16 MiB, at an offset
+		// of the same value.
 		body := []byte{0x41, 0, 0x41, 1, 0x41}
 		body = append(append(body, sleb(64*mebi)...), 0xfc, 11, 0, 0x03, 0x40)
 		body = append(append(body, constants(params, f.args...)...), 0x10)
@@ -114,7 +114,7 @@ func wasiDriver() []byte {
 	return m.bytes()
 }
 
-// outside is an instance of wasiDriver, whose memory the test reads and writes.
+// outside is an instance of wasiDriver whose memory the test reads and writes.
 type outside struct {
 	driven
 	memory api.Memory
@@ -137,13 +137,13 @@ func (o *outside) write(at uint32, b []byte) {
 	}
 }
 
-// Every function that there is has the specification's type.
+// Every WASI function has the specification's type.
 func TestWASIHasEveryFunction(t *testing.T) {
-	o := driveWASI(t, &world{}) // which imports all of them
+	o := driveWASI(t, &world{}) // it imports all of them
 	if diff := cmp.Diff(len(wasiSignatures), len(wasiFunctions)+1); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}
-	// None touches what is outside of memory, or dies of a descriptor.
+	// None accesses memory out of bounds, or dies from an invalid descriptor.
 	for name := range wasiSignatures {
 		params, _ := wasiTypes(name)
 		if name == "proc_exit" {
@@ -162,7 +162,7 @@ func TestWASIHasEveryFunction(t *testing.T) {
 	}
 }
 
-// A guest without a memory can import WASI as well.
+// A guest without a memory can also import WASI.
 func TestWASIWithoutMemory(t *testing.T) {
 	m := &wasmModule{}
 	for name := range wasiSignatures {
@@ -187,8 +187,8 @@ func index(m *wasmModule, name string) int {
 	return -1
 }
 
-// Whatever a guest asks of WASI, without end, it is stopped at its deadline and by a
-// cancellation, and pays for what it has the host do.
+// Every endless use of WASI is stopped at the deadline and by a cancellation, and the guest is
+// charged for the host's work.
 func TestWASIFloodsStop(t *testing.T) {
 	m, err := newHost(t, Config{}).Compile(context.Background(), wasiDriver())
 	if err != nil {
@@ -235,7 +235,7 @@ func floodOnce(t *testing.T, m *Module, export string, byDeadline bool) (late ti
 	return late
 }
 
-// What the host does for a guest is charged by its size, and absurd sizes are refused.
+// The host charges for its work by size, and refuses absurd sizes.
 func TestWASICalls(t *testing.T) {
 	o := driveWASI(t, &world{name: "my-capsule"})
 	fill := make([]byte, 64*mebi)
@@ -246,7 +246,7 @@ func TestWASICalls(t *testing.T) {
 		call   string
 		args   []uint64
 		want   errno
-		result uint32 // at 16, where not 0x01010101
+		result uint32 // at 16, if not 0x01010101
 		cost   uint64
 	}{
 		{"fd_write", []uint64{2, 0, 1024, 16}, errnoSuccess, writeLimit, 1024 + writeLimit/bytesPerReduction},
@@ -290,7 +290,7 @@ func TestWASICalls(t *testing.T) {
 		if result := o.number(16); errno(got) != tt.want || result != tt.result {
 			t.Errorf("%s(%v): errno %d and %#x, want %d and %#x", tt.call, tt.args, got, result, tt.want, tt.result)
 		}
-		// The call's own, and the driver's function.
+		// The cost of the call, plus one for the driver's function.
 		if cost := o.Reductions() - before; cost != hostCallCost+tt.cost+1 {
 			t.Errorf("%s(%v) cost %d, want %d", tt.call, tt.args, cost, hostCallCost+tt.cost+1)
 		}
@@ -301,7 +301,7 @@ func TestWASICalls(t *testing.T) {
 	if argument, _ := o.memory.Read(100, 12); string(argument) != "my-capsule\x00\x01" {
 		t.Errorf("argv[0] is %q", argument)
 	}
-	// Descriptors can be closed and moved, and that is all.
+	// Descriptors can only be closed and renumbered.
 	for _, tt := range []struct {
 		call string
 		args []uint64
@@ -322,12 +322,12 @@ func TestWASICalls(t *testing.T) {
 	}
 }
 
-// A call that moves much stops in the middle of it, not behind it.
+// A call that moves much data stops in the middle, not at its end.
 func TestWASIStopsInsideACall(t *testing.T) {
 	for call, args := range map[string][]uint64{"random_get": {1024, mebi}, "fd_write": {2, 0, 1, 16}} {
 		o := driveWASI(t, &world{})
 		o.memory.WriteUint32Le(4, mebi) // a buffer of that size, at 0
-		o.call("sched_yield")           // so that the next tick is not before the call
+		o.call("sched_yield")           // so the next tick is not before the call
 		before := o.Reductions()
 		ctx, cancel := context.WithCancel(context.Background())
 		o.begin(ctx)
@@ -343,7 +343,7 @@ func TestWASIStopsInsideACall(t *testing.T) {
 	}
 }
 
-// clockSubscription and fdSubscription are what a guest waits for.
+// clockSubscription and fdSubscription encode subscriptions.
 func clockSubscription(data uint64, id uint32, timeout uint64, flags uint16) []byte {
 	b := make([]byte, subscriptionSize)
 	binary.LittleEndian.PutUint64(b, data)
@@ -361,12 +361,12 @@ func fdSubscription(data uint64, kind byte, fd uint32) []byte {
 	return b
 }
 
-// event is what comes back.
+// event formats an event.
 func event(data uint64, kind byte, e errno) string {
 	return fmt.Sprintf("%d: %d, errno %d", data, kind, e)
 }
 
-// poll returns its events in short, and how long it took.
+// poll returns its events in short form, and its duration.
 func (o *outside) poll(subscriptions ...[]byte) (events []string, code errno, took time.Duration) {
 	o.t.Helper()
 	const out, result = 32 << 10, 60 << 10
@@ -456,8 +456,7 @@ func TestPoll(t *testing.T) {
 	}
 }
 
-// A very long sleep is one, and ends with the call that it is in. Meanwhile the guest
-// has no place among those that run.
+// A very long sleep ends with its call. During the sleep, the guest holds no turn.
 func TestLongSleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, Config{Processors: 1})
@@ -493,8 +492,8 @@ func TestLongSleeps(t *testing.T) {
 	})
 }
 
-// An embedder's clock that is set back hangs no sleep, not even of a guest that looks
-// at its own clock.
+// Setting the HostAPI's clock back does not prolong a sleep, even if the guest reads that
+// clock.
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		back := time.Duration(0)

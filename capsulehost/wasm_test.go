@@ -7,11 +7,11 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// wasmModule writes a module, for tests whose modules are many, or large.
+// wasmModule builds a module, for tests with many or large modules.
 type wasmModule struct {
 	types, imports, functions, exports, code [][]byte
 	start                                    []byte
-	sections                                 map[byte][]byte // whole contents: tables, memories, globals, segments
+	sections                                 map[byte][]byte // complete contents: tables, memories, globals, segments
 }
 
 func leb[T uint32 | uint64 | int](n T) []byte { return binary.AppendUvarint(nil, uint64(n)) }
@@ -43,7 +43,7 @@ func (m *wasmModule) imported(module, name string, params, results []api.ValueTy
 	return len(m.imports) - 1
 }
 
-// function adds a function without locals, exported where it has a name.
+// function adds a function without locals, exported if it has a name.
 func (m *wasmModule) function(name string, params, results []api.ValueType, body ...byte) {
 	index := len(m.imports) + len(m.functions)
 	m.functions = append(m.functions, m.typ(params, results))
@@ -84,7 +84,7 @@ func (m *wasmModule) bytes() []byte {
 	return out
 }
 
-// constants are the instructions that push arguments.
+// constants returns the instructions that push arguments.
 func constants(types []api.ValueType, values ...uint64) (body []byte) {
 	for n, t := range types {
 		if t == i64 {

@@ -13,10 +13,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// keptDays is for how many days before today files are kept.
+// keptDays is the number of days before today whose files are kept.
 const keptDays = 7
 
-// day is a day in UTC, counted from the first of 1970.
+// day is a day in UTC, counted from 1970-01-01.
 type day int64
 
 const secondsADay = 24 * 60 * 60
@@ -29,12 +29,12 @@ func dayOf(t time.Time) day {
 	return day(seconds / secondsADay)
 }
 
-// fileName is the name of a day's file: 2026-03-01.log.
+// fileName returns the name of a day's file: 2026-03-01.log.
 func (d day) fileName() string {
 	return time.Unix(int64(d)*secondsADay, 0).UTC().Format(time.DateOnly) + ".log"
 }
 
-// parseFileName is the way back. Only names that fileName makes are taken.
+// parseFileName reverses fileName. It accepts only names that fileName returns.
 func parseFileName(name string) (day, bool) {
 	t, err := time.Parse(time.DateOnly, strings.TrimSuffix(name, ".log"))
 	if err != nil {
@@ -44,13 +44,12 @@ func parseFileName(name string) (day, bool) {
 	return d, d.fileName() == name
 }
 
-// openLog opens a day's log file for appending; where it is missing, it is made
-// if create is set, with its directories, and an error that is fs.ErrNotExist
-// if not. What openLog does can't leave the home: neither through names, which
-// are checked by now, nor through links.
+// openLog opens a day's log file for appending. If the file is missing, it creates the
+// file and its directories if create is set, and else returns fs.ErrNotExist. It never
+// leaves the home: the names are validated before, and os.Root refuses links that lead out.
 func openLog(h home.Home, p home.Principal, capsule string, d day, create bool) (*os.File, error) {
-	// Not blocking: a pipe of that name must not hold a guest up. Read: to see whether
-	// the last line has an end.
+	// O_NONBLOCK, so that a pipe with this name cannot block a guest. O_RDWR, to check
+	// whether the last line is complete.
 	flags := os.O_RDWR | os.O_APPEND | syscall.O_NONBLOCK
 	if create {
 		flags |= os.O_CREATE
@@ -82,14 +81,14 @@ func openLog(h home.Home, p home.Principal, capsule string, d day, create bool) 
 	return f, nil
 }
 
-// hasHome says whether a principal has a directory in the home.
+// hasHome reports whether a principal has a directory in the home.
 func hasHome(h home.Home, p home.Principal) bool {
 	info, err := os.Lstat(h.PrincipalDir(p))
 	return err == nil && info.IsDir()
 }
 
-// deleteOld deletes the files of a capsule's log from before the days that are
-// kept, and nothing else. A file's day is the one in its name.
+// deleteOld deletes the files of a capsule's log that are older than keptDays, and
+// nothing else. A file's day is the one in its name.
 func deleteOld(h home.Home, p home.Principal, capsule string, today day) error {
 	root, err := os.OpenRoot(h.Dir())
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 func TestOldFiles(t *testing.T) {
-	names := map[string]bool{ // whether they stay when it is 2000-01-01
+	names := map[string]bool{ // whether they remain on 2000-01-01
 		"1999-12-24.log": false, "1999-01-01.log": false, "0001-01-01.log": false, "1996-02-29.log": false,
 		"1999-12-25.log": true, "1999-12-31.log": true, "2000-01-01.log": true, "2031-01-01.log": true,
 		"1999-12-24.log.gz": true, "1999-12-24.txt": true, "1999-12-24": true, "x1999-12-24.log": true, "1999-12-24.log~": true,
@@ -70,7 +70,7 @@ func TestOldFiles(t *testing.T) {
 	})
 }
 
-// Whatever is linked where, nothing outside the home is made, written or deleted.
+// No link makes the Writer create, write or delete a file outside the home.
 func TestLinks(t *testing.T) {
 	for _, link := range []string{
 		"home", "home/alice", "home/alice/.local/log", "home/alice/.local/log/greeter", "home/alice/.local/log/greeter/" + firstDay,
@@ -107,7 +107,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// A pipe of the log's name must not hold a guest up.
+// A pipe with the log's name must not block a guest.
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{}, func(h home.Home) {
@@ -123,12 +123,12 @@ func TestPipe(t *testing.T) {
 		if got := w.process.String(); !strings.Contains(got, `"message":"x"`) {
 			t.Errorf("%s", got)
 		}
-		// Nor may it be written to where somebody reads it, and may stop to.
+		// Nor may it be written to while another process reads it, which may stop reading.
 		reader, err := os.OpenFile(filepath.Join(w.home.Dir(), own, firstDay), os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.again = time.Time{} // as after a while
+		w.again = time.Time{} // as after the delay
 		w.Write(capsulehost.LevelInfo, "", "y")
 		if got := w.process.String(); !strings.Contains(got, `"message":"y"`) || !strings.Contains(got, "is no regular file") {
 			t.Errorf("%s", got)

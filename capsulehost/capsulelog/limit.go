@@ -2,16 +2,16 @@ package capsulelog
 
 import "time"
 
-// limit is a token bucket. It knows the time only through its argument.
+// limit is a token bucket. It uses only the times passed to it.
 type limit struct {
-	rate   float64 // tokens a second; negative: no limit
-	burst  float64 // how many there can be
+	rate   float64 // tokens per second; negative: no limit
+	burst  float64 // maximum number of tokens
 	tokens float64
-	at     time.Time // when tokens was true
+	at     time.Time // the time at which tokens was computed
 }
 
-// take takes tokens out, or none where there are not enough. What costs more
-// than there can ever be is let through when the bucket is full.
+// take removes tokens and returns true, or returns false if there are too few. A message
+// that costs more than burst passes when the bucket is full.
 func (l *limit) take(now time.Time, tokens float64) bool {
 	if l.rate < 0 {
 		return true

@@ -12,7 +12,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-// suppressed adds up what the log says was suppressed, and counts the other lines.
+// suppressedAndWritten adds up the suppressed lines that the log reports, and counts the
+// other lines.
 func (w *world) suppressedAndWritten() (suppressed, written int) {
 	for _, text := range w.files() {
 		for line := range strings.Lines(text) {
@@ -40,7 +41,7 @@ func TestFlood(t *testing.T) {
 		if s, n := w.suppressedAndWritten(); s != 0 || n != DefaultBurst {
 			t.Errorf("during the flood: %d written, and %d told of", n, s)
 		}
-		// The log says it though nobody writes any more.
+		// The report comes even without further lines.
 		pass(reportAfter)
 		synctest.Wait()
 		if s, n := w.suppressedAndWritten(); s != 500 || n != DefaultBurst {
@@ -52,7 +53,7 @@ func TestFlood(t *testing.T) {
 		if told != 500 {
 			t.Errorf("the counter was told of %d", told)
 		}
-		// A second has brought as much back as the rate says.
+		// One second has refilled DefaultRate tokens.
 		for range DefaultRate + 7 {
 			w.Write(capsulehost.LevelInfo, "alice", "x")
 		}
@@ -65,7 +66,7 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// A flood without end is reported once a second, and not more.
+// An endless flood is reported once per second.
 func TestLongFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Rate: 10, Burst: 10}, nil)
@@ -82,8 +83,7 @@ func TestLongFlood(t *testing.T) {
 	})
 }
 
-// A large line counts for more, and one larger than the whole burst still fits
-// into a quiet log.
+// A large line costs more, and one larger than the whole burst still passes in a quiet log.
 func TestLargeLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{}, nil)
@@ -106,7 +106,7 @@ func TestLargeLines(t *testing.T) {
 	})
 }
 
-// A quiet log saves up no more than the burst.
+// A quiet log saves up at most the burst.
 func TestBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{Rate: 10, Burst: 5}, nil)
@@ -132,7 +132,7 @@ func TestNoLimit(t *testing.T) {
 	})
 }
 
-// However lines come, each is in the log or in a report, and the limit holds.
+// In any sequence, each line is in the log or in a report, and the limit holds.
 func TestEveryLineIsAccountedFor(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		rate := rapid.IntRange(1, 20).Draw(rt, "rate")

@@ -9,8 +9,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-// appendLine writes a line: unix seconds with three decimals, level, capsule
-// and message.
+// appendLine appends a line: Unix seconds with three decimals, level, capsule and
+// message.
 func appendLine(b []byte, now time.Time, level capsulehost.LogLevel, capsule, message string) []byte {
 	ms := max(now.UnixMilli(), 0)
 	b = strconv.AppendInt(b, ms/1000, 10)
@@ -23,10 +23,10 @@ func appendLine(b []byte, now time.Time, level capsulehost.LogLevel, capsule, me
 	return append(b, '\n')
 }
 
-// appendEscaped writes a message on one line. Control characters, and what some
-// readers take for the end of a line, become \n, \r, \xNN or \uNNNN; a tab
-// stays, and so does a backslash: what a guest wrote without them is kept byte
-// for byte. Bytes that are not UTF-8 become U+FFFD.
+// appendEscaped appends a message as one line. Control characters, and characters that
+// some readers treat as a line end, become \n, \r, \xNN or \uNNNN. Tabs and backslashes
+// are not escaped, so a message without such characters is kept byte for byte. Invalid
+// UTF-8 becomes U+FFFD.
 func appendEscaped(b []byte, message string) []byte {
 	const hex = "0123456789abcdef"
 	for _, r := range message {

@@ -44,8 +44,8 @@ func TestTimestamps(t *testing.T) {
 	}
 }
 
-// Whatever the message, it is one line, nothing in it controls anything, and
-// what needs no escape is as it was.
+// Any message becomes one line without control characters, and a message that needs no
+// escapes is unchanged.
 func FuzzLine(f *testing.F) {
 	for _, seed := range []string{"", "x", "a\nb", "\r", "\u2028", "\xff\xfe", "\x1b[0m", "\u0085", "\t"} {
 		f.Add(seed)
@@ -73,7 +73,7 @@ func FuzzLine(f *testing.F) {
 	})
 }
 
-// A name is a day's only where it is exactly what that day's file is called.
+// Only the exact name of a day's file is parsed as a day.
 func FuzzFileName(f *testing.F) {
 	for _, seed := range []string{"2000-02-29.log", "1999-02-29.log", "0000-01-01.log", "x", "2000-1-1.log", "2000-01-01"} {
 		f.Add(seed)

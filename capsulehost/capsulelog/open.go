@@ -6,28 +6,28 @@ import (
 	"sync"
 )
 
-// mostOpen bounds how many log files are open by default: beyond some hundred there is
-// nothing to gain.
+// mostOpen limits the default number of open log files: more than some hundred bring no
+// further gain.
 const mostOpen = 256
 
-// opening is how many log files are opened at once. Each needs a few descriptors, as
-// its directories are opened one after the other.
+// opening is the maximum number of log files being opened at the same time. Each needs
+// a few descriptors, since its directories are opened one after the other.
 const opening = 4
 
-// Files bounds how many log files all Writers that share it hold open: those that were
-// written to last. It is safe for concurrent use.
+// Files limits the number of log files that all Writers sharing it keep open. It keeps
+// the most recently used ones. It is safe for concurrent use.
 type Files struct {
 	places chan struct{} // one for each file that is being opened
 
 	mu   sync.Mutex
-	free sync.Cond // a file is not in use any more, or closed
+	free sync.Cond // signals that a file became idle or was closed
 	most int
-	open int       // files that are open, or about to be
-	idle list.List // of *logFile, those that nobody writes to, the least recently used first
+	open int       // files that are open or being opened
+	idle list.List // of *logFile: files not in use, least recently used first
 }
 
-// NewFiles returns a bound of most files; 0 means a quarter of what the process may
-// open, and 256 at most.
+// NewFiles returns a limit of most open files. 0 means a quarter of the process's
+// descriptor limit, but at most 256.
 func NewFiles(most int) *Files {
 	if most <= 0 {
 		most = min(max(1, descriptorLimit()/4), mostOpen)
@@ -37,17 +37,17 @@ func NewFiles(most int) *Files {
 	return f
 }
 
-// logFile is an open file of a Writer, who alone uses it. It is closed when another
-// file needs its place.
+// logFile is an open file that belongs to one Writer. Files closes it when another file
+// needs its slot.
 type logFile struct {
 	torn bool // it ends in the middle of a line
 
-	file *os.File      // guarded by Files.mu unless it is in use; nil when it was closed
-	idle *list.Element // nil while it is in use
+	file *os.File      // guarded by Files.mu unless in use; nil after closing
+	idle *list.Element // nil while in use
 }
 
-// add opens a file with open, and returns it in use. It closes the least recently used
-// one if there are too many, and waits if all are in use.
+// add opens a file with open, and returns it in use. If too many are open, it closes the
+// least recently used one, or waits if all are in use.
 func (f *Files) add(open func() (*os.File, error)) (*logFile, error) {
 	f.mu.Lock()
 	for f.open >= f.most && f.idle.Len() == 0 {
@@ -55,13 +55,13 @@ func (f *Files) add(open func() (*os.File, error)) (*logFile, error) {
 	}
 	var old *os.File
 	if f.open >= f.most {
-		old = f.removeLocked(f.idle.Front().Value.(*logFile)) //nolint:forcetypeassert // nothing else is in it
+		old = f.removeLocked(f.idle.Front().Value.(*logFile)) //nolint:forcetypeassert // only *logFile elements are added
 	} else {
 		f.open++
 	}
 	f.mu.Unlock()
 	if old != nil {
-		_ = old.Close() // its lines were written
+		_ = old.Close() // its lines are already written
 	}
 	f.places <- struct{}{}
 	file, err := open()
@@ -78,7 +78,7 @@ func (f *Files) add(open func() (*os.File, error)) (*logFile, error) {
 	return nil, err
 }
 
-// use keeps l open until done. It returns false if l was closed.
+// use marks l as in use, until done. It returns false if l was closed.
 func (f *Files) use(l *logFile) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -90,7 +90,7 @@ func (f *Files) use(l *logFile) bool {
 	return true
 }
 
-// done lets l, which is in use, be closed for another file.
+// done marks l as idle, so it may be closed for another file.
 func (f *Files) done(l *logFile) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,7 +98,7 @@ func (f *Files) done(l *logFile) {
 	f.free.Signal()
 }
 
-// close closes l, in use or not.
+// close closes l, in use or idle.
 func (f *Files) close(l *logFile) error {
 	f.mu.Lock()
 	file := f.removeLocked(l)
@@ -110,7 +110,7 @@ func (f *Files) close(l *logFile) error {
 	return file.Close()
 }
 
-// removeLocked takes l's file, to be closed.
+// removeLocked detaches l's file and returns it; the caller closes it. The caller holds f.mu.
 func (f *Files) removeLocked(l *logFile) *os.File {
 	file := l.file
 	if l.idle != nil {
@@ -120,7 +120,7 @@ func (f *Files) removeLocked(l *logFile) *os.File {
 	return file
 }
 
-// leave gives a place back.
+// leave frees a slot.
 func (f *Files) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,8 +128,8 @@ func (f *Files) leave() {
 	f.free.Signal()
 }
 
-// endsTorn says whether a file's last line has no end: a crash, or a full disk, has
-// cut it.
+// endsTorn reports whether a file's last line is incomplete, as after a crash or on a
+// full disk.
 func endsTorn(file *os.File) (bool, error) {
 	info, err := file.Stat()
 	if err != nil || info.Size() == 0 {
@@ -142,7 +142,7 @@ func endsTorn(file *os.File) (bool, error) {
 	return last[0] != '\n', nil
 }
 
-// write writes a line to l, which is in use. A torn line before it is ended first.
+// write writes a line to l, which must be in use. It first ends a torn line before it.
 func (l *logFile) write(line []byte) error {
 	if l.torn {
 		line = append([]byte{'\n'}, line...)

@@ -16,7 +16,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// crowd is many Writers with one bound.
+// crowd creates n Writers that share one Files.
 func crowd(t *testing.T, n, most int) (writers []*Writer, files *Files, dir string) {
 	t.Helper()
 	h, err := home.Resolve(filepath.Join(t.TempDir(), "h"))
@@ -39,7 +39,7 @@ func crowd(t *testing.T, n, most int) (writers []*Writer, files *Files, dir stri
 	return writers, files, filepath.Dir(h.LogDir(home.DefaultPrincipal, "c0"))
 }
 
-// openBelow counts the process's descriptors that lead below dir.
+// openBelow counts the process's open files below dir.
 func openBelow(t *testing.T, dir string) (n int) {
 	t.Helper()
 	const descriptors = "/proc/self/fd"
@@ -55,17 +55,17 @@ func openBelow(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// TestOpenFilesAreBounded: many capsules share a few open files. Those that wrote last
-// keep theirs, and no line is lost or out of order.
+// TestOpenFilesAreBounded: many capsules share a few open files. The most recent writers keep
+// theirs, and no line is lost or out of order.
 func TestOpenFilesAreBounded(t *testing.T) {
 	const most = 5
 	writers, files, dir := crowd(t, 40, most)
 	for round := range 3 {
 		for _, w := range writers {
 			w.Write(capsulehost.LevelInfo, "", fmt.Sprint("line ", round))
-			w.Write(capsulehost.LevelInfo, "bob", fmt.Sprint("line ", round)) // opened for this line alone
+			w.Write(capsulehost.LevelInfo, "bob", fmt.Sprint("line ", round)) // opened only for this line
 		}
-		if n := openBelow(t, dir); n != most-1 { // bob's needed a place
+		if n := openBelow(t, dir); n != most-1 { // bob's file needed a slot
 			t.Errorf("%d files are open, want %d", n, most-1)
 		}
 	}
@@ -107,8 +107,8 @@ func TestOpenFilesAreBounded(t *testing.T) {
 	}
 }
 
-// TestOpenFilesWait: more goroutines than there may be files write at once, and all of
-// them get their turn.
+// TestOpenFilesWait: more goroutines than allowed files write at the same time, and all of
+// them succeed.
 func TestOpenFilesWait(t *testing.T) {
 	writers, files, dir := crowd(t, 16, 2)
 	var writing sync.WaitGroup
@@ -131,7 +131,7 @@ func TestOpenFilesWait(t *testing.T) {
 	}
 }
 
-// TestFailedOpenGivesItsPlaceBack, or nobody could open a file some day.
+// TestFailedOpenGivesItsPlaceBack: otherwise, no file could be opened at some point.
 func TestFailedOpenGivesItsPlaceBack(t *testing.T) {
 	files := NewFiles(1)
 	for range 3 {
@@ -144,15 +144,15 @@ func TestFailedOpenGivesItsPlaceBack(t *testing.T) {
 	}
 }
 
-// TestDefaultOfFiles depends on what the process may open.
+// TestDefaultOfFiles: the default depends on the process's descriptor limit.
 func TestDefaultOfFiles(t *testing.T) {
 	if got, want := NewFiles(0).most, min(mostOpen, max(1, descriptorLimit()/4)); got != want || got < 1 {
 		t.Errorf("%d files, want %d", got, want)
 	}
 }
 
-// TestTornLines: a line that a crash or a full disk has cut is ended, so that the next
-// one is whole.
+// TestTornLines: a line truncated by a crash or a full disk is ended, so the next one is
+// whole.
 func TestTornLines(t *testing.T) {
 	const torn, next = "946684799.000 INFO [greeter] cut he", "946684800.000 INFO [greeter] next\n"
 	for name, before := range map[string]struct{ have, want string }{
@@ -183,7 +183,7 @@ func TestTornLines(t *testing.T) {
 			w := newWorld(t, Config{}, nil)
 			w.Write(capsulehost.LevelInfo, "", "next")
 			path := filepath.Join(w.home.Dir(), own, firstDay)
-			if err := os.WriteFile(path, []byte(torn), 0o600); err != nil { // as far as the disk took it
+			if err := os.WriteFile(path, []byte(torn), 0o600); err != nil { // as far as it fit on the disk
 				t.Fatal(err)
 			}
 			if err := w.own.file.Close(); err != nil {

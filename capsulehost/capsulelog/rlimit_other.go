@@ -4,5 +4,5 @@ package capsulelog
 
 import "math"
 
-// descriptorLimit is how many files the process may open.
+// descriptorLimit returns the maximum number of open files of the process.
 func descriptorLimit() int { return math.MaxInt32 }

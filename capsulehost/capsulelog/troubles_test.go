@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// Callers name principals: they get no more than so many directories made.
+// Callers choose principals, so the number of directories created for them is limited.
 func TestTooManyPrincipals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{}, func(h home.Home) {
@@ -44,8 +44,7 @@ func TestTooManyPrincipals(t *testing.T) {
 	})
 }
 
-// Lines that can't be written are counted, and the process's log is told, but
-// not of each.
+// Lines that can't be written are counted, and reported to the process's log in summary.
 func TestLostLines(t *testing.T) {
 	lost := func(n int) string { return fmt.Sprintf(`"lines":%d,"message":"log lines of the capsule are lost"}`, n) }
 	check := func(w *world, want ...string) {
@@ -73,7 +72,7 @@ func TestLostLines(t *testing.T) {
 		w.Write(capsulehost.LevelInfo, "alice", "x")
 		check(w, lost(4))
 		w.Write(capsulehost.LevelInfo, "", "mine")
-		if err := w.own.file.Close(); err != nil { // as if the disk had gone
+		if err := w.own.file.Close(); err != nil { // as if the disk had failed
 			t.Fatal(err)
 		}
 		w.Write(capsulehost.LevelInfo, "", "mine too")
@@ -86,7 +85,7 @@ func TestLostLines(t *testing.T) {
 	})
 }
 
-// Lines come from any goroutine, and stay whole.
+// Lines from concurrent goroutines stay whole.
 func TestConcurrent(t *testing.T) {
 	w := newWorld(t, Config{Rate: -1}, nil)
 	const each = 200

@@ -14,78 +14,78 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// What a capsule may write, unless Config says otherwise.
+// Default limits for a capsule's log: see Config.
 const (
 	DefaultRate  = 100
 	DefaultBurst = 1000
 )
 
-// MaxPrincipals is for how many principals that have no directory yet a Writer
-// makes one: callers name them, and must not be able to fill the disk with
-// directories. The lines of any more go to the capsule's own log.
+// MaxPrincipals is the maximum number of principals without a directory for which a
+// Writer creates one. Callers choose the principal, and must not be able to fill the disk
+// with directories. The lines of further principals go to the capsule's own log.
 const MaxPrincipals = 64
 
-// How long the Writer collects before it reports.
+// Delays before the Writer reports lines in summary.
 const (
 	reportAfter   = time.Second // suppressed lines, to the capsule's log
 	complainAfter = time.Minute // lost lines, to the process's log
 )
 
-// openAgainAfter is how long a log that could not be opened is left alone.
+// openAgainAfter is the delay before a failed open is tried again.
 const openAgainAfter = 5 * time.Second
 
-// Config says whose lines a Writer takes, and where they go.
+// Config configures a Writer.
 type Config struct {
-	// Home is where the files are; with the zero Home there are none.
+	// Home contains the files; a zero Home disables them.
 	Home      home.Home
-	Principal home.Principal // the capsule's own
-	Capsule   string         // its id
+	Principal home.Principal // the capsule's own principal
+	Capsule   string         // the capsule's id
 
-	// Files bounds the open files of all Writers that have the same; nil means one of
-	// the Writer's own.
+	// Files limits the open files of all Writers that share it; nil means a limit for
+	// this Writer only.
 	Files *Files
-	// Log receives the lines if there is no log file, and the Writer's own
-	// problems; nil is silent.
+	// Log receives the lines if there is no log file, and the Writer's own problems;
+	// nil discards them.
 	Log *slog.Logger
 
-	// Rate is how much may be written a second in the long run, and Burst at
-	// once. A line counts one, and one more for each KiB. 0 means DefaultRate
-	// and DefaultBurst; a negative Rate means no limit.
+	// Rate and Burst limit the lines: Rate per second over time, Burst at once. A line
+	// costs one token, plus one for each full KiB. 0 means DefaultRate and DefaultBurst;
+	// a negative Rate means no limit.
 	Rate  float64
 	Burst float64
-	// Suppressed, where it is set, is told how many lines the limit has kept out
-	// whenever the log is told, on any goroutine. It must not call the Writer.
+	// Suppressed, if not nil, receives the number of dropped lines each time the log
+	// reports them, on any goroutine. It must not call the Writer.
 	Suppressed func(lines uint64)
-	// Written, where it is set, is told each line that the limit lets through, in
-	// order, whatever becomes of it. It must neither block nor call the Writer.
+	// Written, if not nil, receives each line that passes the limit, in order, even if
+	// writing it then fails. It must neither block nor call the Writer.
 	Written func(at time.Time, level capsulehost.LogLevel, principal, message string)
 }
 
-// Writer takes the astrid_log lines of one capsule, from any goroutine. It keeps
-// at most one file open, and has no goroutine of its own.
+// Writer writes the astrid_log lines of one capsule. It is safe for concurrent use, keeps
+// at most one file open, and has no permanent goroutine.
 type Writer struct {
 	cfg Config
 
 	mu     sync.Mutex
 	limit  limit
-	day    day                     // of own
+	day    day                     // the day of own
 	own    *logFile                // nil until a line needs it, and while it can't be opened
 	none   bool                    // the capsule can't have files
-	again  time.Time               // own could not be opened, and is not tried again before; zero otherwise
-	warned time.Time               // when the process's log last heard of that; zero while it can be opened
-	made   map[home.Principal]bool // whom directories were made for
+	again  time.Time               // time of the next attempt after a failed open; else zero
+	warned time.Time               // last report of a failed open to the process's log; zero after a success
+	made   map[home.Principal]bool // principals for which directories were created
 	closed bool
 	line   []byte // reused
 
-	suppressed uint64      // lines, not reported yet
-	report     *time.Timer // is to report them; nil where there are none
-	lost       uint64      // lines that could not be written, not reported yet
-	complained time.Time   // when lost lines were reported last
+	suppressed uint64      // number of dropped lines, not yet reported
+	report     *time.Timer // reports them; nil if there are none
+	lost       uint64      // number of lines lost in failed writes, not yet reported
+	complained time.Time   // last report of lost lines
 }
 
-// New returns the Writer of a capsule that is being loaded, and deletes what is
-// too old in the capsule's log. It never fails: where no file can be written,
-// the lines go to the process's log.
+// New returns the Writer of a capsule that is being loaded, and deletes the capsule's old
+// log files. It never fails: if no file can be written, the lines go to the process's
+// log.
 func New(cfg Config) *Writer {
 	if cfg.Rate == 0 {
 		cfg.Rate = DefaultRate
@@ -110,16 +110,16 @@ func New(cfg Config) *Writer {
 	return w
 }
 
-// hasFiles says whether the capsule can have log files at all. Its names become
-// parts of paths.
+// hasFiles reports whether the capsule can have log files at all. The names it checks
+// become parts of paths.
 func (w *Writer) hasFiles() bool {
 	_, err := home.ParsePrincipal(string(w.cfg.Principal))
 	return err == nil && home.ValidCapsule(w.cfg.Capsule) && w.cfg.Home != home.Home{}
 }
 
-// Write takes one line of a capsule that runs for a principal, or for nobody
-// (""). It goes to the principal's log where that is a valid one and not the
-// capsule's own, else to the capsule's own, else to the process's.
+// Write writes one line of a capsule that runs for a principal, or for none (""). The
+// line goes to the principal's log if that is valid and not the capsule's own, else to the
+// capsule's own, else to the process's.
 func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
 	now := time.Now()
 	w.mu.Lock()
@@ -144,7 +144,7 @@ func (w *Writer) written(at time.Time, level capsulehost.LogLevel, principal, me
 	}
 }
 
-// other says whether a line is for another principal than the capsule's own.
+// other returns the line's principal, and reports whether it differs from the capsule's own.
 func (w *Writer) other(principal string) (home.Principal, bool) {
 	if principal == "" || principal == string(w.cfg.Principal) || w.closed || !w.hasFiles() {
 		return "", false
@@ -153,8 +153,8 @@ func (w *Writer) other(principal string) (home.Principal, bool) {
 	return p, err == nil
 }
 
-// writeFor writes to another principal's log, and says false where that has none
-// and gets none. The file is not kept open: there may be thousands.
+// writeFor writes to another principal's log. It returns false if the principal has no log
+// directory and may not get one. It closes the file, since there may be thousands.
 func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.LogLevel, message string) bool {
 	f, err := w.open(p, dayOf(now))
 	if errors.Is(err, errTooMany) {
@@ -171,11 +171,11 @@ func (w *Writer) writeFor(p home.Principal, now time.Time, level capsulehost.Log
 	return true
 }
 
-// errTooMany: directories were made for MaxPrincipals already.
+// errTooMany reports that directories were already created for MaxPrincipals principals.
 var errTooMany = errors.New("no more directories are made")
 
-// open opens a log of today, in use. The first line of a day makes the file, and then
-// old ones go.
+// open opens today's log, in use. The first line of a day creates the file and deletes
+// old ones.
 func (w *Writer) open(p home.Principal, today day) (*logFile, error) {
 	return w.cfg.Files.add(func() (*os.File, error) {
 		f, err := openLog(w.cfg.Home, p, w.cfg.Capsule, today, false)
@@ -192,7 +192,7 @@ func (w *Writer) open(p home.Principal, today day) (*logFile, error) {
 	})
 }
 
-// mayMake says whether p may have directories made.
+// mayMake reports whether directories may be created for p.
 func (w *Writer) mayMake(p home.Principal) bool {
 	if p == w.cfg.Principal || w.made[p] || hasHome(w.cfg.Home, p) {
 		return true
@@ -204,7 +204,7 @@ func (w *Writer) mayMake(p home.Principal) bool {
 	return false
 }
 
-// writeOwn writes to the capsule's own log, or to the process's.
+// writeOwn writes to the capsule's own log, or else to the process's.
 func (w *Writer) writeOwn(now time.Time, level capsulehost.LogLevel, message string) {
 	f := w.ownFile(now)
 	if f == nil {
@@ -214,13 +214,13 @@ func (w *Writer) writeOwn(now time.Time, level capsulehost.LogLevel, message str
 	w.line = appendLine(w.line[:0], now, level, w.cfg.Capsule, message)
 	if err := f.write(w.line); err != nil {
 		w.lose(now, fmt.Errorf("write to the capsule's log: %w", err))
-		_ = w.closeOwn() // the next line opens it, and sees where this one ends
+		_ = w.closeOwn() // the next line reopens it, and checks its end
 		return
 	}
 	w.cfg.Files.done(f)
 }
 
-// ownFile returns the capsule's own file of today, in use, or nil where it has none.
+// ownFile returns the capsule's own file for today, in use, or nil if it has none.
 func (w *Writer) ownFile(now time.Time) *logFile {
 	if w.closed || w.none {
 		return nil
@@ -247,8 +247,8 @@ func (w *Writer) ownFile(now time.Time) *logFile {
 	return f
 }
 
-// opened tells the process's log when the capsule's can't be opened, and when it can
-// again.
+// opened reports in the process's log that the capsule's log can't be opened, or can be
+// opened again.
 func (w *Writer) opened(now time.Time, err error) {
 	log := w.cfg.Log.With("plugin", w.cfg.Capsule)
 	if err == nil {
@@ -272,8 +272,8 @@ func (w *Writer) prune(p home.Principal, today day) {
 	}
 }
 
-// reportSuppressed tells the log, and whoever counts, what the limit kept out.
-// It runs on a timer's goroutine, or on that of Close.
+// reportSuppressed reports the dropped lines to the log and to Config.Suppressed. It runs
+// on a timer's goroutine, or on the goroutine of Close.
 func (w *Writer) reportSuppressed() {
 	w.mu.Lock()
 	n := w.suppressed
@@ -289,8 +289,8 @@ func (w *Writer) reportSuppressed() {
 	}
 }
 
-// lose accounts for a line that could not be written. The guest never hears of
-// it; the process's log does, but not of each.
+// lose counts a line that could not be written. The guest is never told; the process's log
+// receives a summary at most once per complainAfter.
 func (w *Writer) lose(now time.Time, err error) {
 	w.lost++
 	if w.complained.IsZero() || now.Sub(w.complained) >= complainAfter {
@@ -304,8 +304,8 @@ func (w *Writer) complain(err error) {
 	w.lost = 0
 }
 
-// Close reports what is not reported yet, and closes the file. Lines written
-// after it go to the process's log.
+// Close reports pending counts, and closes the file. Lines written after it go to the
+// process's log.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	if w.report != nil {

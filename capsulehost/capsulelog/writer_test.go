@@ -23,10 +23,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A synctest bubble begins at this moment: 946684800 s, a midnight in UTC.
+// A synctest bubble starts at this time: 946684800 s, midnight UTC.
 const firstDay = "2000-01-01.log"
 
-// world is a home with one capsule's Writer in it.
+// world is a home with one capsule's Writer.
 type world struct {
 	t       *testing.T
 	home    home.Home
@@ -34,7 +34,7 @@ type world struct {
 	*Writer
 }
 
-// newWorld prepares the home with prepare, and then makes the Writer.
+// newWorld prepares the home with prepare, and then creates the Writer.
 func newWorld(t *testing.T, cfg Config, prepare func(h home.Home)) *world {
 	t.Helper()
 	h, err := home.Resolve(filepath.Join(t.TempDir(), "home of astrid"))
@@ -55,7 +55,7 @@ func newWorld(t *testing.T, cfg Config, prepare func(h home.Home)) *world {
 	return w
 }
 
-// files returns all files below the home with what is in them.
+// files returns all files below the home with their contents.
 func (w *world) files() map[string]string {
 	w.t.Helper()
 	out := map[string]string{}
@@ -93,7 +93,7 @@ func (w *world) checkProcess(want ...string) {
 	w.process.Reset()
 }
 
-// pass lets time pass in a bubble.
+// pass waits for d in a bubble.
 func pass(d time.Duration) { <-time.After(d) }
 
 func write(t *testing.T, path, text string) {
@@ -111,7 +111,7 @@ const own = "home/default/.local/log/greeter/"
 func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, Config{}, nil)
-		w.check(map[string]string{}) // nothing is made before the first line
+		w.check(map[string]string{}) // nothing is created before the first line
 		w.Write(capsulehost.LevelTrace, "", "one")
 		pass(7 * time.Millisecond)
 		w.Write(capsulehost.LevelDebug, "", "two")
@@ -141,7 +141,7 @@ func TestDestinations(t *testing.T) {
 	for principal, file := range map[string]string{
 		"": own, "default": own, "alice": "home/alice/.local/log/greeter/", "A-z_0": "home/A-z_0/.local/log/greeter/",
 		long: "home/" + long + "/.local/log/greeter/",
-		// Not valid, so it is the capsule's own.
+		// Invalid, so the line goes to the capsule's own log.
 		"..": own, ".": own, "a/b": own, "/etc": own, "a b": own, "é": own, "\x00": own, long + "p": own,
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestDestinations(t *testing.T) {
 	}
 }
 
-// Without a log file the lines go to the process's log, and say so once.
+// Without a log file, the lines go to the process's log, which reports this once.
 func TestProcessLog(t *testing.T) {
 	const (
 		level = `{"level":"info","plugin":"greeter","message":"a\\nb"}`
@@ -197,7 +197,7 @@ func TestProcessLog(t *testing.T) {
 	t.Run("a directory that can't be made", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, Config{}, func(h home.Home) { write(t, h.PrincipalDir("default"), "in the way") })
-			w.process.Reset() // that old files can't be deleted
+			w.process.Reset() // drop the warning about old files
 			w.Write(capsulehost.LevelInfo, "", "a\nb")
 			w.Write(capsulehost.LevelError, "", "c")
 			got := w.process.String()
@@ -206,7 +206,7 @@ func TestProcessLog(t *testing.T) {
 				t.Errorf("%s", got)
 			}
 			w.process.Reset()
-			// It is tried again after a while, and on the next day.
+			// It is tried again after a delay, and on the next day.
 			if err := os.Remove(w.home.PrincipalDir("default")); err != nil {
 				t.Fatal(err)
 			}
@@ -263,11 +263,11 @@ func TestMidnight(t *testing.T) {
 			"home/alice/.local/log/greeter/2000-01-01.log": "946771199.999 INFO [greeter] before\n",
 			"home/alice/.local/log/greeter/2000-01-02.log": "946771200.000 INFO [greeter] after\n",
 		}
-		w.check(want) // the capsule's first files are too old by now
+		w.check(want) // the capsule's first files are too old now
 	})
 }
 
-// The date is UTC, wherever the process is.
+// The date is UTC in every time zone.
 func TestMidnightElsewhere(t *testing.T) {
 	local := time.Local
 	t.Cleanup(func() { time.Local = local })
@@ -279,7 +279,7 @@ func TestMidnightElsewhere(t *testing.T) {
 	})
 }
 
-// logTo returns a logger that writes a JSON object a line to w, without the time.
+// logTo returns a logger that writes one JSON object per line to w, without the time.
 func logTo(w io.Writer) *slog.Logger {
 	return slog.New(untimed{zerolog.NewSlogHandler(zerolog.New(w))})
 }

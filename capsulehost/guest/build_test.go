@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Stock Go makes capsules of the examples: with the exports that the host calls,
-// and importing nothing that it does not have.
+// Stock Go builds the examples as capsules: with the exports that the host calls, and only
+// with imports that it has.
 func TestExamplesBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles Go's library for WebAssembly")
@@ -51,7 +51,7 @@ func TestExamplesBuild(t *testing.T) {
 	}
 }
 
-// functions lists what functions a module imports, as "module name", and exports.
+// functions lists the functions that a module imports, as "module name", and exports.
 func functions(wasm []byte) (imports, exports []string, err error) {
 	r := &reader{Reader: bytes.NewReader(wasm)}
 	if string(r.bytes(8)) != "\x00asm\x01\x00\x00\x00" {
@@ -82,7 +82,7 @@ func functions(wasm []byte) (imports, exports []string, err error) {
 	return imports, exports, r.err
 }
 
-// reader reads the parts of a module's binary form; the first error stays.
+// reader reads parts of a module's binary format; it keeps the first error.
 type reader struct {
 	*bytes.Reader
 	err error

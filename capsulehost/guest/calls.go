@@ -10,7 +10,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/guest/internal/abi"
 )
 
-// What the host takes at most, in bytes; one more would kill the capsule.
+// Maximum sizes that the host accepts, in bytes; exceeding one kills the capsule.
 const (
 	maxLogLevel   = 64
 	maxLogMessage = 64 << 10
@@ -22,7 +22,7 @@ const (
 // Level is the level of a log line.
 type Level string
 
-// The levels, least severe first. The host takes any other for info.
+// The levels, in increasing order of severity. The host treats any other as info.
 const (
 	LevelTrace Level = "trace"
 	LevelDebug Level = "debug"
@@ -31,30 +31,30 @@ const (
 	LevelError Level = "error"
 )
 
-// Log writes a line to the capsule's log. It never fails; what is longer than
-// 64 KiB is cut.
+// Log writes a line to the capsule's log. It never fails; a message longer than 64 KiB is
+// truncated.
 func Log(level Level, message string) {
 	abi.Log(cut(string(level), maxLogLevel), cut(message, maxLogMessage))
 }
 
-// Tracef logs at level trace, formatted as fmt.Sprintf does.
+// Tracef logs at level trace, formatted like fmt.Sprintf.
 func Tracef(format string, args ...any) { Log(LevelTrace, fmt.Sprintf(format, args...)) }
 
-// Debugf logs at level debug, formatted as fmt.Sprintf does.
+// Debugf logs at level debug, formatted like fmt.Sprintf.
 func Debugf(format string, args ...any) { Log(LevelDebug, fmt.Sprintf(format, args...)) }
 
-// Infof logs at level info, formatted as fmt.Sprintf does.
+// Infof logs at level info, formatted like fmt.Sprintf.
 func Infof(format string, args ...any) { Log(LevelInfo, fmt.Sprintf(format, args...)) }
 
-// Warnf logs at level warn, formatted as fmt.Sprintf does.
+// Warnf logs at level warn, formatted like fmt.Sprintf.
 func Warnf(format string, args ...any) { Log(LevelWarn, fmt.Sprintf(format, args...)) }
 
-// Errorf logs at level error, formatted as fmt.Sprintf does. It makes no error:
-// that is fmt.Errorf.
+// Errorf logs at level error, formatted like fmt.Sprintf. It does not return an error; use
+// fmt.Errorf for that.
 func Errorf(format string, args ...any) { Log(LevelError, fmt.Sprintf(format, args...)) }
 
-// cut returns the longest beginning of s that has at most n bytes and ends with
-// a whole character.
+// cut returns the longest prefix of s that has at most n bytes and ends with a whole
+// character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -65,25 +65,25 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// Config returns a configuration value: the text of a string, the JSON of
-// anything else, and "" where there is none. The values come from [env] in
-// Capsule.toml and from what the operator set over it.
+// Config returns a configuration value: a string as it is, anything else as JSON, and "" if
+// there is none. The values come from [env] in Capsule.toml, and the operator can override
+// them.
 func Config(key string) string {
 	if len(key) > maxConfigKey {
-		return "" // no key is as long
+		return "" // no key is that long
 	}
 	return abi.Config(key)
 }
 
-// Caller is on whose behalf the capsule is being called.
+// Caller identifies the sender of the current call.
 type Caller struct {
-	Principal string    `json:"principal"` // "" where the message carried none
+	Principal string    `json:"principal"` // "" if the message carried none
 	SourceID  string    `json:"source_id"` // the session UUID of the capsule that sent it
 	Timestamp time.Time `json:"timestamp"` // when it was sent
 }
 
-// CurrentCaller returns the caller of this call. There is none, and so false, in
-// a call that another capsule's trigger led to.
+// CurrentCaller returns the caller of the current call. It returns false if there is none,
+// as in a call caused by another capsule's trigger.
 func CurrentCaller() (Caller, bool) {
 	var c Caller
 	if err := json.Unmarshal([]byte(abi.Caller()), &c); err != nil || c.SourceID == "" {
@@ -92,12 +92,12 @@ func CurrentCaller() (Caller, bool) {
 	return c, true
 }
 
-// SignalReady says that a run-loop capsule is up. The host waits for it a short
-// while before it starts the capsules that come after. In any other capsule, and
-// a second time, it does nothing.
+// SignalReady reports that a run-loop capsule is ready. The host waits for it a short
+// while before it starts the capsules that depend on this one. In other capsules, and if
+// called again, it has no effect.
 func SignalReady() { abi.SignalReady() }
 
-// Clock returns the host's wall clock, to the millisecond.
+// Clock returns the host's wall clock, in whole milliseconds.
 func Clock() time.Time {
 	ms, err := strconv.ParseInt(abi.ClockMillis(), 10, 64)
 	if err != nil {
@@ -106,16 +106,16 @@ func Clock() time.Time {
 	return time.UnixMilli(ms)
 }
 
-// Trigger asks all other capsules that intercept topic, gives each of them
-// payload as JSON, and returns what they answered: ordered by their priority,
-// without those that denied, failed or had nothing to say. It returns when all
-// have answered or the host's deadline has passed. A capsule that waits, directly
-// or through others, for the answer of this one is not asked.
+// Trigger invokes all other capsules with an interceptor for topic, passes payload to each
+// as JSON, and returns their answers, ordered by priority. Capsules that denied, failed or
+// had no answer are left out. Trigger returns when all have answered, or at the host's
+// deadline. A capsule that waits, directly or through others, for the answer of this one is
+// not invoked.
 //
-// The error is about the request: a payload that has no JSON, or a request of
-// more than 1 MiB. To have nobody answer is none. JSON that the host does not take,
-// nested deeper than 127 levels or with half a surrogate pair in a json.RawMessage,
-// kills the capsule.
+// The error concerns the request: a payload that can't be encoded as JSON, or a request
+// larger than 1 MiB. If no capsule answers, the error is nil. JSON that the host refuses
+// kills the capsule: JSON nested deeper than 127 levels, or half a surrogate pair in a
+// json.RawMessage.
 func Trigger(topic string, payload any) ([]json.RawMessage, error) {
 	request, err := json.Marshal(struct {
 		Hook    string `json:"hook"`
@@ -134,12 +134,12 @@ func Trigger(topic string, payload any) ([]json.RawMessage, error) {
 	return answers, nil
 }
 
-// CapabilityPromptInjection is the one capability that the host knows so far:
-// the capsule may put text into prompts.
+// CapabilityPromptInjection is the only capability that the host checks so far: the
+// capsule may put text into prompts.
 const CapabilityPromptInjection = "allow_prompt_injection"
 
-// HasCapability says whether the capsule of the session sourceID, as in
-// Caller.SourceID, was granted a capability. Whatever is in doubt is no.
+// HasCapability reports whether the capsule with the session sourceID, as in
+// Caller.SourceID, was granted a capability. It returns false if in doubt.
 func HasCapability(sourceID, capability string) bool {
 	request, err := json.Marshal(struct {
 		SourceUUID string `json:"source_uuid"`

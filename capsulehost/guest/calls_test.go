@@ -101,8 +101,7 @@ func TestHasCapability(t *testing.T) {
 	}
 }
 
-// A capsule's handlers are ordinary functions; a guesttest.Host answers for the
-// host.
+// A capsule's handlers are ordinary functions; a guesttest.Host replaces the host.
 func Example() {
 	guest.Handle("example", func(payload []byte) (guest.Result, error) {
 		var name string

@@ -6,13 +6,13 @@ import (
 	"fmt"
 )
 
-// decode reads the input of astrid_hook_trigger,
+// decode reads the input of astrid_hook_trigger:
 //
 //	{"name": ACTION, "arguments": [byte, byte, ...]}
 //
-// A payload of 1 MiB is an array of a million numbers, for which encoding/json
-// takes most of a second inside a guest. So the array is read by hand and the
-// rest of the object, a few bytes, by encoding/json.
+// A payload of 1 MiB is an array of a million numbers, for which encoding/json needs most
+// of a second inside a guest. So decode parses the array by hand, and uses encoding/json
+// only for the rest of the object, which is small.
 func decode(input []byte) (action string, payload []byte, err error) {
 	var call struct {
 		Name      *string `json:"name"`
@@ -30,14 +30,14 @@ func decode(input []byte) (action string, payload []byte, err error) {
 	if call.Name == nil {
 		return "", nil, fmt.Errorf("read the call: it has no name")
 	}
-	if call.Arguments != nil { // span found nothing that it could read
+	if call.Arguments != nil { // span found no array that numbers accepts
 		payload = call.Arguments
 	}
 	return *call.Name, payload, nil
 }
 
-// span finds the only array of the input: it begins at the first '[' outside of
-// a string and ends at the next ']'.
+// span finds the only array of the input: from the first '[' outside of a string to the
+// next ']'.
 func span(input []byte) (begin, end int, ok bool) {
 	quoted := false
 	for i := 0; i < len(input); i++ {
@@ -54,8 +54,8 @@ func span(input []byte) (begin, end int, ok bool) {
 	return 0, 0, false
 }
 
-// numbers reads what stands between the brackets of an array of byte values. It
-// says no to whatever is unusual, and leaves it to encoding/json.
+// numbers reads the content of an array of byte values. It returns false for any unusual
+// notation, which encoding/json then handles.
 func numbers(text []byte) ([]byte, bool) {
 	out := make([]byte, 0, len(text)/2+1)
 	if len(text) == 0 {

@@ -1,8 +1,8 @@
-// Package guest is what a capsule written in Go imports. It needs the stock Go
-// toolchain only, and nothing outside of the standard library.
+// Package guest is the library for capsules written in Go. It needs only the standard Go
+// toolchain and the standard library.
 //
-// A capsule is a main package that registers what it does while it is
-// initialised; its main function is never called:
+// A capsule is a main package that registers its handlers during initialisation; its
+// main function is never called:
 //
 //	package main
 //
@@ -22,22 +22,22 @@
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o greeter.wasm .
 //	astrid-actors seal .
 //
-// A run-loop capsule imports guest/runloop as well, and one that takes part in
-// its own installation guest/lifecycle: each adds exports that other capsules
-// must not have. Handlers are tested natively, with guest/guesttest in the place
-// of the host. The directory examples has whole capsules.
+// A run-loop capsule also imports guest/runloop. A capsule that takes part in its own
+// installation also imports guest/lifecycle. Each adds exports that other capsules must
+// not have. Test handlers natively, with guest/guesttest instead of the host. The
+// directory examples contains complete capsules.
 //
 // # Failure
 //
-// A handler that returns an error has failed in good order: whoever asked hears
-// so, and the capsule lives on. Where something is broken, panic, or don't catch
-// what does: Go writes the panic and its stack to standard error, whose end the
-// host keeps with the record of the crash, and a new instance takes over with
-// fresh memory. Nothing here recovers from a panic.
+// A handler that returns an error reports an ordinary failure: the caller receives it,
+// and the capsule keeps running. If the capsule's state may be broken, panic, and do not
+// recover from panics. Go writes the panic and its stack to standard error. The host
+// records the end of it with the crash, and starts a new instance with fresh memory. This
+// package never recovers from a panic.
 //
-// # What it is not
+// # Limits
 //
-// The host calls one function at a time, so there is nothing to lock; goroutines
-// run only during a call. There are no files, no arguments, no environment and
-// no network. Strings are expected to be UTF-8.
+// The host calls one function at a time, so no locks are needed for that; goroutines run
+// only during a call. There are no files, no environment variables and no network; the
+// only argument is the capsule's id. Strings must be UTF-8.
 package guest

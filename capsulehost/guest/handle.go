@@ -5,16 +5,16 @@ import (
 	"fmt"
 )
 
-// Handler serves one interceptor action. Payload is what was triggered or
-// published, normally JSON; it is the handler's own to keep. An error is
-// reported to whoever asked, and costs the capsule nothing.
+// Handler serves one interceptor action. payload is the triggered or published data,
+// normally JSON; the handler may keep and modify it. An error is reported to the caller,
+// and the capsule keeps running.
 type Handler func(payload []byte) (Result, error)
 
 var handlers = map[string]Handler{}
 
-// Handle registers the handler of an action, by the name that an [[interceptor]]
-// of Capsule.toml gives it. Call it from an init function: when the host asks,
-// every handler must be there. It panics where the action has a handler already.
+// Handle registers the handler of an action, named as in an [[interceptor]] of Capsule.toml.
+// Call it from an init function, since the host may call the action right after. It panics
+// if the action already has a handler.
 func Handle(action string, h Handler) {
 	if handlers[action] != nil {
 		panic(fmt.Sprintf("guest: action %q has two handlers", action))
@@ -22,7 +22,7 @@ func Handle(action string, h Handler) {
 	handlers[action] = h
 }
 
-// Invoke runs the handler of an action as the host would. It is meant for tests.
+// Invoke runs the handler of an action as the host does. Use it in tests.
 func Invoke(action string, payload []byte) (Result, error) {
 	h := handlers[action]
 	if h == nil {
@@ -31,12 +31,11 @@ func Invoke(action string, payload []byte) (Result, error) {
 	return h(payload)
 }
 
-// Action says what is to become of the value that a handler answers with.
+// Action tells the host what to do with a handler's answer.
 type Action byte
 
-// The actions, by the byte that stands for each before the answer. To a trigger
-// Continue and Final are the same; along an event's chain of interceptors Final
-// is the last word.
+// The actions; each value is the byte before the answer. For a trigger, Continue and Final
+// are equal; for an event, Final ends the chain of interceptors.
 const (
 	ActionContinue Action = iota
 	ActionFinal
@@ -57,25 +56,25 @@ func (a Action) String() string {
 	}
 }
 
-// Result is a handler's answer. The zero value is a Continue with nothing: seen,
-// and nothing to add.
+// Result is a handler's answer. The zero value is a Continue without data: handled, with no
+// answer.
 type Result struct {
 	Action Action
-	// Data is the answer, or the reason of a denial. The answer to a trigger must
-	// be JSON: others don't see it otherwise.
+	// Data is the answer, or the reason of a denial. The answer to a trigger must be JSON;
+	// otherwise it is dropped.
 	Data []byte
 }
 
-// Continue answers with data, and lets others be asked.
+// Continue returns data as the answer, and lets the other interceptors run.
 func Continue(data []byte) Result { return Result{ActionContinue, data} }
 
-// ContinueJSON answers with v as JSON. The error is the encoder's.
+// ContinueJSON returns v as JSON as the answer. The error is the encoder's.
 func ContinueJSON(v any) (Result, error) {
 	data, err := json.Marshal(v)
 	return Continue(data), err
 }
 
-// Final answers with data, as the last word.
+// Final returns data as the answer, and ends the chain of interceptors.
 func Final(data []byte) Result { return Result{ActionFinal, data} }
 
 // FinalJSON is Final with v as JSON. The error is the encoder's.
@@ -84,10 +83,10 @@ func FinalJSON(v any) (Result, error) {
 	return Final(data), err
 }
 
-// Deny refuses, with a reason for people to read.
+// Deny refuses, with a reason for a person to read.
 func Deny(reason string) Result { return Result{ActionDeny, []byte(reason)} }
 
-// encode returns the result as the host reads it.
+// encode returns the result in the host's format.
 func (r Result) encode() []byte {
 	if r.Action == ActionContinue && len(r.Data) == 0 {
 		return nil
@@ -95,7 +94,7 @@ func (r Result) encode() []byte {
 	return append([]byte{byte(r.Action)}, r.Data...)
 }
 
-// serve is one call of astrid_hook_trigger: input to output.
+// serve handles one call of astrid_hook_trigger, and returns its output.
 func serve(input []byte) ([]byte, error) {
 	action, payload, err := decode(input)
 	if err != nil {

@@ -81,7 +81,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// What the host encodes, whatever the action and the bytes, comes out again.
+// decode returns any action and bytes that the host encoded.
 func FuzzDecodeWhatWasEncoded(f *testing.F) {
 	f.Add("greet", []byte(`{"a":[1,2]}`))
 	f.Add(`[1]","arguments":[2`, []byte{0, 255})

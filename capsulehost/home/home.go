@@ -11,11 +11,11 @@ import (
 // Variable is the environment variable that names the home.
 const Variable = "ASTRID_HOME"
 
-// Home is Astrid's directory. Make one with [Resolve]. It need not exist.
+// Home is Astrid's directory, returned by [Resolve]. It need not exist.
 type Home struct{ dir string }
 
-// Resolve returns the home: dir, made absolute; or where it is "", $ASTRID_HOME,
-// which must be absolute and hold no `..`; or where that is unset, ~/.astrid.
+// Resolve returns the home: dir as an absolute path; if dir is "", $ASTRID_HOME, which must
+// be absolute and must not contain `..`; if that is unset, ~/.astrid.
 func Resolve(dir string) (Home, error) {
 	if dir != "" {
 		abs, err := filepath.Abs(dir)
@@ -45,35 +45,35 @@ func Resolve(dir string) (Home, error) {
 	return Home{filepath.Join(user, ".astrid")}, nil
 }
 
-// Dir is the home itself, an absolute path.
+// Dir returns the home directory, an absolute path.
 func (h Home) Dir() string { return h.dir }
 
-// SocketPath is where the daemon listens.
+// SocketPath returns the path of the daemon's socket.
 func (h Home) SocketPath() string { return filepath.Join(h.dir, "run", "actors.sock") }
 
-// CacheDir keeps what can be made again: compiled modules.
+// CacheDir returns the directory of files that can be rebuilt: compiled modules.
 func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 
-// ModulePath is the module with that BLAKE3 hash, in hex, of capsules that
-// don't bring theirs along.
+// ModulePath returns the path of a shared module, for capsules without their own copy;
+// hash is its BLAKE3 hash in hex.
 func (h Home) ModulePath(hash string) string { return filepath.Join(h.dir, "bin", hash+".wasm") }
 
-// PrincipalDir holds all that belongs to a principal.
+// PrincipalDir returns the directory of all files of a principal.
 func (h Home) PrincipalDir(p Principal) string { return h.of(p) }
 
-// CapsulesDir holds a principal's capsules, a directory each.
+// CapsulesDir returns the directory of a principal's capsules, one subdirectory each.
 func (h Home) CapsulesDir(p Principal) string { return h.of(p, ".local", "capsules") }
 
-// LogDir holds a capsule's log, a file for each day.
+// LogDir returns the directory of a capsule's log, one file per day.
 func (h Home) LogDir(p Principal, capsule string) string { return h.of(p, ".local", "log", capsule) }
 
-// EnvFile holds what a principal set of a capsule's configuration.
+// EnvFile returns the path of a principal's settings for a capsule.
 func (h Home) EnvFile(p Principal, capsule string) string {
 	return h.of(p, ".config", "env", capsule+".env.json")
 }
 
-// ValidCapsule says whether id may be a capsule's id, and so a file's name: one
-// or more of a-z 0-9 -.
+// ValidCapsule reports whether id is a valid capsule id: one or more of a-z 0-9 -. So it
+// is also a safe file name.
 func ValidCapsule(id string) bool {
 	for _, r := range id {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
@@ -87,17 +87,17 @@ func (h Home) of(p Principal, path ...string) string {
 	return filepath.Join(append([]string{h.dir, "home", string(p)}, path...)...)
 }
 
-// Principal is on whose behalf something runs: 1 to 64 of a-z A-Z 0-9 _ -. It
-// is a directory's name, so make one with [ParsePrincipal] only.
+// Principal is the user for whom something runs: 1 to 64 of a-z A-Z 0-9 _ -. It becomes a
+// directory name, so create one only with [ParsePrincipal].
 type Principal string
 
-// DefaultPrincipal is the one that is meant where none is named.
+// DefaultPrincipal is used if no principal is named.
 const DefaultPrincipal = "default"
 
-// MaxPrincipal is the length of the longest principal, in bytes.
+// MaxPrincipal is the maximum length of a principal in bytes.
 const MaxPrincipal = 64
 
-// ParsePrincipal checks a principal's name.
+// ParsePrincipal checks a principal's name and returns it.
 func ParsePrincipal(s string) (Principal, error) {
 	if s == "" {
 		return "", errors.New("the principal is empty: it must be 1 to 64 of a-z A-Z 0-9 _ -")

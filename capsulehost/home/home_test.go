@@ -119,8 +119,8 @@ func TestValidCapsule(t *testing.T) {
 	}
 }
 
-// Whatever a principal or a capsule is called, if its name is valid its files
-// are its own, and inside the home.
+// For all valid names, the files of a principal or capsule are inside the home and shared with
+// no other.
 func TestPathsStayInside(t *testing.T) {
 	h, err := home.Resolve("/h")
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 // envName is the name of the environment file in a capsule's directory.
 const envName = ".env.json"
 
-// Configuration returns what astrid_get_config answers: the defaults of the
-// manifest's [env], overridden by the principal's environment file, or where
-// there is none, by .env.json in the capsule's directory. Strings are raw, other
-// values JSON text. ASTRID_SOCKET_PATH is socketPath whatever the files say.
+// Configuration returns the values for astrid_get_config: the defaults of the manifest's
+// [env], overridden by the principal's environment file or, if there is none, by .env.json
+// in the capsule's directory. Strings are raw, other values are JSON text.
+// ASTRID_SOCKET_PATH is always socketPath.
 //
-// It never fails: a file that can't be used is not, and the warnings say why.
+// It never fails: a file that can't be used is ignored, with a warning.
 func (m *Manifest) Configuration(h home.Home, p home.Principal, socketPath string) (map[string]string, Problems) {
 	values := map[string]string{}
 	for name, v := range m.Env {
@@ -31,7 +31,7 @@ func (m *Manifest) Configuration(h home.Home, p home.Principal, socketPath strin
 	}
 	set, warnings := m.environment(h, p)
 	for name, value := range set {
-		// null is what tools write for "not set".
+		// Tools write null for an unset value.
 		if string(value) != "null" {
 			values[name] = configJSON(value)
 		}
@@ -40,7 +40,7 @@ func (m *Manifest) Configuration(h home.Home, p home.Principal, socketPath strin
 	return values, warnings
 }
 
-// environment reads the environment file that counts.
+// environment reads the environment file that applies.
 func (m *Manifest) environment(h home.Home, p home.Principal) (map[string]json.RawMessage, Problems) {
 	path := h.EnvFile(p, m.ID())
 	text, info, err := readRegular(everywhere{}, path, maxJSON)
@@ -79,7 +79,7 @@ func readInside(dir, name string) ([]byte, fs.FileInfo, error) {
 	return readRegular(root, name, maxJSON)
 }
 
-// readObject reads a JSON object, or says where it is none.
+// readObject parses a JSON object, or returns the position of the fault.
 func readObject(file string, text []byte) (map[string]json.RawMessage, *Problem) {
 	at := func(offset int, message string) *Problem {
 		before := text[:min(max(offset, 0), len(text))]
@@ -106,7 +106,7 @@ func readObject(file string, text []byte) (map[string]json.RawMessage, *Problem)
 	return object, nil
 }
 
-// lineOfKey is the line of the last place where an object has that key.
+// lineOfKey returns the line of the key's last occurrence in a JSON object.
 func lineOfKey(text []byte, key string) int {
 	d := json.NewDecoder(bytes.NewReader(text))
 	line := 0

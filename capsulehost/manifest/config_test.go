@@ -116,7 +116,7 @@ func TestConfigurationFiles(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	// A link in the capsule's directory must not read what is outside of it.
+	// A link in the capsule's directory must not read a file outside of it.
 	outside := filepath.Join(t.TempDir(), "secret.json")
 	write(t, outside, `{"a": "secret"}`)
 	if err := os.Symlink(outside, filepath.Join(dir, ".env.json")); err != nil {
@@ -125,7 +125,7 @@ func TestConfigurationFiles(t *testing.T) {
 	check("a link out of the capsule", "", "can't be read, and is ignored")
 }
 
-// JSON text is what serde_json writes: these were printed by version 1.0.154.
+// The expected JSON is that of serde_json 1.0.154.
 func TestValues(t *testing.T) {
 	for in, want := range map[string]string{
 		"[1.0, 0.1, 1e15, 1e16, 123456789012345680.0, 1.5e300, 0.00001, 0.000001, 1.234e-7, -0.0, +1.0]": "[1.0,0.1,1000000000000000.0,1e+16,1.2345678901234568e+17,1.5e+300,0.00001,1e-6,1.234e-7,-0.0,1.0]",
@@ -176,7 +176,7 @@ func FuzzConfigJSON(f *testing.F) {
 			if value[0] == '"' {
 				continue
 			}
-			// What comes out is JSON, and says the same again.
+			// The result is JSON, and converting it again does not change it.
 			if !json.Valid([]byte(got)) || configJSON(json.RawMessage(got)) != got {
 				t.Errorf("%q: the value of %q is %s", text, key, got)
 			}

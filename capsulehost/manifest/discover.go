@@ -12,31 +12,30 @@ import (
 	"sync/atomic"
 )
 
-// Discovery is what [Discover] found.
+// Discovery is the result of [Discover].
 type Discovery struct {
 	Manifests []*Manifest // in order of discovery, each id once
 	Rejected  []Rejected
 	Warnings  Problems
 }
 
-// Rejected is a capsule that can't be loaded, or a directory that can't be
-// looked into.
+// Rejected is a capsule that can't be loaded, or a directory that can't be read.
 type Rejected struct {
 	Dir string
-	// ID is the capsule's; "" where it could not be read, or where another
-	// capsule of the Discovery has it.
+	// ID is the capsule's id; "" if it could not be read, or if another capsule of the
+	// Discovery has the same id.
 	ID  string
 	Err error
 }
 
-// Discover finds capsules. Each of dirs is a capsule's directory, or a directory
-// of them, taken in the order of their names; the first capsule of an id wins,
-// and a later one is a warning. A directory that does not exist or holds nothing
-// is passed over, unless the operator named it (explicit): then the one is
-// rejected, and the other a warning.
+// Discover finds capsules. Each element of dirs is a capsule's directory or a directory of
+// such directories, which are read in the order of their names. If two capsules have the
+// same id, the first one is used and the other causes a warning. A missing or empty
+// directory is skipped, unless explicit is set, for directories named by the operator:
+// then a missing one is rejected, and an empty one causes a warning.
 func Discover(dirs []string, explicit bool) Discovery {
 	var found Discovery
-	var broken []*Manifest // for each of Rejected: what could be read of it, or nil
+	var broken []*Manifest // for each element of Rejected: its partial manifest, or nil
 	reject := func(dir string, m *Manifest, err error) {
 		found.Rejected = append(found.Rejected, Rejected{Dir: dir, Err: err})
 		broken = append(broken, m)
@@ -78,14 +77,14 @@ func Discover(dirs []string, explicit bool) Discovery {
 	return found
 }
 
-// loaded is what Load returned.
+// loaded is a result of Load.
 type loaded struct {
 	manifest *Manifest
 	err      error
 }
 
-// loadAll loads several capsules' manifests, as many at a time as there are
-// processors: of ten thousand it is a good part of what their start takes.
+// loadAll loads several manifests, with one worker per processor. With ten thousand
+// capsules, this is a large part of the start-up time.
 func loadAll(dirs []string) []loaded {
 	all := make([]loaded, len(dirs))
 	var next atomic.Int64
@@ -101,8 +100,8 @@ func loadAll(dirs []string) []loaded {
 	return all
 }
 
-// capsulesIn returns the directories of the capsules in dir: itself, or those
-// below it, by name.
+// capsulesIn returns the capsule directories in dir: dir itself, or those directly below
+// it, sorted by name.
 func capsulesIn(dir string) ([]string, error) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -128,7 +127,8 @@ func capsulesIn(dir string) ([]string, error) {
 	return capsules, nil
 }
 
-// holdsManifest also says yes where it can't be told, so that loading says why.
+// holdsManifest reports whether dir has a manifest. It also returns true if access is
+// denied, so that loading reports the error.
 func holdsManifest(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, FileName))
 	return err == nil || errors.Is(err, fs.ErrPermission)

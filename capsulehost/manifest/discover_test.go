@@ -11,14 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// capsule makes a capsule's directory.
+// capsule creates a capsule's directory.
 func capsule(t *testing.T, dir, id, version string) {
 	t.Helper()
 	text := strings.NewReplacer("greeter\"", id+"\"", "1.0.0", version).Replace(header)
 	write(t, filepath.Join(dir, FileName), text)
 }
 
-// found is a Discovery as text, with root taken off its paths.
+// found formats a Discovery as text, without root in its paths.
 func found(root string, d Discovery) []string {
 	var out []string
 	for _, m := range d.Manifests {

@@ -1,5 +1,5 @@
-// Package manifest reads what a capsule says of itself, and finds, checks,
-// configures and orders capsules by it.
+// Package manifest reads the manifests of capsules, and finds, checks, configures and
+// orders capsules by them.
 //
 //	found := manifest.Discover([]string{dir}, false)
 //	start := manifest.Order(found.Manifests)
@@ -8,11 +8,10 @@
 //		values, warnings := m.Configuration(h, home.DefaultPrincipal, socket)
 //	}
 //
-// A capsule is a directory that holds a Capsule.toml and a WebAssembly module.
-// The format, and what is refused in it, is that of astrid-capsule 0.5.0, plus a
-// [supervision] table of our own; keys that nothing here knows are ignored.
-// Whatever is wrong comes back as [Problems]: all of them at once, each with
-// its file, line and key.
+// A capsule is a directory with a Capsule.toml and a WebAssembly module. The format and
+// its checks are those of astrid-capsule 0.5.0, plus a [supervision] table; unknown keys
+// are ignored. Errors are returned as [Problems]: all of them at once, each with its file,
+// line and key.
 //
-// The package starts, installs and signs nothing, and keeps no state.
+// The package does not start, install or sign anything, and keeps no state.
 package manifest

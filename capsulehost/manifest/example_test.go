@@ -9,7 +9,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
 
-// All problems of a manifest come at once, each with its place.
+// All problems of a manifest are returned at once, each with its position.
 func ExampleLoad() {
 	dir, err := os.MkdirTemp("", "capsule")
 	if err != nil {
@@ -46,8 +46,8 @@ action = "greet"
 	// capsule greeter is not loaded
 }
 
-// Capsules are found by the names of their directories, and start behind those
-// that export what they import.
+// Capsules are sorted by the names of their directories, and start after the capsules whose
+// exports they import.
 func ExampleDiscover() {
 	dir, err := os.MkdirTemp("", "capsules")
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// reader takes typed values out of a tree, and notes all that is wrong with
-// them. A value that is missing or wrong is read as the zero value.
+// reader reads typed values from a tree, and collects all problems with them. A missing or
+// invalid value is read as the zero value.
 type reader struct {
 	file     string
 	problems Problems
 	warnings Problems
-	lines    map[string]int // the first line of each key that was asked for
+	lines    map[string]int // first line of each key that was read
 }
 
-// at is a problem with a node.
+// at returns a problem with a node.
 func (r *reader) at(n *node, format string, args ...any) Problem {
 	return Problem{File: r.file, Line: n.line, Key: n.path(), Message: fmt.Sprintf(format, args...)}
 }
@@ -28,19 +28,19 @@ func (r *reader) wrong(n *node, format string, args ...any) {
 	r.problems = append(r.problems, r.at(n, format, args...))
 }
 
-// missing is a key that must be in a table and is not.
+// missing adds a problem for a key that a table lacks.
 func (r *reader) missing(table *node, name, format string, args ...any) {
 	r.wrong(&node{parent: table, name: name, line: table.line}, format, args...)
 }
 
-// What the kinds are called.
+// kindWords are the names of the kinds in messages.
 var kindWords = map[unstable.Kind]string{
 	unstable.Table: "a table", unstable.Array: "a list", unstable.String: "text",
 	unstable.Bool: "true or false", unstable.Integer: "a whole number", unstable.Float: "a number with a fraction",
 	unstable.DateTime: "a date", unstable.LocalDateTime: "a date", unstable.LocalDate: "a date", unstable.LocalTime: "a time",
 }
 
-// get returns the value of a key where it is there and is of that kind.
+// get returns a key's value if it exists and has the given kind, else nil.
 func (r *reader) get(table *node, name string, kind unstable.Kind) *node {
 	n := table.keys[name]
 	if n == nil {
@@ -62,7 +62,7 @@ func (r *reader) is(n *node, kind unstable.Kind) bool {
 	return n.kind == kind
 }
 
-// text returns a string.
+// text returns a string, or "" if there is none.
 func (r *reader) text(table *node, name string) string {
 	if n := r.get(table, name, unstable.String); n != nil {
 		return n.text
@@ -70,7 +70,7 @@ func (r *reader) text(table *node, name string) string {
 	return ""
 }
 
-// required returns a string that must be there; nil where it is not, or is no string.
+// required returns a string that must exist; nil if it does not, or is not a string.
 func (r *reader) required(table *node, name, purpose string) *node {
 	if table.keys[name] == nil {
 		r.missing(table, name, "is missing: %s", purpose)
@@ -78,7 +78,7 @@ func (r *reader) required(table *node, name, purpose string) *node {
 	return r.get(table, name, unstable.String)
 }
 
-// oneOf returns a string that must be one of a few words.
+// oneOf returns a string that must be one of words.
 func (r *reader) oneOf(table *node, name string, words ...string) string {
 	n := r.get(table, name, unstable.String)
 	if n == nil {
@@ -96,7 +96,7 @@ func (r *reader) flag(table *node, name string) bool {
 	return n != nil && n.text == "true"
 }
 
-// nodes returns the elements of a list that are of that kind.
+// nodes returns the elements of a list that have the given kind.
 func (r *reader) nodes(table *node, name string, kind unstable.Kind) []*node {
 	if n := table.keys[name]; n != nil && n.kind == kind && kind == unstable.Table {
 		r.wrong(n, "is one table, and must be a list of them: write [[%s]]", n.path())
@@ -115,7 +115,7 @@ func (r *reader) nodes(table *node, name string, kind unstable.Kind) []*node {
 	return out
 }
 
-// texts returns a list of strings.
+// texts returns the strings of a list.
 func (r *reader) texts(table *node, name string) []string {
 	var out []string
 	for _, n := range r.nodes(table, name, unstable.String) {
@@ -124,7 +124,7 @@ func (r *reader) texts(table *node, name string) []string {
 	return out
 }
 
-// table returns a table; an empty one where it is missing.
+// table returns a table, or an empty one if it is missing.
 func (r *reader) table(parent *node, name string) *node {
 	if n := r.get(parent, name, unstable.Table); n != nil {
 		return n
@@ -132,8 +132,7 @@ func (r *reader) table(parent *node, name string) *node {
 	return &node{parent: parent, name: name, line: parent.line, kind: unstable.Table}
 }
 
-// whole returns a whole number between two others, both included; nil where
-// there is none.
+// whole returns an integer between low and high, both inclusive; nil if there is none.
 func (r *reader) whole(table *node, name string, low, high int64) *int64 {
 	n := r.get(table, name, unstable.Integer)
 	if n == nil {
@@ -147,12 +146,12 @@ func (r *reader) whole(table *node, name string, low, high int64) *int64 {
 	return &i
 }
 
-// integer reads a whole number as TOML writes it.
+// integer parses an integer in TOML's notation.
 func integer(text string) (int64, error) {
-	return strconv.ParseInt(text, 0, 64) // Go knows 0x, 0o, 0b and underscores as well
+	return strconv.ParseInt(text, 0, 64) // Go accepts 0x, 0o, 0b and underscores as well
 }
 
-// duration returns a positive time span; nil where there is none.
+// duration returns a positive duration; nil if there is none.
 func (r *reader) duration(table *node, name string) *time.Duration {
 	n := table.keys[name]
 	if n == nil {

@@ -9,16 +9,16 @@ import (
 	"os"
 )
 
-// Larger files are not read.
+// Maximum sizes of files; larger ones are refused.
 const (
 	maxManifest = 256 << 10
 	maxJSON     = 1 << 20 // meta.json and environment files
-	// MaxModule is the size of the largest module that is loaded, in bytes.
+	// MaxModule is the maximum size of a module in bytes.
 	MaxModule = 128 << 20
 )
 
-// readRegular reads a whole file, and only a plain one: a pipe would keep its
-// reader waiting for ever, and a device has no end.
+// readRegular reads a whole regular file. It refuses others: reading a pipe may block
+// forever, and a device may have no end.
 func readRegular(dir fileSystem, name string, limit int64) ([]byte, fs.FileInfo, error) {
 	info, err := dir.Stat(name)
 	switch {
@@ -38,7 +38,7 @@ func readRegular(dir fileSystem, name string, limit int64) ([]byte, fs.FileInfo,
 	if _, err := text.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
 		return nil, nil, plain(err)
 	}
-	if int64(text.Len()) > limit { // it has grown
+	if int64(text.Len()) > limit { // it grew since Stat
 		return nil, nil, tooLarge(limit)
 	}
 	return text.Bytes(), info, nil
@@ -46,8 +46,8 @@ func readRegular(dir fileSystem, name string, limit int64) ([]byte, fs.FileInfo,
 
 func tooLarge(limit int64) error { return fmt.Errorf("it has more than %d bytes, the limit", limit) }
 
-// fileSystem is what readRegular reads from: an *os.Root, which nothing leads
-// out of, or all that there is.
+// fileSystem is the source of readRegular: either an *os.Root, which no path can leave, or
+// the whole file system.
 type fileSystem interface {
 	Stat(name string) (fs.FileInfo, error)
 	Open(name string) (*os.File, error)
@@ -61,7 +61,7 @@ type everywhere struct{}
 func (everywhere) Stat(name string) (fs.FileInfo, error) { return os.Stat(name) }
 func (everywhere) Open(name string) (*os.File, error)    { return os.Open(name) }
 
-// plain takes the operation and the path off an error: ours say both themselves.
+// plain removes the operation and the path from an error, since the callers add both.
 func plain(err error) error {
 	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err

@@ -10,8 +10,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// Whatever the text, parsing ends with problems that say where, or with a
-// manifest that keeps the rules.
+// For any text, parsing returns problems with their positions, or a valid manifest.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(everything))
 	f.Add([]byte(header))
@@ -71,7 +70,7 @@ func FuzzRequirement(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Prereleases are only for those who ask for them.
+		// Prereleases match only requirements that name them.
 		if r.allows(version) && !strings.Contains(text, "1.2.3-") {
 			t.Errorf("%q allows 1.2.3-a", text)
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// Load reads the manifest of the capsule in dir. Its error is [Problems], every
-// one that there is; the manifest comes back beside it, as far as it could be
-// read, where the capsule's id is known, and is nil otherwise.
+// Load reads the manifest of the capsule in dir. An error is [Problems], with all problems
+// found. If the capsule's id is known, the manifest is returned even with an error, as far
+// as it could be read; otherwise it is nil.
 func Load(dir string) (*Manifest, error) {
 	file := filepath.Join(dir, FileName)
 	text, _, err := readRegular(everywhere{}, file, maxManifest)
@@ -35,8 +35,8 @@ func Load(dir string) (*Manifest, error) {
 	return m, nil
 }
 
-// Parse reads a manifest's text, as Load does its file; name is what problems
-// say in the place of the file's. The manifest has no directory.
+// Parse reads a manifest from text, like Load from its file. name replaces the file's name
+// in problems. The manifest's Dir is "".
 func Parse(name string, text []byte) (*Manifest, error) {
 	m, problems := parse(name, text)
 	if len(problems) > 0 {
@@ -45,7 +45,7 @@ func Parse(name string, text []byte) (*Manifest, error) {
 	return m, nil
 }
 
-// parse reads a manifest's text. The manifest is nil where it has no id.
+// parse reads a manifest's text. The manifest is nil if it has no valid id.
 func parse(file string, text []byte) (*Manifest, Problems) {
 	root, syntax := readTree(text)
 	r := &reader{file: file, lines: map[string]int{}}
@@ -133,7 +133,7 @@ func (r *reader) components(root *node, m *Manifest) {
 	}
 }
 
-// componentFile is the path of a component's module.
+// componentFile returns the path of a component's module.
 func (r *reader) componentFile(t *node) *node {
 	key := "file"
 	if alias := t.keys["entrypoint"]; alias != nil && t.keys["file"] != nil {
@@ -174,13 +174,13 @@ func (r *reader) interceptors(root *node, m *Manifest) {
 			in.Action = action.text
 		}
 		if p := r.whole(t, "priority", 0, 1<<32-1); p != nil {
-			in.Priority = uint32(*p) //nolint:gosec // in its range
+			in.Priority = uint32(*p) //nolint:gosec // whole checked its range
 		}
 		m.Interceptors = append(m.Interceptors, in)
 	}
 }
 
-// capabilities adds what the table `capabilities` in parent grants.
+// capabilities adds the grants of the table `capabilities` in parent.
 func (r *reader) capabilities(parent *node, c *Capabilities) {
 	t := r.table(parent, "capabilities")
 	c.Uplink = r.flag(t, "uplink") || c.Uplink

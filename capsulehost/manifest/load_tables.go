@@ -8,10 +8,10 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// SocketVariable is the configuration key that the host sets to its socket's path.
+// SocketVariable is the configuration key that the host sets to the path of its socket.
 const SocketVariable = "ASTRID_SOCKET_PATH"
 
-// pattern checks a topic pattern: dot-separated segments, none empty.
+// pattern checks a topic pattern: segments separated by dots, none empty.
 func (r *reader) pattern(n *node) {
 	for segment := range strings.SplitSeq(n.text, ".") {
 		if segment == "" {
@@ -86,7 +86,7 @@ func (r *reader) exports(root *node, m *Manifest) {
 	})
 }
 
-// interfaces visits what is in the tables [section.NAMESPACE], sorted.
+// interfaces calls visit for each key in the tables [section.NAMESPACE], in sorted order.
 func (r *reader) interfaces(root *node, section string, visit func(namespace string, n *node)) {
 	namespaces := r.table(root, section)
 	for _, namespace := range namespaces.names() {
@@ -104,7 +104,7 @@ func (r *reader) interfaces(root *node, section string, visit func(namespace str
 	}
 }
 
-// interfaceName checks the name of a namespace or of an interface.
+// interfaceName checks the name of a namespace or an interface.
 func (r *reader) interfaceName(n *node) {
 	ok := n.name != "" && n.name[0] >= 'a' && n.name[0] <= 'z'
 	for _, c := range n.name {
@@ -115,7 +115,7 @@ func (r *reader) interfaceName(n *node) {
 	}
 }
 
-// maxBudget is far more restarts than anyone needs: each is remembered.
+// maxBudget is far more restarts than useful; it limits the memory for their times.
 const maxBudget = 10_000
 
 func (r *reader) supervision(root *node, s *Supervision) {

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// Everything that a manifest can say, and much that nothing here knows.
+// everything uses every key of a manifest, and many unknown ones.
 const everything = `
 nothing = "knows this key"
 
@@ -234,7 +234,7 @@ func TestLoad(t *testing.T) {
 	check("a directory of that name", "", file+": can't be read: it is no regular file")
 }
 
-// TestTooManyInterceptors: a manifest with 6,001 once cost a system of five
+// TestTooManyInterceptors: a manifest with 6,001 interceptors once cost a system of five
 // capsules 660 MB.
 func TestTooManyInterceptors(t *testing.T) {
 	one := "[[interceptor]]\nevent = \"t\"\naction = \"a\"\n"

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// header is what a manifest can't do without, in five lines.
+// header is the required part of a manifest, in five lines.
 const header = `[package]
 name = "greeter"
 version = "1.0.0"
@@ -21,7 +21,7 @@ version = "1.0.0"
 file = "greeter.wasm"
 `
 
-// write makes a file with its directories.
+// write creates a file and its directories.
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -41,7 +41,7 @@ func newHome(t *testing.T) home.Home {
 	return h
 }
 
-// blake3Hex is what the tests take for the truth: `b3sum` says the same.
+// blake3Hex returns the BLAKE3 hash in hex, the same as `b3sum`.
 func blake3Hex(text string) string {
 	const digits = "0123456789abcdef"
 	var out []byte

@@ -2,23 +2,22 @@ package manifest
 
 import "time"
 
-// FileName is a manifest's name in its capsule's directory.
+// FileName is the name of the manifest in a capsule's directory.
 const FileName = "Capsule.toml"
 
-// HostVersion is the version of Astrid that a capsule's `astrid-version` is
-// held against.
+// HostVersion is the version of Astrid that must satisfy a capsule's `astrid-version`.
 const HostVersion = "0.5.0"
 
-// MaxQueue is the largest `queue` that a manifest may ask for.
+// MaxQueue is the maximum `queue` in a manifest.
 const MaxQueue = 65536
 
-// Manifest is what a Capsule.toml says. It is not changed once loaded.
+// Manifest is the content of a Capsule.toml. It is immutable once loaded.
 type Manifest struct {
 	Dir  string // the capsule's directory
 	File string // the manifest's path
 
 	Package      Package
-	Components   []Component // the first is the one that runs
+	Components   []Component // the first one runs
 	Interceptors []Interceptor
 	Capabilities Capabilities
 	Env          map[string]EnvVar
@@ -26,16 +25,16 @@ type Manifest struct {
 	Exports      []Export // by namespace, then name
 	Supervision  Supervision
 
-	// Warnings are what the manifest says in vain.
+	// Warnings are the parts of the manifest that have no effect.
 	Warnings Problems
 
-	lines map[string]int // of the keys that were read
+	lines map[string]int // line of each key that was read
 }
 
-// ID is the capsule's id: its package's name.
+// ID returns the capsule's id, which is its package's name.
 func (m *Manifest) ID() string { return m.Package.Name }
 
-// Problem is a fault that shows only later, at a key as problems name it.
+// Problem returns a problem that is found after loading, at a key such as "package.name".
 func (m *Manifest) Problem(key, message string) Problem {
 	return Problem{File: m.File, Line: m.lines[key], Key: key, Message: message}
 }
@@ -54,24 +53,24 @@ type Component struct {
 	File string // relative to the capsule's directory, and inside it
 	Line int    // of File in the manifest
 	Hash string // BLAKE3 in hex, or ""
-	Type string // executable (also where it says nothing) or library
+	Type string // "executable", "library", or "" for executable
 }
 
 // Interceptor is one [[interceptor]].
 type Interceptor struct {
 	Event    string // a topic pattern
 	Action   string
-	Priority uint32 // lower is earlier
+	Priority uint32 // lower runs earlier
 }
 
-// MaxInterceptors bounds those of one manifest: each is a leg of every trigger that
-// matches it, and so one capsule could otherwise fill the queues of all.
+// MaxInterceptors is the maximum number of interceptors in one manifest. Each one is called
+// by every trigger that matches it, so more could let one capsule fill all queues.
 const MaxInterceptors = 1024
 
-// DefaultPriority is that of an interceptor which names none.
+// DefaultPriority is the priority of an interceptor that sets none.
 const DefaultPriority = 100
 
-// Capabilities is the table [capabilities], and those of the components added to it.
+// Capabilities is the table [capabilities], combined with those of the components.
 type Capabilities struct {
 	Uplink               bool
 	AllowPromptInjection bool
@@ -85,39 +84,38 @@ type EnvVar struct {
 	Type        string
 	Request     string
 	Description string
-	// Default is the value as astrid_get_config hands it out: a string raw,
-	// anything else as compact JSON. It is nil where there is none.
+	// Default is the value in the form of astrid_get_config: a string raw, anything else
+	// as compact JSON. It is nil if there is none.
 	Default     *string
 	EnumValues  []string
 	Placeholder string
 }
 
-// Import is an interface that the capsule wants another one to export.
+// Import is an interface that another capsule must export.
 type Import struct {
 	Namespace, Name string
-	Requirement     string // of its semantic version, as Cargo writes it: "^1.0"
+	Requirement     string // a version requirement in Cargo's syntax: "^1.0"
 	Optional        bool
 }
 
-// Export is an interface that the capsule offers.
+// Export is an interface that the capsule provides.
 type Export struct {
 	Namespace, Name string
 	Version         string // a full semantic version
 }
 
-// Supervision is the table [supervision]. A nil field, or an empty Restart, was
-// not said.
+// Supervision is the table [supervision]. A nil field, or an empty Restart, is not set.
 type Supervision struct {
 	Restart        string // permanent, transient or temporary
-	Budget         *int   // restarts in Window; 0 is none
+	Budget         *int   // maximum restarts in Window; 0 means none
 	Window         *time.Duration
 	BackoffInitial *time.Duration
 	BackoffMax     *time.Duration
-	LoadTimeout    *time.Duration // of one load: reading, compiling and initialising
+	LoadTimeout    *time.Duration // limit for one load: reading, compiling and initialising
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue
 
-	CallReductions      *uint64 // what one call may spend; 0 is no bound
-	ReductionsPerSecond *uint64 // what all its calls may; 0 is no bound
+	CallReductions      *uint64 // limit for one call; 0 means no limit
+	ReductionsPerSecond *uint64 // limit for all calls; 0 means no limit
 }

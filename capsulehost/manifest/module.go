@@ -17,25 +17,25 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 )
 
-// MetaName is the name of the file that holds what a capsule's installation
-// knows of it: the hash of its module.
+// MetaName is the name of the file in a capsule's directory that contains the hash of its
+// module.
 const MetaName = "meta.json"
 
 const hashKey = "wasm_hash"
 
-// validHash says whether s is a BLAKE3 hash in hex, of either case.
+// validHash reports whether s is a BLAKE3 hash in hex, in upper or lower case.
 func validHash(s string) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil && len(s) == 64
 }
 
-// ReadModule returns the capsule's module and its BLAKE3 hash in lower-case
-// hex. The module is the first component's file in the capsule's directory, or
-// where that is not there, the one with meta.json's hash in the home.
+// ReadModule returns the capsule's module and its BLAKE3 hash in lower-case hex. The module
+// is the first component's file in the capsule's directory or, if that is missing, the
+// module in the home with the hash in meta.json.
 //
-// Its hash must be the one in meta.json, and the component's own where that is
-// given. A module without a hash in meta.json is refused as well, unless
-// allowUnverified is set. Every error is a sentence for a person.
+// The hash must match meta.json, and the component's own hash if there is one. Without a
+// hash in meta.json, the module is refused unless allowUnverified is set. Every error is a
+// sentence for a person.
 func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, hash string, err error) {
 	if len(m.Components) == 0 {
 		return nil, "", m.Problem("component", "is missing, so the capsule has no module")
@@ -65,7 +65,7 @@ func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, h
 	return wasm, hash, m.checkOwnHash(path, hash)
 }
 
-// findModule reads the module, and says where it was.
+// findModule reads the module and returns its path.
 func (m *Manifest) findModule(dir *os.Root, h home.Home, sealed string) (wasm []byte, path string, err error) {
 	file := m.Components[0].File
 	path = filepath.Join(m.Dir, file)
@@ -90,12 +90,12 @@ func (m *Manifest) findModule(dir *os.Root, h home.Home, sealed string) (wasm []
 	}
 }
 
-// fileProblem is a problem with what component.file names.
+// fileProblem returns a problem with component.file.
 func (m *Manifest) fileProblem(format string, args ...any) error {
 	return Problem{File: m.File, Line: m.Components[0].Line, Key: "component.file", Message: fmt.Sprintf(format, args...)}
 }
 
-// checkOwnHash holds a module's hash against the one that the manifest gives.
+// checkOwnHash compares a module's hash with the one in the manifest, if there is one.
 func (m *Manifest) checkOwnHash(path, hash string) error {
 	if own := m.Components[0].Hash; own != "" && !strings.EqualFold(hash, own) {
 		return m.Problem("component.hash", fmt.Sprintf("is %s, and %s has the BLAKE3 hash %s", own, path, hash))
@@ -103,9 +103,9 @@ func (m *Manifest) checkOwnHash(path, hash string) error {
 	return nil
 }
 
-// Seal writes the BLAKE3 hash of the module of the capsule in dir into its
-// meta.json, and returns it, in lower-case hex. The file is replaced whole or not
-// at all, and what else is in it stays. It refuses a capsule that would not load.
+// Seal writes the BLAKE3 hash of the module of the capsule in dir to its meta.json, and
+// returns it in lower-case hex. It replaces the file atomically, and keeps its other keys.
+// It refuses a capsule that would not load.
 func Seal(dir string) (hash string, err error) {
 	m, err := Load(dir)
 	if err != nil {
@@ -145,7 +145,7 @@ func Seal(dir string) (hash string, err error) {
 	return hash, nil
 }
 
-// sealedHash is the hash that the capsule's meta.json gives, or "".
+// sealedHash returns the hash in the capsule's meta.json, or "".
 func (m *Manifest) sealedHash(dir *os.Root) (hash string, err error) {
 	meta, text, err := readMeta(dir, m.Dir)
 	if err != nil {
@@ -159,8 +159,8 @@ func (m *Manifest) sealedHash(dir *os.Root) (hash string, err error) {
 	return hash, nil
 }
 
-// readMeta reads a capsule's meta.json; nil where there is none. One that is
-// wrong is an error even where none would do.
+// readMeta reads a capsule's meta.json; meta is nil if there is none. An invalid file is an
+// error, even if a missing one would be accepted.
 func readMeta(dir *os.Root, path string) (meta map[string]json.RawMessage, text []byte, err error) {
 	path = filepath.Join(path, MetaName)
 	text, _, err = readRegular(dir, MetaName, maxJSON)

@@ -26,7 +26,7 @@ func TestReadModule(t *testing.T) {
 		files      map[string]string // in the capsule's directory
 		home       map[string]string
 		unverified bool
-		want       string // an error, or "" for the module; DIR and HOME stand for the directories
+		want       string // an error, or "" for the module; DIR and HOME are replaced by the directories
 	}{
 		{name: "sealed", files: map[string]string{"greeter.wasm": wasm, "meta.json": meta(wasmHash)}},
 		{name: "sealed in capitals", files: map[string]string{"greeter.wasm": wasm, "meta.json": meta(strings.ToUpper(wasmHash))}},
@@ -108,7 +108,7 @@ func TestReadModule(t *testing.T) {
 	}
 }
 
-// A link inside the capsule's directory is followed; one out of it is not.
+// A link inside the capsule's directory is followed; a link out of it is not.
 func TestModuleLinks(t *testing.T) {
 	h, dir, outside := newHome(t), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(dir, FileName), header)
@@ -138,7 +138,7 @@ func TestModuleLinks(t *testing.T) {
 	}
 }
 
-// A pipe has no end that anyone would see.
+// Reading a pipe must not block.
 func TestModuleIsAPipe(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, FileName), header)
@@ -204,7 +204,7 @@ func TestSeal(t *testing.T) {
 		if diff := cmp.Diff(c.after, string(got)); diff != "" {
 			t.Error(diff)
 		}
-		mode := fs.FileMode(0o600) // as it was
+		mode := fs.FileMode(0o600) // the original mode
 		if c.before == "" {
 			mode = 0o644
 		}

@@ -9,23 +9,23 @@ import (
 // StartOrder is the order in which capsules start.
 type StartOrder struct {
 	Manifests []*Manifest
-	// WaitsFor holds, for each of Manifests, the places in it of those that it
-	// waits for, which export what it imports: ascending, all before its own.
+	// WaitsFor lists, for each element of Manifests, the indices of those that it waits
+	// for, because they export what it imports. They are ascending and before its own index.
 	WaitsFor [][]int
-	// Warnings are imports, not optional ones, that no capsule satisfies.
+	// Warnings are required imports that no capsule satisfies.
 	Warnings Problems
 	// Cycle is a *CycleError, or nil.
 	Cycle error
 }
 
-// CycleError names capsules that wait for each other.
+// CycleError reports capsules that wait for each other.
 type CycleError struct {
-	// Cycles each hold capsules of which every one imports from the next, and
-	// the last from the first. There may be others behind them.
+	// Each of Cycles lists capsules of which every one imports from the next, and the last
+	// from the first. There may be more cycles than these.
 	Cycles [][]string
 }
 
-// Error is one line.
+// Error returns one line.
 func (e *CycleError) Error() string {
 	lines := make([]string, len(e.Cycles))
 	for i, cycle := range e.Cycles {
@@ -34,16 +34,16 @@ func (e *CycleError) Error() string {
 	return "these capsules import from each other in a cycle: " + strings.Join(lines, "; ")
 }
 
-// Order puts uplink capsules first, then the others; within both, imports come
-// after all exports that satisfy them, and otherwise what was discovered first
-// comes first. No capsule satisfies an import of its own.
+// Order returns uplink capsules first, then the others. Within each group, a capsule comes
+// after all capsules whose exports satisfy its imports; otherwise the order is that of ms.
+// A capsule never satisfies its own imports.
 //
-// Where imports form a cycle there is no such order: the group falls back to
-// that of discovery, and no capsule waits for another of the group.
+// If the imports of a group form a cycle, the group keeps the order of ms, and none of its
+// capsules waits for another of the group.
 func Order(ms []*Manifest) StartOrder {
 	g := newGraph(ms)
 	var start StartOrder
-	var order []int // of ms
+	var order []int // indices into ms
 	for _, uplink := range []bool{true, false} {
 		var group []int
 		for i, m := range ms {
@@ -79,10 +79,10 @@ func Order(ms []*Manifest) StartOrder {
 	return start
 }
 
-// graph says who imports from whom, by places in the list of manifests.
+// graph holds who imports from whom, as indices into manifests.
 type graph struct {
 	manifests   []*Manifest
-	exporters   [][]int // ascending, each once
+	exporters   [][]int // for each manifest, those it imports from: ascending, without duplicates
 	unsatisfied Problems
 }
 
@@ -130,9 +130,10 @@ func newGraph(ms []*Manifest) *graph {
 	return g
 }
 
-// sort orders a group, which is ascending; cycles come back with the group as it was.
+// sort orders a group of ascending indices. If there are cycles, it returns them with the
+// unchanged group.
 func (g *graph) sort(group []int) (sorted []int, cycles [][]string) {
-	waits := map[int]int{} // how many exporters in the group are not in sorted yet
+	waits := map[int]int{} // number of exporters in the group that are not yet in sorted
 	importers := map[int][]int{}
 	for _, i := range group {
 		for _, j := range g.exporters[i] {
@@ -142,7 +143,7 @@ func (g *graph) sort(group []int) (sorted []int, cycles [][]string) {
 			}
 		}
 	}
-	// ready is ascending: of those that may come next, the first discovered is.
+	// ready is ascending, so that the first discovered capsule comes first.
 	var ready []int
 	for _, i := range group {
 		if waits[i] == 0 {
@@ -166,8 +167,8 @@ func (g *graph) sort(group []int) (sorted []int, cycles [][]string) {
 	return group, g.cycles(group, waits)
 }
 
-// cycles follows, from each capsule that could not be placed, the first of the
-// capsules it waits for: every such walk ends in a cycle.
+// cycles finds a cycle from each capsule that could not be ordered, by following the first
+// capsule that each one waits for. Every such walk ends in a cycle.
 func (g *graph) cycles(group []int, waits map[int]int) [][]string {
 	var found [][]string
 	seen := map[int]bool{}

@@ -11,8 +11,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// parsed makes manifests of lines such as "up! c: +x 1.0.0, ^y 1, ?z *": the id,
-// with an exclamation mark for an uplink, its exports, imports and optional imports.
+// parsed creates manifests from lines such as "up! c: +x 1.0.0, ^y 1, ?z *": the id, with an
+// exclamation mark for an uplink, then its exports, imports and optional imports.
 func parsed(t interface{ Fatalf(string, ...any) }, lines []string) []*Manifest {
 	var ms []*Manifest
 	for _, line := range lines {
@@ -53,7 +53,7 @@ func parsed(t interface{ Fatalf(string, ...any) }, lines []string) []*Manifest {
 	return ms
 }
 
-// ordered is a StartOrder as text: each capsule with whom it waits for.
+// ordered formats a StartOrder as text: each capsule with those that it waits for.
 func ordered(o StartOrder) []string {
 	var out []string
 	for i, m := range o.Manifests {
@@ -109,13 +109,12 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// Whatever imports what: everybody starts once, uplinks first; who waits, waits
-// for who comes before; and the order is no other than discovery's where
-// nothing demands it.
+// For any imports: each capsule starts once, uplinks first. A capsule waits only for earlier
+// ones. The order differs from discovery's only if an import requires it.
 func TestOrderHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(0, 9).Draw(t, "n")
-		imports := make([][]int, n) // what each should wait for
+		imports := make([][]int, n) // the capsules that each one should wait for
 		lines := make([]string, n)
 		var uplinks []int
 		for i := range n {
@@ -166,8 +165,8 @@ func TestOrderHolds(t *testing.T) {
 			}
 		}
 		checkCycles(t, o, ms, imports)
-		// Of two neighbours of one group the earlier discovered is first, unless
-		// the other must be.
+		// Of two neighbours in a group, the one discovered first comes first, unless it depends on
+		// the other.
 		for at := 1; at < n; at++ {
 			a, b := o.Manifests[at-1], o.Manifests[at]
 			if a.Capabilities.Uplink == b.Capabilities.Uplink && slices.Index(ms, a) > slices.Index(ms, b) && !slices.Contains(o.WaitsFor[at], at-1) {
@@ -177,7 +176,7 @@ func TestOrderHolds(t *testing.T) {
 	})
 }
 
-// checkCycles: every cycle named is one.
+// checkCycles checks that every reported cycle is one.
 func checkCycles(t *rapid.T, o StartOrder, ms []*Manifest, imports [][]int) {
 	if o.Cycle == nil {
 		return
@@ -198,7 +197,7 @@ func checkCycles(t *rapid.T, o StartOrder, ms []*Manifest, imports [][]int) {
 	}
 }
 
-// hasCycle is the plainest way to find out: somebody reaches himself.
+// hasCycle reports whether a capsule can reach itself, in the simplest way.
 func hasCycle(imports [][]int) bool {
 	n := len(imports)
 	reach := make([][]bool, n)

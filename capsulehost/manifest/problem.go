@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// Problem is one thing that is wrong in one file.
+// Problem is one fault in one file.
 type Problem struct {
 	File    string
-	Line    int    // from 1; 0 where the fault is the whole file's
-	Key     string // as TOML writes it, `package.name`; "" where it has none
+	Line    int    // from 1; 0 if the fault concerns the whole file
+	Key     string // in TOML's notation, `package.name`; "" if there is none
 	Message string
 }
 
-// String is one line: "file:line: key: message".
+// String returns one line: "file:line: key: message".
 func (p Problem) String() string {
 	var b strings.Builder
 	b.WriteString(p.File)
@@ -30,14 +30,14 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// Error is the same line.
+// Error returns the same as String.
 func (p Problem) Error() string { return p.String() }
 
-// Problems is everything that is wrong, in the order of the lines. As an error
-// it is never empty.
+// Problems lists all faults, in the order of their lines. A non-nil error of this type is
+// never empty.
 type Problems []Problem
 
-// Error is one line for each problem.
+// Error returns one line for each problem.
 func (ps Problems) Error() string {
 	lines := make([]string, len(ps))
 	for i, p := range ps {

@@ -7,8 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// problemRows are manifests, after the header's five lines, and what is wrong
-// with them.
+// problemRows maps manifests, without the header's five lines, to their problems.
 var problemRows = map[string][]string{
 	// Supervision.
 	"[supervision]\nrestart = \"always\"":                           {`7: supervision.restart: is "always", and must be one of permanent, transient, temporary`},
@@ -78,7 +77,7 @@ var problemRows = map[string][]string{
 	"[[component]]\nfile = \"b\"\nid = 3":            {`8: component.id: is a whole number, and must be text`},
 	"[component.capabilities]\nfs_read = 1979-05-27": {`7: component.capabilities.fs_read: is a date, and must be a list`},
 
-	// What TOML itself refuses.
+	// Errors of the TOML parser.
 	"[supervision]\nqueue = 1\nqueue = 2":           {`8: supervision.queue: not valid TOML: key queue is already defined`},
 	"[supervision]\nqueue = 1\nqueue = 2\n[env.z]":  {`8: supervision.queue: not valid TOML: key queue is already defined`},
 	"[supervision]\nqueue = 1\n[env]\na = {\n":      {`9: env.a: not valid TOML: `},
@@ -102,7 +101,7 @@ func TestParseProblems(t *testing.T) {
 			continue
 		}
 		for i, p := range problems {
-			// A text that ends in ": " stands for whatever the library says.
+			// An expected text that ends in ": " matches any text of the library after it.
 			if got := p.String(); got != "f:"+want[i] && (!strings.HasSuffix(want[i], ": ") || !strings.HasPrefix(got, "f:"+want[i])) {
 				t.Errorf("%q:\n got %s\nwant f:%s", more, got, want[i])
 			}
@@ -114,7 +113,7 @@ func TestParsePackage(t *testing.T) {
 	const component = "[[component]]\nfile = \"a\"\n"
 	for _, c := range []struct {
 		text string
-		id   string // "" where there is no manifest
+		id   string // "" if there is no manifest
 		want []string
 	}{
 		{"", "", []string{"f:1: package: is missing: a manifest has a table [package] with a name and a version",

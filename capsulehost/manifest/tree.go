@@ -14,20 +14,20 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// node is a value in a TOML document, and knows where it was written. All
-// tables have the kind Table and all lists the kind Array, however written.
+// node is a value in a TOML document, with its position. All notations of a table have the
+// kind Table, all notations of a list the kind Array.
 type node struct {
 	parent *node
 	name   string // its key; "" for the document and for a list's elements
 	line   int
 	kind   unstable.Kind
-	text   string // of a scalar: a string's content, anything else as written
+	text   string // for a scalar: a string's content, else the source text
 	items  []*node
 	keys   map[string]*node
 }
 
-// path is the node's full key, as TOML writes it. Elements of lists are told
-// apart by their lines.
+// path returns the node's full key in TOML's notation. Elements of a list have the same
+// path, and differ only in their lines.
 func (n *node) path() string {
 	var parts []string
 	for ; n != nil; n = n.parent {
@@ -51,15 +51,14 @@ func dotted(parts []string) string {
 	return strings.Join(quoted, ".")
 }
 
-// syntaxError is why a document is not TOML, and where.
+// syntaxError is the reason why a document is not valid TOML, and its position.
 type syntaxError struct {
 	line    int
 	key     string
 	message string
 }
 
-// readTree parses a document. What comes before a syntax error is still in the
-// tree.
+// readTree parses a document. The tree contains everything before a syntax error.
 func readTree(text []byte) (*node, *syntaxError) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
 	b := treeBuilder{root: &node{kind: unstable.Table, line: 1}}
@@ -70,8 +69,8 @@ func readTree(text []byte) (*node, *syntaxError) {
 	}
 	b.build(text)
 
-	// The parser sees to the grammar only; decoding sees to the rest: keys that
-	// come twice, numbers out of range, dates that don't exist.
+	// The parser checks only the grammar. Decoding checks the rest: duplicate keys, numbers
+	// out of range, invalid dates.
 	var all any
 	err := toml.Unmarshal(text, &all)
 	if err == nil {
@@ -85,12 +84,12 @@ func readTree(text []byte) (*node, *syntaxError) {
 	return b.root, failure
 }
 
-// treeBuilder makes a tree of the parser's expressions. The document may be
-// wrong in any way: what fits nowhere goes into a node that hangs nowhere.
+// treeBuilder builds a tree from the parser's expressions. The document may be invalid: a
+// value without a valid place goes into a detached node.
 type treeBuilder struct {
 	root     *node
-	headers  []*node // the tables that headers begin, each with its line
-	newlines []int   // offsets
+	headers  []*node // tables started by headers, with their lines
+	newlines []int   // offsets of newlines
 }
 
 func (b *treeBuilder) build(text []byte) {
@@ -109,12 +108,12 @@ func (b *treeBuilder) build(text []byte) {
 	}
 }
 
-// lineOf is the line of a key or a scalar, counted from 1.
+// lineOf returns the line of a key or a scalar, counted from 1.
 func (b *treeBuilder) lineOf(n *unstable.Node) int {
 	return 1 + sort.SearchInts(b.newlines, int(n.Raw.Offset))
 }
 
-// header is the table that a [header] or a [[header]] begins.
+// header returns the table that a [header] or a [[header]] starts.
 func (b *treeBuilder) header(e *unstable.Node) *node {
 	at := b.root
 	for it := e.Key(); it.Next(); {
@@ -133,7 +132,7 @@ func (b *treeBuilder) header(e *unstable.Node) *node {
 	return at
 }
 
-// keyValue enters key = value, or a.b = value, into a table.
+// keyValue adds key = value, or a.b = value, to a table.
 func (b *treeBuilder) keyValue(table *node, e *unstable.Node) {
 	for it := e.Key(); it.Next(); {
 		key := it.Node()
@@ -152,7 +151,7 @@ func (b *treeBuilder) keyValue(table *node, e *unstable.Node) {
 	}
 }
 
-// value makes a node of a value on that line.
+// value converts a value that starts on the given line to a node.
 func (b *treeBuilder) value(e *unstable.Node, line int) *node {
 	n := &node{line: line, kind: e.Kind, text: string(e.Data)}
 	switch e.Kind {
@@ -176,8 +175,8 @@ func (b *treeBuilder) value(e *unstable.Node, line int) *node {
 	return n
 }
 
-// child returns the table or list of that name, made where it is missing. Where
-// a list of tables is in the way it is the last of them.
+// child returns the table or list with this name, and creates it if it is missing. For a
+// list of tables, it returns the last table.
 func (n *node) child(name string, kind unstable.Kind, line int) *node {
 	c := n.keys[name]
 	if c == nil {
@@ -209,8 +208,8 @@ func (n *node) names() []string {
 
 var keyBefore = regexp.MustCompile(`^\s*([A-Za-z0-9_.-]+)\s*=`)
 
-// keyOn is the key that an error on a line is about: the one that the line
-// begins with, else the one that the library names, else the table's.
+// keyOn returns the key that an error on a line concerns: the key at the start of the line,
+// else the key that the library names, else the table's.
 func (b *treeBuilder) keyOn(text []byte, line int, named []string) string {
 	table := ""
 	for _, header := range b.headers {

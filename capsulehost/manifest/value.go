@@ -13,13 +13,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// Guests get configuration values that are no strings as JSON text, and some
-// compare it byte for byte. So this is the JSON that serde_json writes: keys
-// sorted, nothing escaped that need not be, floats never without a fraction or
-// an exponent.
+// Guests receive configuration values other than strings as JSON text, and some compare it
+// byte for byte. So the text is that of serde_json: sorted keys, minimal escapes, and floats
+// always with a fraction or an exponent.
 
-// config is a TOML value as astrid_get_config hands it out. A date, which JSON
-// does not have, is its text.
+// config returns a TOML value in the form of astrid_get_config. A date is returned as its
+// text, since JSON has no dates.
 func (n *node) config() string {
 	switch n.kind {
 	case unstable.String, unstable.DateTime, unstable.LocalDateTime, unstable.LocalDate, unstable.LocalTime:
@@ -48,7 +47,7 @@ func (n *node) appendJSON(b []byte) []byte {
 	}
 }
 
-// configJSON is a JSON value as astrid_get_config hands it out.
+// configJSON returns a JSON value in the form of astrid_get_config.
 func configJSON(value json.RawMessage) string {
 	var text string
 	if json.Unmarshal(value, &text) == nil && len(value) > 0 && value[0] == '"' {

@@ -12,13 +12,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// requirement is what an import, or a capsule, demands of a version. It is
-// written as Cargo writes it: comparators that must all hold, separated by
-// commas; one without an operator is a caret's.
+// requirement is a requirement on a version, in Cargo's syntax: comparators separated by
+// commas, which must all hold. A comparator without an operator means ^.
 type requirement struct {
 	constraint *semver.Constraints
-	// releases are the versions, without what follows their dash, of which
-	// prereleases are wanted: those that the requirement itself names so.
+	// releases are the versions whose prereleases are accepted, without the prerelease
+	// part: those that the requirement itself names with a prerelease.
 	releases []string
 }
 
@@ -61,7 +60,7 @@ func parseRequirement(s string) (requirement, error) {
 
 func wild(number string) bool { return number == "*" || number == "x" || number == "X" }
 
-// allows says whether a version meets the requirement.
+// allows reports whether a version meets the requirement.
 func (r requirement) allows(v *semver.Version) bool {
 	if r.constraint == nil || !r.constraint.Check(v) {
 		return false
@@ -72,7 +71,7 @@ func (r requirement) allows(v *semver.Version) bool {
 	return slices.Contains(r.releases, fmt.Sprintf("%d.%d.%d", v.Major(), v.Minor(), v.Patch()))
 }
 
-// parseVersion reads a full semantic version, major.minor.patch.
+// parseVersion parses a full semantic version, major.minor.patch.
 func parseVersion(s string) (*semver.Version, error) {
 	v, err := semver.StrictNewVersion(s)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// Requirements mean what they mean to Cargo: the table was written by the crate
-// that the reference uses.
+// Requirements have the same meaning as in Cargo: the table was generated with the crate that
+// the reference uses.
 func TestRequirement(t *testing.T) {
 	f, err := os.Open("testdata/requirements.tsv")
 	if err != nil {

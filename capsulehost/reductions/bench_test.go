@@ -12,8 +12,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// What counting costs: each function of testdata/bench.wat as it is, rewritten,
-// and with wazero's own deadline.
+// The cost of counting: each function of testdata/bench.wat unmodified, rewritten, and with
+// wazero's own deadline.
 func BenchmarkCounting(b *testing.B) {
 	wasm := read(b, "testdata/bench.wasm")
 	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
@@ -58,7 +58,7 @@ func BenchmarkCounting(b *testing.B) {
 	}
 }
 
-// The rewriting itself, of a stock-Go guest of megabytes.
+// The cost of rewriting a stock-Go guest of megabytes.
 func BenchmarkRewrite(b *testing.B) {
 	wasm := goGuest(b)
 	b.SetBytes(int64(len(wasm)))
@@ -70,7 +70,7 @@ func BenchmarkRewrite(b *testing.B) {
 	}
 }
 
-// The work of a stock-Go guest: JSON in and out.
+// The work of a stock-Go guest: decode and encode JSON.
 func BenchmarkGoGuest(b *testing.B) {
 	wasm := goGuest(b)
 	counted, _, err := reductions.Rewrite(wasm, reductions.Config{})
@@ -104,7 +104,7 @@ func BenchmarkGoGuest(b *testing.B) {
 	}
 }
 
-// goGuest builds testdata/guest, a module of its own language and no host's ABI.
+// goGuest builds testdata/guest, a Go module that uses no host's ABI.
 func goGuest(t testing.TB) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest.wasm")

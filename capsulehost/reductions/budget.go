@@ -6,44 +6,44 @@ import (
 	"time"
 )
 
-// Budget bounds what compiling a module may take. It is meant for wazero 1.12, and
-// for one processor of the year 2023.
+// Budget limits the cost of compiling a module with wazero 1.12, on one processor
+// core of the year 2023.
 type Budget struct {
-	// Time and Memory are what any module may take. A larger one may take more:
-	// see budget.go. 0 means no bound.
+	// Time and Memory apply to a module without code; each byte of code adds to them
+	// (timePerByte, memoryPerByte). 0 means no limit.
 	Time   time.Duration
 	Memory uint64 // bytes
 }
 
-// DefaultBudget returns the budget that lets ordinary modules pass: those that were
-// found in package registries, and larger ones.
+// DefaultBudget returns a budget that accepts ordinary modules: all that were found
+// in package registries, and larger ones.
 func DefaultBudget() Budget { return Budget{Time: 10 * time.Second, Memory: 256 << 20} }
 
-// Cost is what compiling a module takes at most, of the processor and of memory
-// beside that of the module. Most modules take half of that.
+// Cost is an upper bound of the processor time and of the additional memory that
+// compiling a module needs. Most modules need half of that.
 type Cost struct {
 	Time   time.Duration
 	Memory uint64
-	// TableElements is how many elements an instance's tables and passive segments
-	// have at first: it is not in Memory.
+	// TableElements is the initial number of elements in an instance's tables and
+	// passive segments. Memory does not include it.
 	TableElements uint64
 }
 
 const (
-	// timePerByte and memoryPerByte are what each byte of code adds to the
-	// budget: ordinary code takes 1 to 3 µs, and most of its memory is that of its
-	// largest function. Past maxMemory there is no more.
+	// timePerByte and memoryPerByte are added to the budget for each byte of code.
+	// Ordinary code needs 1 to 3 µs per byte, and most of the memory is used by the
+	// largest function. maxMemory limits the sum.
 	timePerByte   = 6 * time.Microsecond
 	memoryPerByte = 256
 	maxMemory     = 3 << 29
 
-	// maxTables is the most tables of a module: compilers make one or two.
+	// maxTables is the maximum number of tables; compilers emit one or two.
 	maxTables = 100
-	// maxDepth is how many blocks may be inside each other.
+	// maxDepth is the maximum nesting of blocks.
 	maxDepth = 50_000
 )
 
-// LimitError says which limit a module is over, and what there is too much of.
+// LimitError reports the limit that a module exceeds, and by what.
 type LimitError struct{ message string }
 
 func (e *LimitError) Error() string { return e.message }
@@ -52,7 +52,7 @@ func tooMuch(format string, args ...any) error {
 	return &LimitError{fmt.Sprintf(format, args...)}
 }
 
-// within returns the budget of so many bytes of code.
+// within returns the budget for the given size of code in bytes.
 func (b Budget) within(size int) Budget {
 	if b.Time > 0 {
 		b.Time += time.Duration(size) * timePerByte
@@ -63,51 +63,51 @@ func (b Budget) within(size int) Budget {
 	return b
 }
 
-// unit is what one of something costs to compile.
+// unit is the cost of compiling one of something.
 type unit struct {
 	time   float64 // nanoseconds
 	memory float64 // bytes, at the peak
 }
 
-// measure is a part of a function's cost. The compiler uses its memory for the
-// next function again: what counts is the largest.
+// measure is a part of a function's cost. The compiler reuses the memory for the
+// next function, so only the largest function's memory counts.
 type measure struct {
 	of   func(*shape) uint64
 	unit unit
 	say  func(*shape) string
 }
 
-// measures are the parts that are not in proportion to a function's size, and
-// before them those that are. Each was measured with modules that have much of one
-// and little of the others: see TestCompileBudget.
+// measures holds first the parts that are proportional to a function's size, then
+// those that grow faster. The units were measured with modules that have much of
+// one part and little of the others: see TestCompileBudget.
 var measures = [...]measure{
 	{
 		// SSA instructions, machine instructions, virtual registers.
 		func(h *shape) uint64 { return h.instructions }, unit{1200, 440},
 		func(h *shape) string { return fmt.Sprintf("%d instructions", h.instructions) },
 	}, {
-		// Their values, edges and map of definitions; the table for common dominators.
+		// Their values, edges and definition maps; the table for common dominators.
 		func(h *shape) uint64 { return uint64(h.here.blocks) }, unit{5000, 3000},
 		func(h *shape) string { return fmt.Sprintf("%d basic blocks", h.here.blocks) },
 	}, {
-		// After each call all mutable globals are read again; most of that is then
-		// thrown away.
+		// The compiler reloads all mutable globals after each call, and later discards
+		// most of these loads.
 		func(h *shape) uint64 { return h.calls * uint64(h.mutable) }, unit{450, 240},
 		func(h *shape) string {
 			return fmt.Sprintf("%d calls in a module of %d mutable globals", h.calls, h.mutable)
 		},
 	}, {
-		// Dominators, loop headers and the loops' forest are found by climbing.
+		// The compiler climbs the tree to find dominators, loop headers and the loop forest.
 		func(h *shape) uint64 { return h.climbs }, unit{30, 0},
 		func(h *shape) string {
 			return fmt.Sprintf("%d basic blocks behind or inside each other, %d deep", h.here.blocks, h.longest)
 		},
 	}, {
-		// Whether an edge is there already is found by looking at all of them.
+		// For each new edge, the compiler scans all edges to the same block.
 		func(h *shape) uint64 { return h.joins }, unit{5, 0},
 		func(h *shape) string { return fmt.Sprintf("%d branches to one label", h.widest) },
 	}, {
-		// Lists of what is alive; a spill's place is found by climbing.
+		// Lists of live values; the position of a spill is found by climbing the tree.
 		func(h *shape) uint64 { return h.live }, unit{150, 20},
 		(*shape).sayLive,
 	}, {
@@ -120,8 +120,8 @@ var measures = [...]measure{
 		func(h *shape) uint64 { return h.found }, unit{2000, 150},
 		(*shape).sayLive,
 	}, {
-		// Where it is the same from all sides, each join's value becomes a name for that
-		// of the join before; all these names are then followed.
+		// If a local has the same value on all edges, each join's value becomes an alias
+		// of the one at the join before. The compiler then follows all aliases.
 		func(h *shape) uint64 { return h.aliases }, unit{1.5, 0},
 		(*shape).sayLive,
 	}, {
@@ -131,14 +131,14 @@ var measures = [...]measure{
 		func(h *shape) uint64 { return h.arguments }, unit{100, 250},
 		func(h *shape) string { return fmt.Sprintf("branches that carry %d values", h.arguments) },
 	}, {
-		// Which addresses are in memory is copied from block to block.
+		// The set of known bounds is copied from block to block.
 		func(h *shape) uint64 { return h.known }, unit{60, 32},
 		func(h *shape) string {
 			return fmt.Sprintf("memory accesses all through %d basic blocks", h.here.blocks)
 		},
 	}, {
-		// Redundant parameters of blocks are looked for, each with all of its block, and
-		// that again and again, as loops are inside each other.
+		// The compiler searches for redundant block parameters: each parameter with all
+		// others of its block, repeated for each level of nested loops.
 		func(h *shape) uint64 { return h.iterations }, unit{1.5, 0},
 		func(h *shape) string {
 			if h.deepest > 1 {
@@ -153,7 +153,7 @@ func (h *shape) sayLive() string {
 	return fmt.Sprintf("%d locals in use across %d basic blocks", h.reached, h.here.blocks)
 }
 
-// volume sums a module up.
+// volume sums up a module.
 type volume struct {
 	totals  [len(measures)]uint64
 	largest [len(measures)]struct {
@@ -181,8 +181,8 @@ func (v *volume) add(h *shape, function uint32, locals uint64, size int) {
 	}
 }
 
-// withinBudget checks a function by itself: one is not forgiven for being in a
-// large module. What it may take of memory depends on that.
+// withinBudget checks the time for one function alone: a large module does not
+// excuse an expensive function. Memory is checked for the whole module, in cost.
 func (m *module) withinBudget(h *shape, function uint32, size int) error {
 	limit := m.cfg.Budget.within(size).Time
 	if limit == 0 {
@@ -203,7 +203,7 @@ func (m *module) withinBudget(h *shape, function uint32, size int) error {
 		m.named(function), measures[worst].say(h), sum/1e9, limit.Seconds())
 }
 
-// cost sums up what compiling the module takes, and compares it with the budget.
+// cost sums up the cost of compiling the module, and compares it with the budget.
 func (m *module) cost() (Cost, error) {
 	v := &m.volume
 	var time, memory, mostTime, mostMemory float64
@@ -248,7 +248,7 @@ func (m *module) cost() (Cost, error) {
 	pairs(functions, uint64(v.exports), 9, "%d functions in a module of %d exports")
 	pairs(functions, uint64(v.imports), 9, "%d functions in a module of %d imports")
 	pairs(v.importCalls, uint64(v.imports), 3, "%d calls in a module of %d imports")
-	// A table as large as the largest function's is looked through for each.
+	// For each function, the compiler scans a table as large as the largest function's.
 	pairs(functions, v.largest[1].value, 8, "%d functions, one of them with %d basic blocks")
 
 	cost := Cost{Time: saturated(time), Memory: uint64(memory), TableElements: v.tableElements}
@@ -264,18 +264,18 @@ func (m *module) cost() (Cost, error) {
 	return cost, nil
 }
 
-// most is how many instructions a function may have: for more there is no memory,
-// and to read on would take memory as well.
-func (m *module) most() uint64 {
+// maxInstructions returns the maximum number of instructions in a function. The
+// memory budget allows no more, and reading on would itself need memory.
+func (m *module) maxInstructions() uint64 {
 	if m.cfg.Budget.Memory == 0 {
 		return math.MaxUint64
 	}
 	return m.cfg.Budget.within(len(m.content(codeSection))).Memory / uint64(measures[0].unit.memory)
 }
 
-// mostCarried is how many locals may come from before loops, counted for each loop:
-// each is a local that is found.
-func (m *module) mostCarried() uint64 {
+// maxCarried returns the maximum number of entries in shape.carried over all loops.
+// Each entry costs one search for a local.
+func (m *module) maxCarried() uint64 {
 	if m.cfg.Budget.Time == 0 {
 		return math.MaxUint64
 	}

@@ -25,18 +25,17 @@ var (
 	firstShape = flag.Uint64("firstshape", 0, "the seed of the first")
 )
 
-// extreme makes valid modules of extreme shapes. Each statement leaves the stack as
-// it was.
+// extreme generates valid modules of extreme shapes. Each statement leaves the stack unchanged.
 type extreme struct {
 	*rand.Rand
 	out     []byte
 	locals  int
 	globals int
-	depth   int // labels around, the function's included
-	left    int // bytes
+	depth   int // open labels, including the function's
+	left    int // bytes left to generate
 }
 
-// many is a number up to n: small ones are as likely as large ones.
+// many returns a number up to n; small and large magnitudes are equally likely.
 func (x *extreme) many(n int) int {
 	m := 1
 	for m < n && x.IntN(8) > 0 {
@@ -54,13 +53,13 @@ func (x *extreme) put(code ...string) {
 
 func leb(n int) string { return string(uleb(nil, uint64(n))) }
 
-// copies writes what make makes as often as that, as far as there is room.
+// copies writes body up to n times, as far as there is room.
 func (x *extreme) copies(n int, body string) {
 	n = min(n, max(1, x.left/max(1, len(body))))
 	x.put(strings.Repeat(body, n))
 }
 
-// apart returns what write writes.
+// apart returns the output of write, and does not append it.
 func (x *extreme) apart(write func()) string {
 	from := len(x.out)
 	write()
@@ -82,14 +81,14 @@ func (x *extreme) statement(level int) {
 		return
 	}
 	switch x.IntN(15) {
-	case 0, 1: // the same again and again
+	case 0, 1: // the same statement repeated
 		body := x.apart(func() { x.statement(level + 1) })
 		x.copies(x.many(20_000), body)
-	case 2: // one after the other
+	case 2: // statements in sequence
 		for range 1 + x.IntN(4) {
 			x.statement(level + 1)
 		}
-	case 3, 4, 5: // inside each other
+	case 3, 4, 5: // nested blocks
 		before, after := x.wrapper()
 		n := min(x.many(10_000), max(1, x.left/8))
 		x.depth += n
@@ -114,12 +113,12 @@ func (x *extreme) statement(level int) {
 		for i := range min(x.many(x.locals-from), max(1, x.left/6)) {
 			x.put(x.value(), "\x21", leb(from+i))
 		}
-	case 10: // use them
+	case 10: // read them
 		from := x.IntN(x.locals)
 		for i := range min(x.many(x.locals-from), max(1, x.left/6)) {
 			x.put("\x41\x00\x20", leb(from+i), "\x36\x02\x00")
 		}
-	case 11: // hold values on the stack meanwhile
+	case 11: // meanwhile hold values on the stack
 		n := min(x.many(5000), max(1, x.left/7))
 		v := x.value()
 		x.put("\x41\x00", strings.Repeat(v, n+1))
@@ -157,7 +156,7 @@ func (x *extreme) wrapper() (before, after string) {
 	}
 }
 
-// module returns one of about so many bytes.
+// module returns a module of about size bytes.
 func (x *extreme) module(size int) []byte {
 	x.globals = x.many(3000)
 	functions := x.many(2000)
@@ -194,7 +193,7 @@ func (x *extreme) module(size int) []byte {
 		10, leb(n)+strings.Join(bodies, ""))
 }
 
-// spent is what compiling takes: of the processor, and of the heap.
+// spent is the cost of a compilation: processor time and heap.
 type spent struct {
 	time time.Duration
 	peak uint64
@@ -208,7 +207,7 @@ func processorTime(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// compile compiles a module.
+// compile compiles a module and measures the cost.
 func compile(t testing.TB, wasm []byte) spent {
 	t.Helper()
 	debug.FreeOSMemory()
@@ -248,8 +247,8 @@ func compile(t testing.TB, wasm []byte) spent {
 	return spent{took, peak.Load() - min(before, peak.Load())}
 }
 
-// keepsPromise checks that a module is refused, or compiled within its budget. A
-// machine that is slow and busy may take so many times as long.
+// keepsPromise checks that a module is refused or compiled within its budget. The time may be
+// slow times as long on a slow or busy machine.
 func keepsPromise(t testing.TB, wasm []byte, budget reductions.Budget, slow int) (cost reductions.Cost, s spent, refused error) {
 	counted, cost, err := reductions.Rewrite(wasm, reductions.Config{Budget: budget})
 	if err != nil {
@@ -265,7 +264,7 @@ func keepsPromise(t testing.TB, wasm []byte, budget reductions.Budget, slow int)
 	return cost, s, nil
 }
 
-// Whatever passes the budget compiles within it. More of these: -args -shapes 10000.
+// Each accepted module compiles within its budget. For more modules: -args -shapes 10000.
 func TestCompileBudget(t *testing.T) {
 	var slowest, largest spent
 	var worstTime, worstMemory float64
@@ -313,8 +312,8 @@ func TestCompileBudget(t *testing.T) {
 	runtime.GC()
 }
 
-// FuzzCompileBudget is the same for the shapes that fuzzing finds, on a small scale:
-// fuzzing takes what lasts ten seconds for hung, and slows the compiler down tenfold.
+// FuzzCompileBudget checks shapes found by fuzzing, at a small scale: the fuzzer treats ten
+// seconds as a hang, and slows the compiler down tenfold.
 func FuzzCompileBudget(f *testing.F) {
 	for seed := range uint64(3) {
 		f.Add(seed, uint64(1), uint32(5000))

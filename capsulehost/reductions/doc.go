@@ -1,31 +1,32 @@
 // Package reductions rewrites WebAssembly modules so that they can always be
-// stopped: the rewritten module counts its own work, and calls back when its
-// count is spent.
+// stopped: the rewritten module counts its own work, and calls the host when the
+// count is used up.
 //
 //	counted, cost, err := reductions.Rewrite(wasm, reductions.Config{Budget: reductions.DefaultBudget()})
 //
-// The result behaves like the input, and besides
+// The result behaves like the input. In addition, it
 //
 //   - imports the function [Tick], of type () -> (), from [ImportModule], and
-//   - exports the mutable i64 global [Counter], 0 at first. The host reads and
-//     sets it without a call; the guest has no name for it.
+//   - exports the mutable i64 global [Counter], which starts at 0. The host reads
+//     and sets it without a call; the guest has no index for it and cannot touch it.
 //
-// One reduction is subtracted at each function entry and at each iteration of a
-// loop; the entry of a function with a large frame counts more. Straight-line code
-// counts one more for each [StraightLine] instructions that it may run, and operations on ranges of memory or of a table count by
-// their size. When the counter is found below zero, Tick is called: it sets the
-// counter anew, or panics, which ends the guest. What is counted depends on the
-// module and its input only, never on the machine or on time.
+// Each function entry and each loop iteration subtracts one reduction; the entry of
+// a function with a large frame subtracts more. Straight-line code subtracts one
+// for each [StraightLine] instructions that it may run. Operations on ranges of
+// memory or of a table subtract in proportion to their size. When the counter is
+// below zero, the module calls Tick. Tick either refills the counter or panics,
+// which ends the guest. The count depends only on the module and its input, never
+// on the machine or on time.
 //
-// Every instruction and section that wazero 1.12 decodes is understood, whatever
-// of it is then enabled. What is not touched by the counting is kept to the
-// byte, custom sections included; the name section's function indices are
-// shifted, so that stack traces keep their names. Offsets in DWARF sections are
-// not: turn them off.
+// The package decodes every instruction and section that wazero 1.12 decodes,
+// including all optional features. It copies everything else byte for byte, custom
+// sections included. It shifts the function indices in the name section, so stack
+// traces keep their names. It does not adjust the offsets in DWARF sections, so
+// the runtime must not use them.
 //
-// The same scan estimates what compiling the result takes, and refuses what is over
-// a [Budget].
+// The same scan estimates the cost of compiling the result, and refuses a module
+// that exceeds a [Budget].
 //
-// The package knows no runtime and validates only what it must understand: the
-// compiler has the last word on the result.
+// The package depends on no runtime, and validates only the parts that it must
+// understand. The compiler validates the result.
 package reductions

@@ -2,15 +2,17 @@ package reductions
 
 import "errors"
 
-// MaxLocals is the most locals that a function may have: what browsers allow. A
-// few bytes of a module can ask for billions, which compilers make room for.
+// MaxLocals is the maximum number of locals in a function, the same as in browsers.
+// Without it, a few bytes of a module could declare billions, for which compilers
+// allocate memory.
 const MaxLocals = 50_000
 
-// slotsPerReduction is how many values in a function's frame one more reduction
-// pays for at its entry: so between two ticks a call stack grows by some MiB at most.
+// slotsPerReduction is the number of slots in a function's frame per extra
+// reduction at its entry. It limits the growth of the call stack between two ticks
+// to some MiB.
 const slotsPerReduction = 128
 
-// rewriteCode makes every function count, and adds our own.
+// rewriteCode makes every function charge reductions, and adds the helpers.
 func (m *module) rewriteCode(r *reader, out []byte) []byte {
 	n := r.count()
 	if n != m.functions-m.importedFunctions {
@@ -39,26 +41,26 @@ func (m *module) rewriteCode(r *reader, out []byte) []byte {
 			r.fail("%w", err)
 			return nil
 		}
-		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a few times the input's
+		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // a small multiple of the input
 	}
 	for _, h := range m.helpers {
 		body := e.helper(h)
 		bodies = append(appendU32(bodies, uint32(len(body))), body...) //nolint:gosec // some tens of bytes
 	}
-	out = appendU32(out, n+uint32(len(m.helpers))) //nolint:gosec // a handful
+	out = appendU32(out, n+uint32(len(m.helpers))) //nolint:gosec // few helpers
 	return append(out, bodies...)
 }
 
-// emitter writes function bodies anew.
+// emitter rewrites function bodies.
 type emitter struct {
 	scanner
-	out []byte // the last function's
+	out []byte // the last function's output; its memory is reused
 
-	// What is put in.
-	count     []byte // count one
-	countBack []byte // undo that
-	below     []byte // is the counter below zero?
-	check     []byte // if so, call the tick
+	// Code sequences to insert.
+	count     []byte // charge one reduction
+	countBack []byte // give one reduction back
+	below     []byte // push whether the counter is below zero
+	check     []byte // call the tick if the counter is below zero
 }
 
 func newEmitter(m *module) *emitter {
@@ -72,7 +74,7 @@ func newEmitter(m *module) *emitter {
 	return e
 }
 
-// countBy subtracts what the given code leaves on the stack, an i64.
+// countBy returns code that subtracts amount, code that pushes an i64, from the counter.
 func (e *emitter) countBy(amount []byte) []byte {
 	code := appendU32([]byte{opGlobalGet}, e.m.counter())
 	code = append(code, amount...)
@@ -80,8 +82,8 @@ func (e *emitter) countBy(amount []byte) []byte {
 	return appendU32(code, e.m.counter())
 }
 
-// function returns the body that stands in e.r, counting. The result is good
-// until the next one.
+// function returns the rewritten body of the function in e.r. The result is valid
+// until the next call.
 func (e *emitter) function(typ uint32) []byte {
 	r := &e.r
 	parameters := e.m.parameters[typ]
@@ -102,9 +104,9 @@ func (e *emitter) function(typ uint32) []byte {
 	if e.scan(typ); r.err != nil {
 		return nil
 	}
-	spare := uint32(e.locals) //nolint:gosec // checked above
+	spare := uint32(e.locals) //nolint:gosec // at most MaxLocals and the parameters
 	var out []byte
-	if e.ranges { // for a size
+	if e.ranges { // declare the spare local
 		out = append(appendU32(e.out[:0], groups+1), r.b[from:done]...)
 		out = append(out, 1, 0x7f)
 	} else {
@@ -112,13 +114,13 @@ func (e *emitter) function(typ uint32) []byte {
 		out = append(out, r.b[:done]...)
 	}
 	if large := e.shape.slots / slotsPerReduction; large > 0 {
-		out = append(out, e.countBy(appendS64([]byte{opI64Const}, int64(large)+1))...) //nolint:gosec // fewer than bytes in the module
+		out = append(out, e.countBy(appendS64([]byte{opI64Const}, int64(large)+1))...) //nolint:gosec // fewer than the module's bytes
 	} else {
 		out = append(out, e.count...)
 	}
 	if e.calls {
-		// Without calls and loops a function ends by itself, soon: whoever called
-		// it looks.
+		// A function without calls and loops ends soon, and needs no check: its caller
+		// checks the counter.
 		out = append(out, e.check...)
 	}
 	for _, v := range e.events {
@@ -130,7 +132,7 @@ func (e *emitter) function(typ uint32) []byte {
 			continue
 		case branch, branchTable, loopEnd:
 			if e.events[v.loop].arg == 0 {
-				continue // the loop is one loop still
+				continue // the loop was not doubled
 			}
 		default:
 		}
@@ -166,19 +168,19 @@ func (e *emitter) function(typ uint32) []byte {
 	return out
 }
 
-// loop begins a loop, whose first instruction is given.
+// loop emits the start of a loop; first is its first instruction.
 //
-// A call in a loop costs more than it seems, even where it is never made: the
-// compiler keeps nothing in registers across it. So a loop that makes no calls
-// of its own gets another one around it, and the tick is called out there:
+// A call in a loop is expensive even if it never runs, because the compiler keeps
+// no values in registers across it. So a loop without calls of its own is doubled:
+// a second loop around it holds the call of the tick.
 //
-//	count one
-//	loop              ;; look, and call the tick; count one back
-//	  loop            ;; count one, and branch to the outer loop where the count is spent
+//	charge one
+//	loop              ;; check the counter, and call the tick; give one back
+//	  loop            ;; charge one, and branch to the outer loop if the counter is below zero
 //
-// Whichever way an iteration begins, it counts one. Both loops take the same
-// parameters, so that the branch may carry them, and all else is in locals.
-// Branches that leave the loop have one label more to cross.
+// Each iteration charges one on either path. Both loops have the same parameters,
+// so the branch can carry them; all other values are in locals. The labels of
+// branches out of the loop increase by one.
 func (e *emitter) loop(out, first []byte, doubled bool) []byte {
 	if !doubled {
 		out = append(out, first...)
@@ -190,8 +192,8 @@ func (e *emitter) loop(out, first []byte, doubled bool) []byte {
 	return append(append(out, e.below...), opBrIf, 1)
 }
 
-// branchTable copies a br_table out of a doubled loop; labels that stay inside
-// are lower than inside.
+// branchTable copies a br_table of a doubled loop. Labels below inside stay in the
+// loop; the others increase by one.
 func (e *emitter) branchTable(out, code []byte, inside uint32) []byte {
 	r := reader{b: code, pos: 1}
 	n := r.u32()

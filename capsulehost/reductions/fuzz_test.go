@@ -18,10 +18,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// What capsulehost turns on.
+// The features that capsulehost enables.
 const features = api.CoreFeaturesV2 | experimental.CoreFeaturesTailCall | experimental.CoreFeaturesExtendedConst
 
-// run is what came of a module: each call's outcome, and what was left behind.
+// run is the result of a module: the outcome of each call, and its final state.
 type run struct {
 	outcomes []string
 	memory   uint64
@@ -30,8 +30,8 @@ type run struct {
 	ticks    int
 }
 
-// runAll instantiates a generated module and calls its functions one after the
-// other. Where it was rewritten, each tick grants so many reductions.
+// runAll instantiates a generated module and calls its functions one after the other. In a
+// rewritten module, each tick grants quantum reductions.
 func runAll(t testing.TB, wasm []byte, functions []signature, quantum int64) run {
 	t.Helper()
 	ctx := context.Background()
@@ -88,8 +88,8 @@ func runAll(t testing.TB, wasm []byte, functions []signature, quantum int64) run
 	return out
 }
 
-// A generated module does the same when it is counted, and spends the same
-// however often it is looked at.
+// A rewritten module does the same as the original, and spends the same number of reductions
+// for any quantum.
 func differential(t testing.TB, source []byte) run {
 	t.Helper()
 	wasm, functions := generate(source)
@@ -126,7 +126,7 @@ func FuzzBehaviour(f *testing.F) {
 	f.Fuzz(func(t *testing.T, source []byte) { differential(t, source) })
 }
 
-// The generator reaches what it is for.
+// The generator produces the instructions that it is meant to test.
 func TestGeneratedModules(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	seen := map[string]int{}
@@ -151,7 +151,7 @@ func TestGeneratedModules(t *testing.T) {
 	}
 }
 
-// valid says whether wazero takes a module.
+// valid returns an error if wazero refuses a module.
 func valid(wasm []byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -165,9 +165,9 @@ func valid(wasm []byte) (err error) {
 	return err
 }
 
-// Whatever goes in: no panic, and what comes out is valid if and only if the
-// input was. So a guest can't have the rewriting make sense of what made none,
-// such as of a name for the counter.
+// No input makes Rewrite panic, and its output is valid if and only if its input is. So the
+// rewriting never makes an invalid module valid, for example by adding the counter that it
+// refers to.
 func FuzzBytes(f *testing.F) {
 	paths, _ := filepath.Glob("testdata/*.wasm")
 	for _, pattern := range []string{"../testdata/*.wasm", "../../test/capsules/*/*.wasm"} {
@@ -195,8 +195,8 @@ func FuzzBytes(f *testing.F) {
 			wasm = bytes.Clone(wasm)
 			wasm[int(at)%len(wasm)] ^= b
 		}
-		// What is refused is not shown to wazero: it may make room for gigabytes
-		// that a module promises, and only then find nothing.
+		// wazero does not receive a refused module: it might allocate gigabytes that the module
+		// declares, before it finds the error.
 		if _, _, err := reductions.Rewrite(wasm, reductions.Config{}); err == nil {
 			sameValidity(t, wasm)
 		}
@@ -213,14 +213,14 @@ func sameValidity(t testing.TB, wasm []byte) (ok bool) {
 	case was == nil && is != nil:
 		t.Errorf("a valid module came out invalid: %v", is)
 	case was != nil && strings.Contains(was.Error(), "section custom"):
-		// Names that can't be read: they are left out.
+		// Malformed names are dropped.
 	case was != nil && refused == nil && is == nil:
 		t.Errorf("an invalid module came out valid; it was: %v", was)
 	}
 	return was == nil
 }
 
-// Every byte of small modules, changed to some others.
+// Every byte of small modules, changed to some other values.
 func TestEveryByte(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	n, good := 0, 0

@@ -2,16 +2,15 @@ package reductions_test
 
 import "encoding/binary"
 
-// generator makes valid modules out of any bytes: the same module of the same
-// bytes. They have what the rewriting has to do with: calls of every kind, loops
-// with and without parameters, branches across them, tables, segments, operations
-// on ranges. They come to an end: every function and loop of theirs spends fuel,
-// and traps without.
+// generator builds valid modules from arbitrary bytes; the same bytes give the same module. The
+// modules contain everything that the rewriting handles: all kinds of calls, loops with and
+// without parameters, branches out of them, tables, segments, and operations on ranges. They
+// terminate: every function and loop spends fuel, and traps without fuel.
 type generator struct {
 	source []byte
 	types  []signature
-	funcs  []signature // in order of their indices, imports first
-	out    []byte      // the body in the making
+	funcs  []signature // in the order of their indices, imports first
+	out    []byte      // the current function's body
 	locals []byte      // their types, parameters first
 	labels []label
 	depth  int
@@ -20,7 +19,7 @@ type generator struct {
 
 type signature struct{ params, results []byte }
 
-// label is what a branch to a block takes along.
+// label holds the types of the values that a branch to a block carries.
 type label struct{ types []byte }
 
 const (
@@ -80,8 +79,8 @@ func vector(items [][]byte) []byte {
 
 func sized(b []byte) []byte { return append(uleb(nil, uint64(len(b))), b...) }
 
-// generate returns a module whose exports f0, f1 ... are called with arguments,
-// and what these have to be.
+// generate returns a module whose exports f0, f1, ... are to be called with arguments, and
+// their types.
 func generate(source []byte) (wasm []byte, functions []signature) {
 	g := &generator{source: source}
 	g.types = []signature{{}, {[]byte{tI32}, []byte{tI32}}}
@@ -122,7 +121,7 @@ func generate(source []byte) (wasm []byte, functions []signature) {
 	section(6, append([]byte{globalCount, tI32, 1, 0x41}, append(sleb(nil, 300), 0x0b,
 		tI32, 1, 0x41, 7, 0x0b, tI64, 1, 0x42, 0x7f, 0x0b, tF64, 1, 0x44, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 0x0b)...))
 	section(7, vector(exports))
-	// An active segment, a passive one of expressions, and a declarative one.
+	// An active segment, a passive one with expressions, and a declarative one.
 	segment := append([]byte{0, 0x41, 1, 0x0b}, vector(elements)...)
 	section(9, vector([][]byte{
 		segment,
@@ -150,13 +149,13 @@ func (g *generator) function(s signature) []byte {
 	return append(append(out, g.out...), 0x0b)
 }
 
-// spendFuel traps where there is none.
+// spendFuel traps if there is no fuel.
 func (g *generator) spendFuel() {
 	g.put(0x23, fuelGlobal, 0x45, 0x04, 0x40, 0x00, 0x0b)    // if none: unreachable
 	g.put(0x23, fuelGlobal, 0x41, 1, 0x6b, 0x24, fuelGlobal) // one less
 }
 
-// block makes statements, then values of these types.
+// block emits statements, then values of these types.
 func (g *generator) block(results []byte) {
 	g.depth++
 	for range g.n(4) {
@@ -174,14 +173,14 @@ func (g *generator) values(types []byte) {
 	}
 }
 
-// drop forgets values.
+// drop emits code that drops n values.
 func (g *generator) drop(n int) {
 	for range n {
 		g.put(0x1a)
 	}
 }
 
-// local is the index of a local of that type: there is one always.
+// local returns the index of a local of that type, which always exists.
 func (g *generator) local(t byte) byte {
 	from := g.n(len(g.locals))
 	for i := range g.locals {
@@ -197,11 +196,11 @@ func (g *generator) address() {
 	if g.n(16) > 0 {
 		g.put(0x41)
 		g.out = sleb(g.out, memoryPages<<16-256)
-		g.put(0x71) // not out of bounds, mostly
+		g.put(0x71) // mostly within bounds
 	}
 }
 
-// size makes an i32 that is seldom large.
+// size emits an i32 that is seldom large.
 func (g *generator) size() {
 	switch g.n(8) {
 	case 0:
@@ -248,7 +247,7 @@ func (g *generator) statement() {
 		g.value(tI32)
 		g.put(0x0d, byte(l))
 		g.drop(len(types))
-	case 11: // br_table, in a block of its own
+	case 11: // br_table, in its own block
 		g.table()
 	case 12:
 		g.call(false)
@@ -267,7 +266,7 @@ func (g *generator) statement() {
 		g.put(0x41, byte(g.n(20)), 0x41, byte(g.n(20)), 0xfc, 8, 1, 0) // memory.init
 	case 16:
 		g.rareRange()
-	case 17: // straight on
+	case 17: // no statement
 		for range 40 * (1 + g.n(4)) {
 			l := g.local(tI32)
 			g.put(0x20, l, 0x41, 3, 0x6c, 0x21, l)
@@ -290,7 +289,7 @@ func (g *generator) statement() {
 	}
 }
 
-// rareRange works on the table.
+// rareRange emits an operation on the table.
 func (g *generator) rareRange() {
 	small := func() { g.put(0x41, byte(g.n(24))) }
 	switch g.n(6) {
@@ -321,7 +320,7 @@ func (g *generator) rareRange() {
 	}
 }
 
-// nested makes a block, loop or if, with its parameters on the stack.
+// nested emits a block, loop or if, with its parameters on the stack.
 func (g *generator) nested(op byte, params, results []byte) {
 	g.put(op)
 	switch {
@@ -342,7 +341,7 @@ func (g *generator) nested(op byte, params, results []byte) {
 	}
 	g.drop(len(params))
 	g.block(results)
-	if op == 0x03 { // again, sometimes
+	if op == 0x03 { // sometimes repeat it
 		g.drop(len(results))
 		g.values(taken)
 		g.value(tI32)
@@ -359,7 +358,7 @@ func (g *generator) nested(op byte, params, results []byte) {
 	g.labels = g.labels[:len(g.labels)-1]
 }
 
-// typeOf is the index of a type; the caller has it from there.
+// typeOf returns the index of a type.
 func (g *generator) typeOf(params, results []byte) int {
 	for i, t := range g.types {
 		if string(t.params) == string(params) && string(t.results) == string(results) {
@@ -369,7 +368,7 @@ func (g *generator) typeOf(params, results []byte) int {
 	panic("no such type")
 }
 
-// table makes a br_table among labels that take nothing.
+// table emits a br_table to labels without values.
 func (g *generator) table() {
 	g.put(0x02, 0x40)
 	g.labels = append(g.labels, label{})
@@ -389,8 +388,7 @@ func (g *generator) table() {
 	g.put(0x0b)
 }
 
-// call makes a call of some kind, and drops its results; a tail call has those of
-// the function.
+// call emits a call and drops its results; a tail call must have the function's own results.
 func (g *generator) call(tail bool) {
 	f := g.n(len(g.funcs))
 	s := g.funcs[f]
@@ -420,7 +418,7 @@ func (g *generator) call(tail bool) {
 	}
 }
 
-// value makes one value.
+// value emits one value.
 func (g *generator) value(t byte) {
 	g.depth++
 	defer func() { g.depth-- }()
@@ -490,7 +488,7 @@ func (g *generator) value(t byte) {
 			g.value(tI32)
 		}
 		g.nested(op, nil, []byte{t})
-	case 9: // a block or loop of a declared type that ends in such a value
+	case 9: // a block or loop with a declared type that ends in such a value
 		for i := range g.types {
 			s := g.types[(i+int(t))%len(g.types)]
 			if len(s.results) > 0 && s.results[len(s.results)-1] == t {

@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// startGoGuest instantiates testdata/guest and returns its one function.
+// startGoGuest instantiates testdata/guest and returns its only function.
 func startGoGuest(t testing.TB, r wazero.Runtime, wasm []byte) api.Function {
 	t.Helper()
 	ctx := context.Background()
@@ -25,8 +25,7 @@ func startGoGuest(t testing.TB, r wazero.Runtime, wasm []byte) api.Function {
 	return m.ExportedFunction("work")
 }
 
-// A stock-Go guest answers the same when it is counted, and spends the same each
-// time that it starts anew.
+// A rewritten stock-Go guest answers the same, and each new instance spends the same.
 func TestGoGuest(t *testing.T) {
 	wasm := goGuest(t)
 	ctx := context.Background()

@@ -2,42 +2,42 @@ package reductions
 
 import "math"
 
-// What operations on ranges cost, and in what pieces the largest run.
+// Costs of operations on ranges, and the size of the pieces of large ones.
 const (
-	// BytesPerReduction is how many bytes of memory one reduction pays for, in
-	// operations on ranges of it: about as many as are written in the time of an
-	// iteration.
+	// BytesPerReduction is the number of bytes of a memory range that one reduction
+	// pays for: about as many as are written in the time of one loop iteration.
 	BytesPerReduction = 1 << bytesShift
-	// ElementsPerReduction is the same for elements of tables.
+	// ElementsPerReduction is the number of table elements that one reduction pays for.
 	ElementsPerReduction = 1 << elementsShift
-	// PieceSize is the most bytes that memory.fill and memory.copy work on before
-	// the counter is looked at again.
+	// PieceSize is the maximum number of bytes that memory.fill and memory.copy
+	// process between two checks of the counter.
 	PieceSize = 64 << 10
 
-	// smallSize is the most bytes that memory.fill and memory.copy write in place,
-	// counted but without a look at the counter.
+	// smallSize is the maximum number of bytes that memory.fill and memory.copy
+	// write inline: charged, but without a check of the counter.
 	smallSize = 4 << 10
 
 	bytesShift    = 6
 	elementsShift = 3
 )
 
-// helper is one of our own functions. A module gets those that it needs.
+// helper identifies a function that the rewriting adds. A module receives only
+// those that it uses.
 type helper uint32
 
 const (
-	bytesCost      helper = iota // (size) -> size: counts by bytes
-	elementsCost                 // (size) -> size: counts by elements
-	tableGrowCost                // (elements) -> elements: counts where the tables may grow by so many; else -> -1, which no table grows by
-	memoryGrowCost               // (pages) -> pages: counts where the memory may grow by so many
-	memoryFill                   // (to, value, size): counts, and fills in pieces
-	memoryCopy                   // (to, from, size): counts, and copies in pieces
+	bytesCost      helper = iota // (size) -> size: charges for bytes
+	elementsCost                 // (size) -> size: charges for elements
+	tableGrowCost                // (elements) -> elements: charges if the tables may grow by that many; else -> -1, by which no table can grow
+	memoryGrowCost               // (pages) -> pages: charges if the memory may grow by that many
+	memoryFill                   // (to, value, size): charges, and fills in pieces
+	memoryCopy                   // (to, from, size): charges, and copies in pieces
 	helperCount
 )
 
 func (h helper) needsMemory() bool { return h >= memoryGrowCost }
 
-// ourFunctions are the helpers as functions.
+// ourFunctions holds each helper's name and type.
 var ourFunctions = [helperCount]struct {
 	name string
 	typ  uint32
@@ -50,7 +50,7 @@ var ourFunctions = [helperCount]struct {
 	memoryCopy:     {"reductions.memory.copy", rangeType},
 }
 
-// More instructions, for the helpers.
+// Further opcodes, used only by the helpers.
 const (
 	opLocalGet = 0x20
 	opLocalSet = 0x21
@@ -66,7 +66,7 @@ const (
 	opI32Or    = 0x72
 )
 
-// helper returns the body of one of our functions.
+// helper returns the body of a helper function.
 func (e *emitter) helper(h helper) []byte {
 	c := &code{e: e, out: []byte{0}} // no locals
 	switch h {
@@ -87,7 +87,7 @@ func (e *emitter) helper(h helper) []byte {
 	return append(c.out, opEnd)
 }
 
-// code is a function in the making.
+// code builds the body of a function.
 type code struct {
 	e   *emitter
 	out []byte
@@ -111,9 +111,9 @@ func (c *code) i64(v int64) *code {
 	return c
 }
 
-// fillOrCopy is a memory.fill or memory.copy in a guest's function. What is small,
-// as most of them are, is done in place; else the helper is called. The local is
-// one that nothing else uses.
+// fillOrCopy emits a memory.fill or memory.copy in a guest's function. Most ranges
+// are small and are written inline; for others it calls the helper large. local is
+// a spare local that the guest does not use.
 func (c *code) fillOrCopy(operation []byte, local, large uint32) {
 	get := func(c *code) *code {
 		c.out = appendU32(append(c.out, opLocalGet), local)
@@ -121,19 +121,19 @@ func (c *code) fillOrCopy(operation []byte, local, large uint32) {
 	}
 	c.out = appendU32(append(c.out, opLocalTee), local)
 	get(c).i32(smallSize).put(opI32GtU, opIf)
-	c.out = appendS64(c.out, int64(c.e.m.types+rangeType)) // takes the operands along
+	c.out = appendS64(c.out, int64(c.e.m.types+rangeType)) // its parameters are the operands
 	c.out = appendU32(append(c.out, opCall), large)
 	c.put(opElse).put(c.e.countBy(get(&code{}).put(opI64Ext).i64(bytesShift).put(opI64ShrU).out)...)
 	c.put(operation...).put(opEnd)
 }
 
-// countSize counts one for each 1<<shift that the local holds, and looks.
+// countSize charges one reduction for each 1<<shift in the local, and checks the counter.
 func (c *code) countSize(local byte, shift int64) *code {
 	size := (&code{}).get(local).put(opI64Ext).i64(shift).put(opI64ShrU)
 	return c.put(c.e.countBy(size.out)...).put(c.e.check...)
 }
 
-// memoryGrowCost counts the new pages, unless there will be none.
+// memoryGrowCost charges for the new pages, unless the limit forbids them.
 func (c *code) memoryGrowCost() {
 	const pageShift = 16
 	c.get(0)
@@ -145,9 +145,9 @@ func (c *code) memoryGrowCost() {
 	c.get(0)
 }
 
-// tableGrowCost counts the new elements, where all tables together then have no
-// more than the limit. The tables' own sizes are the account: nothing has to be
-// given back where a table's maximum refuses to grow.
+// tableGrowCost charges for the new elements if all tables together stay within
+// the limit. It adds up the actual table sizes, so no refund is needed if a
+// table's own maximum prevents the growth.
 func (c *code) tableGrowCost() {
 	limit := int64(c.e.m.cfg.TableLimit)
 	if limit == 0 {
@@ -162,11 +162,11 @@ func (c *code) tableGrowCost() {
 	c.countSize(0, elementsShift).get(0)
 }
 
-// inPieces is memory.fill or memory.copy, piece by piece where there are many
-// bytes. Whether all of it is in bounds is checked first, so that it traps before
-// anything is written, and with the instruction's own trap.
+// inPieces emits a memory.fill or memory.copy that works piece by piece if the
+// range is large. It checks the bounds of the whole range first, so an invalid
+// range traps before anything is written, with the instruction's own trap.
 func (c *code) inPieces(operation []byte) {
-	const to, from, size = 0, 1, 2 // from is the value to fill with, where it fills
+	const to, from, size = 0, 1, 2 // for memory.fill, from is the value to fill with
 	copies := operation[1] == miscMemoryCopy
 	all := func() { c.get(to).get(from).get(size).put(operation...) }
 	advance := func(local byte) { c.get(local).i32(PieceSize).put(opI32Add).set(local) }
@@ -183,16 +183,16 @@ func (c *code) inPieces(operation []byte) {
 		c.put(opI32Or)
 	}
 	c.put(opIf, emptyBlock)
-	all() // traps
+	all() // this traps
 	c.put(opEnd)
-	if copies { // upwards onto itself: the last piece first
+	if copies { // overlapping and moving upwards: start with the last piece
 		c.get(from).get(to).put(opI32LtU, opIf, emptyBlock, opLoop, emptyBlock)
 		c.put(piece...).put(c.e.check...)
 		c.get(size).i32(PieceSize).put(opI32Sub).set(size)
 		c.get(to).get(size).put(opI32Add).get(from).get(size).put(opI32Add).i32(PieceSize).put(operation...)
 		c.get(size).i32(PieceSize).put(opI32GtU, opBrIf, 0, opEnd, opEnd)
 	}
-	// What is left, forwards: nothing but the end of it, where it went upwards.
+	// Process the rest forwards. After an upward copy, only the first piece remains.
 	c.get(size).i32(PieceSize).put(opI32GtU, opIf, emptyBlock, opLoop, emptyBlock)
 	c.put(piece...).put(c.e.check...)
 	c.get(to).get(from).i32(PieceSize).put(operation...)

@@ -6,17 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// Parts of the name section that hold indices of functions or of labels.
+// Subsections of the name section with indices of functions or labels.
 const (
 	functionNames = 1
 	localNames    = 2
 	labelNames    = 3
 )
 
-// rewriteNames shifts the functions in a name section, and names ours; any other
-// custom section comes back as it is. A name section that can't be understood
-// loses its names: WebAssembly does not want a module to fail for them, and
-// compilers trust what it says of its size.
+// rewriteNames shifts the function indices in a name section and adds the helpers'
+// names; it returns other custom sections unchanged. It drops the names of a
+// malformed name section: WebAssembly does not let a module fail because of them,
+// and compilers trust the sizes in it.
 func (m *module) rewriteNames(content []byte) []byte {
 	r := reader{b: content}
 	if string(r.name()) != "name" || r.err != nil {
@@ -34,7 +34,7 @@ func (m *module) rewriteNames(content []byte) []byte {
 		case localNames:
 			shifted = m.localNames(&p)
 		case labelNames:
-			continue // there are other labels now
+			continue // the rewriting adds labels, so the indices no longer fit
 		default:
 			p.pos = len(p.b)
 			shifted = p.b
@@ -43,7 +43,7 @@ func (m *module) rewriteNames(content []byte) []byte {
 			return head
 		}
 		out = append(out, part)
-		out = appendU32(out, uint32(len(shifted))) //nolint:gosec // little more than the input's
+		out = appendU32(out, uint32(len(shifted))) //nolint:gosec // slightly more than the input
 		out = append(out, shifted...)
 	}
 	if r.err != nil {
@@ -56,7 +56,7 @@ func (m *module) functionNames(r *reader) []byte {
 	n := r.count()
 	m.volume.names += uint64(n)
 	names := make([]byte, 0, len(r.b)+256)
-	tick := false // has been named
+	tick := false // already named
 	for range n {
 		index := r.u32()
 		if index >= m.importedFunctions && !tick {
@@ -71,7 +71,7 @@ func (m *module) functionNames(r *reader) []byte {
 	for i, h := range m.helpers {
 		names = appendName(appendU32(names, m.functions+1+uint32(i)), ourFunctions[h].name)
 	}
-	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(m.helpers))) //nolint:gosec // a handful
+	out := appendU32(make([]byte, 0, len(names)+5), n+1+uint32(len(m.helpers))) //nolint:gosec // few helpers
 	return append(out, names...)
 }
 
@@ -79,7 +79,7 @@ func (m *module) nameTick(out []byte) []byte {
 	return appendName(appendU32(out, m.tick()), "reductions.tick")
 }
 
-// shiftName is function for names, which may be of functions that do not exist.
+// shiftName is function for names, which may have the index of no function.
 func (m *module) shiftName(index uint32) uint32 {
 	if index < m.importedFunctions || index == ^uint32(0) {
 		return index
@@ -87,7 +87,7 @@ func (m *module) shiftName(index uint32) uint32 {
 	return index + 1
 }
 
-// appendChecked copies a name, which must be text.
+// appendChecked copies a name, which must be valid UTF-8.
 func appendChecked(out []byte, r *reader) []byte {
 	from := r.pos
 	if name := r.name(); !utf8.Valid(name) {
@@ -115,7 +115,7 @@ func (m *module) localNames(r *reader) []byte {
 	return out
 }
 
-// named is a function's index, with its name where the name section has one.
+// named returns a function's index, with its name if the name section has one.
 func (m *module) named(index uint32) string {
 	for _, s := range m.sections {
 		r := reader{b: s.content}

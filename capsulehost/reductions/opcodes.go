@@ -1,6 +1,6 @@
 package reductions
 
-// The instructions that the rewriting has to know by name.
+// Opcodes that the rewriting handles by name.
 const (
 	opUnreachable        = 0x00
 	opBlock              = 0x02
@@ -47,7 +47,7 @@ const (
 	opAtomic             = 0xfe
 )
 
-// Second bytes behind opMisc.
+// Second bytes after opMisc.
 const (
 	miscMemoryInit = 8
 	miscDataDrop   = 9
@@ -61,16 +61,16 @@ const (
 	miscTableFill  = 17
 )
 
-// Second bytes behind opVector whose operands differ from their neighbours'.
+// Second bytes after opVector whose operands differ from their neighbours'.
 const (
 	vectorConst   = 0x0c
 	vectorShuffle = 0x0d
 )
 
-// emptyBlock is the block type of no parameters and no results.
+// emptyBlock is the block type without parameters and results.
 const emptyBlock = 0x40
 
-// The first bytes of types that have more.
+// First bytes of encodings with more than one byte.
 const (
 	refNullable    = 0x63
 	refNonNullable = 0x64
@@ -79,14 +79,14 @@ const (
 	tableWithInit  = 0x40
 )
 
-// form says how an instruction's operands are encoded, or that it needs a case
-// of its own.
+// form is the encoding of an instruction's operands, or special if it needs its
+// own case.
 type form uint8
 
 const (
 	unknown   form = iota
 	plain          // no operands
-	local          // the index of one
+	local          // a local's index
 	index          // one u32
 	memoryArg      // alignment and offset
 	number32       // a LEB128 of at most 5 bytes
@@ -96,22 +96,21 @@ const (
 	special
 )
 
-// instruction is what scanning must know of one: its form, and its weight in
-// straight-line code.
+// instruction holds an opcode's form, and its weight in straight-line code.
 type instruction struct {
 	form   form
 	weight uint8
 }
 
-// The weights. What compiles to nothing weighs nothing: it is only a name for a
-// value, or for a place.
+// Weights. An instruction that compiles to no machine code weighs nothing: it only
+// names a value or a position.
 const (
 	free  = 0
 	light = 1
 	heavy = 4 // division, roots, calls: tens of cycles
 )
 
-// instructions are those of one byte.
+// instructions is indexed by opcode.
 var instructions = func() (t [256]instruction) {
 	set := func(form form, weight uint8, from, to int) {
 		for op := from; op <= to; op++ {
@@ -157,7 +156,7 @@ var instructions = func() (t [256]instruction) {
 	return t
 }()
 
-// vectors are those behind opVector.
+// vectors is indexed by the second byte after opVector.
 var vectors = func() (t [256]instruction) {
 	set := func(form form, from, to int) {
 		for op := from; op <= to; op++ {
@@ -181,8 +180,7 @@ var vectors = func() (t [256]instruction) {
 	return t
 }()
 
-// effects are how many values an instruction of one byte leaves on the stack more
-// than it takes, where that is always the same.
+// effects holds each opcode's change of the stack height, if that is constant.
 var effects = func() (t [256]int8) {
 	set := func(effect int8, from, to int) {
 		for op := from; op <= to; op++ {
@@ -200,7 +198,7 @@ var effects = func() (t [256]int8) {
 	set(1, 0x3f, 0x3f)  // memory.size
 	set(1, 0x41, 0x44)  // constants
 	set(-1, 0x46, 0x4f) // i32 comparisons
-	set(-1, 0x51, 0x66) // the others
+	set(-1, 0x51, 0x66) // the other comparisons
 	set(-1, 0x6a, 0x78) // i32 arithmetic
 	set(-1, 0x7c, 0x8a) // i64 arithmetic
 	set(-1, 0x92, 0x98) // f32 arithmetic
@@ -208,13 +206,13 @@ var effects = func() (t [256]int8) {
 	set(1, 0xd0, 0xd0)  // ref.null
 	set(1, 0xd2, 0xd2)  // ref.func
 	set(-1, 0x0d, 0x0e) // br_if, br_table
-	set(-1, 0x11, 0x11) // call_indirect, besides its type
+	set(-1, 0x11, 0x11) // call_indirect, without its type
 	set(-1, 0x13, 0x15) // the other calls by reference
 	set(-1, opBrOnNonNull, opBrOnNonNull)
 	return t
 }()
 
-// vectorEffects are the same for those behind opVector.
+// vectorEffects is the same, indexed by the second byte after opVector.
 var vectorEffects = func() (t [256]int8) {
 	for op := range t {
 		t[op] = -1 // most have two operands

@@ -1,6 +1,6 @@
 package reductions
 
-// misc reads what stands behind opMisc.
+// misc reads an instruction after its prefix opMisc.
 func (s *scanner) misc(at int) {
 	r := &s.r
 	op := r.u32()
@@ -13,7 +13,7 @@ func (s *scanner) misc(at int) {
 	default:
 		s.shape.push(-3)
 	}
-	s.shape.instructions += 40 // a range is checked, and moved by a call
+	s.shape.instructions += 40 // bounds check, and a call that moves the range
 	switch op {
 	case 0, 1, 2, 3, 4, 5, 6, 7: // saturating conversions
 	case miscMemoryInit:
@@ -46,13 +46,13 @@ func (s *scanner) misc(at int) {
 	}
 }
 
-// vector reads what stands behind opVector.
+// vector reads an instruction after its prefix opVector.
 func (s *scanner) vector(at int) {
 	r := &s.r
 	op := r.byte()
 	i, number := vectors[op], uint32(op)
 	if op >= 0x80 {
-		if second := r.byte(); second != 1 { // half of its number
+		if second := r.byte(); second != 1 { // the second byte of its LEB128 opcode
 			i.form, number = unknown, uint32(op&0x7f)|uint32(second)<<7
 		}
 	}
@@ -86,14 +86,14 @@ func (s *scanner) vector(at int) {
 	}
 }
 
-// atomic reads what stands behind opAtomic.
+// atomic reads an instruction after its prefix opAtomic.
 func (s *scanner) atomic(at int) {
 	r := &s.r
 	s.spend(at, heavy-light)
 	switch op := r.byte(); {
 	case op == 3: // fence
 		r.byte()
-	case op <= 2: // notify and wait, which block
+	case op <= 2: // notify and wait: calls, since wait may block
 		s.call(false)
 		fallthrough
 	case op >= 0x10 && op <= 0x4e:

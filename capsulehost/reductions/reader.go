@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// reader decodes from bytes. Its first error sticks: what is read after it is
-// zero, and its position stays inside the bytes.
+// reader decodes bytes. It keeps the first error: reads after it return zero, and
+// the position stays within the bytes.
 type reader struct {
 	b   []byte
 	pos int
 	err error
 }
 
-// ErrTruncated is behind the error for a module, or a part of one, whose end is missing.
+// ErrTruncated is wrapped by the error for a module, or a part of one, that ends too early.
 var ErrTruncated = errors.New("it ends too early")
 
 func (r *reader) more() bool { return r.pos < len(r.b) && r.err == nil }
@@ -103,8 +103,7 @@ func (r *reader) s33() int64 {
 	return 0
 }
 
-// skipLEB passes over a LEB128 of at most so many bytes, whose value is left to
-// the compiler to judge.
+// skipLEB skips a LEB128 no longer than most bytes. The compiler validates its value.
 func (r *reader) skipLEB(most int) {
 	for range most {
 		if r.byte() < 0x80 {
@@ -114,14 +113,14 @@ func (r *reader) skipLEB(most int) {
 	r.fail("a number takes more than %d bytes", most)
 }
 
-// name reads a length and as many bytes.
+// name reads a length and that many bytes.
 func (r *reader) name() []byte { return r.take(r.u32()) }
 
-// count reads the length of a vector whose elements take at least a byte each,
-// so that what is allocated for it is bounded by what is there.
+// count reads the length of a vector whose elements have at least one byte each.
+// It refuses a length beyond the remaining bytes, which limits the allocations for it.
 func (r *reader) count() uint32 {
 	n := r.u32()
-	if uint64(n) > uint64(len(r.b)-r.pos) { //nolint:gosec // pos is inside
+	if uint64(n) > uint64(len(r.b)-r.pos) { //nolint:gosec // pos is within b
 		r.truncated()
 		return 0
 	}

@@ -6,35 +6,36 @@ import (
 	"slices"
 )
 
-// Version changes whenever the same input may come out differently. It belongs
-// into the key of whatever caches results.
+// Version changes whenever the same input may produce different output. Caches of
+// results must include it in their key.
 const Version = 2
 
-// What a rewritten module has for its host. No guest may import from
-// ImportModule or export Counter: Rewrite refuses it.
+// Names that a rewritten module imports and exports. Rewrite refuses a guest that
+// imports from ImportModule or exports Counter itself.
 const (
 	ImportModule = "astrid:reductions"
 	Tick         = "tick"
 	Counter      = "astrid:reductions"
 )
 
-// Config bounds what a guest can make one instruction do. Its zero value leaves
-// modules what WebAssembly allows them.
+// Config limits the work of a single instruction. The zero value applies only the
+// limits of WebAssembly.
 type Config struct {
-	// MemoryLimitPages is the limit that the runtime sets to memories, in pages of
-	// 64 KiB: a memory.grow past it is refused, and so costs nothing. 0 means 65,536.
+	// MemoryLimitPages is the runtime's limit for a memory, in pages of 64 KiB. A
+	// memory.grow beyond it fails, and so costs nothing. 0 means 65,536.
 	MemoryLimitPages uint32
-	// TableLimit is the most elements that all tables together may have; growing
-	// past it fails, as it does past a table's own maximum. A module that starts
-	// with more is refused. 0 means no limit but the runtime's.
+	// TableLimit is the maximum number of elements in all tables together. Growing
+	// beyond it fails in the same way as growing beyond a table's own maximum. A
+	// module that starts with more is refused. 0 means only the runtime's limit.
 	TableLimit uint32
-	// Budget bounds what compiling the result may take; its zero value does not.
+	// Budget limits the cost of compiling the result. The zero value sets no limit.
 	Budget Budget
 }
 
-// Rewrite returns a module that behaves like wasm, and counts reductions, and what
-// compiling it takes at most. Its error says what is wrong, and where; it keeps
-// nothing of wasm.
+// Rewrite returns a module that behaves like wasm and counts reductions, and an
+// upper bound of the cost of compiling it. An error names the fault and its
+// position in wasm; it is or wraps a *LimitError if the module exceeds a limit, and
+// wraps ErrTruncated if wasm ends too early. Rewrite does not retain wasm.
 func Rewrite(wasm []byte, cfg Config) ([]byte, Cost, error) {
 	if cfg.MemoryLimitPages == 0 || cfg.MemoryLimitPages > maxMemoryPages {
 		cfg.MemoryLimitPages = maxMemoryPages
@@ -55,7 +56,7 @@ func Rewrite(wasm []byte, cfg Config) ([]byte, Cost, error) {
 
 const maxMemoryPages = 65536
 
-// magic and version of a core module.
+// preamble is the magic number and version of a core module.
 const preamble = "\x00asm\x01\x00\x00\x00"
 
 // sectionID is a section's first byte.
@@ -86,40 +87,40 @@ func (id sectionID) String() string {
 	}[id]
 }
 
-// order is where a section stands among the others, whatever its number.
+// order is the required position of each section, which differs from its id.
 var order = [sectionCount]int{
 	typeSection: 1, importSection: 2, functionSection: 3, tableSection: 4, memorySection: 5, tagSection: 6,
 	globalSection: 7, exportSection: 8, startSection: 9, elementSection: 10, dataCountSection: 11,
 	codeSection: 12, dataSection: 13,
 }
 
-// section is one of a module's, without its head.
+// section is one section of a module, without its id and length.
 type section struct {
 	id      sectionID
 	content []byte
 }
 
-// module is what is known of the input, and the sections that come out.
+// module collects facts about the input, and the sections of the output.
 type module struct {
 	cfg      Config
-	size     int // of the input, in bytes
+	size     int // input size in bytes
 	sections []section
-	at       [sectionCount]int // index in sections, plus 1
+	at       [sectionCount]int // index in sections plus 1; 0 if absent
 
-	types             uint32   // of the input; ours follow
-	parameters        []uint32 // how many each type has
-	results           []uint32 // the same
-	importedTypes     []uint32 // of imported functions
-	functionTypes     []uint32 // of the others
+	types             uint32   // types in the input; ours follow
+	parameters        []uint32 // number of parameters of each type
+	results           []uint32 // number of results of each type
+	importedTypes     []uint32 // types of the imported functions
+	functionTypes     []uint32 // types of the functions defined in the module
 	importedFunctions uint32
-	functions         uint32 // imported ones included, ours not
+	functions         uint32 // imported and defined; ours not included
 	importedGlobals   uint32
 	globals           uint32
 	tables            uint32
 	memories          uint32
-	mutable           uint32 // globals, ours not
+	mutable           uint32 // number of mutable globals; ours not included
 	volume            volume
-	helpers           []helper // of ours, in the order of their indices
+	helpers           []helper // helper functions in use, in the order of their indices
 }
 
 // split finds the sections and checks their order.
@@ -149,7 +150,7 @@ func (m *module) split(wasm []byte) error {
 	return nil
 }
 
-// content returns a section's content, nil where there is none.
+// content returns a section's content, or nil if the section is absent.
 func (m *module) content(id sectionID) []byte {
 	if m.at[id] == 0 {
 		return nil
@@ -157,7 +158,7 @@ func (m *module) content(id sectionID) []byte {
 	return m.sections[m.at[id]-1].content
 }
 
-// put replaces a section's content, or adds the section where it is missing.
+// put replaces a section's content, or adds the section if it is absent.
 func (m *module) put(id sectionID, content []byte) {
 	if m.at[id] > 0 {
 		m.sections[m.at[id]-1].content = content
@@ -177,12 +178,12 @@ func (m *module) put(id sectionID, content []byte) {
 	}
 }
 
-// rewrite replaces section by section: those that count what there is before
-// those that refer to it.
+// rewrite replaces the sections one by one. Sections that define indices come
+// before sections that use them.
 func (m *module) rewrite() error {
 	for _, step := range []struct {
 		id     sectionID
-		always bool // also where the input has no such section
+		always bool // run even if the input has no such section
 		do     func(r *reader, out []byte) []byte
 	}{
 		{typeSection, true, m.rewriteTypes},
@@ -197,7 +198,7 @@ func (m *module) rewrite() error {
 		{elementSection, false, m.rewriteElements},
 		{dataSection, false, m.rewriteData},
 		{codeSection, false, m.rewriteCode},
-		{functionSection, false, m.rewriteFunctions}, // ours are known now
+		{functionSection, false, m.rewriteFunctions}, // the helpers are known only now
 	} {
 		if m.at[step.id] == 0 && !step.always {
 			continue
@@ -226,7 +227,7 @@ func (m *module) rewrite() error {
 	return nil
 }
 
-// assemble puts the sections together.
+// assemble joins the sections into a module.
 func (m *module) assemble(inputSize int) []byte {
 	size := inputSize/64 + 256
 	for _, s := range m.sections {
@@ -235,14 +236,14 @@ func (m *module) assemble(inputSize int) []byte {
 	out := append(make([]byte, 0, size), preamble...)
 	for _, s := range m.sections {
 		out = append(out, byte(s.id))
-		out = appendU32(out, uint32(len(s.content))) //nolint:gosec // a few times the input's
+		out = appendU32(out, uint32(len(s.content))) //nolint:gosec // a small multiple of the input size
 		out = append(out, s.content...)
 	}
 	return out
 }
 
-// function returns the index that a function has after ours has come in behind
-// the imported ones.
+// function returns a function's index in the output, where Tick follows the
+// imported functions.
 func (m *module) function(r *reader, index uint32) uint32 {
 	switch {
 	case index >= m.functions:
@@ -258,7 +259,7 @@ func (m *module) function(r *reader, index uint32) uint32 {
 // functionType returns the type of one of the input's functions.
 func (m *module) functionType(index uint32) uint32 {
 	switch {
-	case index >= m.functions: // the reader has failed
+	case index >= m.functions: // the reader already holds an error
 		return 0
 	case index < m.importedFunctions:
 		return m.importedTypes[index]
@@ -267,16 +268,16 @@ func (m *module) functionType(index uint32) uint32 {
 	}
 }
 
-// tick is our imported function's index, counter our global's.
+// tick returns the index of the imported Tick; counter that of the counter global.
 func (m *module) tick() uint32    { return m.importedFunctions }
 func (m *module) counter() uint32 { return m.globals }
 
-// helper returns the index of one of our own functions, behind all others.
+// helper returns the index of a helper function; helpers follow all other functions.
 func (m *module) helper(h helper) uint32 {
 	at := slices.Index(m.helpers, h)
 	if at < 0 {
 		at = len(m.helpers)
 		m.helpers = append(m.helpers, h)
 	}
-	return m.functions + 1 + uint32(at) //nolint:gosec // a handful
+	return m.functions + 1 + uint32(at) //nolint:gosec // few helpers
 }

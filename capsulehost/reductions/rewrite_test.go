@@ -12,7 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// counted is a rewritten module that runs, and is granted so much at each tick.
+// counted is a running rewritten module with a fixed grant per tick.
 type counted struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -49,7 +49,7 @@ func start(t *testing.T, wasm []byte, cfg reductions.Config, quantum int64) *cou
 	return c
 }
 
-// again makes a new instance, which has spent nothing.
+// again creates a new instance, with nothing spent.
 func (c *counted) again(t *testing.T) {
 	t.Helper()
 	var err error
@@ -68,7 +68,7 @@ func (c *counted) grant() {
 
 func (c *counted) spent() int64 { return c.granted - int64(c.counter.Get()) }
 
-// What each thing costs, whether the counter is looked at often or seldom.
+// The cost of each operation, which does not depend on the size of the grants.
 func TestCounts(t *testing.T) {
 	wasm := read(t, "testdata/counts.wasm")
 	var modules []*counted
@@ -118,11 +118,10 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// Straight-line code can't be made cheap by jumping over the places where it is
-// counted: here these would all be in the part of each block that is left out, if
-// the way through the blocks were not followed.
+// Jumping over the positions of the charges does not make straight-line code cheap. Here, all
+// charges would be in the skipped part of each block if the scan did not follow the branches.
 func TestBranchesAreCounted(t *testing.T) {
-	const blocks, before, run, skipped = 50, 20, 40, 22                                 // 63 in a block, with the branch
+	const blocks, before, run, skipped = 50, 20, 40, 22                                 // 63 in a block, including the branch
 	instructions := func(n int) string { return strings.Repeat("\x20\x00\x45\x1a", n) } // local.get, i32.eqz, drop
 	body := "\x00" + instructions(before) +
 		strings.Repeat("\x02\x40"+instructions(run)+"\x41\x01\x0d\x00"+instructions(skipped)+"\x0b", blocks) + "\x0b"
@@ -138,9 +137,9 @@ func TestBranchesAreCounted(t *testing.T) {
 	}
 }
 
-// Copies in pieces, onto themselves too, leave what one copy leaves.
+// Copies in pieces, also overlapping ones, have the same result as a single copy.
 func TestLargeCopies(t *testing.T) {
-	// A function of to, from and size.
+	// A function with the parameters to, from and size.
 	wasm := sections(
 		1, "\x01\x60\x03\x7f\x7f\x7f\x00", 3, "\x01\x00", 5, "\x01\x00\x0a", 7, "\x02\x01f\x00\x00\x01m\x02\x00",
 		10, "\x01"+string(sized([]byte("\x00\x20\x00\x20\x01\x20\x02\xfc\x0a\x00\x00\x0b"))))
@@ -164,7 +163,7 @@ func TestLargeCopies(t *testing.T) {
 	}
 }
 
-// A stack trace names the same functions, and a fill that does not fit writes nothing.
+// A stack trace names the same functions, and a fill out of bounds writes nothing.
 func TestTraces(t *testing.T) {
 	c := start(t, read(t, "testdata/counts.wasm"), reductions.Config{}, 4000)
 	_, err := c.module.ExportedFunction("trap").Call(context.Background(), 1)
@@ -182,13 +181,13 @@ func TestTraces(t *testing.T) {
 	}
 }
 
-// custom is a custom section.
+// custom returns a custom section.
 func custom(name, content string) []byte {
 	body := append(uleb(nil, uint64(len(name))), name...)
 	return append([]byte{0}, sized(append(body, content...))...)
 }
 
-// Custom sections come through to the byte, and where they were.
+// Custom sections are unchanged, and keep their positions.
 func TestCustomSectionsStay(t *testing.T) {
 	wasm := read(t, "testdata/counts.wasm")
 	first, last := custom("first", "\x00\xff at the start"), custom(".debug_line", strings.Repeat("\x80", 300))
@@ -202,7 +201,7 @@ func TestCustomSectionsStay(t *testing.T) {
 	}
 }
 
-// sections puts a module together: a section's number and content, in turn.
+// sections builds a module from pairs of a section's number and content.
 func sections(parts ...any) []byte {
 	out := []byte("\x00asm\x01\x00\x00\x00")
 	for i := 0; i < len(parts); i += 2 {
@@ -212,7 +211,7 @@ func sections(parts ...any) []byte {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	types := "\x01\x60\x00\x00" // one, of nothing
+	types := "\x01\x60\x00\x00" // one type, () -> ()
 	code := func(body string) []byte {
 		return sections(1, types, 3, "\x01\x00", 10, "\x01"+string(sized([]byte(body))))
 	}
@@ -258,7 +257,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-// Names that can't be understood are left out; the module is as good without.
+// Malformed names are dropped; the module still works.
 func TestBrokenNames(t *testing.T) {
 	for _, content := range []string{"\x01\x05\xff\xff\xff\xff\x0f", "\x01\xff", "\x01\x04\x01\x00\x01\xff"} {
 		out, _, err := reductions.Rewrite(append(sections(), custom("name", content)...), reductions.Config{})
@@ -271,9 +270,9 @@ func TestBrokenNames(t *testing.T) {
 	}
 }
 
-// Tables can't grow past the limit, whatever they declare.
+// Tables can't grow beyond the limit, whatever maximum they declare.
 func TestTableLimit(t *testing.T) {
-	// A table of 1 or more, and a function that grows it by its parameter.
+	// A table of at least 1, and a function that grows it by its parameter.
 	wasm := sections(
 		1, "\x01\x60\x01\x7f\x01\x7f", 3, "\x01\x00", 4, "\x01\x70\x00\x01", 7, "\x01\x01g\x00\x00",
 		10, "\x01"+string(sized([]byte("\x00\xd0\x70\x20\x00\xfc\x0f\x00\x0b"))))
@@ -289,10 +288,10 @@ func TestTableLimit(t *testing.T) {
 	}
 }
 
-// All tables together can't grow past the limit either; what one of them can't
-// take is left to the others.
+// All tables together can't grow beyond the limit either. A failed growth of one table leaves
+// the room to the others.
 func TestTablesTogether(t *testing.T) {
-	// A table of at most 10, one of any size, and functions that grow them.
+	// A table of at most 10, one without a maximum, and functions that grow them.
 	grow := func(table string) string {
 		return string(sized([]byte("\x00\xd0\x70\x20\x00\xfc\x0f" + table + "\x0b")))
 	}
@@ -316,9 +315,9 @@ func TestTablesTogether(t *testing.T) {
 	}
 }
 
-// A start function runs before its host has the counter.
+// A start function runs before the host has the counter.
 func TestStartFunction(t *testing.T) {
-	// It calls itself as long as its global is not 0, a thousand times.
+	// It calls itself a thousand times, until its global is 0.
 	wasm := sections(
 		1, "\x01\x60\x00\x00", 3, "\x01\x00", 6, "\x01\x7f\x01\x41\xe8\x07\x0b", 8, "\x00",
 		10, "\x01"+string(sized([]byte("\x00\x23\x00\x04\x40\x23\x00\x41\x01\x6b\x24\x00\x10\x00\x0b\x0b"))))
@@ -334,7 +333,7 @@ func TestStartFunction(t *testing.T) {
 	if _, err := r.Instantiate(ctx, out); err != nil {
 		t.Fatal(err)
 	}
-	if ticks != 11 { // the first at once, then one for each hundred
+	if ticks != 11 { // the first at once, then one per hundred
 		t.Errorf("%d ticks", ticks)
 	}
 }

@@ -1,47 +1,46 @@
 package reductions
 
-// StraightLine is how many instructions may run for nothing: a function entry
-// or an iteration counts one reduction, and one more for each so many
-// instructions behind it. What compiles to nothing is not an instruction here;
-// a division or a call is four.
+// StraightLine is the number of straight-line instructions per reduction. A
+// function entry or a loop iteration costs one reduction, plus one for each
+// StraightLine instructions after it. Instructions that compile to no machine code
+// do not count; a division or a call counts as four.
 const StraightLine = 64
 
-// unchecked is how many reductions straight-line code may count before the
-// counter is looked at again.
+// unchecked is the number of reductions that straight-line code may charge between
+// two checks of the counter.
 const unchecked = 16
 
-// kind is what is to be done at a place in a function's body.
+// kind is the change to make at a position in a function's body.
 type kind uint8
 
 const (
-	charge        kind = iota // before it: count one
-	chargeCheck               // before it: count one, and look
+	charge        kind = iota // before it: charge one
+	chargeCheck               // before it: charge one, and check the counter
 	callBefore                // before it: call a helper, which takes and returns the size
-	fillOrCopy                // count by its size, and call a helper where that is large
+	fillOrCopy                // charge by its size; call a helper if that is large
 	loopStart                 // a loop's first instruction
-	loopEnd                   // its `end`
-	branch                    // a branch out of a loop, by one label
-	branchTable               // the same, by several
-	functionIndex             // a function's index alone
+	loopEnd                   // a loop's `end`
+	branch                    // a branch with one label, out of a loop
+	branchTable               // a branch with several labels, out of a loop
+	functionIndex             // only a function's index
 )
 
-// event is one thing to do; events come in the order of their places.
+// event is one change; events are ordered by position.
 type event struct {
 	kind    kind
-	at, end int // the instruction's, or the index's, place in the body
+	at, end int // position of the instruction or index in the body
 
-	// The helper to call; the branch's label; for branchTable, how many labels
-	// stay inside the loop; the function's new index; for loopStart, whether the
-	// loop calls nothing and has no loop inside.
+	// The helper to call; the branch's label; for branchTable, the number of labels
+	// that stay inside the loop; the function's new index; for loopStart, 1 if the
+	// loop contains no call and no other loop, else 0.
 	arg uint32
-	// For loopEnd, branch and branchTable: the loop, as the index of its loopStart.
+	// For loopEnd, branch and branchTable: the index of the loop's loopStart event.
 	loop int
 }
 
-// cost is what may have run at a place since something was counted, whatever
-// the way there: the weight of instructions since the last reduction, and
-// reductions since the counter was looked at. A negative weight is a place that
-// can't be reached.
+// cost is the maximum that may have run since the last charge, over all paths to a
+// position: the weight of instructions since the last reduction, and the reductions
+// since the last check of the counter. A negative weight marks unreachable code.
 type cost struct{ weight, unchecked int }
 
 var nowhere = cost{weight: -1}
@@ -50,36 +49,36 @@ func (c cost) or(d cost) cost {
 	return cost{max(c.weight, d.weight), max(c.unchecked, d.unchecked)}
 }
 
-// frame is a block that is open.
+// frame is an open block.
 type frame struct {
 	op    byte
-	loop  int  // the innermost loop around, itself included: its index in frames, or -1
-	event int  // a loop's loopStart
-	after cost // behind its end, by branches
-	atIf  cost // where its `if` was
+	loop  int  // the innermost loop, possibly this block: its index in frames, or -1
+	event int  // index of a loop's loopStart event
+	after cost // cost after its end, over the branches there
+	atIf  cost // cost at the start of an `if`
 	label label
 }
 
-// scanner reads function bodies. It is used for one after the other.
+// scanner reads function bodies, one after the other.
 type scanner struct {
 	m      *module
 	r      reader
 	frames []frame
 	events []event
 	now    cost
-	calls  bool   // the function calls something, or has a loop
-	ranges bool   // it fills or copies memory
-	locals uint64 // how many it has, parameters included
+	calls  bool   // the function contains a call or a loop
+	ranges bool   // the function contains memory.fill or memory.copy
+	locals uint64 // number of locals, parameters included
 	shape  shape
 }
 
-// scan reads a body, without its locals, and notes what is to be done in it.
+// scan reads a body, without its local declarations, and collects its events.
 func (s *scanner) scan(typ uint32) {
 	s.frames = append(s.frames[:0], frame{op: opBlock, loop: -1, after: nowhere, label: label{results: s.m.results[typ]}})
 	s.shape.begin(s.locals, s.m.mutable)
 	s.events, s.now, s.calls, s.ranges = s.events[:0], cost{}, false, false
 	r := &s.r
-	most := s.m.most()
+	most := s.m.maxInstructions()
 	for r.more() {
 		if len(s.frames) == 0 {
 			r.fail("code behind the end of the function")
@@ -92,7 +91,7 @@ func (s *scanner) scan(typ uint32) {
 		s.spend(at, i.weight)
 		s.shape.push(int(effects[op]))
 		switch {
-		case op == opLocalGet || op == opDrop: // names for values
+		case op == opLocalGet || op == opDrop: // these compile to no instruction
 		case i.weight == heavy && i.form == plain:
 			s.shape.instructions += 11
 		case op >= 0x96 && op <= 0x98 || op >= 0xa4 && op <= 0xa6 || op >= 0xa8 && op <= 0xbf: // min, max, copysign, conversions
@@ -142,7 +141,7 @@ func (s *scanner) scan(typ uint32) {
 	s.shape.finish(s.calls)
 }
 
-// spend counts an instruction that is about to run.
+// spend charges for the next instruction.
 func (s *scanner) spend(at int, weight uint8) {
 	if s.now.weight < 0 {
 		return
@@ -163,7 +162,7 @@ func (s *scanner) spend(at int, weight uint8) {
 	}
 }
 
-// local follows a local's value.
+// local passes a local's access to the shape.
 func (s *scanner) local(op byte, i uint32) {
 	switch {
 	case op != opLocalGet:
@@ -246,10 +245,10 @@ func (s *scanner) special(at int, op byte) {
 	}
 }
 
-// top is the innermost open block.
+// top returns the innermost open block.
 func (s *scanner) top() *frame { return &s.frames[len(s.frames)-1] }
 
-// blockType reads how many parameters and results a block's type has.
+// blockType reads a block type, and returns its numbers of parameters and results.
 func (s *scanner) blockType() (params, results uint32) {
 	t := s.r.s33()
 	if t == refNullable-0x80 || t == refNonNullable-0x80 {
@@ -270,7 +269,7 @@ func (s *scanner) blockType() (params, results uint32) {
 	}
 }
 
-// open begins a block.
+// open starts a block.
 func (s *scanner) open(at int, op byte, params, results uint32) {
 	f := frame{op: op, loop: s.top().loop, after: nowhere, atIf: s.now}
 	f.label = s.shape.open(op, params, results)
@@ -304,7 +303,7 @@ func (s *scanner) close(at int) {
 			around = &s.frames[loop].label
 		}
 		s.shape.close(f.op, &f.label, around, s.now.weight >= 0)
-		if h := &s.shape; h.carries > s.m.mostCarried() {
+		if h := &s.shape; h.carries > s.m.maxCarried() {
 			s.r.fail("%w", tooMuch("%d locals in use in %d loops inside each other, over the limit of the time to compile that", h.reached, h.deepest))
 		}
 	}
@@ -312,8 +311,8 @@ func (s *scanner) close(at int) {
 	s.frames = s.frames[:len(s.frames)-1]
 }
 
-// tryTable begins a block with handlers. What a handler's label may cost by way
-// of an exception is not followed: it is taken to be all that there can be.
+// tryTable starts a block with handlers. An exception may reach a handler from any
+// instruction inside, so the handler's label is given the maximum cost.
 func (s *scanner) tryTable() {
 	r := &s.r
 	params, results := s.blockType()
@@ -330,12 +329,12 @@ func (s *scanner) tryTable() {
 			s.shape.branchIf(&f.label, f.values())
 		}
 	}
-	s.callsInLoop() // its labels then stay as they are
+	s.callsInLoop() // so the loop is not doubled, and the handlers' labels stay valid
 	s.shape.instructions += 50
 	s.open(0, opTryTable, params, results)
 }
 
-// target is the block that a label names, nil where there is none.
+// target returns the block that a label refers to, or nil if there is none.
 func (s *scanner) target(label uint32) *frame {
 	if uint64(label) >= uint64(len(s.frames)) {
 		s.r.fail("a branch to label %d of %d", label, len(s.frames))
@@ -344,14 +343,14 @@ func (s *scanner) target(label uint32) *frame {
 	return &s.frames[len(s.frames)-1-int(label)]
 }
 
-// inLoop is how many labels there are inside the innermost loop, its own
-// included; false where there is no loop.
+// inLoop returns the number of labels up to and including the innermost loop's;
+// inside is false outside of loops.
 func (s *scanner) inLoop() (labels uint32, inside bool) {
 	loop := s.top().loop
-	return uint32(len(s.frames) - loop), loop >= 0 //nolint:gosec // fewer than bytes in the module
+	return uint32(len(s.frames) - loop), loop >= 0 //nolint:gosec // fewer than the module's bytes
 }
 
-// branch follows a branch.
+// branch follows an unconditional branch.
 func (s *scanner) branch(at int, label uint32) {
 	if f := s.target(label); f != nil && s.now.weight >= 0 {
 		s.shape.edge(&f.label, f.values())
@@ -359,7 +358,7 @@ func (s *scanner) branch(at int, label uint32) {
 	s.follow(at, label)
 }
 
-// branchIf follows a branch that may not be taken.
+// branchIf follows a conditional branch.
 func (s *scanner) branchIf(at int, label uint32) {
 	if f := s.target(label); f != nil && s.now.weight >= 0 {
 		s.shape.branchIf(&f.label, f.values())
@@ -367,7 +366,7 @@ func (s *scanner) branchIf(at int, label uint32) {
 	s.follow(at, label)
 }
 
-// values is how many values a branch to a block takes along.
+// values returns the number of values that a branch to the block carries.
 func (f *frame) values() uint32 {
 	if f.op == opLoop {
 		return f.label.params
@@ -375,7 +374,7 @@ func (f *frame) values() uint32 {
 	return f.label.results
 }
 
-// follow notes a branch where it leaves a loop.
+// follow adds an event if a branch leaves a loop.
 func (s *scanner) follow(at int, label uint32) {
 	f := s.target(label)
 	if f == nil {
@@ -402,7 +401,7 @@ func (s *scanner) branchTable(at int) {
 			h := &s.shape
 			depth, chain, bounds := h.depth, h.chain, h.bounds
 			h.bounds = 0
-			h.next() // each has a block on the way
+			h.next() // the compiler gives each edge its own block
 			h.instructions += 4
 			h.edge(&f.label, f.values())
 			h.depth, h.chain, h.bounds = depth, chain, bounds
@@ -415,17 +414,17 @@ func (s *scanner) branchTable(at int) {
 	s.now = nowhere
 }
 
-// loopEvent is the loopStart of the innermost loop.
+// loopEvent returns the index of the innermost loop's loopStart event.
 func (s *scanner) loopEvent() int { return s.frames[s.top().loop].event }
 
-// callsInLoop notes that the innermost loop calls something.
+// callsInLoop marks the innermost loop as containing a call.
 func (s *scanner) callsInLoop() {
 	if s.top().loop >= 0 {
 		s.events[s.loopEvent()].arg = 0
 	}
 }
 
-// call notes a call; a tail call does not come back.
+// call records a call; the code after a tail call is unreachable.
 func (s *scanner) call(tail bool) {
 	s.calls = true
 	s.callsInLoop()
@@ -434,7 +433,7 @@ func (s *scanner) call(tail bool) {
 	}
 }
 
-// callType is a call's effect on the stack.
+// callType applies a call's type to the stack.
 func (s *scanner) callType(typ uint32, weight int) {
 	if s.r.err != nil {
 		return
@@ -444,7 +443,7 @@ func (s *scanner) callType(typ uint32, weight int) {
 	s.shape.call(weight + int(params) + int(results))
 }
 
-// function reads a function's index, and notes it where it changes.
+// function reads a function's index, and adds an event if the index shifts.
 func (s *scanner) function() (index uint32) {
 	at := s.r.pos
 	index = s.r.u32()
@@ -454,7 +453,7 @@ func (s *scanner) function() (index uint32) {
 	return index
 }
 
-// help notes that a helper is called for the instruction that was read.
+// help adds an event for the instruction at position at, which calls a helper.
 func (s *scanner) help(what kind, at int, h helper) {
 	if h.needsMemory() && s.m.memories == 0 {
 		s.r.fail("a memory instruction without a memory")
@@ -469,7 +468,7 @@ func (s *scanner) help(what kind, at int, h helper) {
 	s.events = append(s.events, event{kind: what, at: at, end: s.r.pos, arg: s.m.helper(h)})
 }
 
-// memoryIndex reads the index of the memory: there is one at most.
+// memoryIndex reads a memory's index, which must be 0.
 func (s *scanner) memoryIndex() {
 	if s.r.byte() != 0 {
 		s.r.fail("a second memory")

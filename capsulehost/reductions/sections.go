@@ -11,7 +11,7 @@ const (
 	externTag
 )
 
-// Our types, behind the input's.
+// The types that the rewriting adds after the input's.
 const (
 	tickType   = iota // () -> ()
 	chargeType        // (i32) -> i32
@@ -25,17 +25,18 @@ var ourTypeSection = []byte{
 	funcType, 3, 0x7f, 0x7f, 0x7f, 0,
 }
 
-// grow copies a vector and makes room for more elements in it: its length, then
-// what is between from and the reader's position.
+// grow copies a vector whose length it increases by more: it appends the new
+// length, then the bytes between from and the reader's position. The caller appends
+// the new elements.
 func grow(out []byte, r *reader, count, more uint32, from int) []byte {
 	return append(appendU32(out, count+more), r.b[from:r.pos]...)
 }
 
-// rewriteTypes adds our types.
+// rewriteTypes adds the types of the tick and of the helpers.
 func (m *module) rewriteTypes(r *reader, out []byte) []byte {
 	n := r.count()
 	from := r.pos
-	highest := int64(-1) // type that a type refers to
+	highest := int64(-1) // highest type index that a type refers to
 	for range n {
 		group := uint32(1)
 		if r.more() && r.b[r.pos] == recGroup {
@@ -69,8 +70,8 @@ func (m *module) rewriteTypes(r *reader, out []byte) []byte {
 	return append(grow(out, r, n, ourTypes, from), ourTypeSection...)
 }
 
-// valueType passes over a value's type. It returns the index of the type that
-// it refers to, -1 where it refers to none.
+// valueType skips a value type. It returns the index of the type that it refers
+// to, or -1 if it refers to none.
 func (r *reader) valueType() int64 {
 	switch r.byte() {
 	case refNullable, refNonNullable:
@@ -80,14 +81,14 @@ func (r *reader) valueType() int64 {
 	}
 }
 
-// checkedType passes over a value's type that may not refer to one of ours.
+// checkedType skips a value type that must not refer to one of the added types.
 func (m *module) checkedType(r *reader) {
 	if t := r.valueType(); t >= int64(m.types) {
 		r.fail("type %d of %d", t, m.types)
 	}
 }
 
-// typeIndex reads the index of a type, which may not be one of ours.
+// typeIndex reads a type's index, which must not be one of the added types.
 func (m *module) typeIndex(r *reader) uint32 {
 	t := r.u32()
 	if t >= m.types {
@@ -96,7 +97,7 @@ func (m *module) typeIndex(r *reader) uint32 {
 	return t
 }
 
-// rewriteImports adds ours as the last function.
+// rewriteImports adds Tick after the imported functions.
 func (m *module) rewriteImports(r *reader, out []byte) []byte {
 	n := r.count()
 	m.volume.imports = n + 1
@@ -139,10 +140,10 @@ func (m *module) rewriteImports(r *reader, out []byte) []byte {
 }
 
 func appendName(out []byte, name string) []byte {
-	return append(appendU32(out, uint32(len(name))), name...) //nolint:gosec // our own names
+	return append(appendU32(out, uint32(len(name))), name...) //nolint:gosec // only this package's names
 }
 
-// skipLimits passes over the size of a table or a memory.
+// skipLimits skips the limits of a table or a memory.
 func (r *reader) skipLimits() {
 	flags := r.byte()
 	r.u32()
@@ -154,13 +155,13 @@ func (r *reader) skipLimits() {
 	}
 }
 
-// skipTable passes over a table's type, without an initial value.
+// skipTable skips a table's type. Imported tables have no initial value.
 func (r *reader) skipTable(m *module) {
 	m.checkedType(r)
 	r.skipLimits()
 }
 
-// countFunctions checks the types of the functions.
+// countFunctions reads and checks the types of the functions.
 func (m *module) countFunctions(r *reader, _ []byte) []byte {
 	n := r.count()
 	m.functions += n
@@ -171,12 +172,12 @@ func (m *module) countFunctions(r *reader, _ []byte) []byte {
 	return r.b
 }
 
-// rewriteFunctions adds our own.
+// rewriteFunctions adds the helpers.
 func (m *module) rewriteFunctions(r *reader, out []byte) []byte {
 	n := r.count()
 	from := r.pos
-	r.pos = len(r.b)                                    // countFunctions has read it
-	out = grow(out, r, n, uint32(len(m.helpers)), from) //nolint:gosec // a handful
+	r.pos = len(r.b)                                    // countFunctions has read them
+	out = grow(out, r, n, uint32(len(m.helpers)), from) //nolint:gosec // few helpers
 	for _, h := range m.helpers {
 		out = appendU32(out, m.types+ourFunctions[h].typ)
 	}
@@ -209,7 +210,7 @@ func (m *module) rewriteGlobals(r *reader, out []byte) []byte {
 	return append(out, 0x7e, 1, opI64Const, 0, opEnd) // mutable i64
 }
 
-// rewriteTables bounds what tables may grow to.
+// rewriteTables lowers the tables' maxima to the limit.
 func (m *module) rewriteTables(r *reader, out []byte) []byte {
 	n := r.count()
 	if m.tables+n > maxTables {
@@ -217,7 +218,7 @@ func (m *module) rewriteTables(r *reader, out []byte) []byte {
 		return nil
 	}
 	out = appendU32(out, n)
-	elements := uint64(0) // that all start with
+	elements := uint64(0) // initial elements of all tables
 	for i := range n {
 		from := r.pos
 		withInit := r.more() && r.b[r.pos] == tableWithInit
@@ -272,7 +273,7 @@ func (m *module) checkTags(r *reader, _ []byte) []byte {
 	return r.b
 }
 
-// rewriteExports shifts the functions, and adds the counter.
+// rewriteExports shifts the function indices, and adds the counter.
 func (m *module) rewriteExports(r *reader, out []byte) []byte {
 	n := r.count()
 	m.volume.exports = n
@@ -301,7 +302,7 @@ func (m *module) rewriteExports(r *reader, out []byte) []byte {
 	return appendU32(out, m.counter())
 }
 
-// checkGlobal refuses what is not one of the input's globals: the next one is
+// checkGlobal refuses an index beyond the input's globals, since the next one is
 // the counter.
 func (m *module) checkGlobal(r *reader, index uint32) {
 	if index >= m.globals {

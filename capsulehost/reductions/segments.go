@@ -1,8 +1,8 @@
 package reductions
 
-// rewriteElements shifts the functions. The lowest bits of a segment's flags:
-// not active, with a table's index (active) or declarative (not active), and
-// written as expressions.
+// rewriteElements shifts the function indices. The bits of a segment's flags are:
+// 1 = not active; 2 = has a table index (active) or is declarative (not active);
+// 4 = the elements are expressions.
 func (m *module) rewriteElements(r *reader, out []byte) []byte {
 	n := r.count()
 	m.volume.segments += n
@@ -23,7 +23,7 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 		}
 		from = r.pos
 		switch {
-		case flags&3 == 0: // neither kind nor type is written
+		case flags&3 == 0: // has neither kind nor type
 		case expressions:
 			m.checkedType(r)
 		default:
@@ -31,7 +31,7 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 		}
 		count := r.count()
 		m.volume.elements += uint64(count)
-		if flags&3 == 1 { // passive: each instance has its own
+		if flags&3 == 1 { // passive: each instance has its own copy
 			m.volume.tableElements += uint64(count)
 			if limit := m.cfg.TableLimit; limit > 0 && m.volume.tableElements > uint64(limit) {
 				r.fail("%w", tooMuch("tables and passive segments have %d elements together, over the limit of %d", m.volume.tableElements, limit))
@@ -55,7 +55,7 @@ func (m *module) rewriteElements(r *reader, out []byte) []byte {
 	return out
 }
 
-// rewriteData shifts what functions an offset might refer to, and checks its globals.
+// rewriteData shifts the function indices in the offsets, and checks their globals.
 func (m *module) rewriteData(r *reader, out []byte) []byte {
 	n := r.count()
 	m.volume.segments += n
@@ -84,7 +84,7 @@ func (m *module) rewriteData(r *reader, out []byte) []byte {
 	return out
 }
 
-// constant copies a constant expression.
+// constant copies a constant expression and shifts its function indices.
 func (m *module) constant(r *reader, out []byte) []byte {
 	from := r.pos
 	for {
@@ -122,7 +122,7 @@ func (m *module) constant(r *reader, out []byte) []byte {
 	}
 }
 
-// heapType passes over what ref.null is followed by.
+// heapType skips the operand of ref.null.
 func (m *module) heapType(r *reader) {
 	switch r.byte() {
 	case 0x70, 0x6f, 0x69: // func, extern, exn

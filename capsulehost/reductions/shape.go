@@ -2,99 +2,99 @@ package reductions
 
 import "math"
 
-// shape measures a function for what it costs to compile. Each sum bounds from
-// above the work of a part of the compiler that grows faster than the function:
-// budget.go says which, and what a unit of it costs. The counting code that is put
-// in is measured with the rest.
+// shape collects the sums that determine the cost of compiling a function. Each
+// sum is an upper bound for a part of the compiler whose work grows faster than
+// the function; budget.go names the parts and the cost per unit. The sums include
+// the counting code that the rewriting adds.
 //
-// A local's or a stack value's cost is how far it reaches: the compiler keeps a
-// list of the values that are alive in each basic block, and looks for a local's
-// value backwards, block by block. So sums over the blocks, as they are at one
-// place, are subtracted from those at another.
+// The cost of a local or of a stack value depends on the distance between its
+// definition and its use: the compiler lists the live values of each basic block,
+// and searches for a local's value backwards, block by block. The distance is the
+// difference of two running sums over the blocks.
 type shape struct {
 	here path
 
-	instructions uint64 // of the compiler's own, roughly
-	depth        uint32 // of the current block below the entry, in the tree of dominators
-	chain        uint32 // how many blocks back the last one with several predecessors was
-	bounds       uint32 // addresses that are known to be in memory here
+	instructions uint64 // estimated number of the compiler's SSA instructions
+	depth        uint32 // depth of the current block in the dominator tree
+	chain        uint32 // number of blocks since the last join
+	bounds       uint32 // addresses known to be within the memory here
 	stack        int    // values on the operand stack
 
-	nesting uint32 // of loops
+	nesting uint32 // loops open here
 	calls   uint64
 	imports uint64 // calls of imported functions
-	slots   uint64 // values that the frame may hold: each has a place of its own
+	slots   uint64 // values that the frame may hold; each has its own slot
 
-	// The most of them, for messages and for what is nested.
-	deepest uint32 // loops, one in another
+	// Maxima, for error messages and for the cost of nested loops.
+	deepest uint32 // nested loops
 	longest uint32 // depth
-	widest  uint32 // edges that lead to one block
-	highest int    // values on the stack where a block begins
+	widest  uint32 // edges to one block
+	highest int    // stack height at the start of a block
 
-	climbs     uint64 // Σ over edges: the depth of their origin
-	joins      uint64 // Σ over edges: those that lead to the same block already
-	live       uint64 // Σ over locals: blocks in which they are alive
-	stacked    uint64 // Σ over blocks: values on the stack
-	found      uint64 // Σ over locals: joins at which they are looked for
+	climbs     uint64 // Σ over edges: depth of their origin
+	joins      uint64 // Σ over edges: earlier edges to the same block
+	live       uint64 // Σ over locals: blocks in which they are live
+	stacked    uint64 // Σ over blocks: stack height
+	found      uint64 // Σ over locals: joins at which their value is searched
 	aliases    uint64 // Σ over these and over uses: joins since the local was set
-	steps      uint64 // Σ over these: blocks that are looked through
-	arguments  uint64 // Σ over edges: values that they carry
+	steps      uint64 // Σ over these: blocks searched
+	arguments  uint64 // Σ over edges: values they carry
 	known      uint64 // Σ over blocks: bounds
-	iterations uint64 // Σ over joins: locals looked for, squared, by edges, by how deep loops are nested
+	iterations uint64 // Σ over joins: (searched locals)² × edges × loop depth
 
-	// Of each join: the edges, and how many locals more are looked for at it than at
-	// the one before. The latter has one more.
+	// For each join: its number of edges, and the change in the number of searched
+	// locals from the join before. crossing has one more element than sources.
 	sources  []uint32
 	crossing []int32
-	carried  []carried // of the open loops, the innermost last
-	carries  uint64    // all that there were
+	carried  []carried // for the open loops, the innermost last
+	carries  uint64    // total number of entries ever in carried
 
-	mutable uint32 // globals of the module
+	mutable uint32 // number of mutable globals of the module
 	locals  []reach
-	current uint32 // function, for locals
-	reached uint32 // locals that were looked for in another block
+	current uint32 // number of the current function: entries of locals with another number are stale
+	reached uint32 // number of locals searched in a block other than their own
 }
 
-// path is what lies before a place, in the order of the code.
+// path sums up the code before a position.
 type path struct {
 	blocks uint32 // basic blocks
-	joins  uint32 // those with several predecessors
-	steps  uint64 // from these back to the last join: to look for one local
+	joins  uint32 // basic blocks with several predecessors
+	steps  uint64 // cost of searching for one local through these joins
 }
 
-// reach is where a local's value was last seen.
+// reach is the position at which a local's value was last seen.
 type reach struct {
 	path
 	function uint32
-	setBlock uint32 // where it was set
-	setJoin  uint32 // joins before that
-	loop     uint32 // the last loop's start that has it as carried
+	setBlock uint32 // block in which it was set
+	setJoin  uint32 // joins before that block
+	loop     uint32 // start of the last loop that carries it
 	crossed  bool
 }
 
-// carried is a local whose value comes from before a loop in which it is used.
+// carried is a local that a loop uses and that was set before the loop.
 type carried struct {
 	local, setBlock uint32
-	around          uint32 // the start of a loop around that has it as carried already
+	around          uint32 // start of the outer loop that already carries it
 }
 
-// label is what is known of a block that is open, for its label.
+// label describes an open block, as the target of branches.
 type label struct {
 	params, results uint32
-	stack           int // below its parameters
+	stack           int // stack height below its parameters
 	start           path
-	carried         int // a loop's: where those begin that come from before it
+	carried         int // for a loop: index of its first entry in shape.carried
 
-	// Over the branches to it. A loop's are those back to its start.
+	// Sums over the branches to it: for a loop, those back to its start.
 	edges  uint32
 	depth  uint32
 	steps  uint64
 	bounds uint32
 
-	at struct{ depth, chain, bounds uint32 } // an if's: where it was
+	at struct{ depth, chain, bounds uint32 } // for an if: the state at its start
 }
 
-// begin begins a function. Its entry counts, and looks at the counter.
+// begin starts a function. The entry of a function checks the counter.
 func (h *shape) begin(locals uint64, mutable uint32) {
 	list, current := h.locals, h.current+1
 	if uint64(len(list)) < locals {
@@ -107,12 +107,12 @@ func (h *shape) begin(locals uint64, mutable uint32) {
 	}
 	h.here.blocks = 1
 	h.check()
-	h.calls, h.imports = 0, 0 // if that is there, is known at the end
+	h.calls, h.imports = 0, 0 // finish adds the check's call, if the function has one
 }
 
 func (h *shape) push(n int) { h.stack = max(h.stack+n, 0) }
 
-// block begins a basic block.
+// block starts a basic block.
 func (h *shape) block() {
 	h.here.blocks++
 	h.longest = max(h.longest, h.depth)
@@ -121,7 +121,7 @@ func (h *shape) block() {
 	h.known += uint64(h.bounds)
 }
 
-// next begins a basic block that only the current one leads to.
+// next starts a basic block whose only predecessor is the current one.
 func (h *shape) next() {
 	h.climbs += uint64(h.depth)
 	h.depth++
@@ -129,7 +129,7 @@ func (h *shape) next() {
 	h.block()
 }
 
-// edge is a branch to a label, which carries so many values.
+// edge adds a branch to a label that carries the given number of values.
 func (h *shape) edge(l *label, values uint32) {
 	h.climbs += uint64(h.depth)
 	h.joins += uint64(l.edges)
@@ -143,10 +143,10 @@ func (h *shape) edge(l *label, values uint32) {
 	l.steps += uint64(h.chain) + 1
 }
 
-// join begins the block behind a label's end.
+// join starts the block after a label's end.
 func (h *shape) join(l *label) {
 	if l.edges == 0 {
-		return // it can't be reached
+		return // unreachable
 	}
 	h.depth, h.bounds = l.depth+1, l.bounds
 	if l.edges > 1 {
@@ -159,27 +159,28 @@ func (h *shape) join(l *label) {
 	h.block()
 }
 
-// call is a call with so many values. What is on the stack then is in the frame.
+// call adds a call with the given number of values. Values on the stack are
+// spilled to the frame.
 func (h *shape) call(values int) {
 	h.calls++
 	h.slots += uint64(h.stack)           //nolint:gosec // not negative
 	h.instructions += 3 + uint64(values) //nolint:gosec // not negative
 }
 
-// joined counts a block with several predecessors.
+// joined adds a block with several predecessors.
 func (h *shape) joined(edges uint32) {
 	h.here.joins++
 	h.sources = append(h.sources, edges)
 	h.crossing = append(h.crossing, 0)
 }
 
-// cross notes that so many locals are looked for at all joins since.
+// cross adds n locals that are searched at all joins from since to the current one.
 func (h *shape) cross(since uint32, n int32) {
 	h.crossing[since] += n
 	h.crossing[h.here.joins] -= n
 }
 
-// check is a look at the counter: a call in an if of its own.
+// check adds a check of the counter: a call within an if.
 func (h *shape) check() {
 	h.call(10)
 	h.imports++
@@ -194,7 +195,7 @@ func (h *shape) check() {
 	h.bounds = 0
 }
 
-// open begins a block, an if or a loop; its operands are on the stack still.
+// open starts a block, an if or a loop. Its operands are still on the stack.
 func (h *shape) open(op byte, params, results uint32) label {
 	switch op {
 	case opIf:
@@ -210,7 +211,7 @@ func (h *shape) open(op byte, params, results uint32) label {
 		h.next()
 		h.instructions += 2
 	case opLoop:
-		// Its header, and that of a second loop around it.
+		// Add its header, and the header of the second loop that emitter.loop may put around it.
 		for range 2 {
 			h.arguments += uint64(params)
 			h.next()
@@ -223,7 +224,7 @@ func (h *shape) open(op byte, params, results uint32) label {
 	return l
 }
 
-// other goes on with an if's else.
+// other continues with the else of an if.
 func (h *shape) other(l *label, reachable bool) {
 	if reachable {
 		h.edge(l, l.results)
@@ -233,7 +234,7 @@ func (h *shape) other(l *label, reachable bool) {
 	h.next()
 }
 
-// close ends a block; around is the label of the loop around it, or nil.
+// close ends a block; around is the label of the enclosing loop, or nil.
 func (h *shape) close(op byte, l, around *label, reachable bool) {
 	end := l
 	if op == opLoop {
@@ -244,7 +245,7 @@ func (h *shape) close(op byte, l, around *label, reachable bool) {
 	if reachable {
 		h.edge(end, l.results)
 	}
-	if op == opIf { // without else: the compiler forgets the bounds
+	if op == opIf { // without else: the compiler drops the known bounds
 		h.depth, h.chain, h.bounds = l.at.depth, l.at.chain, 0
 		h.next()
 		h.edge(end, l.results)
@@ -253,8 +254,8 @@ func (h *shape) close(op byte, l, around *label, reachable bool) {
 	h.join(end)
 }
 
-// loop ends a loop: what comes from before it is alive all through it, and is
-// looked for once more from its end.
+// loop ends a loop. A value from before the loop is live throughout it, and is
+// searched once more from its end.
 func (h *shape) loop(l, around *label) {
 	h.sources[l.start.joins] += l.edges
 	h.here.steps += 2 * l.steps
@@ -269,7 +270,7 @@ func (h *shape) loop(l, around *label) {
 	}
 }
 
-// carry notes that a local's value, set there, comes from before a loop.
+// carry records that a local was set in setBlock, before the loop that uses it.
 func (h *shape) carry(local, setBlock uint32, loop *label) {
 	if setBlock > loop.start.blocks {
 		return
@@ -280,15 +281,15 @@ func (h *shape) carry(local, setBlock uint32, loop *label) {
 	r.loop = loop.start.blocks
 }
 
-// branchIf is a conditional branch to a label.
+// branchIf adds a conditional branch to a label.
 func (h *shape) branchIf(l *label, values uint32) {
 	h.instructions += 2
-	h.here.blocks++ // on the way there
+	h.here.blocks++ // the edge is split by a block
 	h.edge(l, values)
 	h.next()
 }
 
-// get reads a local; inside is the innermost loop's label, or nil.
+// get adds a read of a local; inside is the innermost loop's label, or nil.
 func (h *shape) get(i uint32, inside *label) {
 	r := &h.locals[i]
 	if r.function != h.current {
@@ -300,7 +301,7 @@ func (h *shape) get(i uint32, inside *label) {
 	}
 }
 
-// find looks for a local's value.
+// find adds a search for a local's value.
 func (h *shape) find(i uint32) {
 	r := &h.locals[i]
 	h.aliases += uint64(h.here.joins-r.joins+1) * uint64(h.here.joins-r.setJoin)
@@ -316,7 +317,7 @@ func (h *shape) find(i uint32) {
 	r.path = h.here
 }
 
-// set gives a local a value.
+// set adds an assignment to a local.
 func (h *shape) set(i uint32) {
 	r := &h.locals[i]
 	if r.function != h.current {
@@ -326,13 +327,14 @@ func (h *shape) set(i uint32) {
 	h.slots++
 }
 
-// memory is an access to memory.
+// memory adds a memory access.
 func (h *shape) memory() {
 	h.bounds++
 	h.instructions += 9
 }
 
-// finish ends a function. No local is looked for twice in a block.
+// finish ends a function; looks reports whether its entry checks the counter. No
+// local is searched more than once per block, which limits the sums.
 func (h *shape) finish(looks bool) {
 	if looks {
 		h.calls++
@@ -347,12 +349,12 @@ func (h *shape) finish(looks bool) {
 		found := min(uint64(crossing), n) //nolint:gosec // not negative
 		h.found += found
 		h.arguments += found * uint64(edges)
-		h.iterations += found * found * uint64(edges) * (uint64(h.deepest) + 1) // the innermost loop is two
+		h.iterations += found * found * uint64(edges) * (uint64(h.deepest) + 1) // the innermost loop may become two
 	}
 	h.slots += h.found
 }
 
-// fill is memory.fill or table.fill: a loop in the code.
+// fill adds a memory.fill or table.fill, which the compiler inlines as a loop.
 func (h *shape) fill() {
 	h.instructions += 80
 	h.next()

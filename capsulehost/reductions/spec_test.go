@@ -22,7 +22,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/reductions"
 )
 
-// The proposals that wazero has suites for, by the names of their directories.
+// The proposals with suites in wazero, by directory name.
 var suites = map[string]api.CoreFeatures{
 	"v1":                        api.CoreFeaturesV1,
 	"v2":                        api.CoreFeaturesV2,
@@ -34,9 +34,9 @@ var suites = map[string]api.CoreFeatures{
 		experimental.CoreFeaturesTypedFunctionReferences | experimental.CoreFeaturesExceptionHandling,
 }
 
-// The official suite, which wazero's module carries: each of its scripts is run
-// twice side by side, as it is and rewritten, and both must do the same, command
-// by command, down to the bytes in memory.
+// The official test suite, which is included in wazero's module. Each script is run twice side
+// by side, unmodified and rewritten. Both must do the same, command by command, including the
+// bytes in memory.
 func TestSpecification(t *testing.T) {
 	root := filepath.Join(wazeroDir(t), "internal", "integration_test", "spectest")
 	found, err := filepath.Glob(filepath.Join(root, "*", "testdata", "*.json"))
@@ -68,7 +68,7 @@ func TestSpecification(t *testing.T) {
 
 const nullIsFunction0 = "wazero takes the type of `ref.null func` for that of `ref.func 0`, which is our import where there was no function"
 
-// differences are what is known to come out differently, and why.
+// differences lists known differences in the outcome, with their reasons.
 var differences = map[string]string{
 	"typed-function-references/table.json line 57, assert_invalid ": nullIsFunction0,
 	"typed-function-references/table.json line 61, assert_invalid ": nullIsFunction0,
@@ -98,14 +98,14 @@ type command struct {
 	}
 }
 
-// side is one of the two runtimes that a script runs in.
+// side is one of the two runtimes that run a script.
 type side struct {
 	runtime wazero.Runtime
 	rewrite bool
 	last    api.Module
 	named   map[string]api.Module
 	ticks   int
-	why     error // of the last module that did not compile
+	why     error // error of the last module that did not compile
 }
 
 func newSide(t *testing.T, features api.CoreFeatures, rewrite bool, spectest []byte) *side {
@@ -120,7 +120,7 @@ func newSide(t *testing.T, features api.CoreFeatures, rewrite bool, spectest []b
 	return s
 }
 
-// link makes a tick that lets everything go on.
+// link instantiates a tick that always continues.
 func link(t testing.TB, r wazero.Runtime, quantum uint64, ticks *int) {
 	t.Helper()
 	tick := func(_ context.Context, m api.Module, _ []uint64) {
@@ -149,14 +149,14 @@ func (s *side) instantiate(wasm []byte, name string) (api.Module, error) {
 	return s.runtime.InstantiateModule(ctx, compiled, wazero.NewModuleConfig().WithName(name))
 }
 
-// do runs a command and returns what came of it, as text.
+// do runs a command and returns its outcome as text.
 func (s *side) do(t *testing.T, dir string, c command, registered string) string {
 	m := s.last
 	if c.Action.Module != "" {
 		m = s.named[c.Action.Module]
 	}
 	switch {
-	case c.Type == "register": // was done with the module
+	case c.Type == "register": // done with the module
 		return ""
 	case c.Filename != "":
 		wasm, err := os.ReadFile(filepath.Join(dir, c.Filename))
@@ -196,8 +196,8 @@ func (s *side) do(t *testing.T, dir string, c command, registered string) string
 
 var number = regexp.MustCompile(`\d+`)
 
-// outcome is the results, or the error without its stack trace and, because
-// functions have other numbers, without numbers.
+// outcome returns the results, or the error without its stack trace. Numbers are removed from
+// errors, because function indices differ.
 func outcome(types []api.ValueType, results []uint64, err error) string {
 	if err != nil {
 		line, _, _ := strings.Cut(err.Error(), "\n")
@@ -207,7 +207,7 @@ func outcome(types []api.ValueType, results []uint64, err error) string {
 	if len(types) == len(results) {
 		for i, typ := range types {
 			if typ != api.ValueTypeI32 && typ != api.ValueTypeI64 && typ != api.ValueTypeF32 && typ != api.ValueTypeF64 {
-				results[i] = min(results[i], 1) // a reference: an address
+				results[i] = min(results[i], 1) // a reference is an address
 			}
 		}
 	}
@@ -289,10 +289,10 @@ func runScript(t *testing.T, suite, path, spectest string, features api.CoreFeat
 		} else if got != want {
 			t.Fatalf("%s: %s when counted, %s as it is (%v)", where, got, want, errors.Join(plain.why, counted.why))
 		}
-		// What the suite wants, so that a mistake here is not seen as agreement.
+		// The suite's expectation, so that the same mistake on both sides is noticed.
 		failed := strings.HasPrefix(want, "error") || want == "does not compile"
 		if c.Text == "out of bounds table access" && c.Type == "assert_uninstantiable" {
-			continue // wazero keeps such an instance, on purpose
+			continue // wazero keeps such an instance on purpose
 		}
 		if mustFail := strings.HasPrefix(c.Type, "assert") && c.Type != "assert_return"; failed != mustFail {
 			t.Errorf("%s: came to %q as it is", where, want)
@@ -304,9 +304,9 @@ func runScript(t *testing.T, suite, path, spectest string, features api.CoreFeat
 	seen["ticks"] += counted.ticks
 }
 
-// memory is a module's memory, nil where it has none.
+// memory returns a module's memory, or nil if it has none.
 func memory(m api.Module) []byte {
-	if m == nil || m.Memory() == nil || reflect.ValueOf(m.Memory()).IsNil() { // wazero's nil has a type
+	if m == nil || m.Memory() == nil || reflect.ValueOf(m.Memory()).IsNil() { // wazero returns a typed nil
 		return nil
 	}
 	b, _ := m.Memory().Read(0, m.Memory().Size())

@@ -1,7 +1,6 @@
 //go:build !wasip1
 
-// Package guesttest stands in for the host where a capsule's handlers are
-// tested, natively:
+// Package guesttest replaces the host in native tests of a capsule's handlers:
 //
 //	func TestGreet(t *testing.T) {
 //		host := guesttest.New(t)
@@ -10,8 +9,8 @@
 //		...
 //	}
 //
-// It is no host: it knows none of the limits, the ordering or the ways to die.
-// For those, run the built capsule.
+// It does not simulate limits, the order of calls or crashes. To test those, run the built
+// capsule.
 package guesttest
 
 import (
@@ -24,23 +23,23 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/guest/internal/abi"
 )
 
-// Host answers what a capsule asks, from what the test puts into it. Its fields
-// may be changed between calls.
+// Host answers a capsule's system calls from the values that the test sets. Its fields may
+// be changed between calls.
 type Host struct {
-	// Config is what guest.Config looks up.
+	// Config holds the values for guest.Config.
 	Config map[string]string
-	// Caller is what guest.CurrentCaller returns; nil is none.
+	// Caller is the result of guest.CurrentCaller; nil means no caller.
 	Caller *guest.Caller
-	// Now is what guest.Clock returns; zero means the machine's time.
+	// Now is the result of guest.Clock; zero means the machine's time.
 	Now time.Time
-	// OnTrigger answers guest.Trigger; nil answers with nothing.
+	// OnTrigger answers guest.Trigger; nil returns no answers.
 	OnTrigger func(topic string, payload json.RawMessage) []json.RawMessage
-	// OnCapability answers guest.HasCapability; nil says no.
+	// OnCapability answers guest.HasCapability; nil returns false.
 	OnCapability func(sourceID, capability string) bool
 
-	// Lines is what was logged so far.
+	// Lines are the logged lines.
 	Lines []Line
-	// Ready says that the capsule called guest.SignalReady.
+	// Ready is set when the capsule calls guest.SignalReady.
 	Ready bool
 }
 
@@ -50,8 +49,8 @@ type Line struct {
 	Message string
 }
 
-// New puts a host in place until the test ends. Tests that use one can't run in
-// parallel: a capsule, and so a process, has one host.
+// New installs a host until the test ends. Tests that use it can't run in parallel: the
+// process has one host, as a capsule does.
 func New(t testing.TB) *Host {
 	t.Helper()
 	h := &Host{Config: map[string]string{}}
@@ -61,7 +60,7 @@ func New(t testing.TB) *Host {
 	return h
 }
 
-// border is the Host as the capsule's system calls see it.
+// border implements abi.Host for a Host.
 type border struct {
 	host *Host
 	t    testing.TB

@@ -1,13 +1,13 @@
-// Package lifecycle lets a capsule take part in its own installation: prepare
-// what it needs the first time, or move on what an older version left.
+// Package lifecycle lets a capsule take part in its own installation: set up its data the
+// first time, or migrate the data of an older version.
 //
 //	func init() {
 //		lifecycle.HandleInstall(func() error { ... })
 //		lifecycle.HandleUpgrade(func(from string) error { ... })
 //	}
 //
-// It is a package of its own because importing it adds the exports
-// `astrid_install` and `astrid_upgrade` to the module.
+// It is a separate package because importing it adds the exports `astrid_install` and
+// `astrid_upgrade` to the module.
 package lifecycle
 
 var (
@@ -15,18 +15,16 @@ var (
 	upgrade = func(string) error { return nil }
 )
 
-// HandleInstall registers what happens at the capsule's first installation. Call
-// it from an init function. An error fails the installation.
+// HandleInstall registers the function for the capsule's first installation. Call it from
+// an init function. An error fails the installation.
 func HandleInstall(f func() error) { install = f }
 
-// HandleUpgrade registers what happens where a version is installed over an
-// older one, which is from. Call it from an init function. An error fails the
-// installation.
+// HandleUpgrade registers the function for an installation over an older version, which is
+// passed as from. Call it from an init function. An error fails the installation.
 func HandleUpgrade(f func(from string) error) { upgrade = f }
 
-// InvokeInstall and InvokeUpgrade run what was registered, as the host would.
-// They are meant for tests.
+// InvokeInstall runs the registered install function as the host does. Use it in tests.
 func InvokeInstall() error { return install() }
 
-// InvokeUpgrade is described at InvokeInstall.
+// InvokeUpgrade runs the registered upgrade function as the host does. Use it in tests.
 func InvokeUpgrade(from string) error { return upgrade(from) }

@@ -1,5 +1,5 @@
-// Package runloop makes a run-loop capsule of a capsule: one that runs in the
-// background from its start to its end. Such a capsule's handlers are never
+// Package runloop turns a capsule into a run-loop capsule, which runs in the
+// background from its start to its end. The handlers of such a capsule are never
 // called.
 //
 //	func init() {
@@ -12,17 +12,17 @@
 //		})
 //	}
 //
-// It is a package of its own because importing it adds the export `run` to the
-// module, by which the host tells a run-loop capsule from others.
+// It is a separate package because importing it adds the export `run` to the module.
+// The host recognises a run-loop capsule by this export.
 package runloop
 
 var loop func() error
 
-// Handle registers the run loop; call it from an init function. The loop says
-// guest.SignalReady when it is up, and is interrupted, without a word, when the
-// capsule is stopped. To return nil is a clean end, to return an error a failure;
-// what follows is up to `restart` in the manifest. Handle panics where there is a
-// loop already.
+// Handle registers the run loop; call it from an init function. The loop must call
+// guest.SignalReady once it is ready. When the capsule is stopped, the loop is
+// interrupted without notice. Returning nil is a normal exit, returning an error a
+// failure; `restart` in the manifest decides whether the capsule is then restarted.
+// Handle panics if a loop is already registered.
 func Handle(f func() error) {
 	if loop != nil {
 		panic("runloop: two loops in one capsule")
@@ -30,5 +30,5 @@ func Handle(f func() error) {
 	loop = f
 }
 
-// Invoke runs the loop as the host would. It is meant for tests.
+// Invoke runs the loop as the host does. Use it in tests.
 func Invoke() error { return loop() }

@@ -15,25 +15,23 @@ import (
 
 // Code is a compiled module.
 type Code struct {
-	// Key is wazero's name for the machine code. It depends on the shell and on
-	// what the processor can do.
+	// Key is wazero's name for the machine code. It depends on the shell and on the features
+	// of the processor.
 	Key Key
-	// Shell is the module with empty functions: its types, imports, exports, data
-	// and names. Where wazero interprets, it is the whole module.
+	// Shell is the module with empty functions: its types, imports, exports, data and names.
+	// If wazero interprets, it is the whole module.
 	Shell []byte
-	// Machine is the machine code of the functions, as wazero serialises it. wazero
-	// trusts it: it must never come from anybody else. It is nil where wazero
-	// interprets.
+	// Machine is the functions' machine code, as serialised by wazero. wazero executes it
+	// without checks, so it must come from a trusted source. It is nil if wazero interprets.
 	Machine []byte
 }
 
-// Key is what wazero names machine code by: a hash.
+// Key is the hash by which wazero identifies machine code.
 type Key = [32]byte
 
-// Compiler compiles modules, and loads them into its Runtime. It may be used from
-// any goroutine.
+// Compiler compiles modules, and loads them into its Runtime. It is safe for concurrent use.
 type Compiler struct {
-	// Runtime runs what Load returned.
+	// Runtime runs the modules that Load returns.
 	Runtime wazero.Runtime
 
 	config wazero.RuntimeConfig
@@ -41,16 +39,16 @@ type Compiler struct {
 	loads  *loads
 }
 
-// New returns a compiler for guests that the configuration allows. Close it.
+// New returns a compiler with the given configuration. The caller must close it.
 func New(ctx context.Context, config wazero.RuntimeConfig) *Compiler {
 	c := &Compiler{config: config, loads: &loads{machine: map[Key][]byte{}}}
 	c.Runtime, c.cache = newRuntime(ctx, config, c.loads)
 	return c
 }
 
-// Compile compiles a module. Nothing ends it before it is done: wazero looks at no
-// context while one goroutine compiles. The id goes into the shell; modules that
-// differ must have different ones.
+// Compile compiles a module. It cannot be cancelled: wazero checks no context while one
+// goroutine compiles. The id becomes part of the shell; different modules must have
+// different ids.
 func (c *Compiler) Compile(ctx context.Context, wasm []byte, id [32]byte) (_ Code, err error) {
 	r := &recorder{}
 	runtime, cache := newRuntime(ctx, c.config, r)
@@ -58,11 +56,11 @@ func (c *Compiler) Compile(ctx context.Context, wasm []byte, id [32]byte) (_ Cod
 	if _, err := runtime.CompileModule(ctx, wasm); err != nil {
 		return Code{}, err
 	}
-	if r.machine == nil { // wazero interprets, or does not keep code as it did
+	if r.machine == nil { // wazero interprets, or stores code in an unknown way
 		return Code{Shell: wasm}, nil
 	}
 	code := Code{Shell: shell(wasm, id), Machine: r.machine}
-	// What will wazero ask for, when it is given the shell?
+	// Find the key that wazero computes for the shell.
 	r.onlyKey = true
 	if _, err := runtime.CompileModule(ctx, code.Shell); !errors.Is(err, errOnlyKey) {
 		return Code{}, fmt.Errorf("name the machine code: %w", err)
@@ -71,8 +69,8 @@ func (c *Compiler) Compile(ctx context.Context, wasm []byte, id [32]byte) (_ Cod
 	return code, nil
 }
 
-// Load makes a compiled module of code. Its error is ErrForeign where the code is
-// for another processor.
+// Load creates a compiled module from code. It returns ErrForeign if the code is for another
+// processor.
 func (c *Compiler) Load(ctx context.Context, code Code) (wazero.CompiledModule, error) {
 	if code.Machine != nil {
 		c.loads.put(code.Key, code.Machine)
@@ -81,12 +79,12 @@ func (c *Compiler) Load(ctx context.Context, code Code) (wazero.CompiledModule, 
 	return c.Runtime.CompileModule(ctx, code.Shell)
 }
 
-// Close frees the runtime and all that was loaded into it.
+// Close frees the runtime and all modules loaded into it.
 func (c *Compiler) Close(ctx context.Context) error {
 	return errors.Join(c.Runtime.Close(ctx), c.cache.Close(ctx))
 }
 
-// newRuntime returns a runtime that keeps its machine code in files.
+// newRuntime returns a runtime that stores its machine code in f.
 func newRuntime(ctx context.Context, config wazero.RuntimeConfig, f files) (wazero.Runtime, wazero.CompilationCache) {
 	cache := wazero.NewCompilationCache()
 	replaceFiles(cache, f)
@@ -100,10 +98,10 @@ type files interface {
 	Delete(key Key) error
 }
 
-// replaceFiles makes wazero keep its machine code with f. wazero can be given a
-// directory only, so this sets a private field of its cache. If a later wazero has
-// no such field, or one of another type, it does nothing: all still runs, but every
-// start compiles anew. TestMachineCodeIsKept notices.
+// replaceFiles makes wazero store its machine code in f. wazero accepts only a directory, so
+// this sets a private field of its cache. If a later wazero has no such field, or one of
+// another type, it does nothing: everything still works, but each start compiles all
+// modules again. TestMachineCodeIsKept detects this.
 func replaceFiles(cache wazero.CompilationCache, f files) {
 	v := reflect.ValueOf(cache)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
@@ -113,20 +111,20 @@ func replaceFiles(cache wazero.CompilationCache, f files) {
 	if !field.IsValid() || !reflect.TypeOf(f).AssignableTo(field.Type()) {
 		return
 	}
-	pointer := unsafe.Pointer(field.UnsafeAddr()) //nolint:gosec // reflect sets no private field otherwise
+	pointer := unsafe.Pointer(field.UnsafeAddr()) //nolint:gosec // reflect can't set a private field otherwise
 	reflect.NewAt(field.Type(), pointer).Elem().Set(reflect.ValueOf(f))
 }
 
-// recorder keeps the machine code of one compilation.
+// recorder records the machine code of one compilation.
 type recorder struct {
-	onlyKey bool // note the key, and compile nothing
+	onlyKey bool // record the key, and compile nothing
 	key     Key
 	machine []byte
 }
 
 var errOnlyKey = errors.New("only the key is wanted")
 
-// Get says that there is no machine code yet.
+// Get reports that there is no machine code yet.
 func (r *recorder) Get(key Key) (io.ReadCloser, bool, error) {
 	if r.key = key; r.onlyKey {
 		return nil, false, errOnlyKey
@@ -134,7 +132,7 @@ func (r *recorder) Get(key Key) (io.ReadCloser, bool, error) {
 	return nil, false, nil
 }
 
-// Add takes the machine code.
+// Add records the machine code.
 func (r *recorder) Add(_ Key, content io.Reader) (err error) {
 	if sized, ok := content.(interface{ Len() int }); ok {
 		r.machine = make([]byte, sized.Len())
@@ -145,14 +143,14 @@ func (r *recorder) Add(_ Key, content io.Reader) (err error) {
 	return err
 }
 
-// Delete has nothing to delete.
+// Delete does nothing.
 func (r *recorder) Delete(Key) error { return nil }
 
-// ErrForeign: the machine code is for another processor, or another wazero.
+// ErrForeign reports machine code for another processor, or from another wazero version.
 var ErrForeign = errors.New("machine code of another processor")
 
-// loads holds the machine code of modules while they are being loaded. The runtime
-// that loads never compiles a guest's module: a shell is not what it stands for.
+// loads holds the machine code of modules while they are loaded. The loading runtime must
+// never compile a shell, whose functions are empty.
 type loads struct {
 	mu      sync.Mutex
 	machine map[Key][]byte
@@ -170,7 +168,7 @@ func (l *loads) forget(key Key) {
 	delete(l.machine, key)
 }
 
-// Get returns the machine code that Load was given.
+// Get returns the machine code passed to Load.
 func (l *loads) Get(key Key) (io.ReadCloser, bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,9 +179,9 @@ func (l *loads) Get(key Key) (io.ReadCloser, bool, error) {
 	return io.NopCloser(bytes.NewReader(machine)), true, nil
 }
 
-// Add is never called: the machine code is there already.
+// Add is never called, since Get always returns machine code or an error.
 func (l *loads) Add(Key, io.Reader) error { return ErrForeign }
 
-// Delete is called where the machine code is another wazero's. An error keeps
-// wazero from compiling the shell.
+// Delete is called if the machine code is from another wazero version. The error keeps wazero
+// from compiling the shell.
 func (l *loads) Delete(Key) error { return ErrForeign }

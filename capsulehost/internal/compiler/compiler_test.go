@@ -18,8 +18,8 @@ var numbers = module(
 	"\x03\x03\x02\x00\x00",                             // two functions
 	"\x07\x11\x02\x05seven\x00\x00\x05fault\x00\x01",   // exports
 	"\x0a\x0a\x02\x04\x00\x41\x07\x0b\x03\x00\x00\x0b", // bodies
-	"\x00\x08\x03xyzjunk",                              // a section that nobody needs
-	"\x00\x0c\x04name\x01\x05\x01\x01\x02ab",           // function 1 is called ab
+	"\x00\x08\x03xyzjunk",                              // a custom section without a use
+	"\x00\x0c\x04name\x01\x05\x01\x01\x02ab",           // function 1 is named ab
 )
 
 func module(sections ...string) []byte {
@@ -30,8 +30,8 @@ func module(sections ...string) []byte {
 	return out
 }
 
-// Machine code that one compiler made runs in another: wazero still keeps it where
-// replaceFiles expects it, and asks for it by the key that was noted.
+// Machine code from one compiler runs in another: wazero still stores it where replaceFiles
+// expects it, and requests it by the recorded key.
 func TestMachineCodeIsKept(t *testing.T) {
 	ctx := context.Background()
 	config := wazero.NewRuntimeConfigCompiler()
@@ -62,8 +62,8 @@ func TestMachineCodeIsKept(t *testing.T) {
 	}
 }
 
-// A shell is never compiled, since it is not what it stands for: neither without its
-// machine code nor with what another wazero made.
+// A shell is never compiled, since its functions are empty: neither without its machine code
+// nor with the code of another wazero version.
 func TestShellIsNotCompiled(t *testing.T) {
 	ctx := context.Background()
 	c := newCompiler(t, wazero.NewRuntimeConfigCompiler())
@@ -74,7 +74,7 @@ func TestShellIsNotCompiled(t *testing.T) {
 	foreign := code
 	foreign.Key[0]++
 	other := code
-	other.Machine = bytes.Replace(code.Machine, []byte("WAZEVO"), []byte("WAZEVO\xff"), 1) // of a long version
+	other.Machine = bytes.Replace(code.Machine, []byte("WAZEVO"), []byte("WAZEVO\xff"), 1) // a longer version
 	for name, code := range map[string]Code{"of another processor": foreign, "of another wazero": other} {
 		if _, err := c.Load(ctx, code); !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: got %v", name, err)
@@ -85,7 +85,7 @@ func TestShellIsNotCompiled(t *testing.T) {
 	}
 }
 
-// The shells of modules that differ in code only differ as well.
+// Modules that differ only in their code have different shells.
 func TestShellsDiffer(t *testing.T) {
 	one, two := shell(numbers, [32]byte{1}), shell(numbers, [32]byte{2})
 	if bytes.Equal(one, two) {
@@ -96,7 +96,7 @@ func TestShellsDiffer(t *testing.T) {
 	}
 }
 
-// Where wazero interprets there is no machine code, and the module runs all the same.
+// If wazero interprets, there is no machine code, and the module still runs.
 func TestInterpreter(t *testing.T) {
 	ctx := context.Background()
 	c := newCompiler(t, wazero.NewRuntimeConfigInterpreter())
@@ -117,7 +117,7 @@ func TestInterpreter(t *testing.T) {
 	}
 }
 
-// The shell of every module here is valid, and has the same imports and exports.
+// The shells of all modules in this repository are valid, with the same imports and exports.
 func TestShellsOfRealModules(t *testing.T) {
 	paths, _ := filepath.Glob("../../testdata/*.wasm")
 	more, _ := filepath.Glob("../../../test/capsules/*/*.wasm")
@@ -131,7 +131,7 @@ func TestShellsOfRealModules(t *testing.T) {
 		}
 		code, err := c.Compile(ctx, wasm, [32]byte{2})
 		if err != nil {
-			continue // not all are valid
+			continue // some are invalid
 		}
 		got, err := c.Load(ctx, code)
 		if err != nil {

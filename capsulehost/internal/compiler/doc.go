@@ -1,15 +1,14 @@
-// Package compiler turns WebAssembly into machine code that can be kept, and loads
-// machine code that was kept.
+// Package compiler compiles WebAssembly to machine code that can be stored, and loads stored
+// machine code.
 //
-//	code, err := c.Compile(ctx, wasm, id) // slow; anywhere, at any time
-//	module, err := c.Load(ctx, code)      // quick
+//	code, err := c.Compile(ctx, wasm, id) // slow; safe for concurrent use
+//	module, err := c.Load(ctx, code)      // fast
 //	instance, err := c.Runtime.InstantiateModule(ctx, module, config)
 //
-// wazero does both in one step, and keeps machine code only in a directory of its
-// own, whose contents it trusts. Here, each compilation has a wazero runtime of its
-// own. It shares nothing with the one that runs guests: it may go on after that one
-// is closed, and if it panics, it leaves nothing behind. The result is bytes, which
-// the caller may authenticate and store.
+// wazero does both in one step, and stores machine code only in a directory whose contents it
+// trusts. Here, each compilation has its own wazero runtime, which shares nothing with the
+// one that runs guests: it may continue after that one is closed, and a panic in it leaves
+// nothing behind. The result is bytes, which the caller can authenticate and store.
 //
-// The package neither meters guests nor decides what may be compiled.
+// The package neither meters guests nor decides which modules may be compiled.
 package compiler

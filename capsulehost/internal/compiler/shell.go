@@ -10,11 +10,11 @@ const (
 	codeSection   = 10
 )
 
-// shell returns a valid module with functions that do nothing, and with an id in a
-// section of its own. Names stay, for stack traces. wasm is valid.
+// shell returns a valid module with empty functions, and with the id in a custom section. It
+// keeps the names for stack traces. wasm must be valid.
 //
-// A module that runs needs no bodies: they are machine code already. Without them
-// wazero reads, hashes and checks a fraction of the bytes.
+// A module with machine code needs no function bodies. Without them wazero reads, hashes and
+// validates a fraction of the bytes.
 func shell(wasm []byte, id [32]byte) []byte {
 	const preamble = 8
 	out := bytes.Clone(wasm[:preamble:preamble])
@@ -39,11 +39,11 @@ func shell(wasm []byte, id [32]byte) []byte {
 	return appendSection(out, customSection, append([]byte("\x06astrid"), id[:]...))
 }
 
-// emptyFunctions is the content of a code section.
+// emptyFunctions returns the content of a code section with count empty functions.
 func emptyFunctions(count uint64) []byte {
-	// The body's size, no locals, unreachable, end.
+	// Body size, no locals, unreachable, end.
 	body := []byte{3, 0, 0x00, 0x0b}
-	return append(binary.AppendUvarint(nil, count), bytes.Repeat(body, int(count))...) //nolint:gosec // as above
+	return append(binary.AppendUvarint(nil, count), bytes.Repeat(body, int(count))...) //nolint:gosec // the module has compiled
 }
 
 func appendSection(out []byte, id byte, content []byte) []byte {

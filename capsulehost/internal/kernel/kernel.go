@@ -1,5 +1,5 @@
-// Package kernel is the Extism memory of one guest: kernel.wat, and the host's
-// view of an instance of it.
+// Package kernel implements the Extism memory of one guest: the module kernel.wat, and the
+// host's access to an instance of it.
 package kernel
 
 import (
@@ -16,15 +16,15 @@ import (
 //go:embed kernel.wasm
 var Wasm []byte
 
-// ErrNoMemory: a block does not fit under the memory limit any more.
+// ErrNoMemory reports that a block does not fit within the memory limit.
 var ErrNoMemory = errors.New("the shared memory is full")
 
-// Kernel is the host's view of one instance. It belongs to whoever runs the
-// guest: one goroutine at a time, which may be inside one of the guest's calls.
+// Kernel is the host's access to one instance. Only the goroutine that runs the guest may
+// use it, also during a host call.
 type Kernel struct {
 	module api.Module
 	memory api.Memory
-	do     api.Function // the one function that the host calls
+	do     api.Function // the only function that the host calls
 
 	end                  api.Global
 	output, outputLength api.Global
@@ -34,7 +34,7 @@ type Kernel struct {
 	copied               uint64
 }
 
-// What do is asked for: see kernel.wat.
+// Operations of do: see kernel.wat.
 const (
 	opReset = iota
 	opAlloc
@@ -42,7 +42,7 @@ const (
 	opLength
 )
 
-// View returns the host's view of an instance of Wasm.
+// View returns the Kernel for an instance of Wasm.
 func View(m api.Module) *Kernel {
 	return &Kernel{
 		module: m, memory: m.ExportedMemory("kernel.memory"), do: m.ExportedFunction("kernel.do"),
@@ -54,18 +54,17 @@ func View(m api.Module) *Kernel {
 	}
 }
 
-// Reset forgets every block, the output and the error, and makes input the
-// guest's input.
+// Reset frees all blocks, clears the output and the error, and sets the guest's input.
 func (k *Kernel) Reset(input []byte) error {
 	view, err := k.ResetFor(len(input))
 	copy(view, input)
 	return err
 }
 
-// ResetFor is Reset for an input of n bytes that is yet to be written: it returns
-// where, good until the kernel or the guest runs.
+// ResetFor is like Reset, for an input of n bytes that the caller writes afterwards into
+// the returned slice. The slice is valid until the kernel or the guest runs.
 func (k *Kernel) ResetFor(n int) (input []byte, err error) {
-	offset, err := k.call(opReset, uint64(n)) //nolint:gosec // a length
+	offset, err := k.call(opReset, uint64(n)) //nolint:gosec // a length is not negative
 	if err == nil {
 		input, err = k.block(offset, n)
 	}
@@ -75,7 +74,7 @@ func (k *Kernel) ResetFor(n int) (input []byte, err error) {
 	return input, nil
 }
 
-// Store puts data into a fresh block and returns its offset, 0 for no data.
+// Store copies data into a new block and returns its offset; 0 if data is empty.
 func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	if len(data) == 0 {
 		return 0, nil
@@ -88,7 +87,7 @@ func (k *Kernel) Store(data []byte) (offset uint64, err error) {
 	return offset, err
 }
 
-// block is where the n bytes go that a fresh block was made for.
+// block returns the memory of a new block of n bytes.
 func (k *Kernel) block(offset uint64, n int) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
@@ -96,44 +95,44 @@ func (k *Kernel) block(offset uint64, n int) ([]byte, error) {
 	if offset == 0 {
 		return nil, ErrNoMemory
 	}
-	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // the kernel's offsets and lengths fit its memory
+	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // the kernel's offsets and lengths fit in its memory
 	if !ok {
 		return nil, fmt.Errorf("block %d of %d bytes is outside the shared memory", offset, n)
 	}
-	k.copied += uint64(n) //nolint:gosec // a length
+	k.copied += uint64(n) //nolint:gosec // a length is not negative
 	return view, nil
 }
 
-// Room is how many bytes at least a fresh block may have where the memory may grow
-// to limit bytes.
+// Room returns the size in bytes of a block that certainly still fits, if the memory may
+// grow to limit bytes.
 func (k *Kernel) Room(limit uint64) uint64 {
 	const header, most = 16, 1 << 31
 	end := k.end.Get() + header
 	if end >= limit {
 		return 0
 	}
-	return min(most, (limit-end)/5*4) // of a class at most a fifth is left over
+	return min(most, (limit-end)/5*4) // size classes waste at most a fifth
 }
 
-// Free gives a block back. Of what is no block it does nothing.
-func (k *Kernel) Free(offset uint64) { _, _ = k.call(opFree, offset) } // it can't fail
+// Free frees a block. It ignores an offset that is not a block's.
+func (k *Kernel) Free(offset uint64) { _, _ = k.call(opFree, offset) } // it cannot fail
 
-// Length returns the length of the block that starts at offset, and whether
-// there is one. Offset 0 is the empty block.
+// Length returns the length of the block that starts at offset; ok is false if there is no
+// block. Offset 0 is the empty block.
 func (k *Kernel) Length(offset uint64) (n uint64, ok bool) {
 	if offset == 0 {
 		return 0, true
 	}
 	n, err := k.call(opLength, offset)
-	return n, err == nil && n > 0 // alloc makes no block of length 0
+	return n, err == nil && n > 0 // alloc returns no blocks of length 0
 }
 
-// Bytes copies n bytes at offset, which were found to be a block's, or to be inside.
+// Bytes copies n bytes at offset. The caller must have checked that they lie within a block.
 func (k *Kernel) Bytes(offset, n uint64) []byte {
 	if n == 0 {
 		return nil
 	}
-	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // both were checked by the kernel
+	view, ok := k.memory.Read(uint32(offset), uint32(n)) //nolint:gosec // the kernel checked both
 	if !ok {
 		return nil
 	}
@@ -141,10 +140,10 @@ func (k *Kernel) Bytes(offset, n uint64) []byte {
 	return append([]byte(nil), view...)
 }
 
-// Output copies what the guest has set as its output.
+// Output copies the guest's output.
 func (k *Kernel) Output() []byte { return k.Bytes(k.output.Get(), k.outputLength.Get()) }
 
-// ErrorText copies what the guest has set as its error.
+// ErrorText copies the guest's error text.
 func (k *Kernel) ErrorText() []byte {
 	offset := k.errorBlock.Get()
 	n, ok := k.Length(offset)
@@ -154,20 +153,20 @@ func (k *Kernel) ErrorText() []byte {
 	return k.Bytes(offset, n)
 }
 
-// Exhausted says whether the guest has asked for more than there is, since Reset.
+// Exhausted reports whether an allocation of the guest has failed since Reset.
 func (k *Kernel) Exhausted() bool { return k.exhausted.Get() != 0 }
 
-// Copied is how many bytes the host has copied in and out.
+// Copied returns the number of bytes copied in and out by the host.
 func (k *Kernel) Copied() uint64 { return k.copied }
 
-// MemoryBytes is the size of the shared memory.
+// MemoryBytes returns the size of the shared memory.
 func (k *Kernel) MemoryBytes() uint64 { return uint64(k.memory.Size()) }
 
 // Close frees the instance.
 func (k *Kernel) Close(ctx context.Context) error { return k.module.Close(ctx) }
 
-// call runs the kernel's own code: a fixed number of steps, so no context needs to
-// stop it.
+// call runs the kernel's own code. It needs no context to stop it, since it runs a fixed
+// number of steps.
 func (k *Kernel) call(op, argument uint64) (uint64, error) {
 	k.stack = [2]uint64{op, argument}
 	if err := k.do.CallWithStack(context.Background(), k.stack[:]); err != nil {

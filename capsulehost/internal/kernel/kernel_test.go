@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// build makes a kernel with at most that many pages; its host's functions do nothing.
+// build instantiates a kernel with at most pages pages; its host functions do nothing.
 func build(t testing.TB, pages uint32) (*Kernel, api.Module) {
 	t.Helper()
 	ctx := context.Background()
@@ -38,7 +38,7 @@ func build(t testing.TB, pages uint32) (*Kernel, api.Module) {
 	return View(m), m
 }
 
-// tester is what rapid and a fuzzer have in common.
+// tester is the common part of rapid's and the fuzzer's test types.
 type tester interface {
 	Fatalf(format string, args ...any)
 }
@@ -54,8 +54,8 @@ func call(t tester, m api.Module, name string, arguments ...uint64) uint64 {
 	return results[0]
 }
 
-// Live blocks never overlap, keep their bytes, and are known by their start and
-// by nothing else, whatever is allocated and freed.
+// After any allocations and frees, live blocks do not overlap and keep their bytes, and only
+// their start offset identifies them.
 func TestBlocks(t *testing.T) {
 	k, m := build(t, 16)
 	rapid.Check(t, func(t *rapid.T) {
@@ -79,7 +79,7 @@ func TestBlocks(t *testing.T) {
 			data := bytes.Repeat([]byte{byte(len(live) + 1)}, n)
 			p, err := k.Store(data)
 			if err != nil {
-				continue // no memory left: what lives must be unharmed
+				continue // no memory left: live blocks must be unchanged
 			}
 			if p%16 != 0 {
 				t.Fatalf("a block at %d", p)
@@ -105,8 +105,8 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-// What is stored is what is loaded, at any offset and in both sizes, and what is
-// out of bounds does not exist: all as if the guest had one slice of bytes.
+// Loads return the stored bytes, at any offset and in both sizes. Access out of bounds has no
+// effect. The model is one slice of bytes.
 func TestLoadsAndStores(t *testing.T) {
 	k, m := build(t, 2)
 	rapid.Check(t, func(t *rapid.T) {
@@ -122,7 +122,7 @@ func TestLoadsAndStores(t *testing.T) {
 		for i := uint64(0); i < size; i += 8 {
 			call(t, m, "store_u64", p+i, 0)
 		}
-		model := make([]byte, size+8) // behind its end lies nothing
+		model := make([]byte, size+8) // nothing lies after its end
 		end := p + size
 		offset := rapid.Uint64Range(0, size+16)
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
@@ -182,7 +182,7 @@ func TestLoadsAndStores(t *testing.T) {
 	})
 }
 
-// A run loop that frees what it allocates can go on for ever.
+// A run loop that frees its blocks can run forever.
 func TestFreedBlocksAreUsedAgain(t *testing.T) {
 	k, m := build(t, 4)
 	for i := range 100_000 {
@@ -217,8 +217,8 @@ func TestResetForgets(t *testing.T) {
 	}
 }
 
-// Whatever a guest writes wherever it can, and whatever offsets it hands over,
-// no kernel function traps or leaves the shared memory, and a reset makes it whole.
+// With any writes and offsets of a guest, no kernel function traps or leaves the shared memory,
+// and a reset restores it.
 func FuzzHostileGuest(f *testing.F) {
 	f.Add([]byte{0, 40, 1, 2, 3, 1, 0, 5, 9, 9})
 	f.Add(bytes.Repeat([]byte{4, 16, 0, 0, 255, 3, 8, 1}, 20))

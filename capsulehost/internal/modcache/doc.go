@@ -1,15 +1,14 @@
-// Package modcache keeps compiled modules in a directory.
+// Package modcache stores compiled modules in a directory.
 //
 //	store := modcache.Open(dir, log)
-//	content := store.Get(name) // nil where there is none that can be trusted
+//	content := store.Get(name) // nil if there is no trustworthy entry
 //	store.Put(name, content)
 //
-// Compiled modules are executed, so an entry counts only if it is authentic: each
-// is authenticated whole, its name included, with a key that is in a file which
-// only its owner can read. Everything else that may be found, or may go wrong, is no
-// entry: it is logged, once for each kind of trouble, and gone on without. Several
-// processes may share a directory.
+// Compiled modules are executed, so entries must be authentic: each is authenticated as a
+// whole, including its name, with a key in a file that only its owner can read. Any other
+// file, and any error, counts as a missing entry; each kind of problem is logged once.
+// Several processes may share a directory.
 //
-// Nothing is removed but what can't be used. The directory may be emptied at any
-// time.
+// The package removes only unusable keys and abandoned temporary files. The directory may be
+// emptied at any time.
 package modcache

@@ -15,11 +15,11 @@ const (
 	keySize = 32
 )
 
-// loadKey returns the key of the directory's entries, and makes one where there is
-// none that can be trusted. A new key makes all older entries worthless.
+// loadKey returns the key of the directory's entries. If there is no trustworthy key, it
+// creates one, which makes all older entries unusable.
 func (s *Store) loadKey() (key [keySize]byte, err error) {
 	path := filepath.Join(s.dir, keyFile)
-	const tries = 3 // others may make one, or remove a bad one, at the same time
+	const tries = 3 // other processes may create or remove a key at the same time
 	for range tries {
 		key, err = readKey(path)
 		if err == nil {
@@ -39,7 +39,7 @@ func (s *Store) loadKey() (key [keySize]byte, err error) {
 	return readKey(path)
 }
 
-// readKey reads a key that nobody else could read or choose.
+// readKey reads a key, and refuses one that another user could have read or written.
 func readKey(path string) (key [keySize]byte, err error) {
 	f, info, err := openRegular(path)
 	if err != nil {
@@ -59,10 +59,10 @@ func readKey(path string) (key [keySize]byte, err error) {
 	return key, err
 }
 
-// makeKey makes a key, whole or not at all. Its error is fs.ErrExist where another
-// process was first: both then use that one's.
+// makeKey creates a key file atomically. It returns fs.ErrExist if another process was
+// first; both then use that key.
 func (s *Store) makeKey(path string) (err error) {
-	f, err := os.CreateTemp(s.dir, "."+keyFile) // of mode 0600
+	f, err := os.CreateTemp(s.dir, "."+keyFile) // CreateTemp sets mode 0600
 	if err != nil {
 		return err
 	}

@@ -19,37 +19,37 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// Name is what an entry is of: a hash of all that decides its content.
+// Name identifies an entry: a hash of everything that affects its content.
 type Name = [32]byte
 
 const (
-	// suffix is how the file of an entry ends; it begins with the name in hex.
+	// suffix ends the file name of an entry; the name in hex precedes it.
 	suffix = ".module"
-	// sealSize is the size of the message authentication code that an entry begins
-	// with: a nonce and a tag. The name follows.
+	// sealSize is the size of the message authentication code at the start of an entry: a
+	// nonce and a tag. The name follows it.
 	sealSize = 12 + 16
 	headSize = sealSize + len(Name{})
-	// maxEntry bounds what is read of a file that may be anybody's.
+	// maxEntry limits the size that is read from a file, which may not be ours.
 	maxEntry = 512 << 20
-	// abandonedAfter is the age at which a temporary file was left by a process
-	// that was killed.
+	// abandonedAfter is the age from which a temporary file is considered to belong to a
+	// killed process.
 	abandonedAfter = time.Hour
 )
 
-// Store is a directory of entries. It may be used from any goroutine. A nil Store
-// has no entries, and keeps none.
+// Store is a directory of entries. It is safe for concurrent use. A nil Store has no
+// entries and stores none.
 type Store struct {
 	dir string
 	log *slog.Logger
-	// mac is AES-GCM without a plain text, three times as fast as a hash with a key:
-	// it authenticates its additional data. Each seal has a random nonce.
+	// mac is AES-GCM without plaintext, which authenticates its additional data. It is three
+	// times as fast as a keyed hash. Each seal has a random nonce.
 	mac cipher.AEAD
 
-	damaged, unwritten sync.Once // each is logged once
+	damaged, unwritten sync.Once // log each kind of problem once
 }
 
-// Open returns the store in a directory, which it makes if it is missing. Where the
-// directory can't be used it logs why, and returns nil.
+// Open returns the store in a directory, and creates the directory if it is missing. If the
+// directory can't be used, Open logs the reason and returns nil.
 func Open(dir string, log *slog.Logger) *Store {
 	s := &Store{dir: dir, log: log}
 	if err := s.open(); err != nil {
@@ -87,7 +87,7 @@ func (s *Store) open() error {
 	return err
 }
 
-// owned says whether a file belongs to the user of this process.
+// owned returns an error if a file does not belong to the user of this process.
 func owned(info fs.FileInfo) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if user := os.Geteuid(); ok && int(stat.Uid) != user {
@@ -100,17 +100,17 @@ func owned(info fs.FileInfo) error {
 func (s *Store) sweep() {
 	files, err := os.ReadDir(s.dir)
 	if err != nil {
-		return // what is in it can't be seen, but may be used
+		return // without read permission its entries are still usable
 	}
 	for _, f := range files {
 		info, err := f.Info()
 		if err == nil && strings.HasPrefix(f.Name(), ".") && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandonedAfter {
-			_ = os.Remove(filepath.Join(s.dir, f.Name())) // it does no harm
+			_ = os.Remove(filepath.Join(s.dir, f.Name())) // a leftover does no harm
 		}
 	}
 }
 
-// Get returns the content of an entry, or nil where there is none that is authentic.
+// Get returns the content of an entry, or nil if there is no authentic one.
 func (s *Store) Get(name Name) []byte {
 	if s == nil {
 		return nil
@@ -131,7 +131,7 @@ func (s *Store) Get(name Name) []byte {
 	return nil
 }
 
-// Put keeps the parts, put together, as the content of an entry.
+// Put stores the concatenated parts as the content of an entry.
 func (s *Store) Put(name Name, parts ...[]byte) {
 	if s == nil {
 		return
@@ -143,7 +143,7 @@ func (s *Store) Put(name Name, parts ...[]byte) {
 	}
 }
 
-// authenticate says why an entry is not authentic.
+// authenticate returns an error if an entry is not authentic.
 func (s *Store) authenticate(name Name, entry []byte) error {
 	if len(entry) < headSize {
 		return fmt.Errorf("it has only %d bytes", len(entry))
@@ -170,12 +170,12 @@ func (s *Store) write(name Name, parts [][]byte) error {
 	for _, p := range parts {
 		entry = append(entry, p...)
 	}
-	copy(entry, s.mac.Seal(nil, nil, nil, entry[sealSize:])) //nolint:gosec // this AEAD takes no nonce, and draws one
+	copy(entry, s.mac.Seal(nil, nil, nil, entry[sealSize:])) //nolint:gosec // this AEAD generates its own nonce
 	file, err := renameio.NewPendingFile(s.path(name), renameio.WithTempDir(s.dir), renameio.WithStaticPermissions(0o600))
 	if err != nil {
 		return err
 	}
-	defer file.Cleanup() //nolint:errcheck // after a write that failed, whose error counts
+	defer file.Cleanup() //nolint:errcheck // the write's error matters
 	if _, err := file.Write(entry); err != nil {
 		return err
 	}
@@ -186,8 +186,8 @@ func (s *Store) path(name Name) string {
 	return filepath.Join(s.dir, hex.EncodeToString(name[:])+suffix)
 }
 
-// readRegular reads a file of at most so many bytes. It follows no link, and never
-// waits: what is at the path may be anything.
+// readRegular reads a regular file no larger than most bytes. It follows no symbolic link and
+// never blocks, since the path may be anything.
 func readRegular(path string, most int64) ([]byte, error) {
 	f, info, err := openRegular(path)
 	if err != nil {

@@ -25,7 +25,7 @@ var (
 	content = bytes.Repeat([]byte("machine code "), 20)
 )
 
-// journal is a log, a line each.
+// journal is a log with one line per warning.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -40,7 +40,7 @@ func (j *journal) Write(p []byte) (int, error) {
 
 func (j *journal) logger() *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }
 
-// expect checks how many warnings there were since the last time.
+// expect checks the number of warnings since the last call.
 func (j *journal) expect(t *testing.T, n int) {
 	t.Helper()
 	j.mu.Lock()
@@ -81,8 +81,8 @@ func TestGetReturnsWhatWasPut(t *testing.T) {
 	}
 }
 
-// An entry with any bit changed, one that is too short or too long, and one that
-// belongs elsewhere are no entries. Put replaces them.
+// An entry with any bit changed, one that is too short or too long, and one with another's name
+// are treated as missing. Put replaces them.
 func TestDamagedEntries(t *testing.T) {
 	dir := t.TempDir()
 	s := Open(dir, slog.New(slog.DiscardHandler))
@@ -108,7 +108,7 @@ func TestDamagedEntries(t *testing.T) {
 		if err := os.WriteFile(s.path(one), entry, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for range 2 { // the second time it is not said again
+		for range 2 { // the second time it is not logged again
 			if got := s.Get(one); got != nil {
 				t.Fatalf("%s: got %d bytes", name, len(got))
 			}
@@ -121,8 +121,8 @@ func TestDamagedEntries(t *testing.T) {
 	}
 }
 
-// What is no regular file is no entry, and is not waited for. A file that is larger
-// than any entry is not read.
+// Only a regular file can be an entry, and reading others does not block. A file larger than
+// any entry is not read.
 func TestStrangeEntries(t *testing.T) {
 	for name, replace := range map[string]func(path string) error{
 		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
@@ -148,8 +148,8 @@ func TestStrangeEntries(t *testing.T) {
 	}
 }
 
-// A key that others could read or choose, and one that is damaged, is replaced, and
-// what it vouched for is no entry any more.
+// A key that others could read or write, or that is damaged, is replaced, and entries
+// authenticated with it are no longer valid.
 func TestKeyThatCannotBeTrusted(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"readable by others": func(path string) error { return os.Chmod(path, 0o644) },
@@ -185,7 +185,7 @@ func TestKeyThatCannotBeTrusted(t *testing.T) {
 	}
 }
 
-// chown gives a file to another user, which only root may do.
+// chown gives a file to another user, which requires root.
 func chown(t *testing.T, path string) error {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -194,7 +194,7 @@ func chown(t *testing.T, path string) error {
 	return os.Chown(path, 12345, -1)
 }
 
-// A directory that can't be used is logged once, and nothing is kept.
+// An unusable directory is logged once, and nothing is stored.
 func TestDirectoryThatCannotBeUsed(t *testing.T) {
 	for name, path := range map[string]func(dir string) (string, error){
 		"a plain file":    func(dir string) (string, error) { return dir + "/f", os.WriteFile(dir+"/f", nil, 0o600) },
@@ -216,15 +216,15 @@ func TestDirectoryThatCannotBeUsed(t *testing.T) {
 				t.Errorf("it is used: %d bytes", len(got))
 			}
 			if name == "key in the way" {
-				log.lines = log.lines[1:] // the first says that the key is no key
+				log.lines = log.lines[1:] // the first warning is about the key
 			}
 			log.expect(t, 1)
 		})
 	}
 }
 
-// Where there is no room, Put is logged once, leaves nothing behind, and the entries
-// that there are go on to be found.
+// If the disk is full, Put logs it once and leaves no file behind, and existing entries are
+// still found.
 func TestFullDisk(t *testing.T) {
 	var log journal
 	dir := t.TempDir()
@@ -242,7 +242,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("the directory has %v, %v", files, err)
 	}
 	fresh := filepath.Join(t.TempDir(), "fresh")
-	limitFiles(t, 10) // not even room for a key
+	limitFiles(t, 10) // no room even for a key
 	if s := Open(fresh, log.logger()); s != nil {
 		t.Error("there is a cache")
 	}
@@ -252,7 +252,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// limitFiles makes writes fail beyond a size, until the test ends.
+// limitFiles makes writes beyond a file size fail, until the test ends.
 func limitFiles(t *testing.T, size uint64) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -271,7 +271,7 @@ func limitFiles(t *testing.T, size uint64) {
 	})
 }
 
-// Processes that make the key at the same time agree on one.
+// Processes that create the key at the same time agree on one.
 func TestKeyIsMadeOnce(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	var log journal
@@ -292,8 +292,8 @@ func TestKeyIsMadeOnce(t *testing.T) {
 	}
 }
 
-// What a killed process left half written goes away; what another one is just
-// writing stays, as does what is not ours.
+// Old temporary files of a killed process are removed; recent ones, and files of others, are
+// kept.
 func TestAbandonedFilesAreRemoved(t *testing.T) {
 	var log journal
 	dir := t.TempDir()

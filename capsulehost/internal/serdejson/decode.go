@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// Field is a field of a struct: its name, and what reads its value.
+// Field is a field of a struct: its name, and the function that reads its value.
 type Field struct {
 	name string
 	read func(*reader) error
 }
 
-// TextField reads a string into a variable.
+// TextField returns a field that reads a string into a variable.
 func TextField(name string, into *string) Field {
 	return Field{name, func(r *reader) error {
 		if r.peek() != '"' {
@@ -25,7 +25,7 @@ func TextField(name string, into *string) Field {
 	}}
 }
 
-// ValueField reads any value into a variable, as Compact prints it.
+// ValueField returns a field that reads any value into a variable, in the form of Compact.
 func ValueField(name string, into *json.RawMessage) Field {
 	return Field{name, func(r *reader) (err error) {
 		*into, err = r.value(nil)
@@ -33,9 +33,9 @@ func ValueField(name string, into *json.RawMessage) Field {
 	}}
 }
 
-// DecodeStruct reads a JSON object as the reference's parser reads a struct:
-// every field once, under its exact name, others ignored; or a JSON array of
-// exactly the fields, in order.
+// DecodeStruct reads a JSON object in the same way as the reference's parser reads a struct:
+// each field must appear once, under its exact name, and other keys are ignored. It also
+// accepts a JSON array with exactly the fields, in order.
 func DecodeStruct(b []byte, fields ...Field) error {
 	r := &reader{in: b}
 	var err error

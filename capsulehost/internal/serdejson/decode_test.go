@@ -11,7 +11,7 @@ func decode(b []byte) (topic string, payload json.RawMessage, err error) {
 	return topic, payload, err
 }
 
-// What is in ignored fields is checked for its grammar only, as the reference does.
+// The values of ignored fields are checked only for their grammar, as in the reference.
 func TestIgnoredFields(t *testing.T) {
 	deep := strings.Repeat("[", 500) + strings.Repeat("]", 500)
 	objects := strings.Repeat(`{"k":[`, 300) + "0" + strings.Repeat("]}", 300)
@@ -25,7 +25,7 @@ func TestIgnoredFields(t *testing.T) {
 			t.Errorf("%.40q: got %q, %s, %v", value, topic, payload, err)
 		}
 	}
-	// But their names are text.
+	// But their names must be valid text.
 	for _, name := range []string{"\"\xff\"", `"\ud800"`} {
 		if _, _, err := decode([]byte(`{` + name + `:1,"hook":"a","payload":1}`)); err == nil {
 			t.Errorf("the name %q was taken", name)

@@ -1,9 +1,9 @@
-// Package serdejson reads and prints JSON as Rust's serde_json does, to the byte:
-// guests and peers compare it so. encoding/json escapes more, prints floats
-// otherwise and accepts what serde_json refuses.
+// Package serdejson reads and prints JSON exactly like Rust's serde_json: guests and peers
+// compare it byte for byte. encoding/json escapes more, prints floats differently and
+// accepts input that serde_json refuses.
 //
 //	compact, err := serdejson.Compact(text)
 //	err = serdejson.DecodeStruct(text, serdejson.TextField("hook", &topic))
 //
-// It is for this repository's needs: there is no reflection and no streaming.
+// It covers only this repository's needs: it has neither reflection nor streaming.
 package serdejson

@@ -9,19 +9,19 @@ import (
 	"sync"
 )
 
-// maxDepth is how deep JSON may nest: the reference's parser's limit.
+// maxDepth is the maximum nesting of JSON, the same as in the reference's parser.
 const maxDepth = 127
 
-// Compact returns b, or a copy, parsed and printed again: without spaces, the keys of objects sorted by their bytes, of a
-// key that is given twice the last value, strings with the fewest escapes,
-// numbers as integers of 64 bits where they are some and else as the shortest
-// text of the nearest float64 (1e2 is 100.0), where the reference's own parser
-// may be one off in the last of 17 digits. So equal values have equal bytes, and
-// no two readers can disagree about a repeated key.
+// Compact returns b, or a copy, parsed and printed again. The result has no spaces. Object
+// keys are sorted by their bytes; of a repeated key, the last value counts. Strings have the
+// fewest escapes. Numbers are 64-bit integers if possible, or else the shortest text of the
+// nearest float64 (1e2 becomes 100.0); the reference's own parser may differ by one in the
+// last of 17 digits. So equal values have equal bytes, and all readers agree on repeated
+// keys.
 //
-// It refuses what the reference's parser refuses, some of which encoding/json
-// takes: invalid UTF-8, half a surrogate pair, a number outside of float64, and
-// more than 127 levels.
+// It refuses the same input as the reference's parser, some of which encoding/json accepts:
+// invalid UTF-8, half a surrogate pair, a number outside the range of float64, and more than
+// 127 levels.
 func Compact(b []byte) ([]byte, error) {
 	r, _ := readers.Get().(*reader)
 	defer r.free()
@@ -40,17 +40,17 @@ func Compact(b []byte) ([]byte, error) {
 	}
 }
 
-// readers are kept with what they print into: most JSON is found to be compact
-// already, and nothing new is needed.
-var readers = sync.Pool{New: func() any { return &reader{} }} //nolint:gochecknoglobals // a pool is one for all
+// readers pools readers with their output buffers: most JSON is already compact, so Compact
+// then allocates nothing.
+var readers = sync.Pool{New: func() any { return &reader{} }} //nolint:gochecknoglobals // a pool is shared by design
 
-// What a reader may keep, in bytes and in members of objects.
+// Limits for a reader to return to the pool, in bytes and in object members.
 const (
 	bytesKept   = 64 << 10
 	membersKept = 64
 )
 
-// free gives a reader back, without what it has read.
+// free returns a reader to the pool, without references to its input.
 func (r *reader) free() {
 	if cap(r.out) > bytesKept || cap(r.open) > membersKept {
 		return
@@ -60,22 +60,22 @@ func (r *reader) free() {
 	readers.Put(r)
 }
 
-// reader reads JSON from the front.
+// reader parses JSON from left to right.
 type reader struct {
 	in    []byte
 	at    int
 	depth int
-	open  []printed // the members of the objects that are being read
-	out   []byte    // what Compact prints
+	open  []printed // members of the open objects
+	out   []byte    // the output of Compact
 }
 
-// printed is where a member of an object stands in the output.
+// printed is an object member's position in the output.
 type printed struct {
 	key      []byte
 	from, to int
 }
 
-// value appends the value that comes next, as Compact prints it.
+// value appends the next value in the form of Compact.
 func (r *reader) value(out []byte) ([]byte, error) {
 	switch c := r.peek(); {
 	case c == '{':
@@ -148,8 +148,7 @@ func (r *reader) object(out []byte) ([]byte, error) {
 	return append(out, '}'), nil
 }
 
-// sortMembers appends the members that stand in text, sorted by key; the last of
-// each key.
+// sortMembers appends the members in text, sorted by key; of a repeated key, only the last.
 func sortMembers(out, text []byte, all []printed) []byte {
 	slices.SortStableFunc(all, func(a, b printed) int { return bytes.Compare(a.key, b.key) })
 	first := true
@@ -166,7 +165,7 @@ func sortMembers(out, text []byte, all []printed) []byte {
 	return out
 }
 
-// number appends a number.
+// number appends the next number.
 func (r *reader) number(out []byte) ([]byte, error) {
 	text, whole, err := r.digits()
 	if err != nil {
@@ -175,7 +174,7 @@ func (r *reader) number(out []byte) ([]byte, error) {
 	if whole && isInteger(text) {
 		return append(out, text...), nil
 	}
-	f, _ := strconv.ParseFloat(string(text), 64) // its one error is an infinity
+	f, _ := strconv.ParseFloat(string(text), 64) // its only error is an overflow to infinity
 	if math.IsInf(f, 0) {
 		r.at -= len(text)
 		return out, r.problem("number out of range")
@@ -183,8 +182,8 @@ func (r *reader) number(out []byte) ([]byte, error) {
 	return AppendFloat(out, f), nil
 }
 
-// AppendNumber appends a number that is JSON text already: an integer of up to 64
-// bits as it is, any other as a float.
+// AppendNumber appends a number given as JSON text: an integer of up to 64 bits unchanged,
+// any other as a float.
 func AppendNumber(out []byte, number string) []byte {
 	if !strings.ContainsAny(number, ".eE") && isInteger([]byte(number)) {
 		return append(out, number...)
@@ -193,18 +192,17 @@ func AppendNumber(out []byte, number string) []byte {
 	return AppendFloat(out, f)
 }
 
-// isInteger says whether a number without a fraction or an exponent has 64 bits.
+// isInteger reports whether a number without fraction and exponent fits in 64 bits.
 func isInteger(text []byte) bool {
 	if len(text) < 19 {
-		return string(text) != "-0" // which only a float can be
+		return string(text) != "-0" // -0 exists only as a float
 	}
 	_, signed := strconv.ParseInt(string(text), 10, 64)
 	_, unsigned := strconv.ParseUint(string(text), 10, 64)
 	return signed == nil || unsigned == nil
 }
 
-// AppendString appends s, which must be UTF-8, as JSON text with no more escapes
-// than JSON asks for.
+// AppendString appends s, which must be UTF-8, as JSON text with only the required escapes.
 func AppendString[T string | []byte](out []byte, s T) []byte {
 	const hex = "0123456789abcdef"
 	out = append(out, '"')
@@ -237,8 +235,8 @@ func AppendString[T string | []byte](out []byte, s T) []byte {
 	return append(append(out, s[from:]...), '"')
 }
 
-// AppendFloat appends the shortest digits that mean f, with a fraction or an
-// exponent, so that it reads as a float again. JSON has no infinities: they are null.
+// AppendFloat appends the shortest text for f, with a fraction or an exponent, so that it is
+// read as a float again. Infinities and NaN become null, since JSON has neither.
 func AppendFloat(out []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(out, "null"...)
@@ -251,7 +249,7 @@ func AppendFloat(out []byte, f float64) []byte {
 		}
 		return out
 	}
-	text := strconv.FormatFloat(f, 'e', -1, 64) // with two digits of exponent or more
+	text := strconv.FormatFloat(f, 'e', -1, 64) // the exponent has at least two digits
 	digits, exponent, _ := strings.Cut(text, "e")
 	out = append(append(out, digits...), 'e', exponent[0])
 	return append(out, strings.TrimLeft(exponent[1:], "0")...)

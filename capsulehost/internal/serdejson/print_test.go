@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// What serde_json 1.0.154 makes of each, parsed as a Value and printed; "" where
-// it refuses.
+// The output of serde_json 1.0.154 for each text, parsed as a Value and printed; "" if it
+// refuses the text.
 func TestCompact(t *testing.T) {
 	deep := strings.Repeat("[", 127) + strings.Repeat("]", 127)
 	for _, tt := range []struct{ in, want string }{
@@ -107,8 +107,8 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// What it takes it leaves alone the second time, encoding/json takes it too, and
-// to both it means the same.
+// A second Compact changes nothing, encoding/json accepts the result, and its value is the
+// same.
 func FuzzCompact(f *testing.F) {
 	for _, seed := range []string{`{"b":[1,-2.5e3,"\ud83d\ude00"],"a":{},"b":null}`, `[1e16,1e-6,-0]`, `"\u0000`, `{"a":{"c":1,"b":2},"a":[]}`} {
 		f.Add([]byte(seed))
@@ -136,7 +136,7 @@ func FuzzCompact(f *testing.F) {
 	})
 }
 
-// Whatever encoding/json prints is taken, and means the same afterwards.
+// Everything that encoding/json prints is accepted, and keeps its value.
 func TestCompactTakesWhatGoPrints(t *testing.T) {
 	value := rapid.Deferred(func() *rapid.Generator[any] { return anyJSON(4) })
 	rapid.Check(t, func(t *rapid.T) {

@@ -13,7 +13,7 @@ func (r *reader) problem(format string, args ...any) error {
 	return fmt.Errorf("%s at byte %d", fmt.Sprintf(format, args...), r.at)
 }
 
-// peek skips spaces and returns the next byte, 0 at the end.
+// peek skips spaces and returns the next byte, or 0 at the end.
 func (r *reader) peek() byte {
 	for ; r.at < len(r.in); r.at++ {
 		switch c := r.in[r.at]; c {
@@ -25,7 +25,7 @@ func (r *reader) peek() byte {
 	return 0
 }
 
-// unexpected says what stands where something else should.
+// unexpected returns an error for the next character, which is not the wanted one.
 func (r *reader) unexpected(wanted string) error {
 	if r.at >= len(r.in) {
 		return r.problem("the text ends where %s should be,", wanted)
@@ -34,7 +34,7 @@ func (r *reader) unexpected(wanted string) error {
 	return r.problem("%q where %s should be,", c, wanted)
 }
 
-// end makes sure that nothing follows.
+// end checks that only spaces follow.
 func (r *reader) end() error {
 	if r.peek(); r.at < len(r.in) {
 		return r.unexpected("the end")
@@ -42,7 +42,7 @@ func (r *reader) end() error {
 	return nil
 }
 
-// enter reads the bracket that comes next, which opens a list.
+// enter reads the next byte, an opening bracket.
 func (r *reader) enter() error {
 	if r.depth++; r.depth > maxDepth {
 		return r.problem("nested deeper than %d levels", maxDepth)
@@ -51,8 +51,8 @@ func (r *reader) enter() error {
 	return nil
 }
 
-// next reads what stands before the nth element of a list: nothing or a comma. It
-// says no at its end, which it reads.
+// next reads the separator before the nth element of a list: nothing or a comma. At the end
+// of the list it reads the closing bracket and returns false.
 func (r *reader) next(n int, end byte) (more bool, err error) {
 	switch c := r.peek(); {
 	case c == end:
@@ -71,7 +71,7 @@ func (r *reader) next(n int, end byte) (more bool, err error) {
 	return true, nil
 }
 
-// key reads a member's key and colon.
+// key reads a member's key and the colon.
 func (r *reader) key() ([]byte, error) {
 	if r.peek() != '"' {
 		return nil, r.unexpected("a key")
@@ -98,8 +98,8 @@ func (r *reader) word() (string, error) {
 	return "", r.unexpected("a value")
 }
 
-// digits reads a number's text, and says whether it has neither a fraction nor
-// an exponent.
+// digits reads a number's text; whole reports whether it has neither a fraction nor an
+// exponent.
 func (r *reader) digits() (text []byte, whole bool, err error) {
 	from := r.at
 	if r.here() == '-' {
@@ -140,7 +140,7 @@ func (r *reader) someDigits() error {
 	return nil
 }
 
-// here is the next byte, a space too; 0 at the end.
+// here returns the next byte without skipping spaces, or 0 at the end.
 func (r *reader) here() byte {
 	if r.at < len(r.in) {
 		return r.in[r.at]
@@ -148,11 +148,11 @@ func (r *reader) here() byte {
 	return 0
 }
 
-// text reads a string. Where that has no escapes it is a part of the input.
+// text reads a string. A string without escapes is a slice of the input.
 func (r *reader) text() ([]byte, error) {
 	r.at++ // the quote
 	from := r.at
-	var unescaped []byte // what came before the last escape
+	var unescaped []byte // the text before the last escape
 	for ; r.at < len(r.in); r.at++ {
 		c := r.in[r.at]
 		if c >= ' ' && c != '"' && c != '\\' {
@@ -218,7 +218,7 @@ func (r *reader) escape() (rune, error) {
 	return c, nil
 }
 
-// unit reads the code unit of the u at that place.
+// unit reads the code unit after the u at the given position.
 func (r *reader) unit(at int) (rune, bool) {
 	if at+5 > len(r.in) || r.in[at] != 'u' {
 		return 0, false
@@ -238,17 +238,16 @@ func (r *reader) unit(at int) (rune, bool) {
 	return unit, true
 }
 
-// skip reads a value that nobody wants. The reference checks such a one for its
-// grammar only: it may nest without limit, its numbers be infinite, its strings
-// no text.
+// skip reads a value and discards it. Like the reference, it checks only the grammar of such
+// a value: its nesting is unlimited, its numbers may be infinite, its strings invalid UTF-8.
 func (r *reader) skip() error {
-	var open []byte // the brackets that are still to be closed, as objects or not
+	var open []byte // the open brackets
 	for {
 		switch c := r.peek(); {
 		case c == '{' || c == '[':
 			open = append(open, c)
 			r.at++
-			if r.peek() != c+2 { // in ASCII, } is { and 2, and ] is [ and 2
+			if r.peek() != c+2 { // in ASCII, } is { plus 2, and ] is [ plus 2
 				if err := r.skipKey(c); err != nil {
 					return err
 				}
@@ -269,7 +268,7 @@ func (r *reader) skip() error {
 				return err
 			}
 		}
-		// A value has ended, and with it all that end here.
+		// A value has ended; close all lists that end here.
 		for len(open) > 0 && r.peek() == open[len(open)-1]+2 {
 			open = open[:len(open)-1]
 			r.at++
@@ -287,7 +286,7 @@ func (r *reader) skip() error {
 	}
 }
 
-// skipKey reads a member's key and colon, where it is in an object.
+// skipKey reads a member's key and the colon if open is an object's bracket.
 func (r *reader) skipKey(open byte) error {
 	if open != '{' {
 		return nil

@@ -1,5 +1,5 @@
-// Command greeter is a capsule that answers greet.* with a greeting: for whom,
-// on whose behalf and at which time of the day.
+// Command greeter is a capsule that answers greet.* with a greeting, the principal of
+// the caller, and the time of day.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command guardian is a capsule that says who may put text into a prompt. It
-// denies by rule, asks other capsules for their opinion by a trigger, and checks
-// what the capsule that asks was granted.
+// Command guardian is a capsule that decides which text may be put into a prompt. It
+// denies by rule, asks other capsules for their opinion with a trigger, and checks the
+// capability of the requesting capsule.
 package main
 
 import (
@@ -15,10 +15,10 @@ func init() { guest.Handle("judge", judge) }
 
 func main() {}
 
-// injection is what wants to be put into a prompt.
+// injection is a request to put text into a prompt.
 type injection struct {
 	Text   string `json:"text"`
-	Source string `json:"source"` // the session UUID of the capsule that wants it
+	Source string `json:"source"` // the session UUID of the requesting capsule
 }
 
 func judge(payload []byte) (guest.Result, error) {
@@ -27,7 +27,7 @@ func judge(payload []byte) (guest.Result, error) {
 		return guest.Result{}, fmt.Errorf("read the payload: %w", err)
 	}
 
-	// The rule: words that the operator forbids, separated by commas.
+	// The rule: forbidden words, configured by the operator and separated by commas.
 	for word := range strings.SplitSeq(guest.Config("forbidden"), ",") {
 		if word != "" && strings.Contains(strings.ToLower(in.Text), word) {
 			guest.Warnf("denied: the text holds %q", word)
@@ -35,12 +35,12 @@ func judge(payload []byte) (guest.Result, error) {
 		}
 	}
 
-	// The grant.
+	// The capability.
 	if in.Source != "" && !guest.HasCapability(in.Source, guest.CapabilityPromptInjection) {
 		return guest.Deny("the capsule may not put text into prompts"), nil
 	}
 
-	// What others say: one no is enough.
+	// The opinions of others: a single no denies.
 	opinions, err := guest.Trigger("guard.opinion", in)
 	if err != nil {
 		return guest.Result{}, err

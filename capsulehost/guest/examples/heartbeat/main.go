@@ -1,5 +1,5 @@
-// Command heartbeat is a run-loop capsule: it signals that it is up and logs a
-// line each time its interval has passed, until it is stopped.
+// Command heartbeat is a run-loop capsule: it signals that it is ready, and logs a line
+// after each interval until it is stopped.
 package main
 
 import (

@@ -1,7 +1,6 @@
-// Package abi is the border between a Go capsule and its host: the system calls,
-// with Go's strings on one side and, in WebAssembly, offsets of kernel blocks on
-// the other. Built for anything but WebAssembly it asks Current instead, which a
-// test sets.
+// Package abi is the interface between a Go capsule and its host. It converts Go strings to
+// and from the kernel blocks that the system calls use. In builds for other platforms than
+// WebAssembly, it calls Current instead, which a test sets.
 //
-// It checks nothing and decodes nothing: that is package guest.
+// It does not check or decode anything; package guest does.
 package abi

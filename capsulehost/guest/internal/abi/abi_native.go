@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Host is the other side of the border, in tests: strings as they cross it.
+// Host replaces the host in tests, with the same strings as the system calls.
 type Host interface {
 	Log(level, message string)
 	Config(key string) string
@@ -20,54 +20,53 @@ type Host interface {
 	CheckCapability(request string) string
 }
 
-// Current is the host that is asked. There is one for the process, as a capsule
-// has one.
+// Current is the host for this process, as a capsule has one host.
 var Current Host = Alone{}
 
-// Alone is a host with nothing in it: it logs to standard error, knows no
-// configuration, caller or other capsule, and tells the time.
+// Alone is a minimal host: it logs to standard error and returns the time, and has no
+// configuration, caller or other capsules.
 type Alone struct{}
 
 // Log writes to standard error.
 func (Alone) Log(level, message string) { fmt.Fprintf(os.Stderr, "%s: %s\n", level, message) }
 
-// Config knows no value.
+// Config returns "".
 func (Alone) Config(string) string { return "" }
 
-// Caller knows none.
+// Caller returns no caller.
 func (Alone) Caller() string { return "{}" }
 
 // SignalReady does nothing.
 func (Alone) SignalReady() {}
 
-// ClockMillis tells the machine's time.
+// ClockMillis returns the machine's time.
 func (Alone) ClockMillis() string { return strconv.FormatInt(time.Now().UnixMilli(), 10) }
 
-// Trigger reaches nobody.
+// Trigger returns no answers.
 func (Alone) Trigger(string) string { return "[]" }
 
-// CheckCapability denies.
+// CheckCapability always denies.
 func (Alone) CheckCapability(string) string { return `{"allowed":false}` }
 
-// The calls of package guest, as in WebAssembly.
+// The same functions as in the WebAssembly build.
 
-// Log asks Current.
+// Log calls Current.
 func Log(level, message string) { Current.Log(level, message) }
 
-// Config asks Current.
+// Config calls Current.
 func Config(key string) string { return Current.Config(key) }
 
-// Caller asks Current.
+// Caller calls Current.
 func Caller() string { return Current.Caller() }
 
-// SignalReady asks Current.
+// SignalReady calls Current.
 func SignalReady() { Current.SignalReady() }
 
-// ClockMillis asks Current.
+// ClockMillis calls Current.
 func ClockMillis() string { return Current.ClockMillis() }
 
-// Trigger asks Current.
+// Trigger calls Current.
 func Trigger(request string) string { return Current.Trigger(request) }
 
-// CheckCapability asks Current.
+// CheckCapability calls Current.
 func CheckCapability(request string) string { return Current.CheckCapability(request) }

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 )
 
-// The kernel's functions: blocks of bytes, named by their offset; 0 is no block.
+// The kernel's functions. They identify a block of bytes by its offset; 0 is no block.
 
 //go:wasmimport extism:host/env alloc
 func alloc(n uint64) uint64
@@ -65,22 +65,22 @@ func astridTriggerHook(request uint64) uint64
 //go:wasmimport extism:host/user astrid_check_capsule_capability
 func astridCheckCapsuleCapability(request uint64) uint64
 
-// Input returns what the host called with.
+// Input returns the input of the current call.
 func Input() string { return read(inputLength(), 0, inputLoadU64, inputLoadU8) }
 
-// Output makes b what the call answers with.
+// Output sets b as the output of the current call.
 func Output(b []byte) {
 	block := put(string(b))
 	outputSet(block, uint64(len(b)))
 }
 
-// Fail stores err for the host to read, and returns the result of a failed call.
+// Fail stores err for the host, and returns the result code of a failed call.
 func Fail(err error) int32 {
 	errorSet(put(err.Error()))
 	return 1
 }
 
-// Log is astrid_log.
+// Log calls astrid_log.
 func Log(level, message string) {
 	l, m := put(level), put(message)
 	astridLog(l, m)
@@ -88,26 +88,26 @@ func Log(level, message string) {
 	free(m)
 }
 
-// Config is astrid_get_config.
+// Config calls astrid_get_config.
 func Config(key string) string { return ask(astridGetConfig, key) }
 
-// Caller is astrid_get_caller.
+// Caller calls astrid_get_caller.
 func Caller() string { return take(astridGetCaller()) }
 
-// SignalReady is astrid_signal_ready.
+// SignalReady calls astrid_signal_ready.
 func SignalReady() { astridSignalReady() }
 
-// ClockMillis is astrid_clock_ms.
+// ClockMillis calls astrid_clock_ms.
 func ClockMillis() string { return take(astridClockMS()) }
 
-// Trigger is astrid_trigger_hook.
+// Trigger calls astrid_trigger_hook.
 func Trigger(request string) string { return ask(astridTriggerHook, request) }
 
-// CheckCapability is astrid_check_capsule_capability.
+// CheckCapability calls astrid_check_capsule_capability.
 func CheckCapability(request string) string { return ask(astridCheckCapsuleCapability, request) }
 
-// ask passes s to a call and returns its answer. Both blocks are given back: the
-// host clears them after a call, but a run loop is one call without an end.
+// ask passes s to a call and returns its answer. It frees both blocks: the host frees all
+// blocks after a call, but a run loop is a single call without an end.
 func ask(call func(uint64) uint64, s string) string {
 	block := put(s)
 	answer := take(call(block))
@@ -115,15 +115,15 @@ func ask(call func(uint64) uint64, s string) string {
 	return answer
 }
 
-// take reads a block and gives it back.
+// take reads a block and frees it.
 func take(block uint64) string {
 	s := read(length(block), block, loadU64, loadU8)
 	free(block)
 	return s
 }
 
-// put copies s into a new block, eight bytes a call. It panics where the kernel
-// has no memory left: a block 0 would pass for an empty text.
+// put copies s into a new block, eight bytes per call. It panics if the kernel has no memory
+// left, since block 0 would mean an empty text.
 func put(s string) uint64 {
 	block := alloc(uint64(len(s)))
 	if block == 0 && s != "" {
@@ -139,7 +139,7 @@ func put(s string) uint64 {
 	return block
 }
 
-// read copies n bytes from p on, eight bytes a call.
+// read copies n bytes starting at p, eight bytes per call.
 func read(n, p uint64, eight func(uint64) uint64, one func(uint64) uint32) string {
 	b := make([]byte, 0, n)
 	for ; n >= 8; n, p = n-8, p+8 {

@@ -1,7 +1,6 @@
 //go:build wasip1
 
-// Command guest works as an ordinary plug-in does: it reads JSON, changes it and
-// writes it.
+// Command guest does the work of an ordinary plug-in: it decodes JSON, changes it and encodes it.
 package main
 
 import (
@@ -36,7 +35,7 @@ var text = func() []byte {
 	return b
 }()
 
-// work returns a hash of what it wrote.
+// work returns a hash of its output.
 //
 //go:wasmexport work
 func work() uint32 {
