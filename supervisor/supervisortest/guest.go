@@ -41,7 +41,7 @@ func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 			return nil, err
 		}
 		var err error
-		i.Guest, err = load(ctx, surroundings{s, i})
+		i.Guest, err = load(ctx, hostAPI{s, i})
 		if err = i.verdict(err); err != nil {
 			if i.Guest != nil {
 				err = errors.Join(err, i.Guest.Close(ctx))
@@ -141,16 +141,16 @@ func asReport(err error) error {
 	return &capsulehost.GuestError{Export: capsulehost.ExportInterceptor, Code: 1, Text: err.Error()}
 }
 
-// surroundings are what a guest sees, with what was injected there.
-type surroundings struct {
+// hostAPI are what a guest sees, with what was injected there.
+type hostAPI struct {
 	capsulehost.HostAPI
 	guest *instance
 }
 
 // at is a visit inside the guest. What strikes ends it.
-func (s surroundings) at(p Point) { s.strike(s.guest.visit(p)) }
+func (s hostAPI) at(p Point) { s.strike(s.guest.visit(p)) }
 
-func (s surroundings) strike(v Visit) {
+func (s hostAPI) strike(v Visit) {
 	i := s.guest
 	if err := i.plan.visit(i.ctx, v); err != nil {
 		i.struck = failure(i.ctx, capsulehost.KindHostCall, "", fmt.Errorf("%s: %w", v.Point, err))
@@ -158,32 +158,32 @@ func (s surroundings) strike(v Visit) {
 	}
 }
 
-func (s surroundings) Log(level capsulehost.LogLevel, message string) {
+func (s hostAPI) Log(level capsulehost.LogLevel, message string) {
 	s.at(AtLog)
 	s.HostAPI.Log(level, message)
 }
 
-func (s surroundings) Config(key string) string {
+func (s hostAPI) Config(key string) string {
 	s.at(AtConfig)
 	return s.HostAPI.Config(key)
 }
 
-func (s surroundings) Caller() *capsulehost.Caller {
+func (s hostAPI) Caller() *capsulehost.Caller {
 	s.at(AtCaller)
 	return s.HostAPI.Caller()
 }
 
-func (s surroundings) SignalReady() {
+func (s hostAPI) SignalReady() {
 	s.at(AtReady)
 	s.HostAPI.SignalReady()
 }
 
-func (s surroundings) Now() time.Time {
+func (s hostAPI) Now() time.Time {
 	s.at(AtClock)
 	return s.HostAPI.Now()
 }
 
-func (s surroundings) Peers() capsulehost.Peers {
+func (s hostAPI) Peers() capsulehost.Peers {
 	if p := s.HostAPI.Peers(); p != nil {
 		return peers{p, s}
 	}
@@ -193,7 +193,7 @@ func (s surroundings) Peers() capsulehost.Peers {
 // peers are the other capsules as a guest sees them.
 type peers struct {
 	capsulehost.Peers
-	surroundings surroundings
+	surroundings hostAPI
 }
 
 func (p peers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
