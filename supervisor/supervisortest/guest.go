@@ -12,8 +12,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// watched is what is kept of one capsule, all its instances together: the faults
-// that it is to suffer, and what must come out even at the end.
+// watched is the state of one capsule, over all its instances: its faults, and the
+// counters that must be zero at the end.
 type watched struct {
 	plan
 	broken func(format string, args ...any) // reports a broken promise
@@ -21,10 +21,10 @@ type watched struct {
 	loads  atomic.Int64
 	alive  atomic.Int64 // instances
 	inside atomic.Int64 // calls, and runs of a loop
-	asking atomic.Int64 // triggers that it waits for
+	asking atomic.Int64 // triggers that it has sent and that have no answer yet
 }
 
-// wrap puts w between the guests that load makes and everybody else.
+// wrap puts w between the guests that load creates and their callers and host.
 func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 	return func(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		i := &instance{watched: w, number: int(w.loads.Add(1)), ctx: ctx}
@@ -53,27 +53,27 @@ func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 	}
 }
 
-// instance is one instance of a capsule. It belongs to the goroutine that runs
-// its guest.
+// instance is one instance of a capsule. It belongs to the goroutine that runs its
+// guest.
 type instance struct {
 	supervisor.Guest
 	*watched
 	number  int
-	ctx     context.Context // of what runs now
-	action  string          // of the call that runs now
+	ctx     context.Context // of the running call
+	action  string          // of the running call
 	payload []byte
-	struck  error // what a fault inside the guest has made of the call
+	struck  error // the error of a fault that struck inside the guest
 	closed  bool
 }
 
-// Unwrap lets what the guest can do beyond supervisor.Guest be found.
+// Unwrap returns the guest itself, for its optional methods.
 func (i *instance) Unwrap() supervisor.Guest { return i.Guest }
 
 func (i *instance) visit(at Point) Visit {
 	return Visit{Capsule: i.capsule, Point: at, Load: i.number, Action: i.action, Payload: i.payload}
 }
 
-// Invoke runs one interceptor, with what was injected before and after it.
+// Invoke runs one interceptor, and the faults before and after it.
 func (i *instance) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
 	i.enter(ctx, action, payload)
 	defer i.leave()
