@@ -44,7 +44,7 @@ names.` + exitStatus(exitDone, exitFailed, exitUsage),
 	return cmd
 }
 
-// check prints what is wrong with the capsules in dirs. The cache is a directory.
+// check prints the problems of the capsules in dirs. The cache is a directory.
 func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []string) (err error) {
 	host, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: cache, Log: warnings(a.stderr)})
 	if err != nil {
@@ -94,8 +94,8 @@ func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []strin
 	return &failure{status: exitFailed}
 }
 
-// checkModule says why a capsule's module could not be loaded, or which of the calls
-// that it imports this host does not have yet.
+// checkModule returns why a capsule's module could not be loaded, or which of its
+// imports this host does not provide yet.
 func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) (lacking string, err error) {
 	wasm, _, err := m.ReadModule(h, false)
 	if err != nil {

@@ -79,7 +79,7 @@ func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 		l.Level, bracketed(l.Principal), printable(l.Message)))
 }
 
-// bracketed is a principal in the form that precedes its message.
+// bracketed formats a principal as a prefix of its message.
 func bracketed(principal string) string {
 	if principal == "" {
 		return ""

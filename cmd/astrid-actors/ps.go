@@ -62,7 +62,7 @@ supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
 	return cmd
 }
 
-// snapshot asks for the tree: at once, or, with a wait, once it has started.
+// snapshot requests the tree: at once, or, with a wait, once it has started.
 func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*messages.Tree, error) {
 	if wait == 0 {
 		return c.Snapshot(ctx, false)
@@ -83,7 +83,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 			case <-waiting.Done():
 				return nil, err
 			}
-		case waiting.Err() != nil, connect.CodeOf(err) == connect.CodeDeadlineExceeded: // here first, or there
+		case waiting.Err() != nil, connect.CodeOf(err) == connect.CodeDeadlineExceeded: // the deadline passed here first, or in the daemon
 			return nil, undecided(ctx, c, wait)
 		default:
 			return nil, err

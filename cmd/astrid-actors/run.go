@@ -76,8 +76,8 @@ type runOptions struct {
 
 func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	if os.Getenv("GOMAXPROCS") == "" {
-		// Guests get one processor less than there are: see docs/RATIONALE.md,
-		// "Who runs when more guests spin than there are processors?".
+		// Guests run on one processor less than GOMAXPROCS: see docs/RATIONALE.md, "Who
+		// runs when more guests spin than there are processors?".
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	progress := newProgress(a.stderr)
@@ -109,7 +109,7 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	return serve(ctx, cfg, o.http, progress, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
 }
 
-// config turns the flags into the supervisor's configuration.
+// config converts the flags into the supervisor's configuration.
 func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	for name, d := range map[string]time.Duration{
 		"load-timeout": o.loadTimeout, "call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout,
@@ -179,7 +179,7 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (*slog.
 	return slog.New(zerolog.NewSlogHandler(log.Level(level).With().Timestamp().Logger())), nil
 }
 
-// welcome logs that the daemon is ready, and what to do next.
+// welcome logs that the daemon is ready, and suggests the next commands.
 func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tree) {
 	states := map[string]int{}
 	for _, c := range tree.Capsules {
@@ -204,7 +204,7 @@ func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tre
 func untilSignal(log *slog.Logger) (ctx context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -25,7 +25,7 @@ hash it runs only under run --allow-unverified.` + exitStatus(exitDone, exitFail
 	}
 }
 
-// completeDirs offers directories to the shell.
+// completeDirs returns directories for shell completion.
 func completeDirs(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }

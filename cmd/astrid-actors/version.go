@@ -23,7 +23,7 @@ capsules it hosts.` + exitStatus(exitDone, exitFailed, exitUsage),
 	}
 }
 
-// buildVersion is what the Go tool noted when it built this binary.
+// buildVersion returns the version that the Go tool recorded in this binary.
 func buildVersion() string {
 	version := "(devel)"
 	revision, dirty := "", ""

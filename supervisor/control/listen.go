@@ -229,8 +229,8 @@ func (l *listener) restore() (again bool, err error) {
 	return true, nil
 }
 
-// lockIsThere returns false if the lock file was deleted, too: then somebody else
-// could lock another one of that name.
+// lockIsThere reports whether the lock file still exists. If it was deleted, too,
+// another process could lock a new file of that name.
 func (l *listener) lockIsThere() bool {
 	held, err := l.lock.Stat()
 	if err != nil {

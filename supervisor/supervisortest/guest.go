@@ -124,7 +124,8 @@ func (i *instance) leave() {
 	i.inside.Add(-1)
 }
 
-// verdict is the fault that struck inside the guest, else what the guest said.
+// verdict returns the fault that struck inside the guest, otherwise the guest's own
+// error.
 func (i *instance) verdict(err error) error {
 	if struck := i.struck; struck != nil {
 		i.struck = nil
@@ -133,7 +134,7 @@ func (i *instance) verdict(err error) error {
 	return err
 }
 
-// asReport makes a fault that is no death the guest's own report.
+// asReport converts a fault that is not a death into an error that the guest reports.
 func asReport(err error) error {
 	if isFailure(err) {
 		return err
@@ -141,13 +142,13 @@ func asReport(err error) error {
 	return &capsulehost.GuestError{Export: capsulehost.ExportInterceptor, Code: 1, Text: err.Error()}
 }
 
-// hostAPI are what a guest sees, with what was injected there.
+// hostAPI is the host API of a guest, with the injected faults.
 type hostAPI struct {
 	capsulehost.HostAPI
 	guest *instance
 }
 
-// at is a visit inside the guest. What strikes ends it.
+// at visits a point inside the guest. A fault that strikes there ends the guest.
 func (s hostAPI) at(p Point) { s.strike(s.guest.visit(p)) }
 
 func (s hostAPI) strike(v Visit) {
@@ -190,7 +191,7 @@ func (s hostAPI) Peers() capsulehost.Peers {
 	return nil
 }
 
-// peers are the other capsules as a guest sees them.
+// peers are the other capsules, as the guest calls them.
 type peers struct {
 	capsulehost.Peers
 	surroundings hostAPI
