@@ -194,20 +194,20 @@ func (s hostAPI) Peers() capsulehost.Peers {
 // peers are the other capsules, as the guest calls them.
 type peers struct {
 	capsulehost.Peers
-	surroundings hostAPI
+	host hostAPI
 }
 
 func (p peers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
-	v := p.surroundings.guest.visit(AtTrigger)
+	v := p.host.guest.visit(AtTrigger)
 	v.Topic = topic
-	p.surroundings.strike(v)
-	asking := &p.surroundings.guest.asking
+	p.host.strike(v)
+	asking := &p.host.guest.asking
 	asking.Add(1)
 	defer asking.Add(-1)
 	return p.Peers.TriggerHook(ctx, topic, payload)
 }
 
 func (p peers) CheckCapability(ctx context.Context, sourceUUID, capability string) bool {
-	p.surroundings.at(AtCapability)
+	p.host.at(AtCapability)
 	return p.Peers.CheckCapability(ctx, sourceUUID, capability)
 }
