@@ -27,11 +27,10 @@ const demoLimit = 20 * time.Second
 func newDemo(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show in a few seconds what this is",
-		Long: `Start the demo capsules in a home of their own, which is removed in the end, and
-tell a story with them: a trigger, a crash, the recovery, two capsules that ask each
-other, and a restart budget that is spent. Every command that it shows is carried
-out, and every output is real.
+		Short: "Run a short demonstration",
+		Long: `Start the demo capsules in a temporary home, and tell a story with them: a trigger, a
+crash, the recovery, two capsules that trigger each other, and a restart budget that is
+spent. Every command that it shows is executed, and every output is real.
 
 To type the commands yourself, use astrid-actors run --demo.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(0, 0),

@@ -29,8 +29,8 @@ func newPs(a *app) *cobra.Command {
 starting (a run loop that has not signalled yet), ready, crashed (to be restarted),
 failed (for good), stopping or stopped.
 
-With --wait, wait for the daemon, and until the first start of every capsule has
-been decided: it is ready, has failed, or did not signal in time.
+With --wait, wait for the daemon, and until the first start of every capsule has a
+result: it is ready, has failed, or did not signal in time.
 
 With --json, print an array of
 

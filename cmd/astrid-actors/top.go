@@ -19,14 +19,14 @@ func newTop(a *app) *cobra.Command {
 		Short: "Watch the capsules, and restart them, at a terminal",
 		Long: `Watch all capsules on one screen, updated once a second and after each event.
 Capsules in trouble are at the top, with the cause, the supervisor's decision, and
-what happens next. RESTARTS are the restarts spent of the budget; P50 and P99 are
-quantiles of the duration of its calls, right within 2 %; RED/S are reductions a second.
+the next step. RESTARTS are the restarts spent of the budget; P50 and P99 are
+quantiles of the duration of its calls, accurate within 2 %; RED/S are reductions a second.
 
   up, down, page up, page down, home, end   select a capsule
   enter   show its details: failures with their stacks, calls and log; esc to return
   /       show only capsules whose id or state contains a text; esc to show all
   s, S    sort by the next column, or the one before
-  space   pause, and go on
+  space   pause, and continue
   r       restart the selected capsule
   q       quit
 

@@ -14,7 +14,7 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long: `Print the version of astrid-actors, of the Go that built it, and of Astrid whose
+		Long: `Print the version of astrid-actors, of the Go that built it, and of the Astrid whose
 capsules it hosts.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
