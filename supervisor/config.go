@@ -34,8 +34,8 @@ type Config struct {
 	// guest, its callers and its host. Tests inject faults with it; see package
 	// supervisortest.
 	WrapLoad func(capsule string, load LoadFunc) LoadFunc
-	// AllowUnverified also loads modules whose manifest has no hash. A wrong hash is
-	// still refused.
+	// AllowUnverified also loads modules without a recorded hash (see `astrid-actors
+	// seal`). A wrong hash is still refused.
 	AllowUnverified bool
 	// SocketPath is the value that guests read as ASTRID_SOCKET_PATH; "" means
 	// <home>/run/actors.sock. The Supervisor opens no socket itself.

@@ -86,7 +86,7 @@ func (a *app) demo() (err error) {
 // story runs commands and explains them. After its first error it does nothing more.
 type story struct {
 	app    *app
-	ctx    context.Context //nolint:containedctx // it lives as long as the story
+	ctx    context.Context //nolint:containedctx // the story's own
 	home   string
 	client *control.Client
 	log    *logLines // the daemon's

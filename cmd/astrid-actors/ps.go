@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// dialEvery is how often ps --wait tries to reach a daemon.
+// dialEvery is the time between two attempts of ps --wait to reach a daemon.
 const dialEvery = 20 * time.Millisecond
 
 func newPs(a *app) *cobra.Command {

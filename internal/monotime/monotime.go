@@ -32,7 +32,7 @@ const (
 	longAgo Time = math.MinInt64
 )
 
-// start is what a Time counts from.
+// start is the zero point of every Time.
 var start = time.Now() //nolint:gochecknoglobals // one clock for all
 
 // Now reads the clock.
@@ -93,7 +93,7 @@ func (t Time) Sub(u Time) time.Duration {
 	return time.Duration(diff)
 }
 
-// Until returns the duration until t, for a timer or a time-out.
+// Until returns the duration until t, for a timer or a timeout.
 func (t Time) Until() time.Duration { return t.Sub(Now()) }
 
 // Time returns t for a context or a timer, which use its monotonic reading. It returns

@@ -205,7 +205,7 @@ func TestContext(t *testing.T) {
 			cancel()
 		}
 	})
-	// The longest time-outs mean none, even if a timer receives them.
+	// The longest timeouts mean none, even if a timer receives them.
 	for _, far := range []monotime.Time{monotime.Now().Add(longest), monotime.Now().Add(longest - time.Hour), monotime.Never - 1} {
 		ctx, cancel := monotime.WithDeadlineCause(t.Context(), far, cause)
 		timer := time.NewTimer(far.Until())

@@ -284,7 +284,7 @@ func (x *StartCapsule) GetId() string {
 }
 
 // StopCapsule asks for an orderly end: the running call may continue for the capsule's
-// stop time-out, queued calls are answered `unavailable`.
+// stop timeout, queued calls are answered `unavailable`.
 type StopCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -448,7 +448,7 @@ type Capsule struct {
 	// The restart policy and the spent part of its budget.
 	Restart     string               `protobuf:"bytes,15,opt,name=restart,proto3" json:"restart,omitempty"`
 	Budget      uint32               `protobuf:"varint,16,opt,name=budget,proto3" json:"budget,omitempty"`
-	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"` // as of the snapshot: what was spent a window of time up ago is back
+	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"` // as of the snapshot: a restart counts for one window of uptime
 	Window      *durationpb.Duration `protobuf:"bytes,18,opt,name=window,proto3" json:"window,omitempty"`
 	// When the next restart is due; absent if none is.
 	RestartAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=restart_at,json=restartAt,proto3" json:"restart_at,omitempty"`

@@ -151,7 +151,7 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	}
 }
 
-// TestLongestTimeout checks that a client with the longest time-out that protobuf or its
+// TestLongestTimeout checks that a client with the longest timeout that protobuf or its
 // own context can express still receives its answer.
 func TestLongestTimeout(t *testing.T) {
 	d := start(t, "echo")

@@ -81,7 +81,7 @@ func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // what "unix" makes
+	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // the type for "unix"
 	socket.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, nil, errors.Join(err, socket.Close(), os.Remove(path))

@@ -28,7 +28,7 @@ type TB interface {
 type System struct {
 	*supervisor.Supervisor
 	// Patience limits how long the methods below wait, in addition to the configured
-	// time-outs; inside a synctest bubble in the bubble's time. 0 means a minute.
+	// timeouts; inside a synctest bubble in the bubble's time. 0 means a minute.
 	Patience time.Duration
 
 	tb             TB

@@ -185,7 +185,7 @@ func (p *page) logOut(w http.ResponseWriter, r *http.Request) {
 
 // cookie is not Secure: this server has no TLS itself.
 func (g *guard) cookie(value string, age int) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // as said above
+	return &http.Cookie{ //nolint:gosec // see above
 		Name: sessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 }

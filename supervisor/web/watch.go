@@ -14,7 +14,7 @@ import (
 const (
 	// updateEvery is the shortest time between two updates of a browser.
 	updateEvery = 250 * time.Millisecond
-	// lookEvery is how often a snapshot is taken while there are no events.
+	// lookEvery is the time between two snapshots while there are no events.
 	lookEvery = time.Second
 	// stepEvery is the time between two points of a curve, and between two snapshots
 	// while no browser watches.

@@ -112,7 +112,7 @@ func TestACancelledTriggerIsForgotten(t *testing.T) {
 
 // Serve returns when everything of the system has ended. A guest that ignores its
 // context is named in the error and in the last event, and delays Serve by at most the
-// stop time-out and two seconds.
+// stop timeout and two seconds.
 func TestServeSaysWhatWouldNotStop(t *testing.T) {
 	ignore := func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		<-time.After(time.Hour)

@@ -59,7 +59,7 @@ func (a *audit) checkStarts() {
 }
 
 // interruptedBy checks that an instance that had to end has ended within its stop
-// time-out. Some guests ignore it for 300 ms, and need 20 ms to close. A guest that
+// timeout. Some guests ignore it for 300 ms, and need 20 ms to close. A guest that
 // waits for calls on its own goroutine, each within another, allows some time to each.
 func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string, ...any)) {
 	if took := at.Sub(c.stopAt); !c.stopAt.IsZero() && took > c.stopTimeout+320*ms+nestedInline {

@@ -53,7 +53,7 @@ type account struct {
 	crashes    map[string]uint64 // by kind
 	restartsBy map[string]uint64 // the same for restarts, an operator's under "operator"
 
-	// Of what is due.
+	// The restart or the end that is due.
 	due    time.Time // the next load; zero if it can't be known
 	cause  string    // of the next load
 	stopAt time.Time // when a command or the end of the system began to end the instance; zero if none did

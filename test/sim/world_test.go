@@ -85,7 +85,7 @@ var errFatal = errors.New("the simulation can't go on")
 // run runs the whole simulation, inside a bubble.
 func (w *world) run() {
 	defer func() {
-		if reason := recover(); reason != nil && reason != errFatal { //nolint:errorlint // what Fatalf panics with
+		if reason := recover(); reason != nil && reason != errFatal { //nolint:errorlint // the value with which Fatalf panics
 			panic(reason)
 		}
 		for _, f := range w.cleanups {

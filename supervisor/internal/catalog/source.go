@@ -27,7 +27,7 @@ type Config struct {
 	Principal home.Principal
 	// SocketPath is the value that guests read as ASTRID_SOCKET_PATH.
 	SocketPath string
-	// AllowUnverified also loads modules whose manifest has no hash.
+	// AllowUnverified also loads modules without a recorded hash.
 	AllowUnverified bool
 	// Host compiles the modules; capsules with the same bytes share the code.
 	Host *capsulehost.Host

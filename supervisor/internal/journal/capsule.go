@@ -9,7 +9,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// failuresKept is how many of each capsule's last failures are kept.
+// failuresKept limits the failures that are kept of each capsule.
 const failuresKept = 16
 
 // suppressedEvery is the shortest time between two events about one capsule's suppressed

@@ -260,7 +260,8 @@ func (j *Journal) Rejection(id string) string {
 	return ""
 }
 
-// OpenTrigger counts a trigger from outside, and reports whether too many are open.
+// OpenTrigger counts a trigger from outside. If too many are open it returns true, and
+// counts nothing.
 func (j *Journal) OpenTrigger(limit int64) (full bool) {
 	for open := j.open.Load(); ; open = j.open.Load() {
 		if open >= limit {

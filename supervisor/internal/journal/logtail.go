@@ -86,7 +86,7 @@ func (t *LogTail) after(since uint64) (batch []messages.LogLine, changed <-chan 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if since < t.sequence {
-		n := int(min(t.sequence-since, uint64(len(t.kept)))) //nolint:gosec // at most what is kept
+		n := int(min(t.sequence-since, uint64(len(t.kept)))) //nolint:gosec // at most len(t.kept)
 		batch = append(batch, t.kept[len(t.kept)-n:]...)
 	}
 	if t.ended {
