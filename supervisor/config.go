@@ -76,8 +76,8 @@ type Config struct {
 	Queue int
 	// OpenTriggers limits the triggers that are open at once; 0 means 10,000.
 	OpenTriggers int
-	// MemoryLimitPages limits one guest's memory, in pages of 64 KiB; 0 means 1,024 (64
-	// MiB).
+	// MemoryLimitPages limits one guest's memory, in pages of 64 KiB; 0 means
+	// 1,024 (64 MiB).
 	MemoryLimitPages uint32
 	// Restart decides whether and when a capsule that died is restarted.
 	Restart RestartPolicy
