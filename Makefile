@@ -1,26 +1,26 @@
-# All that is done with this repository; `make` alone lists it.
+# All tasks of this repository; `make` alone lists them.
 #
-# Go and make are enough, but for what rebuilds WebAssembly from its text
-# (kernel, capsules, check): that needs wat2wasm, from the Debian package wabt.
-# Everything built by it, or generated, is committed.
+# Go and make are enough, except to rebuild WebAssembly from its text (kernel, capsules,
+# check): that needs wat2wasm, from the Debian package wabt. Its output and all
+# generated files are committed.
 
 .DEFAULT_GOAL := help
 
-# Each directory that is a Go module.
+# Every directory that is a Go module.
 MODULES := $(sort $(patsubst %/,%,$(dir $(shell find . -name go.mod -not -path '*/.*/*' -not -path '*/testdata/*'))))
-# Where there is WebAssembly text. The modules in test/guests have other compilers.
+# Directories with WebAssembly text. The modules in test/guests have other compilers.
 WAT     := capsulehost cmd supervisor $(filter-out test/guests,$(wildcard test/*))
 KERNEL  := capsulehost/internal/kernel
-# What the command is built for in check.
+# The platforms for which check builds the command.
 PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64
 
 GEN      := go run ./test/capsules/gen
 PROTOBUF := go -C tools run ./protobuf
 LINT     := go tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
-# Static, and the same whether or not there is a C compiler.
+# Static, and identical with or without a C compiler.
 BUILD    := CGO_ENABLED=0 go build
 
-# Further flags, as in: make test TESTFLAGS='-run Deadlock -v'
+# Additional flags, as in: make test TESTFLAGS='-run Deadlock -v'
 TESTFLAGS  :=
 BENCHFLAGS := -bench .
 SOAK       := 5m
@@ -29,7 +29,7 @@ COMPAREFLAGS :=
 
 # $(call each,NAME,COMMAND) runs COMMAND in every module, up to the first failure.
 each = @set -e; for module in $(MODULES); do echo "$(1) $$module"; (cd $$module && $(2)); done
-# $(call or-hint,COMMAND,HINT) runs COMMAND, and says what to do where it fails.
+# $(call or-hint,COMMAND,HINT) runs COMMAND, and prints HINT if it fails.
 or-hint = @$(1) || { echo 'hint: $(2)' >&2; exit 1; }
 
 .PHONY: help
@@ -48,7 +48,7 @@ run: build ## run the demo tree in the foreground, until Ctrl-C
 demo: build ## run the scripted demo: a story of crashes and recoveries
 	bin/astrid-actors demo
 
-# The race detector needs cgo, and so a C compiler with its headers.
+# The race detector needs cgo, which needs a C compiler with its headers.
 race = go list -race errors >/dev/null 2>&1 && \
 	echo '\#include <stdlib.h>' | $$(go env CC) -x c -fsyntax-only - >/dev/null 2>&1
 
@@ -62,7 +62,7 @@ test: ## run all tests, with the race detector where there is a C compiler
 		echo "test $$module"; (cd $$module && go test $$flags $(TESTFLAGS) ./...); \
 	done
 
-# How many seeds, and from which on: make sim SEEDS=20000 FIRST=1
+# The number of seeds, and the first: make sim SEEDS=20000 FIRST=1
 SEEDS := 2000
 FIRST := 1
 

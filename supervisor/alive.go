@@ -7,10 +7,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 )
 
-// Alive says whether the system's own actors still take messages: the root, the
-// registry, the hook router and the capsules supervisor. It waits for them until
-// ctx ends; its error says which did not answer. How the capsules are is in
-// [Supervisor.Snapshot].
+// Alive checks that the system's own actors still process messages: the root, the
+// registry, the hook router and the capsules supervisor. It waits for their replies
+// until ctx ends; its error names the actors that did not reply. It does not check the
+// capsules: see [Supervisor.Snapshot].
 func (s *Supervisor) Alive(ctx context.Context) error {
 	t, err := s.serving()
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
 )
 
-// attach starts the observers of one Serve: the log, the events file, the metrics.
-// Call detach when the journal has ended, also after an error.
+// attach starts the observers of one Serve: the log, the events file, the metrics. Call
+// detach when the journal has ended, also after an error.
 func (s *Supervisor) attach() (detach func(), err error) {
 	var undo []func()
 	detach = func() {

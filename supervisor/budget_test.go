@@ -11,7 +11,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// A capsule's own budget ends its call as a crash, which counts.
+// A call that exceeds its capsule's own limit is a crash, and counts against the restart
+// budget.
 func TestACallThatSpendsMoreThanItsCapsuleMay(t *testing.T) {
 	dir := write(t, manifestOf("bounded", "[[interceptor]]\nevent = \"bounded\"\naction = \"ask\"\n[supervision]\ncall_reductions = 100000\n"), "spin")
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("echo"), dir), AllowUnverified: true})
@@ -32,8 +33,8 @@ func TestACallThatSpendsMoreThanItsCapsuleMay(t *testing.T) {
 	}
 }
 
-// A trigger's budget ends a call as well, which does not count, and is inherited
-// by whatever the call triggers.
+// A call that exceeds its trigger's limit ends as well. It does not count against the
+// restart budget. The calls that it triggers inherit the limit.
 func TestATriggersBudgetIsInherited(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("spin", "fan-out", "echo")})
 	reply, err := s.Trigger(context.Background(), supervisor.TriggerRequest{Topic: "test.spin", Reductions: 50_000})
@@ -48,7 +49,7 @@ func TestATriggersBudgetIsInherited(t *testing.T) {
 		t.Errorf("%d restarts are counted, want none", got)
 	}
 
-	// The outer call pays for what the inner one has spent, and has nothing left.
+	// The outer call also pays for the reductions of the inner one, and has none left.
 	reply, err = s.Trigger(context.Background(), supervisor.TriggerRequest{
 		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.spin","payload":1}`), Reductions: 50_000,
 	})
@@ -62,8 +63,8 @@ func TestATriggersBudgetIsInherited(t *testing.T) {
 	s.Expect("test.echo", "1", "echo continue 1")
 }
 
-// The same calls spend the same in every life of a capsule. (The first one is
-// dearer: the guest's memory grows in it.)
+// The same calls spend the same number of reductions in every instance of a capsule.
+// (The first call costs more: the guest's memory grows in it.)
 func TestReductionsAreDeterministic(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("echo")})
 	spent := func() (out []uint64) {

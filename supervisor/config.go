@@ -15,94 +15,94 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Config says what a Supervisor runs and how. Its zero value is useful: it
-// runs the default principal's capsules with the defaults below, and is silent.
-// It is copied at [New]. A capsule's manifest ([supervision]) overrides what it
-// names.
+// Config configures a Supervisor. Its zero value is useful: it runs the default
+// principal's capsules with the defaults below, and logs nothing. [New] copies it. The
+// [supervision] table of a capsule's manifest overrides the settings that it names.
 type Config struct {
 	// Home is Astrid's directory; "" means $ASTRID_HOME, else ~/.astrid.
 	Home string
-	// Principal is whose capsules these are; "" means "default".
+	// Principal is the owner of the capsules; "" means "default".
 	Principal string
-	// CapsuleDirs are capsules' directories, or directories of them; they
-	// replace discovery. Empty means <home>/home/<principal>/.local/capsules,
-	// then ./.astrid/capsules.
+	// CapsuleDirs are directories of capsules, or directories that contain such
+	// directories; they replace discovery. Empty means
+	// <home>/home/<principal>/.local/capsules, then ./.astrid/capsules.
 	CapsuleDirs []string
-	// Capsules are run besides those in CapsuleDirs and, as they do, replace
-	// discovery. Where both have a capsule of one name, this one runs.
+	// Capsules run in addition to those in CapsuleDirs. They replace discovery, too. If
+	// a capsule in CapsuleDirs has the same name, the one given here runs.
 	Capsules []Capsule
-	// WrapLoad, unless nil, replaces every capsule's load: it can put itself between
-	// a guest, its callers and its host. Tests inject faults with it; see package
+	// WrapLoad, if not nil, wraps every capsule's load. It can put itself between a
+	// guest, its callers and its host. Tests inject faults with it; see package
 	// supervisortest.
 	WrapLoad func(capsule string, load LoadFunc) LoadFunc
-	// AllowUnverified loads modules that nobody sealed. A wrong hash is refused
-	// all the same.
+	// AllowUnverified also loads modules without a recorded hash (see `astrid-actors
+	// seal`). A wrong hash is still refused.
 	AllowUnverified bool
-	// SocketPath is what guests read as ASTRID_SOCKET_PATH; "" means
+	// SocketPath is the value that guests read as ASTRID_SOCKET_PATH; "" means
 	// <home>/run/actors.sock. The Supervisor opens no socket itself.
 	SocketPath string
 
-	// CacheDir keeps compiled modules from one start to the next, and may be shared
-	// by several programs of one user; "" means <home>/cache. Damage to it costs
-	// time only: its entries are authenticated, and compiled anew.
+	// CacheDir keeps compiled modules between starts. Several programs of one user may
+	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is
+	// compiled again, so damage only costs time.
 	CacheDir string
 
-	// CallTimeout is how long one guest call may take; 0 means 5 minutes. A call
-	// that runs into it is a crash. Run-loop and uplink capsules have none.
+	// CallTimeout limits one guest call; 0 means 5 minutes. A call that exceeds it is a
+	// crash. Run-loop and uplink capsules have no such limit.
 	CallTimeout time.Duration
-	// LoadTimeout is how long a load may take: reading, compiling and initialising a
-	// module; 0 means 2 minutes. A load that runs into it is a crash.
+	// LoadTimeout limits one load: reading, compiling and initialising a module; 0 means
+	// 2 minutes. A load that exceeds it is a crash.
 	LoadTimeout time.Duration
 	// TriggerTimeout is the deadline of a trigger whose context has none, and of
-	// the triggers that capsules make; 0 means 30 seconds.
+	// triggers that capsules send; 0 means 30 seconds.
 	TriggerTimeout time.Duration
-	// ReadyTimeout is how long the start of others waits for a run-loop capsule
-	// to signal, or for a load; 0 means 500 milliseconds.
+	// ReadyTimeout limits how long the start of the next capsules waits for a load, or
+	// for a run-loop capsule to signal that it is ready; 0 means 500 milliseconds.
 	ReadyTimeout time.Duration
-	// StopTimeout is how long a running call is given when its capsule, or the
-	// whole system, stops; 0 means 10 seconds.
+	// StopTimeout limits how long a running call may continue after its capsule or the
+	// whole system is told to stop; 0 means 10 seconds.
 	StopTimeout time.Duration
-	// CallReductions is how many reductions one guest call may spend: function
-	// entries and iterations of loops, the same on every machine. A call that
-	// spends more is a crash. 0 is no bound.
+	// CallReductions limits the reductions of one guest call. A reduction is a function
+	// entry or a loop iteration; the count is the same on every machine. A call that
+	// exceeds the limit is a crash. 0 means no limit.
 	CallReductions uint64
-	// ReductionsPerSecond is how many a capsule may spend in a second, over all its
-	// calls: one that is ahead of it waits. 0 is no bound.
+	// ReductionsPerSecond limits the reductions of a capsule per second, over all its
+	// calls. A call that is ahead of the limit waits. 0 means no limit.
 	ReductionsPerSecond uint64
-	// TriggerReductions is how many each leg of a trigger may spend, with all that
-	// it triggers in turn. Whatever spends more is ended, which does not count
-	// against its restart budget. 0 is no bound.
+	// TriggerReductions limits the reductions of each leg of a trigger, including
+	// everything that the leg triggers in turn. A call that exceeds it is ended, which
+	// does not count against the capsule's restart budget. 0 means no limit.
 	TriggerReductions uint64
-	// Queue is how many calls may wait at one capsule; 0 means 256.
+	// Queue limits the calls that wait at one capsule; 0 means 256.
 	Queue int
-	// OpenTriggers is how many triggers may be open at once; 0 means 10,000.
+	// OpenTriggers limits the triggers that are open at once; 0 means 10,000.
 	OpenTriggers int
-	// MemoryLimitPages bounds one guest's memory, in pages of 64 KiB; 0 means
+	// MemoryLimitPages limits one guest's memory, in pages of 64 KiB; 0 means
 	// 1,024 (64 MiB).
 	MemoryLimitPages uint32
-	// Restart is what happens to a capsule that dies.
+	// Restart decides whether and when a capsule that died is restarted.
 	Restart RestartPolicy
-	// EventsKept is how many events [Supervisor.Events] can go back; 0 means 4,096.
+	// EventsKept is the number of past events that [Supervisor.Events] can return; 0
+	// means 4,096.
 	EventsKept int
-	// EventsFile, where it is set, gets every event, a JSON object a line as
-	// `astrid-actors events --json` prints them. It is appended to, and put aside
-	// as EventsFile.1 (then .2, .3) before it would be longer than EventsFileSize.
-	// Nothing waits for the disk: what it does not take in time is lost, and the
-	// file then says how many events there were.
+	// EventsFile, if not empty, is the path of a file that receives every event, one
+	// JSON object a line, as `astrid-actors events --json` prints them. The file is
+	// appended to. Before it would exceed EventsFileSize it is renamed to EventsFile.1
+	// (then .2, .3). Nothing waits for the disk: events that are not written in time are
+	// lost, and the file then records how many.
 	EventsFile string
 	// EventsFileSize is in bytes; 0 means 16 MiB.
 	EventsFileSize int64
 
-	// Registerer, where it is set, gets the metrics of package metrics while Serve
-	// runs. Where there are two supervisors, wrap it for each with a label of its
-	// own: prometheus.WrapRegistererWith.
+	// Registerer, if not nil, receives the metrics of package metrics while Serve runs.
+	// For several supervisors, wrap it with a label for each:
+	// prometheus.WrapRegistererWith.
 	Registerer prometheus.Registerer
-	// TracerProvider, where it is set, gets a span for each trigger, below it one
-	// for each of its legs, below that one for the guest's call, and below that the
-	// triggers that the guest makes. A trigger's own is below the span of the
-	// context that it is made with.
+	// TracerProvider, if not nil, receives a span for each trigger. Below it is a span
+	// for each leg, below that one for the guest's call, and below that the triggers
+	// that the guest sends. A trigger's parent is the span of the context that Trigger
+	// receives.
 	TracerProvider trace.TracerProvider
-	// Log receives events and problems; nil is silent. For a zerolog.Logger l it is
+	// Log receives events and problems; nil logs nothing. For a zerolog.Logger l it is
 	// slog.New(zerolog.NewSlogHandler(l)).
 	Log *slog.Logger
 }
@@ -134,7 +134,7 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// problems says what can't be meant, in a configuration as the caller gave it.
+// problems returns every invalid setting, in a configuration as the caller gave it.
 func (c *Config) problems() []error {
 	var found []error
 	notNegative := func(field string, negative bool, value any) {
@@ -158,7 +158,7 @@ func (c *Config) problems() []error {
 	return append(found, c.Restart.Problems()...)
 }
 
-// settings shows the system's limits.
+// settings returns the system's limits.
 func (c *Config) settings() messages.Settings {
 	return messages.Settings{
 		Strategy:    "one for one",
@@ -169,13 +169,13 @@ func (c *Config) settings() messages.Settings {
 	}
 }
 
-// settings are one capsule's: the system's, with what its manifest overrides.
+// settings are one capsule's: the system's, with the overrides of its manifest.
 type settings struct {
 	loadTimeout time.Duration
-	callTimeout time.Duration // 0 is none
+	callTimeout time.Duration // 0 means none
 	stopTimeout time.Duration
-	call        uint64 // reductions; 0 is none
-	perSecond   uint64 // reductions; 0 is none
+	call        uint64 // reductions; 0 means no limit
+	perSecond   uint64 // reductions; 0 means no limit
 	queue       int
 	restart     RestartPolicy
 }
@@ -186,7 +186,7 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		call: c.CallReductions, perSecond: c.ReductionsPerSecond,
 	}
 	if m.Capabilities.Uplink {
-		s.callTimeout = 0 // as the reference has it
+		s.callTimeout = 0 // as in the reference
 	}
 	own := m.Supervision
 	override(&s.loadTimeout, own.LoadTimeout)
@@ -202,14 +202,14 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	if own.Restart != "" {
 		s.restart.Mode = RestartMode(own.Restart)
 	}
-	if own.BackoffInitial == nil { // a maximum alone is meant for the first delay too
+	if own.BackoffInitial == nil { // a maximum alone also limits the first delay
 		s.restart.InitialBackoff = min(s.restart.InitialBackoff, s.restart.MaxBackoff)
 	}
 	s.restart.MaxBackoff = max(s.restart.MaxBackoff, s.restart.InitialBackoff)
 	return s
 }
 
-// override replaces a setting by what a manifest says of it, if anything.
+// override replaces a setting by the manifest's, if the manifest has one.
 func override[T any](setting *T, own *T) {
 	if own != nil {
 		*setting = *own

@@ -13,9 +13,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
-// Capsule shows one capsule closely: its manifest, its last failures and calls,
-// and the end of its log. Values of its environment are not shown, since they may
-// be secret. Its error matches ErrNotFound. It waits for nobody.
+// Capsule returns the details of one capsule: its manifest, its last failures and calls,
+// and the end of its log. It leaves out the values of its environment, since they may be
+// secret. Its error matches ErrNotFound. It does not block.
 func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
 	detail := s.journal.Detail(id)
 	if detail == nil {
@@ -29,11 +29,10 @@ func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
 	return detail, nil
 }
 
-// Logs yields the lines that a capsule has logged after the one numbered since,
-// as far back as they are kept (200 lines, 128 KiB), and with follow those that
-// come until ctx ends or Serve has returned. Neither the capsule nor anybody else
-// waits for the reader: one that falls behind misses lines, and is told how many.
-// Its error matches ErrNotFound.
+// Logs yields the lines that a capsule has logged after the line numbered since, as far
+// back as they are kept (200 lines, 128 KiB). With follow it then yields new lines until
+// ctx ends or Serve has returned. Nothing waits for the reader: one that falls behind
+// misses lines, and receives their number. Its error matches ErrNotFound.
 func (s *Supervisor) Logs(ctx context.Context, id string, since uint64, follow bool) (iter.Seq[messages.LogLine], error) {
 	tail := s.journal.LogTail(id)
 	if tail == nil {
@@ -42,7 +41,7 @@ func (s *Supervisor) Logs(ctx context.Context, id string, since uint64, follow b
 	return tail.Lines(ctx, since, follow), nil
 }
 
-// describe adds what a capsule's manifest and settings say.
+// describe adds the contents of a capsule's manifest and its settings.
 func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 	m := e.Manifest
 	d.Description = m.Package.Description
@@ -72,7 +71,7 @@ func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 	}
 }
 
-// configured returns the values of the capsule's environment: as of its last load.
+// configured returns the values of the capsule's environment, as of its last load.
 func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
 	if t, err := s.serving(); err == nil {
 		if values := t.sources[e.Manifest.ID()].Values(); values != nil {
@@ -83,7 +82,7 @@ func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
 	return values
 }
 
-// capabilitiesOf lists what a manifest wants to be granted.
+// capabilitiesOf lists the capabilities that a manifest asks for.
 func capabilitiesOf(c *manifest.Capabilities) []string {
 	var out []string
 	for _, granted := range []struct {

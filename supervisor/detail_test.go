@@ -15,7 +15,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// A capsule seen closely: all of its manifest but the values of its environment.
+// The details of a capsule show all of its manifest but the values of its environment.
 func TestCapsuleDetail(t *testing.T) {
 	dir := write(t, `[package]
 name = "close"
@@ -100,8 +100,8 @@ queue = 9
 	}
 }
 
-// What a capsule logs can be followed while it does, and what is suppressed is
-// counted, and an event.
+// A capsule's log can be followed while it runs. Suppressed lines are counted, and
+// reported by an event.
 func TestLogs(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("talker", "t", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 		lines := 1

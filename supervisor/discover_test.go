@@ -25,7 +25,7 @@ func TestRejectedCapsules(t *testing.T) {
 	s.Expect("test.echo", "1", "echo continue 1")
 }
 
-// A rejected directory with the name of a capsule that runs takes nothing from it.
+// A rejected directory with the name of a running capsule does not affect that capsule.
 func TestRejectedNamesake(t *testing.T) {
 	namesake := write(t, "[package]\nname = \"echo\"\nversion = \"1\"\n", "fixed")
 	for name, start := range map[string]func() *supervisortest.System{

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Serve has been called, and the tree does not run yet: nothing is asked of it.
+// Serve has been called, but the tree does not run yet: every request is refused.
 func TestTheFirstMomentsOfServe(t *testing.T) {
 	s, err := New(Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
 	if err != nil {

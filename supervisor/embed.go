@@ -8,31 +8,34 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
-// Capsule is a capsule that the program brings along, instead of a directory.
+// Capsule is a capsule that is embedded in the program, instead of read from a
+// directory.
 type Capsule struct {
-	// Manifest is the text of its Capsule.toml. What it says of the module's
-	// file and hash does not count.
+	// Manifest is the text of its Capsule.toml. The module's file and hash in it are
+	// ignored.
 	Manifest string
-	// Module is its WebAssembly module. It is not verified: it came with the program.
+	// Module is its WebAssembly module. Its hash is not checked: it is part of the
+	// program.
 	Module []byte
-	// Load, in the place of a Module, makes its instances: guests written in Go.
+	// Load creates its instances, instead of Module: guests written in Go.
 	Load LoadFunc
 }
 
-// LoadFunc makes a fresh instance of a capsule, which asks its host through api. An
-// error counts as a crash; a *capsulehost.Failure says of which kind. It runs on
-// the capsule's goroutine and must end when ctx does.
+// LoadFunc creates a new instance of a capsule, which calls its host through api. An
+// error counts as a crash; a *capsulehost.Failure names the kind of crash. It runs on
+// the capsule's goroutine and must return when ctx ends.
 type LoadFunc = catalog.LoadFunc
 
-// Guest is an instance as the system calls it: one goroutine at a time, and Close
-// at its end. Ending a call's context interrupts it. A *capsulehost.Failure means
-// that the instance is lost, any other error that the guest reported one itself.
-// One that wraps another may have an Unwrap() Guest, so that its reductions and its
-// memory are still counted.
+// Guest is an instance as the system calls it. One goroutine at a time calls it, and
+// calls Close last. Ending a call's context interrupts the call. An error that is a
+// *capsulehost.Failure means that the instance is lost; any other error was reported by
+// the guest, and the instance stays. A Guest that wraps another may have an Unwrap()
+// Guest method, so that the reductions and the memory of the inner one are still
+// counted.
 type Guest = actors.Guest
 
-// embedded reads the manifests of Config.Capsules. Problems are the program's
-// mistakes.
+// embedded reads the manifests of Config.Capsules. Problems in them are mistakes of the
+// program.
 func embedded(capsules []Capsule) (all []*catalog.Embedded, problems []error) {
 	names := map[string]bool{}
 	for i, c := range capsules {

@@ -43,8 +43,8 @@ func readEvents(t *testing.T, path string) []fileEvent {
 	return events
 }
 
-// whole fails the test where events miss between two sequence numbers, without an
-// events_lost that says so.
+// whole fails the test if events are missing between two sequence numbers, unless an
+// events_lost reports them.
 func whole(t *testing.T, events []fileEvent, from, to uint64) {
 	t.Helper()
 	last := from - 1
@@ -63,8 +63,8 @@ func whole(t *testing.T, events []fileEvent, from, to uint64) {
 	}
 }
 
-// The file has every event, from what New rejects to the very end, and goes on
-// where Serve is called again.
+// The file has every event, from the capsules that New rejects to the last one, and
+// continues if Serve is called again.
 func TestEventsFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	sup, err := supervisor.New(supervisor.Config{
@@ -79,7 +79,7 @@ func TestEventsFile(t *testing.T) {
 		go func() { served <- sup.Serve(ctx) }()
 		err := supervisor.ErrNotServing
 		for errors.Is(err, supervisor.ErrNotServing) || errors.Is(err, supervisor.ErrRefused) {
-			err = sup.Kill(t.Context(), "echo") // as soon as it can be
+			err = sup.Kill(t.Context(), "echo") // as soon as possible
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestEventsFile(t *testing.T) {
 	}
 }
 
-// A file is put aside before it would be too long, and the oldest go.
+// A file is rotated before it exceeds its limit, and the oldest files are removed.
 func TestEventsFileIsRotated(t *testing.T) {
 	const limit = 2048
 	path := filepath.Join(t.TempDir(), "events.jsonl")
@@ -129,8 +129,8 @@ func TestEventsFileIsRotated(t *testing.T) {
 	}
 }
 
-// Who does not read the pipe that the events go to loses some, and is told how
-// many; nobody else waits, not even the end.
+// A reader that does not read the pipe that receives the events loses some, and is told
+// how many. Nothing else waits for it, not even the end of Serve.
 func TestEventsFileThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -170,7 +170,7 @@ func TestEventsFileThatHangs(t *testing.T) {
 			break
 		}
 	}
-	restarts(1) // what comes after the loss comes again
+	restarts(1) // events after the loss are written again
 	for e := range lines {
 		if read = append(read, e); e.Event == "capsule_ready" && e.Sequence > 900 {
 			break
@@ -189,8 +189,9 @@ func TestEventsFileThatHangs(t *testing.T) {
 	}
 }
 
-// Where nobody reads the pipe at all, Serve ends all the same, and leaves nobody behind
-// who writes: it can be called again at once, and what the pipe takes then is whole.
+// If the pipe is never read, Serve still returns, and leaves no goroutine that writes:
+// it can be called again at once, and the lines that the pipe receives then are
+// complete.
 func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -231,7 +232,7 @@ func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	serve(400) // so many that to lose them takes a while
+	serve(400) // so many that losing them takes a while
 	var read []fileEvent
 	var reading sync.WaitGroup
 	reading.Go(func() {
@@ -256,7 +257,8 @@ func TestEventsFileThatHangsAtTheEnd(t *testing.T) {
 	whole(t, read, 1, sup.Snapshot().Sequence)
 }
 
-// A file whose last line was cut, by a crash or a full disk, goes on with a whole one.
+// If a crash or a full disk cut the last line of a file, the next event begins a new
+// line.
 func TestEventsFileThatIsTorn(t *testing.T) {
 	const torn, whole = `{"sequence":7,"ev`, `{"sequence":7,"event":"x"}`
 	for name, before := range map[string]struct{ have, want string }{
@@ -288,7 +290,8 @@ func TestEventsFileThatIsTorn(t *testing.T) {
 	}
 }
 
-// start serves with an events file, and returns what Serve says if that is at once.
+// start serves with an events file, and returns the error of Serve if it returns at
+// once.
 func start(t *testing.T, path string) (*supervisor.Supervisor, error) {
 	t.Helper()
 	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}, EventsFile: path})

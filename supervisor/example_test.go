@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// A program runs capsules from directories, and asks them.
+// A program runs capsules from directories, and triggers them.
 func Example() {
 	home, err := os.MkdirTemp("", "example") // without Home it is $ASTRID_HOME, or ~/.astrid
 	if err != nil {
@@ -54,7 +54,7 @@ func ask(ctx context.Context, home string) error {
 	return <-done
 }
 
-// greeter is a capsule written in Go: one instance of it.
+// greeter is an instance of a capsule written in Go.
 type greeter struct{}
 
 func (greeter) Invoke(_ context.Context, _ string, payload []byte) (capsulehost.Result, error) {
@@ -106,7 +106,7 @@ action = "greet"
 	}
 }
 
-// Every problem of a configuration is named at once.
+// New reports every problem of a configuration at once.
 func ExampleNew() {
 	_, err := supervisor.New(supervisor.Config{Home: "/nonexistent", Queue: -1, Restart: supervisor.RestartPolicy{Mode: "always"}})
 	fmt.Println(err)
@@ -134,7 +134,7 @@ func ExampleSupervisor_Serve() {
 	// <nil> stopped
 }
 
-// Each capsule that wants the topic has a leg in the answer, with its outcome.
+// Each capsule that subscribes to the topic has a leg in the answer, with its outcome.
 func ExampleSupervisor_Trigger() {
 	sup, stop := serveGreeter()
 	defer stop()
@@ -151,7 +151,7 @@ func ExampleSupervisor_Trigger() {
 	// greeter is failed: no name; responses []
 }
 
-// Events tell what has happened, and go on with what happens.
+// Events yields past events, then new ones.
 func ExampleSupervisor_Events() {
 	sup, stop := serveGreeter()
 	defer stop()
@@ -178,7 +178,8 @@ func ExampleSupervisor_Events() {
 	// capsules/greeter 2 capsule_ready
 }
 
-// TestReadme: the snippet in README is the Example, but for the directories.
+// TestReadme checks that the snippet in README is the Example, except for the
+// directories.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// Limits that are no practical limits at all are none: what is added to them does not
-// make them pass at once.
+// Very large limits mean no limit: a sum with one does not overflow, so the limit does
+// not expire at once.
 func TestForever(t *testing.T) {
 	const forever = time.Duration(math.MaxInt64)
 	for name, test := range map[string]struct {
@@ -36,7 +36,8 @@ func TestForever(t *testing.T) {
 				ctx, cancel = context.WithDeadline(ctx, test.deadline)
 				defer cancel()
 			}
-			// Ping asks pong, which asks ping: the triggers that capsules make count, too.
+			// Ping triggers pong, which triggers ping: triggers from capsules count,
+			// too.
 			reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.ping"})
 			if err != nil {
 				t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// hangingLoad is a capsule whose load ends only when it is told to.
+// hangingLoad is a capsule whose load ends only when it is interrupted.
 func hangingLoad(id string) supervisor.Capsule {
 	return supervisor.Capsule{
 		Manifest: manifestOf(id, ""),
@@ -43,8 +43,9 @@ func serveIn(t *testing.T, cfg supervisor.Config) (*supervisor.Supervisor, func(
 	return sup, func() error { cancel(); return <-done }
 }
 
-// TestHangingLoadsHoldUpNoOther: a capsule is ready within a second beside twenty
-// loads that hang, and a command or the end of the system waits for none of them.
+// TestHangingLoadsHoldUpNoOther checks that a capsule is ready within a second beside
+// twenty hanging loads, and that no command waits for them, nor does the end of the
+// system.
 func TestHangingLoadsHoldUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var capsules []supervisor.Capsule
@@ -82,8 +83,8 @@ func TestHangingLoadsHoldUpNoOther(t *testing.T) {
 	})
 }
 
-// TestALoadHasALimit: it is its own, not that of calls, and the manifest's if that
-// has one.
+// TestALoadHasALimit checks that a load has a limit of its own, not that of calls, and
+// that the manifest overrides it.
 func TestALoadHasALimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := hangingLoad("own")
@@ -114,8 +115,8 @@ func TestALoadHasALimit(t *testing.T) {
 	})
 }
 
-// TestALoadThatCantHeal: a module that is none fails at once, with no restart, and
-// is tried again when an operator starts it.
+// TestALoadThatCantHeal checks that an invalid module fails at once, without a restart,
+// and that an operator's start tries it again.
 func TestALoadThatCantHeal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		loads := 0
@@ -145,7 +146,7 @@ func TestALoadThatCantHeal(t *testing.T) {
 	})
 }
 
-// goCapsule is a capsule that answers 1.
+// goCapsule is a capsule that returns 1.
 func goCapsule(id string) supervisor.Capsule {
 	return supervisor.Capsule{
 		Manifest: manifestOf(id, fmt.Sprintf("[[interceptor]]\nevent = %q\naction = \"a\"\n", id)),
@@ -155,7 +156,7 @@ func goCapsule(id string) supervisor.Capsule {
 	}
 }
 
-// answersOne is a guest that answers 1.
+// answersOne is a guest that returns 1.
 type answersOne struct{}
 
 func (answersOne) Invoke(context.Context, string, []byte) (capsulehost.Result, error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// Who comes back after a death, and who is touched by it.
+// Which capsules are restarted after a death, and which are affected by it.
 func restartCases() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"one_for_one": func(t *testing.T) {
@@ -22,7 +22,7 @@ func restartCases() map[string]func(*testing.T) {
 			s.AwaitReady("a", 2)
 			untouched(t, s, "b")
 		},
-		// There the supervisor gives up as well; here it is only the capsule.
+		// In OTP the supervisor gives up as well; here only the capsule fails.
 		"one_for_one_escalation": func(t *testing.T) {
 			s := startAll(t, worker("a", "budget = 1"), worker("b"))
 			s.Inject("a", supervisortest.Fault{Times: -1})
@@ -43,7 +43,7 @@ func restartCases() map[string]func(*testing.T) {
 			}
 			untouched(t, s, "b", "c")
 		},
-		// Many at once, and one again and again.
+		// Many capsules die at once, and one dies again and again.
 		"multiple_restarts": func(t *testing.T) {
 			var capsules []supervisor.Capsule
 			for i := range 50 {
@@ -64,7 +64,7 @@ func restartCases() map[string]func(*testing.T) {
 				s.AwaitReady("c7", generation)
 			}
 			diff(t, uint32(9), s.Capsule("c7").BudgetSpent)
-			// Commands that meet make one new instance.
+			// Concurrent commands create one new instance.
 			s.Inject("c8", supervisortest.Fault{Do: supervisortest.Delay(time.Second)})
 			answer := s.Begin("ask.c8", "")
 			synctest.Wait()
@@ -78,13 +78,13 @@ func restartCases() map[string]func(*testing.T) {
 			diff(t, []string{`c8 continue "c8"`}, supervisortest.Legs(answer()))
 			diff(t, uint64(3), s.Capsule("c8").Generation)
 		},
-		// A child that fails inside its restart is tried again, within its budget.
+		// A capsule whose restart fails is tried again, within its budget.
 		"hanging_restart_loop": func(t *testing.T) {
 			s := startAll(t, worker("loops", "budget = 10000", `backoff_initial = "1ms"`, `backoff_max = "1ms"`), worker("other"))
 			failing := s.Inject("loops", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Fail("not now"), Times: -1})
 			s.Inject("loops", supervisortest.Fault{})
 			s.Expect("ask.loops", "", "loops crashed")
-			for _, n := range []int{10, 20, 30} { // between its attempts all others are served
+			for _, n := range []int{10, 20, 30} { // between the attempts all other capsules are served
 				failing.Await(n)
 				s.Expect("ask.other", "", `other continue "other"`)
 				wantError(t, "restart", s.Restart(t.Context(), "other"), nil)
@@ -94,7 +94,7 @@ func restartCases() map[string]func(*testing.T) {
 			s.AwaitState("loops", messages.StateReady)
 			s.Expect("ask.loops", "", `loops continue "loops"`)
 
-			// And a restart that hangs hangs alone, until it runs into its limit.
+			// A restart that hangs affects only its capsule, until it reaches its limit.
 			hanging := s.Inject("loops", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Hang})
 			wantError(t, "kill", s.Kill(t.Context(), "loops"), nil)
 			hanging.Await(1)
@@ -111,7 +111,7 @@ func restartCases() map[string]func(*testing.T) {
 	}
 }
 
-// endsAlone has a capsule end cleanly: nobody else is touched.
+// endsAlone makes a capsule end cleanly, and checks that no other capsule is affected.
 func endsAlone(t *testing.T, mode string) {
 	t.Helper()
 	s := startAll(t, looper("a", mode), worker("b"))
@@ -123,7 +123,7 @@ func endsAlone(t *testing.T, mode string) {
 	s.Expect("ask.b", "", `b continue "b"`)
 }
 
-// What can be asked about capsules, and told to them.
+// Queries about capsules, and commands to them.
 func otherCases() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"child_adm": func(t *testing.T) {
@@ -179,7 +179,8 @@ func otherCases() map[string]func(*testing.T) {
 			s.AwaitReady("a", 3)
 			diff(t, map[string]int{"ready": 3}, states(s))
 		},
-		// Our own supervisors: the one of the capsules may fail, and none of them dies.
+		// The system's own supervisors: if the capsules supervisor fails, no capsule
+		// dies.
 		"tree": func(t *testing.T) {
 			s := startAll(t, worker("a"), looper("b"))
 			for _, path := range []string{"capsules", "registry", "hook-router"} {
@@ -189,13 +190,13 @@ func otherCases() map[string]func(*testing.T) {
 			}
 			untouched(t, s, "a", "b")
 			diff(t, map[string]uint64{"capsules": 1, "registry": 1, "hook-router": 1}, s.Snapshot().SystemRestarts)
-			wantError(t, "kill", s.Kill(t.Context(), "a"), nil) // and they go on
+			wantError(t, "kill", s.Kill(t.Context(), "a"), nil) // and they continue
 			s.AwaitReady("a", 2)
 		},
 	}
 }
 
-// A guest that can't be interrupted, for a while.
+// stuck is a fault: for d the guest can't be interrupted.
 func stuck(d time.Duration) supervisortest.Fault {
 	return supervisortest.Fault{Do: func(context.Context, supervisortest.Visit) error { <-time.After(d); return nil }}
 }

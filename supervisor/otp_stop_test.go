@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// How long an end may take, and what comes of what runs.
+// The duration of a stop, and the outcome of the calls that run.
 func stopCases() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"sup_stop_infinity": func(t *testing.T) {
@@ -32,7 +32,7 @@ func stopCases() map[string]func(*testing.T) {
 			diff(t, time.Nanosecond, took)
 			diff(t, "slow crashed", leg)
 		},
-		// It dies of something else while it is being stopped.
+		// The capsule dies of another cause while it is being stopped.
 		"sup_stop_non_shutdown_exit_dynamic": func(t *testing.T) {
 			s := startAll(t, worker("slow"))
 			s.Inject("slow", supervisortest.Fault{Do: func(context.Context, supervisortest.Visit) error {
@@ -47,7 +47,7 @@ func stopCases() map[string]func(*testing.T) {
 				"loading 1", "ready 1", "stopping: an operator's command", "crashed 1 in call: trap", "stopped: stopped by an operator",
 			}, s.Timeline("slow"))
 		},
-		// It is told to stop, and dies, at once.
+		// The capsule is told to stop and dies at the same time.
 		"sup_stop_race": func(t *testing.T) {
 			for _, end := range []string{"command", "shutdown"} {
 				for range 20 {
@@ -56,7 +56,7 @@ func stopCases() map[string]func(*testing.T) {
 					go func() {
 						defer close(done)
 						for _, id := range []string{"a", "b", "c"} {
-							_ = s.Kill(context.Background(), id) // or it is refused
+							_ = s.Kill(context.Background(), id) // it may be refused
 						}
 					}()
 					if end == "command" {
@@ -71,7 +71,7 @@ func stopCases() map[string]func(*testing.T) {
 				}
 			}
 		},
-		// Starts follow the imports; all are stopped at the same time.
+		// Capsules start in the order of their imports; all stop at the same time.
 		"order_of_children": func(t *testing.T) {
 			var chain []supervisor.Capsule
 			for n := range 5 {
@@ -125,8 +125,8 @@ func stopCases() map[string]func(*testing.T) {
 	}
 }
 
-// stopDuring stops a capsule in the middle of a call, while another is idle: it
-// returns how long that took, and what came of the call.
+// stopDuring stops a capsule in the middle of a call, while another is idle. It returns
+// the duration of the stop, and the outcome of the call.
 func stopDuring(t *testing.T, supervision string, do func(context.Context, supervisortest.Visit) error) (took time.Duration, leg string) {
 	t.Helper()
 	s := supervisortest.Start(t, supervisor.Config{TriggerTimeout: 24 * time.Hour, CallTimeout: 24 * time.Hour}, worker("slow", supervision), worker("idle", supervision))
@@ -141,7 +141,7 @@ func stopDuring(t *testing.T, supervision string, do func(context.Context, super
 	wantError(t, "stop", s.Stop(t.Context(), "slow"), nil)
 	took = time.Since(began)
 	legs := slices.Concat(supervisortest.Legs(answer()), supervisortest.Legs(waits()))
-	slices.Sort(legs) // which of the two runs is not said
+	slices.Sort(legs) // either of the two may run first
 	if legs[1] != "slow unavailable" {
 		t.Errorf("what waits is answered at once: %q", legs)
 	}

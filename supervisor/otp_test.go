@@ -19,15 +19,15 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// TestOTP has the cases of Erlang's supervisor_SUITE as behaviours of ours, each
-// under its name there. docs/OTP.md has them all, with those that don't apply.
+// TestOTP checks our behaviour in the cases of Erlang's supervisor_SUITE, each under its
+// name there. docs/OTP.md lists all of them, including those that don't apply.
 func TestOTP(t *testing.T) {
 	for name, test := range otpCases() {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 	}
 }
 
-// TestSuture is the same for the tests of suture.
+// TestSuture does the same with the tests of suture.
 func TestSuture(t *testing.T) {
 	for name, test := range sutureCases() {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
@@ -42,7 +42,7 @@ func otpCases() map[string]func(*testing.T) {
 	return all
 }
 
-// The table in the documentation is the truth.
+// The table in the documentation must match the tests.
 func TestTableOfOTP(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "docs", "OTP.md"))
 	if err != nil {
@@ -69,7 +69,7 @@ func TestTableOfOTP(t *testing.T) {
 	}
 }
 
-// worker is a capsule that answers "ask.<id>" with its id, with a policy of its own.
+// worker is a capsule that returns its id for "ask.<id>", with its own restart policy.
 func worker(id string, supervision ...string) supervisor.Capsule {
 	c := supervisortest.Func(id, "ask."+id, func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		return supervisortest.JSON(id)
@@ -118,7 +118,7 @@ func wantError(t *testing.T, what string, got, want error) {
 	}
 }
 
-// untouched says that nothing has happened to a capsule but its start.
+// untouched checks that capsules have started and that nothing else happened to them.
 func untouched(t *testing.T, s *supervisortest.System, ids ...string) {
 	t.Helper()
 	for _, id := range ids {
@@ -150,7 +150,7 @@ func startCases() map[string]func(*testing.T) {
 			wantError(t, "start", s.Start(t.Context(), "ignores"), nil)
 			s.Expect("ask.ignores", "", `ignores continue "ignores"`)
 		},
-		// Unlike there it is kept: whoever asks it hears why it does not answer.
+		// OTP drops such a child. Here it is kept: callers learn why it does not answer.
 		"sup_start_ignore_temporary_child": func(t *testing.T) {
 			s := startWith(t, "ignores", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Exit(0)},
 				worker("ignores", temporary), worker("works"))
@@ -166,7 +166,7 @@ func startCases() map[string]func(*testing.T) {
 			_, err := supervisor.New(supervisor.Config{Home: t.TempDir(), Principal: "../else"})
 			wantWords(t, err, `principal "../else"`)
 		},
-		// There it fails the start of all.
+		// In OTP it fails the start of all children.
 		"sup_start_child_returns_error": func(t *testing.T) {
 			s := startWith(t, "bad", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Fail("not there"), Times: -1},
 				worker("bad", "budget = 1"), worker("works"))
@@ -231,7 +231,7 @@ func startCases() map[string]func(*testing.T) {
 	}
 }
 
-// startWith is start with a fault that is there from the beginning.
+// startWith is start with a fault that is active from the beginning.
 func startWith(t *testing.T, id string, f supervisortest.Fault, capsules ...supervisor.Capsule) *supervisortest.System {
 	t.Helper()
 	s := supervisortest.New(t, supervisor.Config{CapsuleDirs: []string{t.TempDir()}}, capsules...)
@@ -253,7 +253,7 @@ func wantWords(t *testing.T, err error, words ...string) {
 	}
 }
 
-// Ends of a capsule by itself, under each of OTP's three words.
+// Ends of a capsule by itself, under each of OTP's three restart modes.
 func endCases() map[string]func(*testing.T) {
 	cases := map[string]func(*testing.T){}
 	for _, mode := range []string{"permanent", "transient", "temporary"} {

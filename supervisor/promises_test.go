@@ -24,7 +24,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// slowReader reads its payload only when it is told to.
+// slowReader reads its payload only after it is told to.
 type slowReader struct {
 	supervisor.Guest
 	began, read chan struct{}
@@ -38,7 +38,8 @@ func (g slowReader) Invoke(_ context.Context, _ string, payload []byte) (capsule
 	return capsulehost.Result{}, nil
 }
 
-// A caller may reuse its payload as soon as Trigger has returned, even if legs run on.
+// A caller may reuse its payload as soon as Trigger has returned, even if legs still
+// run.
 func TestAPayloadIsTheCallersAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		guest := slowReader{began: make(chan struct{}), read: make(chan struct{}), saw: make(chan string, 1)}
@@ -70,7 +71,7 @@ func TestAPayloadIsTheCallersAgain(t *testing.T) {
 	})
 }
 
-// Guests written in Go may change their payload: each leg has one of its own.
+// Guests written in Go may change their payload: each leg has its own copy.
 func TestGoGuestsShareNoPayload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all []supervisor.Capsule
@@ -90,7 +91,7 @@ func TestGoGuestsShareNoPayload(t *testing.T) {
 	})
 }
 
-// What a guest written in Go answers, and what it asks with, stays its own.
+// The system copies the answers and the trigger payloads of a guest written in Go.
 func TestGoGuestsKeepTheirMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer, question := []byte(`{"ok":true}`), json.RawMessage(`{"q":1}`)
@@ -139,7 +140,8 @@ func TestGoGuestsKeepTheirMemory(t *testing.T) {
 	})
 }
 
-// A guest written in Go whose trigger waits for others ends with its own call.
+// A trigger of a guest written in Go waits for other capsules. It ends with the guest's
+// own call.
 func TestANestedTriggerEndsWithItsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
@@ -148,7 +150,7 @@ func TestANestedTriggerEndsWithItsCall(t *testing.T) {
 				return supervisortest.JSON(c.Trigger(ctx, "inner", nil))
 			}),
 			supervisortest.Func("inner", "inner", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
-				<-free // it heeds nothing
+				<-free // it ignores its context
 				return supervisortest.JSON(1)
 			}))
 		answer := s.Begin("outer", "")
@@ -166,11 +168,11 @@ func TestANestedTriggerEndsWithItsCall(t *testing.T) {
 	})
 }
 
-// A guest that ends its goroutine while an operator's restart waits for its call, or
-// has interrupted it, costs that one restart, and no budget.
+// A guest calls runtime.Goexit while an operator's restart waits for its call, or has
+// interrupted it. That costs one restart, and no budget.
 func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
 	for name, test := range map[string]struct {
-		ends  time.Duration // after the restart was asked for; its stop time-out is 10 s
+		ends  time.Duration // after the restart was requested; its stop timeout is 10 s
 		story []string
 	}{
 		"by itself":           {time.Second, []string{"crashed 1 in call: host_call"}},
@@ -201,8 +203,8 @@ func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
 	}
 }
 
-// A reader with a number from before a restart of the daemon is told so, and gets
-// everything that is kept.
+// A reader whose number is from before a restart of the daemon is told so, and receives
+// all events that are kept.
 func TestEventsOfAnotherEpoch(t *testing.T) {
 	s := startAll(t, worker("a"))
 	tree := s.Snapshot()
@@ -222,7 +224,7 @@ func TestEventsOfAnotherEpoch(t *testing.T) {
 	}
 }
 
-// A capsule that signals while it loads is ready as soon as its loop runs.
+// A capsule that signals during its load is ready as soon as its loop runs.
 func TestSignalReadyDuringTheLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := supervisortest.Loop("early", func(ctx context.Context, _ *supervisortest.Call) error {
@@ -240,7 +242,8 @@ func TestSignalReadyDuringTheLoad(t *testing.T) {
 	})
 }
 
-// Nothing that the system shows is shared with it, or with other readers.
+// Everything that the system returns is a copy, shared neither with it nor with other
+// readers.
 func TestWhatIsShownIsACopy(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("crash-on-x", "echo")})
 	s.Expect("test.crash-on-x", `"x"`, "crash-on-x crashed")
@@ -256,7 +259,7 @@ func TestWhatIsShownIsACopy(t *testing.T) {
 		}
 		tree.At, tree.Goroutines, tree.ProcessMemoryBytes = time.Time{}, 0, 0
 		for n := range detail.RecentCalls {
-			detail.RecentCalls[n].At = time.Time{} // by the wall clock as it is set now
+			detail.RecentCalls[n].At = time.Time{} // by the current setting of the wall clock
 		}
 		for _, c := range append(tree.Capsules, detail.Capsule) {
 			c.Uptime = 0
@@ -304,7 +307,7 @@ func TestWhatIsShownIsACopy(t *testing.T) {
 	scribble()
 	after, _ := show()
 	diff(t, before, after)
-	// The router goes by what the manifest says.
+	// The router uses the manifest, not the changed copy.
 	reply := s.Ask("test.crash-on-x", "1")
 	diff(t, []string{`crash-on-x continue {"alive":true}`}, supervisortest.Legs(reply))
 	action := reply.Legs[0].Action
@@ -312,7 +315,7 @@ func TestWhatIsShownIsACopy(t *testing.T) {
 	diff(t, action, s.Ask("test.crash-on-x", "1").Legs[0].Action)
 }
 
-// failingTracer panics over the spans of a capsule's legs, as long as it has one.
+// failingTracer panics in the spans of a capsule's legs while one is set.
 type failingTracer struct {
 	noop.TracerProvider
 	capsule *string
@@ -337,7 +340,7 @@ func (f failingSpans) Start(ctx context.Context, name string, options ...trace.S
 	return f.Tracer.Start(ctx, name, options...)
 }
 
-// A panic in the midst of a trigger leaves nobody waiting in the graph, or a later
+// A panic in the middle of a trigger leaves no edge in the wait graph. Otherwise a later
 // trigger would be answered as a deadlock.
 func TestAPanicLeavesNoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -377,7 +380,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	return g.locked.Write(p)
 }
 
-// A log that blocks holds up no event, and its lines come in the events' order.
+// A log that blocks delays no event, and its lines are in the order of the events.
 func TestALogThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &gate{opened: make(chan struct{})}

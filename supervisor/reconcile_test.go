@@ -9,7 +9,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// Whoever triggers during the start hears of everyone who would have been asked.
+// A trigger during the start has a leg for every capsule that subscribes to it.
 func TestTriggersDuringTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervisortest.New(t, supervisor.Config{}, worker("slow"), worker("waits"))
@@ -22,7 +22,8 @@ func TestTriggersDuringTheStart(t *testing.T) {
 		s.AwaitReady("slow", 1)
 		s.Expect("ask.slow", "", `slow continue "slow"`)
 
-		// One that dies in its first load and comes back at once is known as well.
+		// A capsule that dies in its first load and is restarted at once is known as
+		// well.
 		s = supervisortest.New(t, supervisor.Config{}, worker("dies"))
 		s.Inject("dies", supervisortest.Fault{At: supervisortest.AtLoad})
 		s.Inject("dies", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
@@ -32,7 +33,7 @@ func TestTriggersDuringTheStart(t *testing.T) {
 	})
 }
 
-// A capsule may take longer to stop than the system says, if its manifest does.
+// A manifest may set a longer stop timeout than the system's.
 func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervisortest.Start(t, supervisor.Config{StopTimeout: time.Second}, worker("slow", `stop_timeout = "20s"`), worker("hangs"))
@@ -48,8 +49,7 @@ func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
 	})
 }
 
-// A healthy spell clears the count of restarts, also where a caller's deadline
-// ended it.
+// A healthy uptime resets the count of restarts, even if a caller's deadline ended it.
 func TestASpellThatADeadlineEndsIsHealthy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Second}, worker("a", "budget = 1", `window = "10s"`))

@@ -21,17 +21,17 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 )
 
-// What a caller may want to decide on.
+// The errors that a caller may handle.
 var (
 	// ErrNotFound: no capsule has that id.
 	ErrNotFound = errors.New("no such capsule")
 	// ErrNotServing: Serve has not been called yet, or has returned.
 	ErrNotServing = errors.New("the supervisor is not serving")
-	// ErrStopping: the system is shutting down and takes nothing new.
+	// ErrStopping: the system is shutting down and accepts no new requests.
 	ErrStopping = errors.New("the supervisor is stopping")
 	// ErrOverloaded: too many triggers are open; see Config.OpenTriggers.
 	ErrOverloaded = errors.New("too many open triggers")
-	// ErrInvalid: a topic, payload or caller that can't be taken; nothing was invoked.
+	// ErrInvalid: the topic, the payload or the caller is invalid; nothing was invoked.
 	ErrInvalid = errors.New("invalid trigger")
 	// ErrRefused: the capsule's state does not allow the command.
 	ErrRefused = errors.New("refused")
@@ -42,21 +42,21 @@ var (
 // MaxPayload is the size of the largest trigger payload, in bytes.
 const MaxPayload = 1 << 20
 
-// TriggerRequest asks every capsule whose interceptors match a topic.
+// TriggerRequest invokes every interceptor that matches a topic.
 type TriggerRequest struct {
 	// Topic has dot-separated segments, none empty.
 	Topic string
 	// Payload is JSON of at most MaxPayload bytes; empty means null.
 	Payload json.RawMessage
-	// Caller is what the legs see through astrid_get_caller; nil means nobody.
+	// Caller is returned to the legs by astrid_get_caller; nil means that there is none.
 	Caller *Caller
-	// Reductions is what each leg may spend, with all that it triggers in turn; 0
-	// means Config.TriggerReductions.
+	// Reductions limits each leg, including everything that it triggers in turn; 0 means
+	// Config.TriggerReductions.
 	Reductions uint64
 }
 
-// Supervisor runs a tree of capsules. Make one with [New]. Its methods may be
-// called from any goroutine.
+// Supervisor runs a tree of capsules. Create one with [New]. Its methods may be called
+// from any goroutine.
 type Supervisor struct {
 	cfg       Config
 	home      home.Home
@@ -71,9 +71,9 @@ type Supervisor struct {
 	tree *tree // while Serve runs
 }
 
-// New reads the configuration and the manifests of all capsules. Its error
-// names every problem of the configuration at once; a capsule's own problem is
-// no error of the system's, but an event, and the state `failed`.
+// New reads the configuration and the manifests of all capsules. Its error names every
+// problem of the configuration at once. A problem of one capsule is not an error of the
+// system: it is an event, and the capsule's state is `failed`.
 func New(cfg Config) (*Supervisor, error) {
 	s := &Supervisor{cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
 	var err error
@@ -104,7 +104,7 @@ func New(cfg Config) (*Supervisor, error) {
 	return s, nil
 }
 
-// enter reports what was discovered.
+// enter reports the discovered capsules.
 func (s *Supervisor) enter() {
 	for _, w := range s.catalog.Warnings {
 		s.cfg.Log.Warn(w.String())
@@ -139,10 +139,10 @@ func (s *Supervisor) enter() {
 	}
 }
 
-// Serve runs the tree until ctx ends, and then stops it: no new triggers,
-// waiting calls answered, running ones given the stop time-out. It returns nil
-// after a clean stop; an error names what would not start or stop. It may be
-// called again after it has returned, as suture does, but not twice at once.
+// Serve runs the tree until ctx ends, and then stops it: new triggers are refused,
+// waiting calls are answered, and running ones may continue for the stop timeout. It
+// returns nil after a clean stop; an error names the parts that did not start or stop.
+// It may be called again after it has returned, as in suture, but not twice at once.
 func (s *Supervisor) Serve(ctx context.Context) error {
 	t, err := newTree(ctx, s)
 	if err != nil {
@@ -172,11 +172,11 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	return err
 }
 
-// Trigger asks all capsules that want the topic, and returns when each leg has
-// an outcome: at ctx's deadline at the latest, or after Config.TriggerTimeout
-// where ctx has none. Legs that fail, and no legs at all, are no error. Its
-// errors match ErrInvalid, ErrOverloaded, ErrNotServing, ErrStopping, or are
-// ctx's cause where ctx was cancelled.
+// Trigger invokes all capsules that subscribe to the topic. It returns when each leg has
+// an outcome: at ctx's deadline at the latest, or after Config.TriggerTimeout if ctx has
+// none. Failed legs, or a topic without subscribers, are not an error. Its errors match
+// ErrInvalid, ErrOverloaded, ErrNotServing or ErrStopping, or are ctx's cause if ctx was
+// cancelled.
 func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*Reply, error) {
 	request, err := r.request()
 	if err != nil {
@@ -189,15 +189,14 @@ func (s *Supervisor) Trigger(ctx context.Context, r TriggerRequest) (*Reply, err
 	return t.trigger(ctx, request)
 }
 
-// Validate says what is wrong with a request, as Trigger would: its error matches
-// ErrInvalid.
+// Validate checks a request as Trigger does: its error matches ErrInvalid.
 func (r *TriggerRequest) Validate() error {
 	_, err := r.request()
 	return err
 }
 
-// request checks a request and turns it into the router's. Nothing in it is the
-// caller's any more.
+// request checks a request and converts it to the router's. The result shares no memory
+// with the caller.
 func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
 	invalid := func(format string, args ...any) (actors.TriggerRequest, error) {
 		return actors.TriggerRequest{}, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
@@ -261,43 +260,43 @@ func (s *Supervisor) FindSession(ctx context.Context, session string) (id string
 	return id, nil
 }
 
-// Snapshot shows the tree as it is now. It waits for nobody.
+// Snapshot returns the current state of the tree. It does not block.
 func (s *Supervisor) Snapshot() *Tree { return s.journal.Snapshot() }
 
-// Events yields what happened after the event numbered since, as far back as
-// Config.EventsKept, then what happens until ctx ends or Serve has returned. A
-// reader never slows the system down: one that falls behind what is kept gets
-// an EventsLost, which says how many it missed.
+// Events yields the events after the one numbered since, as far back as
+// Config.EventsKept, then new ones until ctx ends or Serve has returned. A reader never
+// slows the system down: one that falls behind the events that are kept receives an
+// EventsLost with the number of those that it missed.
 func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[Event] {
 	return s.journal.Events(ctx, since)
 }
 
-// AwaitStarted waits until the first start of every capsule has been decided:
-// it is Ready, or Failed, or did not signal in time.
+// AwaitStarted waits until the first start of every capsule has a result: it is Ready,
+// or Failed, or did not signal in time.
 func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.AwaitStarted(ctx) }
 
-// Start starts a capsule that has stopped or failed, with its files read again
-// and a full restart budget, and returns when it is decided whether it is up.
+// Start starts a capsule that has stopped or failed. It reads the capsule's files again
+// and gives it a full restart budget. It returns when the start has succeeded or failed.
 // Its errors match ErrNotFound, ErrRefused, ErrNotUp.
 func (s *Supervisor) Start(ctx context.Context, id string) error {
 	return s.command(ctx, "start", id, &messages.StartCapsule{ID: id})
 }
 
-// Stop ends a capsule: waiting calls are answered at once, the running one is
-// given the capsule's stop time-out. It returns when the capsule has ended.
+// Stop stops a capsule: waiting calls are answered at once, the running one may continue
+// for the capsule's stop timeout. It returns when the capsule has ended.
 func (s *Supervisor) Stop(ctx context.Context, id string) error {
 	return s.command(ctx, "stop", id, &messages.StopCapsule{ID: id})
 }
 
-// Restart replaces a capsule's instance, with its files read again; calls that
-// wait are served by the new one. It does not count against the restart budget,
-// and fills it. It returns when it is decided whether the new instance is up.
+// Restart replaces a capsule's instance, and reads its files again; the new instance
+// serves the calls that wait. It does not count against the restart budget, but resets
+// it. It returns when the start of the new instance has succeeded or failed.
 func (s *Supervisor) Restart(ctx context.Context, id string) error {
 	return s.command(ctx, "restart", id, &messages.RestartCapsule{ID: id})
 }
 
-// Kill injects a crash, which goes through supervision like any other. It
-// returns when the capsule has crashed.
+// Kill injects a crash, which supervision handles like any other. It returns when the
+// capsule has crashed.
 func (s *Supervisor) Kill(ctx context.Context, id string) error {
 	return s.command(ctx, "kill", id, &messages.KillCapsule{ID: id})
 }

@@ -35,7 +35,7 @@ func capsules(names ...string) []string {
 	return dirs
 }
 
-// write makes a capsule of a manifest's text and another capsule's module.
+// write creates a capsule from a manifest's text and another capsule's module.
 func write(t *testing.T, text, module string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -54,12 +54,13 @@ func write(t *testing.T, text, module string) string {
 	return dir
 }
 
-// manifestOf is the text of a manifest whose module is module.wasm.
+// manifestOf returns the text of a manifest whose module is module.wasm.
 func manifestOf(name, more string) string {
 	return fmt.Sprintf("[package]\nname = %q\nversion = \"1.0.0\"\n[[component]]\nid = \"main\"\nfile = \"module.wasm\"\n%s", name, more)
 }
 
-// pass lets time go by, in a synctest bubble, and whatever is due in it happen.
+// pass advances the time in a synctest bubble, and runs everything that is due until
+// then.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
@@ -141,7 +142,7 @@ func TestCallsThatWaitBehindACrashAreServed(t *testing.T) {
 	diff(t, map[string]int{"continue": 45, "crashed": 5}, counts)
 }
 
-// Promise 4: a cycle is answered at once, and costs nobody anything.
+// Promise 4: a cycle of triggers is answered at once, and no capsule crashes.
 func TestCapsulesThatTriggerEachOtherAreAnswered(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("ping", "pong")})
 	began := time.Now()
@@ -179,7 +180,7 @@ func TestABudgetThatIsSpent(t *testing.T) {
 		}
 		s.Expect("test.echo", `7`, `echo continue 7`)
 
-		// An operator's start begins anew.
+		// A start by an operator resets the budget.
 		if err := s.Start(context.Background(), "crash-on-x"); err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +194,7 @@ func TestABudgetThatIsSpent(t *testing.T) {
 	})
 }
 
-// During a backoff nobody is kept waiting, and the delay is the policy's.
+// During a backoff no call waits, and the delay is the policy's.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervisortest.Start(t, supervisor.Config{
@@ -247,8 +248,8 @@ func TestALoadThatFails(t *testing.T) {
 	})
 }
 
-// A module that is missing, or none, is not tried again until somebody says so: no
-// restart could heal it.
+// A missing or invalid module is not tried again until an operator starts the capsule: a
+// restart could not fix it.
 func TestALoadThatNoRestartHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := write(t, manifestOf("late", "[[interceptor]]\nevent = \"late\"\naction = \"ask\"\n"), "")
@@ -335,8 +336,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// A guest that spins is stopped by whoever has the right to: the operator, the
-// capsule's limit, the trigger's deadline.
+// A spinning guest can be stopped by an operator, by the capsule's limit, and by the
+// trigger's deadline.
 func TestASpinningGuestIsStopped(t *testing.T) {
 	slow := write(t, manifestOf("limited", "[[interceptor]]\nevent = \"limited\"\naction = \"ask\"\n[supervision]\ncall_timeout = \"50ms\"\nstop_timeout = \"20ms\"\n"), "spin")
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: append(capsules("spin", "echo"), slow), AllowUnverified: true, StopTimeout: 20 * time.Millisecond})
@@ -357,11 +358,11 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 	diff(t, []string{"spin timeout"}, supervisortest.Legs(reply))
 	s.AwaitReady("spin", 2)
 
-	// Of two calls one runs and one waits. A kill crashes the one, and the next
-	// instance serves the other.
+	// One call runs and one waits. A kill crashes the first, and the next instance
+	// serves the other.
 	answers := askTwice(s, "spin")
 	for generation := range uint64(2) {
-		for s.Capsule("spin").Busy == 0 { // or the kill could meet it before its call
+		for s.Capsule("spin").Busy == 0 { // or the kill could arrive before its call
 			runtime.Gosched()
 		}
 		if err := s.Kill(ctx, "spin"); err != nil {
@@ -380,8 +381,8 @@ func TestASpinningGuestIsStopped(t *testing.T) {
 	s.Expect("test.echo", "1", "echo continue 1")
 }
 
-// askTwice asks a capsule twice, and returns when one call runs and the other
-// waits. What it returns are the answers as they come.
+// askTwice invokes a capsule twice, and returns when one call runs and the other waits.
+// The channel yields the answers as they come.
 func askTwice(s *supervisortest.System, id string) (answers <-chan []string) {
 	both := make(chan []string, 2)
 	before := s.Snapshot().OpenTriggers
@@ -463,7 +464,8 @@ func TestACallerIsSeenByTheLegsOnly(t *testing.T) {
 	const ada = `{"principal":"ada","source_id":"6ba7b810-9dad-11d1-80b4-00c04fd430c8","timestamp":"2026-01-02T03:04:05+00:00"}`
 	diff(t, "["+ada+"]", string(reply.Responses))
 	diff(t, "[{}]", string(s.Ask("test.caller", "").Responses))
-	// A trigger that a capsule makes carries none, even when it was called with one.
+	// A trigger that a capsule sends carries no caller, even if the capsule was invoked
+	// with one.
 	reply, err = s.Trigger(ctx, supervisor.TriggerRequest{
 		Topic: "test.fan-out", Payload: json.RawMessage(`{"hook":"test.caller","payload":1}`), Caller: &supervisor.Caller{Principal: "ada"},
 	})
@@ -562,7 +564,7 @@ func TestConfigProblemsAreNamedAtOnce(t *testing.T) {
 	}
 }
 
-// Shutdown: nothing new is taken, what waits is answered, what runs is given time.
+// Shutdown refuses new triggers, answers waiting calls, and gives running ones time.
 func TestShutdown(t *testing.T) {
 	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: capsules("slow", "spin", "run-loop-ready"), StopTimeout: time.Second})
 	slow, spin := askTwice(s, "slow"), askTwice(s, "spin")
@@ -637,7 +639,7 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// What is told of a capsule that crashes for ever does not grow with its crashes.
+// The size of the events of a capsule that crashes forever does not grow.
 func TestEventsDoNotGrow(t *testing.T) {
 	const crashes = 300
 	s := supervisortest.Start(t, supervisor.Config{

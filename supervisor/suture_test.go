@@ -26,7 +26,8 @@ func sutureCases() map[string]func(*testing.T) {
 			wantError(t, "close", s.Close(), nil)
 			wantState(t, s, "a", "stopped")
 		},
-		// Deaths are counted, and forgotten in time; who waits for its restart waits alone.
+		// Deaths are counted, and forgotten after a time; a capsule that waits for its
+		// restart delays no other.
 		"Failures": func(t *testing.T) {
 			s := startAll(t, worker("a", "budget = 2", `window = "10s"`, `backoff_initial = "1s"`), worker("b"))
 			die := func() time.Duration {
@@ -42,7 +43,7 @@ func sutureCases() map[string]func(*testing.T) {
 			s.Expect("ask.a", "", "a unavailable")
 			s.Expect("ask.b", "", `b continue "b"`)
 			s.AwaitReady("a", 3)
-			pass(10 * time.Second) // all is forgotten
+			pass(10 * time.Second) // all failures are forgotten
 			diff(t, time.Duration(0), die())
 			diff(t, uint32(1), s.Capsule("a").BudgetSpent)
 			untouched(t, s, "b")
@@ -52,7 +53,7 @@ func sutureCases() map[string]func(*testing.T) {
 			wantWords(t, s.Serve(t.Context()), "serving already")
 			s.Expect("ask.a", "", `a continue "a"`)
 		},
-		// A Supervisor is itself what others supervise: Serve may be called again.
+		// A Supervisor can run below another supervisor: Serve may be called again.
 		"NestedSupervisors": func(t *testing.T) {
 			s := startAll(t, worker("a"))
 			wantError(t, "close", s.Close(), nil)
@@ -111,18 +112,18 @@ func sutureCases() map[string]func(*testing.T) {
 			stopped := make(chan error)
 			go func() { stopped <- s.Stop(context.Background(), "b") }()
 			synctest.Wait()
-			go func() { wantError(t, "close", s.Close(), nil) }() // in the midst of it
+			go func() { wantError(t, "close", s.Close(), nil) }() // in the middle of it
 			wantError(t, "stop", <-stopped, nil)
 			synctest.Wait()
 		},
-		// The system fails in the middle, and a capsule dies meanwhile.
+		// The capsules supervisor fails, and a capsule dies at the same time.
 		"FailingSupervisors": func(t *testing.T) {
 			s := startAll(t, worker("a", `backoff_initial = "1s"`), looper("b"))
 			wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
 			s.AwaitReady("a", 2)
 			wantError(t, "kill", s.Kill(t.Context(), "a"), nil)
 			synctest.Wait()
-			s.FailActorNext("capsules") // over the restart that is due
+			s.FailActorNext("capsules") // while the restart is due
 			s.AwaitReady("a", 3)
 			diff(t, uint64(1), s.Snapshot().SystemRestarts["capsules"])
 			untouched(t, s, "b")
@@ -167,7 +168,7 @@ func sutureCases() map[string]func(*testing.T) {
 			wantError(t, "close", s.Close(), nil)
 			diff(t, time.Duration(0), time.Since(began))
 		},
-		// A capsule can end itself for good, and nobody else.
+		// A capsule can end itself for good, without effect on any other.
 		"ServiceAndTreeTermination": func(t *testing.T) {
 			s := startAll(t, worker("a", transient), worker("b"))
 			for code := range uint32(4) {
@@ -188,7 +189,8 @@ func sutureCases() map[string]func(*testing.T) {
 			wantState(t, s, "a", "failed")
 			untouched(t, s, "b")
 		},
-		// Two instances of a capsule at once would fail every test that supervisortest runs.
+		// Two instances of one capsule at once would fail every test that supervisortest
+		// runs.
 		"EverMultistarted": func(t *testing.T) {
 			s := startAll(t, looper("a", "budget = 10000", `backoff_initial = "1ms"`, `backoff_max = "1ms"`))
 			var all sync.WaitGroup
@@ -206,7 +208,7 @@ func sutureCases() map[string]func(*testing.T) {
 				wantError(t, "a command", do(t.Context(), "a"), supervisor.ErrNotServing)
 			}
 		},
-		// An error of a context that is not its own is an error like others.
+		// A context error that is not from the call's own context is an ordinary error.
 		"Issue77": func(t *testing.T) {
 			ends := make(chan error)
 			s := startAll(t, supervisortest.Loop("a", func(ctx context.Context, c *supervisortest.Call) error {
@@ -229,8 +231,8 @@ func sutureCases() map[string]func(*testing.T) {
 	}
 }
 
-// reportsWhatHangs stops a system in which a guest can't be interrupted: Serve
-// returns all the same, and says who it is.
+// reportsWhatHangs stops a system in which a guest can't be interrupted: Serve still
+// returns, and its error names the capsule.
 func reportsWhatHangs(t *testing.T) {
 	t.Helper()
 	s := supervisortest.Start(t, supervisor.Config{StopTimeout: time.Second, TriggerTimeout: 2 * time.Second}, worker("hangs"), worker("other"))
@@ -245,5 +247,5 @@ func reportsWhatHangs(t *testing.T) {
 	wantState(t, s, "hangs", "stopping")
 	wantState(t, s, "other", "stopped")
 	answer()
-	pass(time.Minute) // it lets go
+	pass(time.Minute) // the guest ends
 }

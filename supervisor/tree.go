@@ -23,11 +23,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 )
 
-// stopMargin is how much longer than the longest stop time-out a shutdown may
-// take: an interrupted guest still has to notice.
+// stopMargin is added to the longest stop timeout to limit a shutdown: an interrupted
+// guest needs time to notice.
 const stopMargin = 2 * time.Second
 
-// tree is what runs during one Serve: the actors, and the host of their guests.
+// tree runs during one Serve: the actors, and the host of their guests.
 type tree struct {
 	cfg     Config
 	journal *journal.Journal
@@ -44,7 +44,7 @@ type tree struct {
 	open     sync.WaitGroup // triggers from outside; added to under mu
 }
 
-// newTree prepares everything, and starts nothing.
+// newTree creates everything, and starts nothing.
 func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	host, err := capsulehost.New(ctx, capsulehost.Config{
 		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
@@ -71,7 +71,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	return t, nil
 }
 
-// add makes a child of a capsule that was found.
+// add creates the child spec of a discovered capsule.
 func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	m, id := e.Manifest, e.Manifest.ID()
 	source := catalog.NewSource(sources, e, func(hash string) { t.journal.Hashed(id, hash) })
@@ -102,7 +102,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	t.refs[id], t.sources[id], t.logs = ref, source, append(t.logs, lines)
 }
 
-// rate bounds what a capsule spends in a second; nil where nothing does.
+// rate limits a capsule's reductions per second; it returns nil for no limit.
 func rate(perSecond uint64) *capsulehost.Rate {
 	if perSecond == 0 {
 		return nil
@@ -132,8 +132,7 @@ func (t *tree) run(ctx context.Context) error {
 	return t.stop(ctx, pid)
 }
 
-// stop ends the capsules first, so that their answers still find their way, and
-// then the rest.
+// stop stops the capsules first, so that their answers still arrive, and then the rest.
 func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.mu.Lock()
 	t.stopping = true
@@ -148,7 +147,7 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	err := t.sys.AwaitStopped(grace, t.sys.PID(actors.SupervisorPath))
 	if err == nil {
 		if err = t.sys.AwaitStopped(grace, root); err == nil {
-			t.open.Wait() // nobody is left to wait for, so every trigger is about to be answered
+			t.open.Wait() // no capsule is left to wait for, so every trigger is about to be answered
 		}
 	}
 	var left []string
@@ -164,7 +163,7 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	return nil
 }
 
-// discard frees what a tree holds outside its actors.
+// discard frees the resources of a tree that are not its actors'.
 func (t *tree) discard() {
 	t.sys.Close()
 	for _, lines := range t.logs {
@@ -177,7 +176,7 @@ func (t *tree) discard() {
 	}
 }
 
-// trigger makes one trigger from outside.
+// trigger sends one trigger from outside.
 func (t *tree) trigger(ctx context.Context, q actors.TriggerRequest) (*Reply, error) {
 	if err := t.enter(); err != nil {
 		return nil, fmt.Errorf("trigger %q: %w", q.Topic, err)
@@ -198,7 +197,7 @@ func (t *tree) trigger(ctx context.Context, q actors.TriggerRequest) (*Reply, er
 	return reply, nil
 }
 
-// enter and leave frame a trigger from outside.
+// enter and leave bracket a trigger from outside.
 func (t *tree) enter() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -217,7 +216,7 @@ func (t *tree) leave() {
 	t.open.Done()
 }
 
-// command asks the capsules supervisor and waits until it is done.
+// command sends a command to the capsules supervisor and waits until it is done.
 func (t *tree) command(ctx context.Context, m any) error {
 	if t.isStopping() {
 		return ErrStopping
@@ -248,7 +247,7 @@ func (t *tree) command(ctx context.Context, m any) error {
 	}
 }
 
-// findSession asks the registry who holds a session.
+// findSession asks the registry which capsule holds a session.
 func (t *tree) findSession(ctx context.Context, session string) (string, error) {
 	if session == "" {
 		return "", ErrNotFound
@@ -272,7 +271,7 @@ func (t *tree) isStopping() bool {
 	return t.stopping
 }
 
-// Queue returns how many calls wait at a capsule.
+// Queue returns the number of calls that wait at a capsule.
 func (t *tree) Queue(id string) int {
 	if ref := t.refs[id]; ref != nil {
 		return ref.Queue()
@@ -280,5 +279,5 @@ func (t *tree) Queue(id string) int {
 	return 0
 }
 
-// Awaited returns how many legs capsules wait for.
+// Awaited returns the number of legs that capsules wait for.
 func (t *tree) Awaited() int { return t.router.Awaited() }

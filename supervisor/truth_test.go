@@ -23,8 +23,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// Promise 7: whatever happens, a snapshot, the events, the metrics and the log
-// tell the same story.
+// Promise 7: a snapshot, the events, the metrics and the log always agree.
 func TestWhatIsSeenIsTrue(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.SampledFrom([]string{
@@ -48,14 +47,14 @@ func TestWhatIsSeenIsTrue(t *testing.T) {
 	})
 }
 
-// story is a system, and what its users know of it.
+// story is a system, and the record of its users' requests.
 type story struct {
 	*supervisortest.System
 	registry *prometheus.Registry
 	log      *locked
 
 	mu   sync.Mutex
-	legs map[string]uint64 // outcomes in answers, of triggers from outside
+	legs map[string]uint64 // outcomes in the answers to triggers from outside
 }
 
 // locked is a buffer for several goroutines.
@@ -114,7 +113,7 @@ func (s *story) step(step string) {
 	ctx := context.Background()
 	switch verb {
 	case "kill":
-		_ = s.Kill(ctx, id) // where it is down, it is refused
+		_ = s.Kill(ctx, id) // it is refused if the capsule is down
 	case "restart":
 		_ = s.Restart(ctx, id)
 	case "stop":
@@ -155,7 +154,7 @@ func (s *story) trigger(topic, deed string, limit time.Duration) {
 	}
 }
 
-// check compares everything that can be seen now.
+// check compares all views of the current state.
 func (s *story) check(rt *rapid.T) {
 	tree := s.Snapshot()
 	s.checkEvents(rt, tree)
@@ -164,7 +163,7 @@ func (s *story) check(rt *rapid.T) {
 	s.checkLog(rt, tree)
 }
 
-// checkEvents holds a snapshot against what the events alone tell.
+// checkEvents compares a snapshot with the state that the events alone imply.
 func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 	type told struct {
 		state                string
@@ -225,7 +224,7 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 	}
 }
 
-// checkCounts holds a snapshot's figures against each other, and against the answers.
+// checkCounts compares a snapshot's figures with each other, and with the answers.
 func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,7 +232,7 @@ func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 	for outcome, n := range tree.Legs {
 		legs[outcome.String()] = n
 	}
-	for outcome, n := range s.legs { // nested ones come on top
+	for outcome, n := range s.legs { // nested triggers add to these
 		if legs[outcome] < n {
 			rt.Errorf("%d legs were answered %q, %d are counted", n, outcome, legs[outcome])
 		}
@@ -278,7 +277,7 @@ func (s *story) checkCounts(rt *rapid.T, tree *messages.Tree) {
 	}
 }
 
-// checkMetrics holds the metrics against a snapshot of the same moment.
+// checkMetrics compares the metrics with a snapshot of the same moment.
 func (s *story) checkMetrics(rt *rapid.T, tree *messages.Tree) {
 	families, err := s.registry.Gather()
 	if err != nil {
@@ -338,7 +337,7 @@ func valueOf(m *dto.Metric) float64 {
 	}
 }
 
-// checkLog looks for every event in the log, once and as it was.
+// checkLog checks that the log has every event once, unchanged.
 func (s *story) checkLog(rt *rapid.T, tree *messages.Tree) {
 	logged := map[uint64]string{}
 	for _, line := range s.log.lines() {

@@ -5,16 +5,16 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// What a Supervisor shows is plain data, and belongs to whoever asked: nothing in
-// it is shared with the system or with other readers.
+// The types that a Supervisor returns are plain data, owned by the caller: they share
+// nothing with the system or with other readers.
 type (
 	// Reply is the one answer to a trigger.
 	Reply = messages.Reply
-	// Leg is one interceptor's part in it.
+	// Leg is one interceptor's part in a reply.
 	Leg = messages.Leg
 	// Outcome is the result of a leg: its String is "continue", "crashed" ...
 	Outcome = messages.Outcome
-	// Caller is the party on whose behalf a trigger is made.
+	// Caller is the party on whose behalf a trigger is sent.
 	Caller = messages.Caller
 
 	// Tree is a snapshot of the whole system.
@@ -23,9 +23,9 @@ type (
 	CapsuleStatus = messages.Capsule
 	// CapsuleState is its state: its String is "ready", "crashed" ...
 	CapsuleState = messages.CapsuleState
-	// CapsuleDetail is one capsule seen closely.
+	// CapsuleDetail is one capsule with all details.
 	CapsuleDetail = messages.CapsuleDetail
-	// Failure is why an instance died.
+	// Failure is the reason of an instance's death.
 	Failure = messages.Failure
 	// LogLine is a line of a capsule's log.
 	LogLine = messages.LogLine
@@ -35,7 +35,7 @@ type (
 	Event = messages.Event
 )
 
-// RestartMode says after which ends a capsule is restarted, in OTP's words.
+// RestartMode decides after which ends a capsule is restarted, in OTP's words.
 type RestartMode = actors.RestartMode
 
 // The restart modes.
@@ -45,7 +45,7 @@ const (
 	Temporary = actors.Temporary
 )
 
-// RestartPolicy says whether and when a dead capsule comes back.
+// RestartPolicy decides whether and when a dead capsule is restarted.
 type RestartPolicy = actors.RestartPolicy
 
 // ReferencePolicy has the numbers of astrid-capsule 0.5.0: the first retry after

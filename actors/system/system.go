@@ -160,7 +160,7 @@ func (s *System) Unregister(pid *actor.PID) { s.system.ProcessRegistry.Remove(pi
 // Ask sends a question and waits for its one answer, until ctx ends. It must
 // not be used by an actor to ask another that may ask it: that is a deadlock.
 func (s *System) Ask(ctx context.Context, pid *actor.PID, question any) (any, error) {
-	a := &asker{answer: make(chan any, 1)}
+	a := &waiter{answer: make(chan any, 1)}
 	self := s.Register(a)
 	defer s.Unregister(self)
 	s.Request(pid, question, self)
@@ -178,7 +178,7 @@ func (s *System) Ask(ctx context.Context, pid *actor.PID, question any) (any, er
 // AwaitStopped asks an actor to stop and waits until it has, or ctx ends. An
 // actor that does not exist has stopped.
 func (s *System) AwaitStopped(ctx context.Context, pid *actor.PID) error {
-	a := &asker{answer: make(chan any, 1)}
+	a := &waiter{answer: make(chan any, 1)}
 	self := s.Register(a)
 	defer s.Unregister(self)
 	s.sendSystem(pid, &actor.Watch{Watcher: self})
@@ -191,19 +191,19 @@ func (s *System) AwaitStopped(ctx context.Context, pid *actor.PID) error {
 	}
 }
 
-// asker is the process behind one question: the first answer counts.
-type asker struct{ answer chan any }
+// waiter is the process behind one question: the first answer counts.
+type waiter struct{ answer chan any }
 
-func (a *asker) SendUserMessage(_ *actor.PID, message any) {
+func (a *waiter) SendUserMessage(_ *actor.PID, message any) {
 	_, answer, _ := actor.UnwrapEnvelope(message)
 	a.take(answer)
 }
 
-func (a *asker) SendSystemMessage(_ *actor.PID, message any) { a.take(message) }
+func (a *waiter) SendSystemMessage(_ *actor.PID, message any) { a.take(message) }
 
-func (a *asker) Stop(*actor.PID) {}
+func (a *waiter) Stop(*actor.PID) {}
 
-func (a *asker) take(answer any) {
+func (a *waiter) take(answer any) {
 	select {
 	case a.answer <- answer:
 	default:

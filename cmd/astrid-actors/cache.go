@@ -18,7 +18,7 @@ func cacheFlag(flags *pflag.FlagSet, dir *string) {
 	flags.StringVar(dir, "cache", "", "keep compiled modules in this `directory` (default <home>/cache)")
 }
 
-// cacheDir is where compiled modules are kept, given the value of --cache.
+// cacheDir returns the directory of compiled modules, given the value of --cache.
 func cacheDir(h home.Home, flag string) (string, error) {
 	if flag == "" {
 		return h.CacheDir(), nil
@@ -30,8 +30,8 @@ func cacheDir(h home.Home, flag string) (string, error) {
 	return dir, nil
 }
 
-// warnings prints what a library logs as this command prints warnings: a line each,
-// without a time.
+// warnings returns a logger that prints a library's log as this command prints warnings:
+// one line each, without a time.
 func warnings(w io.Writer) *slog.Logger {
 	return slog.New(warningHandler{Handler: slog.DiscardHandler, w: w})
 }

@@ -18,14 +18,14 @@ func newCheck(a *app) *cobra.Command {
 	var cache string
 	cmd := &cobra.Command{
 		Use:   "check DIR...",
-		Short: "Say what is wrong with capsules, without running them",
-		Long: `Read the capsules in each DIR, a capsule's directory or a directory of them, and
-compile their modules, without running anything. Prints one problem a line, and
+		Short: "Report problems of capsules, without running them",
+		Long: `Read the capsules in each DIR, which is a capsule's directory or contains such
+directories, and compile their modules, without running anything. Prints one problem a line, and
 nothing if there is none. A warning about keys without effect, or about system calls
 that a module imports and this host does not have yet, goes to the standard error.
 
-What was compiled is kept for run: in <home>/cache, or in the directory that --cache
-names.` + exitStatus(exitDone, exitFailed, exitUsage),
+The compiled modules are kept for run: in <home>/cache, or in the directory that
+--cache names.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			h, err := a.home()
@@ -44,7 +44,7 @@ names.` + exitStatus(exitDone, exitFailed, exitUsage),
 	return cmd
 }
 
-// check prints what is wrong with the capsules in dirs. The cache is a directory.
+// check prints the problems of the capsules in dirs. The cache is a directory.
 func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []string) (err error) {
 	host, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: cache, Log: warnings(a.stderr)})
 	if err != nil {
@@ -94,8 +94,8 @@ func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []strin
 	return &failure{status: exitFailed}
 }
 
-// checkModule says why a capsule's module could not be loaded, or which of the calls
-// that it imports this host does not have yet.
+// checkModule returns why a capsule's module could not be loaded, or which of its
+// imports this host does not provide yet.
 func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) (lacking string, err error) {
 	wasm, _, err := m.ReadModule(h, false)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// ask calls do with a client of the daemon, and turns its error into an exit status.
+// ask calls do with a client of the daemon, and converts its error into an exit status.
 func (a *app) ask(do func(*control.Client) error) error {
 	path, err := a.socketPath()
 	if err != nil {
@@ -42,7 +42,7 @@ func (a *app) ask(do func(*control.Client) error) error {
 	return f
 }
 
-// capsuleCommand is a command that does something to one capsule and prints nothing.
+// capsuleCommand returns a command that acts on one capsule and prints nothing.
 func (a *app) capsuleCommand(verb, short, long string, do func(*control.Client, context.Context, string) error) *cobra.Command {
 	return &cobra.Command{
 		Use:   verb + " ID",
@@ -56,7 +56,7 @@ func (a *app) capsuleCommand(verb, short, long string, do func(*control.Client, 
 	}
 }
 
-// completeIDs offers the ids of the daemon's capsules to the shell.
+// completeIDs returns the ids of the daemon's capsules for shell completion.
 func (a *app) completeIDs(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp

@@ -8,8 +8,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// style is the look of text at a terminal: the parameters of SGR. The terminal's
-// theme defines the colours.
+// style is the style of text at a terminal: the parameters of SGR. The terminal's theme
+// defines the colours.
 type style string
 
 const (
@@ -23,7 +23,7 @@ const (
 	underway style = "36"
 )
 
-// stateStyles are the looks of the states.
+// stateStyles are the styles of the states.
 var stateStyles = map[messages.CapsuleState]style{
 	messages.StateLoading:  underway,
 	messages.StateStarting: underway,
@@ -34,17 +34,18 @@ var stateStyles = map[messages.CapsuleState]style{
 	messages.StateStopped:  faint,
 }
 
-// painter paints text if it is true: at a terminal, unless the user wants no colours.
+// painter adds colours to text if it is true: at a terminal, unless the user wants no
+// colours.
 type painter bool
 
-// painter is the one for the standard output.
+// painter returns the one for the standard output.
 func (a *app) painter() painter { return painter(isTerminal(a.stdout) && !colourless()) }
 
 // colourless reports whether the user wants no colours (no-color.org), or the
 // terminal has none.
 func colourless() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }
 
-// paint returns printable text so that it looks like s.
+// paint returns printable text in the style s.
 func (p painter) paint(s style, text string) string {
 	if !bool(p) || s == plain || text == "" {
 		return text
@@ -52,7 +53,7 @@ func (p painter) paint(s style, text string) string {
 	return "\x1b[" + string(s) + "m" + text + "\x1b[m"
 }
 
-// table is the function table, with cells painted by look.
+// table is the function table, with each cell in the style that look returns.
 func (p painter) table(rows [][]string, look func(row, column int, text string) string) string {
 	if !p {
 		return table(rows)

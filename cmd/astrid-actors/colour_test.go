@@ -11,8 +11,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// oneOfEach is a tree with a capsule in each state, whose guests write what
-// terminals obey.
+// oneOfEach returns a tree with a capsule in each state, whose guests write terminal
+// control sequences.
 func oneOfEach() *messages.Tree {
 	at := time.Unix(1000, 0)
 	tree := &messages.Tree{At: at, Started: at.Add(-time.Hour), SystemRestarts: map[string]uint64{"registry": 1}}

@@ -12,10 +12,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// serve runs a supervisor and its control service until ctx ends: the
-// supervisor ends first, so that clients that wait still get an answer.
-// ready is called once the first start of every capsule has been decided; until then
-// there is progress, which may be nil.
+// serve runs a supervisor and its control service until ctx ends. The supervisor ends
+// first, so that waiting clients still receive an answer. serve calls ready once the
+// first start of every capsule has a result; until then it shows progress, if that is
+// not nil.
 func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(*supervisor.Supervisor)) error {
 	sup, err := supervisor.New(cfg)
 	if err != nil {
@@ -67,7 +67,7 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 	return group.Wait()
 }
 
-// narrowDir creates a directory that only we may enter.
+// narrowDir creates a directory that only this user may enter.
 func narrowDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("make the socket's directory: %w", err)

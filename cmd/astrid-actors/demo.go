@@ -21,17 +21,16 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// demoLimit is how long the whole story may take before it is given up.
+// demoLimit limits the duration of the whole story.
 const demoLimit = 20 * time.Second
 
 func newDemo(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "Show in a few seconds what this is",
-		Long: `Start the demo capsules in a home of their own, which is removed in the end, and
-tell a story with them: a trigger, a crash, the recovery, two capsules that ask each
-other, and a restart budget that is spent. Every command that it shows is carried
-out, and every output is real.
+		Short: "Run a short demonstration",
+		Long: `Start the demo capsules in a temporary home, and tell a story with them: a trigger, a
+crash, the recovery, two capsules that trigger each other, and a restart budget that is
+spent. Every command that it shows is executed, and every output is real.
 
 To type the commands yourself, use astrid-actors run --demo.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(0, 0),
@@ -44,7 +43,7 @@ To type the commands yourself, use astrid-actors run --demo.` + exitStatus(exitD
 	}
 }
 
-// demo runs the demo capsules' daemon, and tells the story with it.
+// demo runs a daemon with the demo capsules, and runs the story against it.
 func (a *app) demo() (err error) {
 	home, err := os.MkdirTemp("", "astrid-actors-demo-")
 	if err != nil {
@@ -84,10 +83,10 @@ func (a *app) demo() (err error) {
 	return errors.Join(s.err, <-served)
 }
 
-// story runs commands and explains them. After its first error it does no more.
+// story runs commands and explains them. After its first error it does nothing more.
 type story struct {
 	app    *app
-	ctx    context.Context //nolint:containedctx // it lives as long as the story
+	ctx    context.Context //nolint:containedctx // the story's own
 	home   string
 	client *control.Client
 	log    *logLines // the daemon's
@@ -142,14 +141,14 @@ a longer pause; then its supervisor gives it up.`)
 	s.say(`That was the demo. To type these commands yourself: astrid-actors run --demo`)
 }
 
-// say explains what comes next.
+// say prints an explanation of the next step.
 func (s *story) say(text string) {
 	if s.err == nil {
 		s.err = s.app.print("\n" + text + "\n")
 	}
 }
 
-// do shows a command and carries it out.
+// do prints a command and executes it.
 func (s *story) do(args ...string) {
 	if s.err != nil {
 		return
@@ -173,7 +172,7 @@ func (s *story) do(args ...string) {
 	}
 }
 
-// logged shows the lines of the daemon's log that contain a text.
+// logged prints the lines of the daemon's log that contain a text.
 func (s *story) logged(text string) {
 	lines := s.log.with(text)
 	if s.err == nil && lines == "" {
@@ -211,7 +210,7 @@ func (l *logLines) with(text string) string {
 	return b.String()
 }
 
-// sequence is the number of the last event.
+// sequence returns the number of the last event.
 func (s *story) sequence() uint64 {
 	if s.err != nil {
 		return 0
@@ -224,7 +223,7 @@ func (s *story) sequence() uint64 {
 	return tree.Sequence
 }
 
-// await waits for an event of one kind about a generation of the crasher.
+// await waits for an event of one kind for a generation of the crasher.
 func await[Kind messages.Detail](s *story, generation uint64) {
 	if s.err != nil {
 		return

@@ -11,9 +11,8 @@ import (
 //go:embed demo/*/Capsule.toml demo/*/meta.json demo/*/*.wasm
 var demoFiles embed.FS
 
-// extractDemo writes the demo capsules into a new directory below parent, which
-// the caller removes when they have ended: until then their files may be read
-// again.
+// extractDemo writes the demo capsules into a new directory below parent. The caller
+// removes it after they have ended: until then their files may be read again.
 func extractDemo(parent string) (dir string, err error) {
 	capsules, err := fs.Sub(demoFiles, "demo")
 	if err != nil {

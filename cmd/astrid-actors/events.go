@@ -13,14 +13,14 @@ func newEvents(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show events, and what was decided",
+		Short: "Show events and the supervisors' decisions",
 		Long: `Show what happened to the capsules and what the supervisor decided, one event a
-line: its number, the time, the actor that it is about, and a text. The daemon keeps
-the last 4,096; if older ones are asked for, the first line says how many are gone.
+line: its number, the time, the path of the actor, and a text. The daemon keeps
+the last 4,096; if older ones are asked for, the first line reports how many are gone.
 
-With --follow, go on until the daemon ends. A daemon that starts again counts its
-events from 1. If the event of --since is beyond its newest one, the first line says
-so (epoch_changed), and all events follow.
+With --follow, continue with new events until the daemon ends. After a restart the
+daemon counts its events from 1. If the event of --since is beyond its newest one, the first line
+reports it (epoch_changed), and all events follow.
 
 With --json, each line is
 
@@ -48,8 +48,8 @@ trigger_answered log_suppressed events_lost epoch_changed.` +
 		},
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&asJSON, "json", false, "print JSON, an object a line")
-	flags.BoolVar(&follow, "follow", false, "go on with events as they happen")
+	flags.BoolVar(&asJSON, "json", false, "print JSON, one object a line")
+	flags.BoolVar(&follow, "follow", false, "continue with new events")
 	flags.Uint64Var(&since, "since", 0, "only events after the one with this `number`")
 	return cmd
 }

@@ -24,7 +24,7 @@ var exitMeanings = map[int]string{
 	exitNoDaemon: "no daemon at that socket",
 }
 
-// exitStatus is the section of a command's help that lists its exit statuses.
+// exitStatus returns the section of a command's help that lists its exit statuses.
 func exitStatus(statuses ...int) string {
 	var b strings.Builder
 	b.WriteString("\n\nExit status:\n")
@@ -34,15 +34,15 @@ func exitStatus(statuses ...int) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// failure is an error that knows its exit status and, where one helps, a hint.
-// Without an err there is nothing left to say.
+// failure is an error with its exit status and, if one helps, a hint. If err is nil,
+// everything has been printed already.
 type failure struct {
 	status int
 	err    error
 	hint   string
 }
 
-// Error returns what failed.
+// Error returns the error's text.
 func (f *failure) Error() string {
 	if f.err == nil {
 		return fmt.Sprintf("exit status %d", f.status)
@@ -50,15 +50,15 @@ func (f *failure) Error() string {
 	return f.err.Error()
 }
 
-// Unwrap returns the error behind it.
+// Unwrap returns the wrapped error.
 func (f *failure) Unwrap() error { return f.err }
 
-// usage is a failure of the one who typed.
+// usage returns a failure for a mistake on the command line.
 func usage(format string, args ...any) *failure {
 	return &failure{status: exitUsage, err: fmt.Errorf(format, args...)}
 }
 
-// report says on the standard error what failed, and returns the exit status.
+// report prints an error on the standard error, and returns the exit status.
 func (a *app) report(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitDone

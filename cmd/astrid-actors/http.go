@@ -15,17 +15,17 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// httpOptions are the flags of run that are about the page.
+// httpOptions are the flags of run that configure the page.
 type httpOptions struct {
 	address   string
 	tokenFile string
 	actions   bool
 	noToken   bool
-	// command is how the page writes commands that reach this daemon.
+	// command is the start of a command line that reaches this daemon, for the page.
 	command string
 }
 
-// reachBy says how commands reach the daemon of a.
+// reachBy sets the command line that reaches the daemon of a.
 func (o *httpOptions) reachBy(a *app, socket string) {
 	o.command = "astrid-actors"
 	if a.socketFlag != "" || a.homeFlag != "" {
@@ -34,16 +34,16 @@ func (o *httpOptions) reachBy(a *app, socket string) {
 }
 
 func (o *httpOptions) flags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.address, "http", "", "also serve a page to look at, /metrics, /healthz and /readyz at this `address`, as 127.0.0.1:7711")
-	flags.StringVar(&o.tokenFile, "http-token", "", "a `file` with the token that the page asks for; needed beyond loopback addresses")
-	flags.BoolVar(&o.actions, "http-actions", false, "let the page trigger hooks, and start, stop, restart and kill capsules; needs --http-token or --http-no-token")
-	flags.BoolVar(&o.noToken, "http-no-token", false, "let --http-actions go without a token: every user of this machine may act")
+	flags.StringVar(&o.address, "http", "", "also serve a web page, /metrics, /healthz and /readyz at this `address`, for example 127.0.0.1:7711")
+	flags.StringVar(&o.tokenFile, "http-token", "", "a `file` with the token that the page requires; needed for addresses that are not loopback")
+	flags.BoolVar(&o.actions, "http-actions", false, "allow the page to trigger hooks, and to start, stop, restart and kill capsules; needs --http-token or --http-no-token")
+	flags.BoolVar(&o.noToken, "http-no-token", false, "allow --http-actions without a token: every user of this machine may act")
 }
 
 // makeToken is a hint.
 const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token" //nolint:gosec // a command, not a token
 
-// listen opens the page's address; it returns nil where none was asked for.
+// listen opens the page's address; it returns nil if no page is wanted.
 func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, error) {
 	if o.address == "" {
 		if o.tokenFile != "" || o.actions || o.noToken {
@@ -86,8 +86,8 @@ func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, 
 	return p, nil
 }
 
-// readToken reads the page's token. A file that others may read is allowed, since
-// some ways to hand secrets over make no other, but not without a word.
+// readToken reads the page's token. A file that others may read is allowed, since some
+// secret stores create only such files, but logs a warning.
 func readToken(path string, log *slog.Logger) (string, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -109,7 +109,7 @@ type httpPage struct {
 	cfg      web.Config
 }
 
-// serve answers until ctx ends.
+// serve serves the page until ctx ends.
 func (p *httpPage) serve(ctx context.Context, sup *supervisor.Supervisor) error {
 	return web.Serve(ctx, p.listener, sup, p.cfg)
 }

@@ -24,13 +24,13 @@ on whose behalf it ran, if any, and the message. The daemon keeps the last 200 o
 each capsule in memory; all of them are in the files below
 <home>/home/<principal>/.local/log/<id>.
 
-With --follow, go on with lines as they are written, until the daemon ends.
+With --follow, continue with new lines until the daemon ends.
 
 With --json, each line is
 
   {"sequence": N, "at": TIME, "level": WORD, "principal": TEXT, "message": TEXT, "lost": N}
 
-where "lost" is how many lines before this one are no longer kept.` +
+"lost" is the number of lines before this one that are no longer kept.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon),
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -49,8 +49,8 @@ where "lost" is how many lines before this one are no longer kept.` +
 		ValidArgsFunction: a.completeIDs,
 	}
 	flags := cmd.Flags()
-	flags.BoolVar(&asJSON, "json", false, "print JSON, an object a line")
-	flags.BoolVarP(&follow, "follow", "f", false, "go on with lines as they are written")
+	flags.BoolVar(&asJSON, "json", false, "print JSON, one object a line")
+	flags.BoolVarP(&follow, "follow", "f", false, "continue with new lines")
 	flags.Uint64Var(&since, "since", 0, "only lines after the one with this `number`")
 	return cmd
 }
@@ -79,7 +79,7 @@ func (a *app) printLogLine(l *messages.LogLine, asJSON bool) error {
 		l.Level, bracketed(l.Principal), printable(l.Message)))
 }
 
-// bracketed is a principal in the form that precedes its message.
+// bracketed formats a principal as a prefix of its message.
 func bracketed(principal string) string {
 	if principal == "" {
 		return ""

@@ -1,8 +1,8 @@
-// Command astrid-actors runs WebAssembly capsules as supervised actors, and
-// talks to a daemon that does.
+// Command astrid-actors runs WebAssembly capsules as supervised actors, and controls a
+// daemon that does.
 //
-// Scripts may rely on what its commands take, print with --json and exit with;
-// what they print without --json is for people, and may change.
+// Scripts may rely on the arguments, the output with --json and the exit status of its
+// commands; the output without --json is for people, and may change.
 package main
 
 import (
@@ -111,7 +111,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	return root
 }
 
-// home is Astrid's directory, as the flag or the environment names it.
+// home returns Astrid's directory, as the flag or the environment names it.
 func (a *app) home() (home.Home, error) {
 	h, err := home.Resolve(a.homeFlag)
 	if err != nil {
@@ -120,7 +120,7 @@ func (a *app) home() (home.Home, error) {
 	return h, nil
 }
 
-// socketPath is where the daemon listens.
+// socketPath returns the path of the daemon's socket.
 func (a *app) socketPath() (string, error) {
 	if a.socketFlag != "" {
 		path, err := filepath.Abs(a.socketFlag)
@@ -136,8 +136,8 @@ func (a *app) socketPath() (string, error) {
 	return h.SocketPath(), nil
 }
 
-// arguments makes a validator that takes from least to most arguments, named in
-// the command's usage line.
+// arguments returns a validator that accepts from least to most arguments, named in the
+// command's usage line.
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		_, names, _ := strings.Cut(cmd.Use, " ")
@@ -154,7 +154,7 @@ func arguments(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// flagError explains a flag that was not understood.
+// flagError explains a flag that is unknown or has an invalid value.
 func flagError(cmd *cobra.Command, err error) error {
 	f := usage("%w", err)
 	if cmd.Name() == "trigger" && strings.HasPrefix(err.Error(), "unknown shorthand flag") {
@@ -163,7 +163,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	return f
 }
 
-// print writes to the standard output, and fails where that does.
+// print writes to the standard output, and returns its error as a failure.
 func (a *app) print(text string) error {
 	if _, err := io.WriteString(a.stdout, text); err != nil {
 		return fmt.Errorf("write the output: %w", err)
@@ -171,7 +171,7 @@ func (a *app) print(text string) error {
 	return nil
 }
 
-// asFailure returns what an error leads to: exit status 1, where it does not say.
+// asFailure converts an error to a failure: with exit status 1, if it has none.
 func asFailure(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f

@@ -23,12 +23,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// patience is how long a script waits for what must happen. Nothing should ever
-// take that long.
+// patience limits how long a script waits. No correct code takes that long.
 const patience = 60 * time.Second
 
-// TestMain makes this test's binary answer as astrid-actors too, so that scripts
-// run the real main in processes of their own.
+// TestMain makes this test's binary act as astrid-actors, too, so that scripts run the
+// real main in processes of their own.
 func TestMain(m *testing.M) {
 	testscript.Main(leakTested{m}, map[string]func(){"astrid-actors": main})
 }
@@ -44,7 +43,7 @@ func (l leakTested) Run() int {
 	return code
 }
 
-// TestScripts runs testdata/*.txtar. Beside testscript's own commands they have:
+// TestScripts runs testdata/*.txtar. In addition to testscript's own commands they have:
 //
 //	status N COMMAND...    run a command, whose exit status must be N
 //	daemon [FLAG...]       start astrid-actors run, and wait until its capsules have started
@@ -52,12 +51,12 @@ func (l leakTested) Run() int {
 //	signal NAME            send the daemon TERM, INT, HUP or KILL
 //	ended N                wait for the daemon's end, with exit status N; daemon.log has its log
 //	await PATTERN COMMAND  run a command, again and again, until a line of its output matches
-//	follow FILE [FLAG...]  start astrid-actors events --follow, and go on when the first line is in FILE
+//	follow FILE [FLAG...]  start astrid-actors events --follow, and continue when the first line is in FILE
 //	followed N             wait for its end, with exit status N
-//	like FILE WANT         compare JSON, where WANT may say "<number>", "<uuid>", "<time>" or "<text>"
+//	like FILE WANT         compare JSON; WANT may contain "<number>", "<uuid>", "<time>" or "<text>"
 //	mode FILE MODE         compare a file's mode
 //	fill FILE N            write a JSON string of N bytes
-//	stale FILE             leave a socket behind that nobody listens at
+//	stale FILE             leave a socket on which no process listens
 func TestScripts(t *testing.T) {
 	capsules, err := filepath.Abs(filepath.Join("..", "..", "test", "capsules"))
 	if err != nil {
@@ -75,7 +74,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ASTRID_HOME", filepath.Join(e.WorkDir, "h"))
 			e.Setenv("CAPSULES", capsules)
 			e.Setenv("DEMO", demo)
-			e.Setenv("GORACE", "atexit_sleep_ms=0") // or each process sleeps for a second
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // otherwise each process sleeps for a second
 			e.Values[daemonKey{}] = &scriptDaemon{}
 			e.Values[followerKey{}] = &scriptFollower{}
 			return nil
@@ -108,7 +107,7 @@ func exitCode(ts *testscript.TestScript, err error) int {
 
 type daemonKey struct{}
 
-// scriptDaemon is the script's daemon, of which there is one at a time.
+// scriptDaemon is the script's daemon; a script has at most one at a time.
 type scriptDaemon struct{ cmd *exec.Cmd }
 
 func daemonOf(ts *testscript.TestScript) *scriptDaemon { return ts.Value(daemonKey{}).(*scriptDaemon) }
@@ -143,7 +142,7 @@ func scriptLaunch(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// command is astrid-actors in the script's surroundings.
+// command returns astrid-actors with the script's environment and directory.
 func command(ts *testscript.TestScript, args ...string) *exec.Cmd {
 	c := exec.Command("astrid-actors", args...)
 	c.Dir = ts.MkAbs(".")
@@ -195,7 +194,7 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// runUntil runs a command until a line of its output matches, and ends it then.
+// runUntil runs a command until a line of its output matches, and then ends it.
 func runUntil(pattern *regexp.Regexp, c *exec.Cmd) (found bool, seen string, err error) {
 	output, err := c.StdoutPipe()
 	if err != nil {
@@ -220,10 +219,10 @@ func runUntil(pattern *regexp.Regexp, c *exec.Cmd) (found bool, seen string, err
 
 type followerKey struct{}
 
-// scriptFollower is the script's reader of events, of which there is one at a time.
+// scriptFollower is the script's reader of events; a script has at most one at a time.
 type scriptFollower struct {
 	cmd  *exec.Cmd
-	read chan error // takes one value, when all has been read
+	read chan error // receives one value when all has been read
 }
 
 func scriptFollow(ts *testscript.TestScript, neg bool, args []string) {
@@ -293,7 +292,7 @@ func scriptLike(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// unlike says where got is not what want describes.
+// unlike describes the first difference between got and want.
 func unlike(path string, got, want any) string {
 	var fits bool
 	switch want := want.(type) {
@@ -376,7 +375,7 @@ func scriptStale(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(abandonSocket(ts.MkAbs(args[0])))
 }
 
-// abandonSocket leaves a socket behind that nobody listens at.
+// abandonSocket leaves a socket on which no process listens.
 func abandonSocket(path string) error {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {

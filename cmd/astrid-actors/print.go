@@ -10,8 +10,8 @@ import (
 	"github.com/mattn/go-isatty"
 )
 
-// printable returns text as one line that a terminal shows and does not obey:
-// guests write some of it.
+// printable returns text as one line without control sequences for the terminal: guests
+// write some of it.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -25,7 +25,7 @@ func printable(text string) string {
 	}, text)
 }
 
-// shortened is printable text of at most limit characters.
+// shortened returns printable text of at most limit characters.
 func shortened(text string, limit int) string {
 	runes := []rune(printable(text))
 	if len(runes) <= limit {
@@ -34,8 +34,8 @@ func shortened(text string, limit int) string {
 	return string(runes[:limit-1]) + "…"
 }
 
-// duration is a duration as people say it, with no more of it than matters:
-// 1.2ms, 350ms, 60s, 5m12s, 3h2m, 4d7h.
+// duration formats a duration for people, with its significant parts only: 1.2ms, 350ms,
+// 60s, 5m12s, 3h2m, 4d7h.
 func duration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -58,7 +58,7 @@ func duration(d time.Duration) string {
 	}
 }
 
-// two is a duration in two units, without one that is 0.
+// two formats a duration in two units, and leaves out a unit that is 0.
 func two(d, unit time.Duration, name string, small time.Duration, smallName string) string {
 	d = d.Round(small)
 	out := ""
@@ -71,14 +71,14 @@ func two(d, unit time.Duration, name string, small time.Duration, smallName stri
 	return out
 }
 
-// table lays out rows of cells, the first of them the header.
+// table formats rows of cells, the first of them the header.
 func table(rows [][]string) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	for _, row := range rows {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	_ = w.Flush() // a Builder takes everything
+	_ = w.Flush() // a Builder never fails
 	lines := strings.Split(b.String(), "\n")
 	for i, line := range lines {
 		lines[i] = strings.TrimRight(line, " ")
@@ -86,7 +86,7 @@ func table(rows [][]string) string {
 	return strings.Join(lines, "\n")
 }
 
-// isTerminal says whether a person reads what is written to w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w any) bool {
 	file, ok := w.(interface{ Fd() uintptr })
 	return ok && isatty.IsTerminal(file.Fd())

@@ -22,7 +22,7 @@ func (a *app) printEvent(e *messages.Event, asJSON bool) error {
 	return a.print(eventText(e) + "\n")
 }
 
-// eventText is an event as one line for a person.
+// eventText formats an event as one line for a person.
 func eventText(e *messages.Event) string {
 	whom := e.Path
 	if whom == "" {

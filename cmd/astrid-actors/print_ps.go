@@ -9,7 +9,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// psCapsule is one element of what ps --json prints.
+// psCapsule is one element of the output of ps --json.
 type psCapsule struct {
 	ID           string          `json:"id"`
 	Version      string          `json:"version"`
@@ -103,7 +103,7 @@ func rejectedText(tree *messages.Tree, p painter) string {
 	var text strings.Builder
 	for _, r := range tree.Rejected {
 		problem := r.Problem
-		if !strings.Contains(problem, r.Directory) { // most name a file in it
+		if !strings.Contains(problem, r.Directory) { // most problems name a file in it
 			problem = r.Directory + ": " + problem
 		}
 		fmt.Fprintf(&text, "%s %s\n", p.paint(bad, "rejected:"), shortened(problem, 200))

@@ -69,8 +69,8 @@ func TestShellQuoted(t *testing.T) {
 	}
 }
 
-// eachKindOfEvent yields an event of every kind, with every field filled. The
-// kinds are those of the wire, so that none is forgotten.
+// eachKindOfEvent calls check with an event of every kind, with every field set. The
+// kinds are taken from the protobuf definition, so that none is forgotten.
 func eachKindOfEvent(t *testing.T, check func(name string, e *messages.Event)) {
 	t.Helper()
 	wire := &actorspb.Event{Sequence: 7, At: timestamppb.New(time.Unix(1, 0)), Path: "capsules/x", Generation: 3}
@@ -150,7 +150,8 @@ func TestEventJSON(t *testing.T) {
 	}
 }
 
-// TestEveryEventHasAText: the help lists every kind of event, and each has a text.
+// TestEveryEventHasAText checks that the help lists every kind of event, and that each
+// has a text.
 func TestEveryEventHasAText(t *testing.T) {
 	help := newEvents(&app{}).Long
 	eachKindOfEvent(t, func(name string, e *messages.Event) {

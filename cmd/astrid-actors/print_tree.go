@@ -56,7 +56,7 @@ func treeText(tree *messages.Tree, p painter) string {
 	return drawn + rejectedText(tree, p)
 }
 
-// treeCapsule describes the state of one capsule, and what comes next.
+// treeCapsule describes the state of one capsule, and the next step.
 func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 	parts := []string{c.State.String()}
 	if c.Generation > 0 {

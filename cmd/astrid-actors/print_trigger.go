@@ -8,7 +8,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// triggerAnswer is what trigger --json prints.
+// triggerAnswer is the output of trigger --json.
 type triggerAnswer struct {
 	Topic     string          `json:"topic"`
 	Responses json.RawMessage `json:"responses"`
@@ -26,8 +26,8 @@ type triggerLeg struct {
 	DurationUS int64           `json:"duration_us"`
 }
 
-// printTrigger prints a trigger's answer on one line. At a terminal it adds, on the
-// standard error, the legs that the line does not show.
+// printTrigger prints a trigger's reply on one line. At a terminal it also prints, on
+// the standard error, the legs that the line does not show.
 func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(triggerJSON(reply))
@@ -55,7 +55,7 @@ func triggerJSON(reply *messages.Reply) triggerAnswer {
 	return answer
 }
 
-// triggerRemarks lists the capsules that gave no response, and why.
+// triggerRemarks lists the capsules that gave no response, and the reasons.
 func triggerRemarks(reply *messages.Reply) string {
 	if len(reply.Legs) == 0 {
 		return fmt.Sprintf("hint: no capsule has an interceptor for %q\n", reply.Topic)

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// process is a daemon that a shell has started, and its clients.
+// process is a daemon that was started by a shell, with its clients.
 type process struct {
 	t    *testing.T
 	home string
@@ -68,7 +68,7 @@ func (p *process) ask(args ...string) string {
 	return string(out)
 }
 
-// end sends a signal, and waits until the daemon has ended well.
+// end sends a signal, and waits until the daemon has ended successfully.
 func (p *process) end(s os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
@@ -81,8 +81,8 @@ func (p *process) end(s os.Signal) {
 	}
 }
 
-// TestManyLogsFewDescriptors: 300 capsules that all log leave a daemon that may open
-// 256 files enough of them to be asked.
+// TestManyLogsFewDescriptors checks that 300 capsules that all log leave enough file
+// descriptors for clients of a daemon that may open 256 files.
 func TestManyLogsFewDescriptors(t *testing.T) {
 	const capsules = 300
 	wasm, err := os.ReadFile(filepath.Join("..", "..", "test", "capsules", "all-seven", "all-seven.wasm"))
@@ -122,7 +122,7 @@ func TestManyLogsFewDescriptors(t *testing.T) {
 	}
 }
 
-// TestNohup: a daemon that was started to ignore SIGHUP ignores it.
+// TestNohup checks that a daemon that was started with SIGHUP ignored keeps ignoring it.
 func TestNohup(t *testing.T) {
 	p := launch(t, "trap '' HUP;", "--capsules", filepath.Join("..", "..", "test", "capsules", "echo"))
 	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {

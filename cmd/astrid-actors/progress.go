@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// progressAfter is how long a start may take before its progress is shown.
+	// progressAfter is the time after which the progress of a start is shown.
 	progressAfter = 300 * time.Millisecond
 	progressEvery = 200 * time.Millisecond
 )
 
-// progress keeps a line below all others at a terminal while capsules start. All
-// other output to the terminal goes through it. It may be used from any goroutine.
+// progress keeps a line below all others at a terminal while capsules start. All other
+// output to the terminal goes through it. It may be used from any goroutine.
 type progress struct {
 	out io.Writer
 
 	mu   sync.Mutex
-	line string // shown now
+	line string // the line on the screen
 }
 
-// newProgress returns a progress for a terminal; for other outputs nil, which shows
-// nothing.
+// newProgress returns a progress for a terminal; for other outputs it returns nil, which
+// shows nothing.
 func newProgress(out io.Writer) *progress {
 	if _, _, ok := size(out); !ok {
 		return nil
@@ -55,7 +55,7 @@ func (p *progress) Write(lines []byte) (int, error) {
 	return n, err
 }
 
-// set replaces the line; an empty one is none.
+// set replaces the line; an empty one removes it.
 func (p *progress) set(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -63,11 +63,11 @@ func (p *progress) set(line string) {
 		return
 	}
 	p.line = line
-	_, _ = io.WriteString(p.out, "\r\x1b[K"+line) // a terminal that is gone misses nothing
+	_, _ = io.WriteString(p.out, "\r\x1b[K"+line) // an error means that the terminal is gone
 }
 
-// show shows the progress of the first start, until it has been decided for every
-// capsule, or ctx ends.
+// show shows the progress of the first start, until every capsule's start has a result,
+// or ctx ends.
 func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
 	if p == nil {
 		return
@@ -92,8 +92,8 @@ func (p *progress) show(ctx context.Context, sup *supervisor.Supervisor) {
 	}
 }
 
-// progressText describes the progress of a start, and names the slowest capsule. It
-// is empty once every start is decided.
+// progressText describes the progress of a start, and names the slowest capsule. It is
+// empty once every start has a result.
 func progressText(tree *messages.Tree) string {
 	var slow *messages.Capsule
 	var decided, failed int

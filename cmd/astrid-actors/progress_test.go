@@ -47,7 +47,7 @@ func TestProgressText(t *testing.T) {
 	}
 }
 
-// What is logged stands above the progress, and the progress leaves no trace.
+// The log is printed above the progress, and the progress leaves no text behind.
 func TestProgressStaysBelow(t *testing.T) {
 	var out bytes.Buffer
 	p := &progress{out: &out}
@@ -91,7 +91,7 @@ func TestProgressOfAStart(t *testing.T) {
 	if err := off.Start(); err != nil {
 		t.Fatal(err)
 	}
-	wait := exec.Command("astrid-actors", "ps", "--socket", filepath.Join(home, "s"), "--wait", "1s") // in vain
+	wait := exec.Command("astrid-actors", "ps", "--socket", filepath.Join(home, "s"), "--wait", "1s") // it fails
 	if output, err := wait.CombinedOutput(); err == nil || !strings.Contains(string(output), "sleeper (loading)") {
 		t.Errorf("ps --wait: %v: %s", err, output)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// dialEvery is how often ps --wait tries to reach a daemon.
+// dialEvery is the time between two attempts of ps --wait to reach a daemon.
 const dialEvery = 20 * time.Millisecond
 
 func newPs(a *app) *cobra.Command {
@@ -29,8 +29,8 @@ func newPs(a *app) *cobra.Command {
 starting (a run loop that has not signalled yet), ready, crashed (to be restarted),
 failed (for good), stopping or stopped.
 
-With --wait, wait for the daemon, and until the first start of every capsule has
-been decided: it is ready, has failed, or did not signal in time.
+With --wait, wait for the daemon, and until the first start of every capsule has a
+result: it is ready, has failed, or did not signal in time.
 
 With --json, print an array of
 
@@ -62,7 +62,7 @@ supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
 	return cmd
 }
 
-// snapshot asks for the tree: at once, or, with a wait, once it has started.
+// snapshot requests the tree: at once, or, with a wait, once it has started.
 func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*messages.Tree, error) {
 	if wait == 0 {
 		return c.Snapshot(ctx, false)
@@ -83,7 +83,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 			case <-waiting.Done():
 				return nil, err
 			}
-		case waiting.Err() != nil, connect.CodeOf(err) == connect.CodeDeadlineExceeded: // here first, or there
+		case waiting.Err() != nil, connect.CodeOf(err) == connect.CodeDeadlineExceeded: // the deadline passed here first, or in the daemon
 			return nil, undecided(ctx, c, wait)
 		default:
 			return nil, err

@@ -31,15 +31,15 @@ func newRun(a *app) *cobra.Command {
 answer the other commands at <home>/run/actors.sock.
 
 Capsules are found in <home>/home/<principal>/.local/capsules and then in
-./.astrid/capsules, unless --capsules says where they are.
+./.astrid/capsules, unless --capsules names their directories.
 
-On SIGINT, SIGTERM or SIGHUP new triggers are refused, calls that wait are answered,
-and running ones are given up to 10 s; a second signal ends the daemon at once. Under
+On SIGINT, SIGTERM or SIGHUP new triggers are refused, waiting calls are answered, and
+running ones may continue for up to 10 s; a second signal ends the daemon at once. Under
 nohup SIGHUP stays ignored.
 
-With --http-actions whoever can reach the page can stop capsules and trigger hooks, and
-every user of this machine can reach 127.0.0.1. So it needs --http-token, or
---http-no-token, which says that this is meant.` +
+With --http-actions everyone who can reach the page can stop capsules and trigger hooks,
+and every user of this machine can reach 127.0.0.1. So it needs --http-token, or
+--http-no-token to allow this.` +
 			exitStatus(exitDone, exitFailed, exitUsage),
 		Example: `  astrid-actors run --demo
   astrid-actors run --capsules ./my-capsule --allow-unverified`,
@@ -47,13 +47,13 @@ every user of this machine can reach 127.0.0.1. So it needs --http-token, or
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, a) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.capsules, "capsules", nil, "a capsule's `directory`, or a directory of them; may be repeated")
-	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "whose capsules these are: a `name`")
-	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, beside those of --capsules")
-	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that nobody sealed")
+	flags.StringArrayVar(&o.capsules, "capsules", nil, "a capsule's `directory`, or one that contains such directories; may be repeated")
+	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "the `name` of the principal that owns the capsules")
+	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, in addition to those of --capsules")
+	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that are not sealed")
 	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
-	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that bring none")
+	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that have none")
 	cacheFlag(flags, &o.cache)
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	o.http.flags(flags)
@@ -76,8 +76,8 @@ type runOptions struct {
 
 func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	if os.Getenv("GOMAXPROCS") == "" {
-		// Guests get one processor less than there are: see docs/RATIONALE.md,
-		// "Who runs when more guests spin than there are processors?".
+		// Guests run on one processor less than GOMAXPROCS: see docs/RATIONALE.md, "Who
+		// runs when more guests spin than there are processors?".
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
 	progress := newProgress(a.stderr)
@@ -109,7 +109,7 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 	return serve(ctx, cfg, o.http, progress, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
 }
 
-// config turns the flags into the supervisor's configuration.
+// config converts the flags into the supervisor's configuration.
 func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	for name, d := range map[string]time.Duration{
 		"load-timeout": o.loadTimeout, "call-timeout": o.callTimeout, "trigger-timeout": o.triggerTimeout,
@@ -179,7 +179,7 @@ func (o *runOptions) log(cmd *cobra.Command, a *app, progress *progress) (*slog.
 	return slog.New(zerolog.NewSlogHandler(log.Level(level).With().Timestamp().Logger())), nil
 }
 
-// welcome logs that the daemon is ready, and what to do next.
+// welcome logs that the daemon is ready, and suggests the next commands.
 func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tree) {
 	states := map[string]int{}
 	for _, c := range tree.Capsules {
@@ -204,7 +204,7 @@ func (o *runOptions) welcome(log *slog.Logger, socket string, tree *messages.Tre
 func untilSignal(log *slog.Logger) (ctx context.Context, stop func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as it is under nohup
+	if !signal.Ignored(syscall.SIGHUP) { // nohup ignores it
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	ctx, cancel := context.WithCancelCause(context.Background())

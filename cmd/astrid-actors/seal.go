@@ -9,10 +9,10 @@ import (
 func newSeal(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "seal DIR",
-		Short: "Vouch for a capsule's module",
+		Short: "Record the hash of a capsule's module",
 		Long: `Write the BLAKE3 hash of the module of the capsule in DIR into its meta.json, and
-print it. The capsule then runs as long as the module stays what it is; without a
-hash it runs only under run --allow-unverified.` + exitStatus(exitDone, exitFailed, exitUsage),
+print it. The capsule then runs as long as its module is unchanged; without a hash it runs
+only under run --allow-unverified.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			hash, err := manifest.Seal(args[0])
@@ -25,7 +25,7 @@ hash it runs only under run --allow-unverified.` + exitStatus(exitDone, exitFail
 	}
 }
 
-// completeDirs offers directories to the shell.
+// completeDirs returns directories for shell completion.
 func completeDirs(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
 }

@@ -16,16 +16,16 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// statusEvery is how often systemd is told the states of the capsules, unless its
-// watchdog expects more.
+// statusEvery is the time between two reports of the capsules' states to systemd, unless
+// its watchdog expects them more often.
 const statusEvery = 10 * time.Second
 
-// startExtension is how much longer systemd waits for a start in progress.
+// startExtension is the additional time that systemd allows for a start in progress.
 const startExtension = 3 * statusEvery
 
-// tellSystemd tells systemd, if it has started us (Type=notify), when the capsules
-// have started, what states they are in, and when ctx ends, that we stop. It serves
-// the watchdog only while the system's own actors answer.
+// tellSystemd notifies systemd, if it has started this process (Type=notify): when the
+// capsules have started, of their states, and when ctx ends, that the process stops. It
+// serves the watchdog only while the system's own actors reply.
 func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log *slog.Logger) {
 	if os.Getenv("NOTIFY_SOCKET") == "" {
 		return
@@ -46,7 +46,7 @@ func tellSystemd(ctx context.Context, sup *supervisor.Supervisor, log *slog.Logg
 	started := make(chan struct{})
 	go func() {
 		defer close(started)
-		_ = sup.AwaitStarted(ctx) // an error is ctx's end
+		_ = sup.AwaitStarted(ctx) // an error means that ctx has ended
 	}()
 	starting := started
 	tick := time.NewTicker(every)

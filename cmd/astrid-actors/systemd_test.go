@@ -19,7 +19,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// manager is a socket as systemd's, and what it was told.
+// manager is a socket like systemd's, with the messages that it has received.
 type manager struct {
 	*net.UnixConn
 	t *testing.T
@@ -44,7 +44,7 @@ func newManager(t *testing.T, watchdog time.Duration) *manager {
 	return &manager{conn, t}
 }
 
-// await reads what it is told until one of it has all these lines.
+// await reads messages until one of them has all these lines.
 func (m *manager) await(lines ...string) {
 	m.t.Helper()
 	var heard []string
@@ -69,7 +69,7 @@ func (m *manager) await(lines ...string) {
 	}
 }
 
-// systemd hears of each step, and of nothing else than the truth.
+// systemd is notified of each step, with the actual state.
 func TestTellSystemd(t *testing.T) {
 	m := newManager(t, 200*time.Millisecond)
 	release := make(chan struct{})
@@ -98,7 +98,7 @@ func TestTellSystemd(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.await("STATUS=1 stopped") // perhaps from before
+	m.await("STATUS=1 stopped") // it may have been sent earlier
 	for range 3 {               // its actors are gone: the watchdog is not served
 		m.silentOfWatchdog()
 	}
@@ -110,7 +110,7 @@ func TestTellSystemd(t *testing.T) {
 	}
 }
 
-// silentOfWatchdog reads what is told next after what may lie there from before.
+// silentOfWatchdog reads the next message, after those that may have been sent earlier.
 func (m *manager) silentOfWatchdog() {
 	m.t.Helper()
 	buffer := make([]byte, 4096)
@@ -129,7 +129,7 @@ func (m *manager) silentOfWatchdog() {
 	m.t.Error("the watchdog is told that a system without actors is well")
 }
 
-// Without systemd nobody is told anything, and nothing is waited for.
+// Without systemd nothing is sent, and nothing is waited for.
 func TestNoSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", "")
 	tellSystemd(t.Context(), nil, slog.New(slog.DiscardHandler))

@@ -19,7 +19,7 @@ import (
 	"github.com/creack/pty"
 )
 
-// terminal is a terminal with the real program in it.
+// terminal is a terminal that runs the real program.
 type terminal struct {
 	t   *testing.T
 	cmd *exec.Cmd
@@ -28,7 +28,7 @@ type terminal struct {
 	mu      sync.Mutex
 	screen  *vt.Emulator
 	output  strings.Builder // all that the program has written
-	changed chan struct{}   // poked with each write
+	changed chan struct{}   // receives a value after each write
 	over    chan struct{}   // closed when there is no more
 }
 
@@ -45,7 +45,7 @@ func startTerminal(t *testing.T, width, height int, env []string, args ...string
 		t.Fatal(err)
 	}
 	answered := make(chan struct{})
-	go func() { // what a terminal answers when it is asked
+	go func() { // the answers of a terminal to queries
 		defer close(answered)
 		_, _ = io.Copy(term.tty, term.screen)
 	}()
@@ -59,14 +59,14 @@ func startTerminal(t *testing.T, width, height int, env []string, args ...string
 			term.output.Write(buffer[:n])
 			term.mu.Unlock()
 			poke(term.changed)
-			if err != nil { // EIO where the program has ended
+			if err != nil { // EIO if the program has ended
 				return
 			}
 		}
 	}()
 	t.Cleanup(func() {
 		_ = term.cmd.Process.Kill()
-		_ = term.cmd.Wait() // again, where it has ended
+		_ = term.cmd.Wait() // a second Wait if it has ended
 		<-term.over
 		_ = term.screen.InputPipe().(io.Closer).Close() // Close itself races with Read
 		_ = term.tty.Close()
@@ -75,7 +75,7 @@ func startTerminal(t *testing.T, width, height int, env []string, args ...string
 	return term
 }
 
-// text is what is on the screen.
+// text returns the text on the screen.
 func (term *terminal) text() string {
 	term.mu.Lock()
 	defer term.mu.Unlock()
@@ -108,7 +108,7 @@ func (term *terminal) until(patterns ...string) string {
 	}
 }
 
-// press types.
+// press types keys.
 func (term *terminal) press(keys string) {
 	term.t.Helper()
 	if _, err := io.WriteString(term.tty, keys); err != nil {
@@ -188,7 +188,7 @@ func (term *terminal) picture() string {
 
 const paper = "#0d1117"
 
-// inkOf is one of a theme's colours.
+// inkOf returns one of a theme's colours.
 func inkOf(c color.Color) string {
 	if basic, ok := c.(ansi.BasicColor); ok {
 		return map[ansi.BasicColor]string{ansi.Red: "#ff7b72", ansi.Green: "#56d364", ansi.Yellow: "#e3b341", ansi.Cyan: "#76e3ea"}[basic]

@@ -19,14 +19,14 @@ func newTop(a *app) *cobra.Command {
 		Short: "Watch the capsules, and restart them, at a terminal",
 		Long: `Watch all capsules on one screen, updated once a second and after each event.
 Capsules in trouble are at the top, with the cause, the supervisor's decision, and
-what happens next. RESTARTS are the restarts spent of the budget; P50 and P99 are
-quantiles of the duration of its calls, right within 2 %; RED/S are reductions a second.
+the next step. RESTARTS are the restarts spent of the budget; P50 and P99 are
+quantiles of the duration of its calls, accurate within 2 %; RED/S are reductions a second.
 
   up, down, page up, page down, home, end   select a capsule
   enter   show its details: failures with their stacks, calls and log; esc to return
   /       show only capsules whose id or state contains a text; esc to show all
   s, S    sort by the next column, or the one before
-  space   pause, and go on
+  space   pause, and continue
   r       restart the selected capsule
   q       quit
 
@@ -50,18 +50,18 @@ If the standard input or output is not a terminal, this is tree --watch.` +
 
 // The messages of top's goroutines to its model.
 type (
-	// looked: the daemon was asked for its state; err is why it did not answer.
+	// looked: the daemon has returned its state, or err if it did not answer.
 	looked struct {
 		tree    *messages.Tree
 		details []*messages.CapsuleDetail
 		err     error
 		took    time.Duration
 	}
-	// lookDue: it is time to ask again, unless turn is out of date by now.
+	// lookDue: it is time for the next request, unless turn is out of date by now.
 	lookDue struct{ turn int }
-	// happened: there were events. restarts are those since the last happened.
+	// happened: events have arrived. restarts are those since the last happened.
 	happened struct{ restarts []time.Time }
-	// restarted: the daemon has carried out a restart, or err is why not.
+	// restarted: the daemon has executed a restart, or has returned err.
 	restarted struct {
 		id  string
 		err error
@@ -88,20 +88,20 @@ func (a *app) top(ctx context.Context, c *control.Client, tree *messages.Tree) e
 	return nil
 }
 
-// topProgram joins the model to the terminal and to the daemon. Its methods are
-// called on the terminal library's goroutines: Update and View on one, in turns.
+// topProgram connects the model to the terminal and to the daemon. The terminal library
+// calls its methods on its goroutines: Update and View on one, in turns.
 type topProgram struct {
 	ctx    context.Context //nolint:containedctx // the library's calls have none
 	client *control.Client
 	model  *topModel
 
-	looking bool          // a look is under way
-	soon    bool          // there was an event since it began, or the next one is soon
-	turn    int           // of the next look: a lookDue with another turn is out of date
-	took    time.Duration // by the last one
+	looking bool          // a request is in progress
+	soon    bool          // there was an event since it began, or the next request is due soon
+	turn    int           // of the next request: a lookDue with another turn is out of date
+	took    time.Duration // the duration of the last request
 }
 
-// Init begins to look.
+// Init sends the first request.
 func (t *topProgram) Init() tea.Cmd { return t.look() }
 
 // Update handles a message.
@@ -151,7 +151,7 @@ func (t *topProgram) View() tea.View {
 	return v
 }
 
-// act carries out the action of a key.
+// act executes the action of a key.
 func (t *topProgram) act(a topAction) tea.Cmd {
 	switch a.do {
 	case topQuit:
@@ -167,15 +167,15 @@ func (t *topProgram) act(a topAction) tea.Cmd {
 	return nil
 }
 
-// lookAfter plans the next look. At most a tenth of the time is spent on looking.
+// lookAfter schedules the next request. Requests use at most a tenth of the time.
 func (t *topProgram) lookAfter(wait time.Duration) tea.Cmd {
 	t.turn++
 	turn := t.turn
 	return tea.Tick(max(wait, 10*t.took), func(time.Time) tea.Msg { return lookDue{turn} })
 }
 
-// look asks the daemon for its state, and for details of the capsules that the
-// model wants.
+// look requests the daemon's state, and the details of the capsules that the model
+// wants.
 func (t *topProgram) look() tea.Cmd {
 	if t.looking {
 		return nil
@@ -192,7 +192,7 @@ func (t *topProgram) look() tea.Cmd {
 				break
 			}
 			detail, err := t.client.Capsule(t.ctx, id)
-			if err == nil { // else it is shown without details
+			if err == nil { // otherwise it is shown without details
 				l.details = append(l.details, detail)
 			}
 		}
@@ -201,9 +201,9 @@ func (t *topProgram) look() tea.Cmd {
 	}
 }
 
-// follow tells the model of events, at most once every settle, until the context
-// ends. If the daemon is gone it tries again, and goes on from the last event, or
-// with all events of a daemon that has started again.
+// follow sends events to the model, at most once every settle, until the context ends.
+// If the daemon is gone it tries again, and continues after the last event, or with all
+// events of a daemon that was restarted.
 func (t *topProgram) follow(epoch string, send func(tea.Msg)) {
 	events := make(chan messages.Event)
 	go func() {
@@ -215,7 +215,7 @@ func (t *topProgram) follow(epoch string, send func(tea.Msg)) {
 				case events <- e:
 				case <-t.ctx.Done():
 				}
-			}) // the next look shows its error
+			}) // the next request shows its error
 			pause(t.ctx, refreshEvery)
 		}
 	}()

@@ -12,7 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// drawDetails draws the open capsule, from the line that was scrolled to.
+// drawDetails draws the open capsule, from the current scroll position.
 func (m *topModel) drawDetails(room int) []string {
 	lines := m.detailLines()
 	m.scroll = min(m.scroll, max(0, len(lines)-room))
@@ -90,7 +90,7 @@ func (m *topModel) calls(d *messages.CapsuleDetail) []string {
 	return lines
 }
 
-// log returns the end of its log, newest first.
+// log returns the end of the capsule's log, newest first.
 func (m *topModel) log(d *messages.CapsuleDetail) []string {
 	lines := m.heading("LOG", len(d.Log))
 	for _, l := range slices.Backward(d.Log) {
@@ -108,7 +108,7 @@ func (m *topModel) heading(title string, n int) []string {
 	return []string{"", m.painter.paint(strong, title)}
 }
 
-// ago is the time since at.
+// ago formats the time since at.
 func (m *topModel) ago(at time.Time) string {
 	return fmt.Sprintf("%10s", duration(max(0, m.clock().Sub(at)).Round(time.Second))+" ago")
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// aDaemon serves capsules of test/capsules at a socket until it is told to end.
+// aDaemon serves capsules of test/capsules on a socket until it is told to end.
 func aDaemon(t *testing.T, socket string, capsules ...string) (sup *supervisor.Supervisor, end func()) {
 	t.Helper()
 	cfg := supervisor.Config{Home: t.TempDir()}
@@ -48,8 +48,8 @@ func aDaemon(t *testing.T, socket string, capsules ...string) (sup *supervisor.S
 	}
 }
 
-// TestFollowGoesOn: a reader that connects again misses nothing and has nothing
-// twice, also if the daemon has started again in between.
+// TestFollowGoesOn checks that a reader that reconnects misses nothing and receives
+// nothing twice, even if the daemon was restarted in between.
 func TestFollowGoesOn(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	client := control.Dial(socket)
@@ -91,7 +91,7 @@ func TestFollowGoesOn(t *testing.T) {
 	}
 	end()
 
-	// This one has more events than the reader has seen of the first.
+	// This daemon has more events than the reader has received from the first.
 	got = nil
 	sup, end = aDaemon(t, socket, "echo", "counter", "deny", "caller")
 	defer end()

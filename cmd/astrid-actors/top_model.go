@@ -11,26 +11,27 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// ratesOver is how far back rates are counted at least, once that is known.
+// ratesOver is the shortest period over which rates are counted, once so much time has
+// passed.
 const ratesOver = 3 * time.Second
 
-// topModel is the state of the screen. It knows neither terminal nor daemon: its
-// methods receive snapshots and keys, and draw a screen. It has no lock.
+// topModel is the state of the screen. It knows neither terminal nor daemon: its methods
+// receive snapshots and keys, and draw a screen. It has no lock.
 type topModel struct {
 	painter       painter
 	columns       []topColumn
 	width, height int
 
 	tree    *messages.Tree
-	at      time.Time         // when the tree came, by our clock
-	now     time.Time         // the time of the last look, by our clock
+	at      time.Time         // when the tree arrived, by our clock
+	now     time.Time         // the time of the last request, by our clock
 	bases   [2]*messages.Tree // rates are counted from the first
-	stale   error             // why there is no newer tree; nil if there is
+	stale   error             // the reason why there is no newer tree; nil if there is one
 	details map[string]*messages.CapsuleDetail
 	deaths  []time.Time // the restarts of the last hour, by the daemon's clock
 
 	rows     []topRow // those that match the filter, in order
-	order    int      // the index of the column that is sorted by
+	order    int      // the index of the column to sort by
 	filter   string
 	typing   bool // keys go into the filter
 	paused   bool
@@ -38,11 +39,11 @@ type topModel struct {
 	first    int    // the row at the top of the screen
 	open     string // the capsule whose details are shown; "" for none
 	scroll   int    // lines of it that are above the screen
-	asking   string // whose restart waits for a yes
+	asking   string // the capsule whose restart needs a confirmation
 	note     string // the result of the last action
 }
 
-// topAction is an action that a key asks for.
+// topAction is the action of a key.
 type topAction struct {
 	do topVerb
 	id string
@@ -82,7 +83,7 @@ func (m *topModel) look(l looked, now time.Time) {
 		m.bases = [2]*messages.Tree{nil, l.tree} // another daemon, or one that has started only now
 	}
 	if at := l.tree.At; at.Before(m.bases[1].At) {
-		// Its clock was set back: what was counted by it is counted anew.
+		// Its clock was set back: restart the counts that depend on it.
 		m.bases = [2]*messages.Tree{nil, l.tree}
 		m.deaths = slices.DeleteFunc(m.deaths, at.Before)
 	}
@@ -93,7 +94,7 @@ func (m *topModel) look(l looked, now time.Time) {
 	m.arrange()
 }
 
-// base is the tree that rates are counted from.
+// base returns the tree from which rates are counted.
 func (m *topModel) base() *messages.Tree {
 	if m.bases[0] != nil {
 		return m.bases[0]
@@ -106,11 +107,11 @@ func (m *topModel) arrange() {
 	m.rows = topRows(m.tree, m.base(), m.details, topMatches(m.filter), m.columns[m.order].compare)
 }
 
-// clock is the daemon's clock, now.
+// clock returns the current time by the daemon's clock.
 func (m *topModel) clock() time.Time { return m.tree.At.Add(m.now.Sub(m.at)) }
 
-// wanted returns the capsules whose details are needed: the open one, and some of
-// those that may be in trouble by limits of their own, which are not known yet.
+// wanted returns the capsules whose details are needed: the open one, and some whose own
+// limits, not known yet, may show a trouble.
 func (m *topModel) wanted() []string {
 	const atOnce = 16
 	var ids []string
@@ -141,7 +142,7 @@ func (m *topModel) countRestarts(at []time.Time) {
 	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return t.Before(hour) })
 }
 
-// answered notes the result of a restart.
+// answered records the result of a restart.
 func (m *topModel) answered(r restarted) {
 	if r.err == nil {
 		m.note = "restarted " + printable(r.id)
@@ -154,7 +155,7 @@ func (m *topModel) answered(r restarted) {
 	m.note = "error: " + printable(text)
 }
 
-// press handles a key: its name, and the text that it stands for.
+// press handles a key: its name, and its text.
 func (m *topModel) press(key, text string) topAction {
 	switch {
 	case key == "ctrl+c":
@@ -228,7 +229,7 @@ func (m *topModel) pressOn(key string) topAction {
 	return topAction{}
 }
 
-// answer handles the key after the question whether to restart.
+// answer handles the key after the question about a restart.
 func (m *topModel) answer(key string) topAction {
 	id := m.asking
 	m.asking = ""
@@ -268,12 +269,12 @@ func (m *topModel) typed(text string) {
 	}
 }
 
-// place is the index of the selected row.
+// place returns the index of the selected row.
 func (m *topModel) place() int {
 	return max(0, slices.IndexFunc(m.rows, func(r topRow) bool { return r.capsule.ID == m.selected }))
 }
 
-// current is the id of the selected row; "" if there is none.
+// current returns the id of the selected row; "" if there is none.
 func (m *topModel) current() string {
 	if len(m.rows) == 0 {
 		return ""
@@ -291,5 +292,5 @@ func (m *topModel) move(by int) {
 	}
 }
 
-// page is how far the page keys go.
+// page returns how many lines the page keys move.
 func (m *topModel) page() int { return max(1, m.height-8) }

@@ -20,7 +20,7 @@ type topRow struct {
 
 func (r *topRow) quantile(q float64) time.Duration { return r.capsule.CallDuration.Quantile(q) }
 
-// topColumn is a column of the list, and an order that the list can have.
+// topColumn is a column of the list, and a possible order of the list.
 type topColumn struct {
 	title   string
 	width   int // in cells; 0 for the rest of the line
@@ -29,7 +29,7 @@ type topColumn struct {
 	compare func(a, b *topRow) int // nil if the list can't be sorted by it
 }
 
-// topColumns are the columns from left to right.
+// topColumns returns the columns from left to right.
 func topColumns() []topColumn {
 	number := func(of func(*topRow) uint64) func(a, b *topRow) int {
 		return func(a, b *topRow) int { return cmp.Compare(of(b), of(a)) }
@@ -134,7 +134,8 @@ func topMatches(filter string) func(*messages.Capsule) bool {
 	}
 }
 
-// stateGlyph is the shape of a state, so that it can be told without its colour.
+// stateGlyph returns the shape of a state, so that it can be recognised without its
+// colour.
 func stateGlyph(s messages.CapsuleState) string {
 	return map[messages.CapsuleState]string{
 		messages.StateLoading:  "◌",
@@ -147,7 +148,7 @@ func stateGlyph(s messages.CapsuleState) string {
 	}[s]
 }
 
-// few is a number of at most five characters: 0, 0.3, 12, 999, 1.2k, 45k, 3.4M.
+// few formats a number in at most five characters: 0, 0.3, 12, 999, 1.2k, 45k, 3.4M.
 func few(v float64) string {
 	units := []string{"", "k", "M", "G", "T", "P", "E"}
 	unit := 0
@@ -157,7 +158,7 @@ func few(v float64) string {
 	return digitsText(v) + units[unit]
 }
 
-// bytesText is a number of bytes of at most six characters: 0, 64KiB, 1.5MiB.
+// bytesText formats a number of bytes in at most six characters: 0, 64KiB, 1.5MiB.
 func bytesText(n uint64) string {
 	v, unit := float64(n), 0
 	for ; v >= 999.5 && unit < 4; unit++ {
@@ -169,7 +170,7 @@ func bytesText(n uint64) string {
 	return digitsText(v) + []string{"", "KiB", "MiB", "GiB", "TiB"}[unit]
 }
 
-// digitsText is a number below 1,000, with one decimal if it is below 10.
+// digitsText formats a number below 1,000, with one decimal if it is below 10.
 func digitsText(v float64) string {
 	precision := 0
 	if v < 9.95 {

@@ -25,9 +25,9 @@ consent contracts coupons currency dashboard diff-view digest discounts drafts e
 geocoder greeter guardian heartbeat identity importer inbox inventory invoices ledger localize mirror
 notes outbox pricing profiles quotas ratings redactor reports reviews router-rules shipping summaries tags`
 
-// crowd is a daemon with 50 capsules, of which three misbehave, each in its own
-// way: payments dies with every call and waits for its next restart, mailer is given
-// up for good, and search is stuck in a call with its queue full.
+// crowd is a daemon with 50 capsules, of which three misbehave in different ways:
+// payments crashes in every call and waits for its next restart, mailer has no restart
+// left, and search is stuck in a call with a full queue.
 type crowd struct {
 	t      *testing.T
 	home   string
@@ -59,7 +59,7 @@ func startCrowd(t *testing.T) *crowd {
 	}
 	t.Cleanup(func() {
 		_ = c.cmd.Process.Kill()
-		_ = c.cmd.Wait() // again, where the test has stopped it
+		_ = c.cmd.Wait() // a second Wait if the test has stopped it
 		if t.Failed() {
 			t.Logf("the end of the daemon's log:\n%s", log.Bytes()[max(0, log.Len()-2000):])
 		}
@@ -100,7 +100,7 @@ func startCrowd(t *testing.T) *crowd {
 	return c
 }
 
-// makeCapsule makes a capsule of one in test/capsules, under another name.
+// makeCapsule creates a copy of a capsule in test/capsules, under another name.
 func makeCapsule(t *testing.T, dir, from, name, topic, supervision string) {
 	t.Helper()
 	dir = filepath.Join(dir, name)
@@ -156,7 +156,7 @@ func (c *crowd) await(id string, is func(*messages.Capsule) bool) {
 	}
 }
 
-// colours are the SGR sequences of an output that set a colour.
+// colours returns the SGR sequences of an output that set a colour.
 func colours(output string) []string {
 	var found []string
 	for _, s := range regexp.MustCompile(`\x1b\[([0-9;:]*)m`).FindAllStringSubmatch(output, -1) {
@@ -170,8 +170,8 @@ func colours(output string) []string {
 	return found
 }
 
-// TestTopAtATerminal is a person's minute with top: which three, why, what happens
-// next; a look at one of them; a restart.
+// TestTopAtATerminal uses top as a person would: it finds the three capsules, the causes
+// and the next steps, opens one of them, and restarts it.
 func TestTopAtATerminal(t *testing.T) {
 	c := startCrowd(t)
 	top := startTerminal(t, 80, 24, nil, "top", "--home", c.home)
@@ -270,8 +270,8 @@ func TestTerminalWithoutColour(t *testing.T) {
 	}
 }
 
-// TestTopOffATerminal: there it is tree --watch, which prints again with each change,
-// and ends with the daemon.
+// TestTopOffATerminal checks that without a terminal top is tree --watch, which prints
+// again after each change, and ends with the daemon.
 func TestTopOffATerminal(t *testing.T) {
 	c := startCrowd(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -16,13 +16,13 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// ourEscapes are those of painter.
+// ourEscapes matches the escapes of painter.
 var ourEscapes = regexp.MustCompile(`\x1b\[(1|2|7|1;4|32|33|1;31|36)?m`)
 
 // theDay is the time of these tests.
 var theDay = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// aTree is a tree of capsules that are ready, as of so long after theDay.
+// aTree returns a tree of ready capsules, at that time after theDay.
 func aTree(after time.Duration, ids ...string) *messages.Tree {
 	tree := &messages.Tree{At: theDay.Add(after), Started: theDay.Add(-time.Hour), Settings: messages.Settings{Queue: 256}}
 	for _, id := range ids {
@@ -63,8 +63,8 @@ func (m *topModel) ids() []string {
 	return ids
 }
 
-// TestTopClockSetBack: rates and the count of restarts go on when the daemon's clock was
-// set back.
+// TestTopClockSetBack checks that rates and the count of restarts continue after the
+// daemon's clock was set back.
 func TestTopClockSetBack(t *testing.T) {
 	m := newTopModel(false, aTree(0, "a"), theDay)
 	m.countRestarts([]time.Time{theDay.Add(-2 * time.Hour), theDay.Add(-time.Minute)})
@@ -179,7 +179,7 @@ func TestTopNoneToRestart(t *testing.T) {
 	}
 }
 
-// TestTopRejected: a rejected directory has no row, but is counted.
+// TestTopRejected checks that a rejected directory has no row, but is counted.
 func TestTopRejected(t *testing.T) {
 	tree := aTree(0)
 	tree.Rejected = []messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
@@ -188,7 +188,7 @@ func TestTopRejected(t *testing.T) {
 	}
 }
 
-// TestTopSelectionStays: the selection follows its capsule.
+// TestTopSelectionStays checks that the selection follows its capsule.
 func TestTopSelectionStays(t *testing.T) {
 	m := newTopModel(false, aTree(0, "a", "b", "c"), theDay)
 	m.keysPressed("down")
@@ -224,8 +224,8 @@ func TestTopCountsDown(t *testing.T) {
 	}
 }
 
-// TestTopAsksForLimits: the limits of a capsule are asked for if calls wait, once for
-// each generation.
+// TestTopAsksForLimits checks that the limits of a capsule are requested if calls wait,
+// once for each generation.
 func TestTopAsksForLimits(t *testing.T) {
 	tree := aTree(0, "a", "b")
 	tree.Capsules[1].Queue = 16
@@ -287,7 +287,7 @@ func TestTopAnswers(t *testing.T) {
 	}
 }
 
-// aDetail has details of a capsule, whose texts try to control the terminal.
+// aDetail returns details of a capsule, whose texts try to control the terminal.
 func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
 	const evil = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202e\nline two"
 	d := &messages.CapsuleDetail{Capsule: c, QueueLimit: 16, CallTimeout: time.Minute}
@@ -305,8 +305,9 @@ func aDetail(c *messages.Capsule) *messages.CapsuleDetail {
 	return d
 }
 
-// TestTopFitsAndObeysNoGuest: with any texts from guests, and at any size, the screen
-// has as many lines as the terminal, none of them longer, and only escapes of ours.
+// TestTopFitsAndObeysNoGuest checks that with any texts from guests, and at any size,
+// the screen has as many lines as the terminal, none of them longer, and only our own
+// escapes.
 func TestTopFitsAndObeysNoGuest(t *testing.T) {
 	tree := oneOfEach()
 	for i := range 30 {
@@ -364,8 +365,8 @@ func TestTopDetail(t *testing.T) {
 	}
 }
 
-// TestTopDrawsWhatIsSeen: only visible rows are drawn: ten thousand capsules cost a
-// screen no more.
+// TestTopDrawsWhatIsSeen checks that only visible rows are drawn: a screen costs the
+// same with ten thousand capsules.
 func TestTopDrawsWhatIsSeen(t *testing.T) {
 	draw := func(n int) float64 {
 		ids := make([]string, n)

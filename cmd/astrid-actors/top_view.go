@@ -13,8 +13,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// screen draws the screen: as many lines as the terminal has, none of them longer
-// than it is wide.
+// screen draws the screen: as many lines as the terminal has, none of them wider than
+// it.
 func (m *topModel) screen() string {
 	lines := m.head()
 	room := max(1, m.height-len(lines)-2)
@@ -121,7 +121,7 @@ func (m *topModel) widths() []int {
 	return widths
 }
 
-// titles returns the line of titles; the column that is sorted by is marked.
+// titles returns the line of titles, and marks the column of the sort order.
 func (m *topModel) titles() string {
 	return m.line(m.painter, m.widths(), "  ", func(i int) (string, style) {
 		if i == m.order {
@@ -131,7 +131,7 @@ func (m *topModel) titles() string {
 	})
 }
 
-// line lays cells out.
+// line formats cells as one line.
 func (m *topModel) line(p painter, widths []int, cursor string, cell func(column int) (string, style)) string {
 	var b strings.Builder
 	b.WriteString(cursor)
@@ -206,7 +206,7 @@ func (m *topModel) row(i int, widths []int, selected int) []string {
 	return append([]string{line}, m.trouble(r.trouble)...)
 }
 
-// trouble describes what is wrong, why, what was decided, and what happens next.
+// trouble describes the cause, the decision, and the next step.
 func (m *topModel) trouble(t *web.Trouble) []string {
 	look := warning
 	if t.Bad {
@@ -224,7 +224,7 @@ func (m *topModel) trouble(t *web.Trouble) []string {
 	return lines
 }
 
-// next is what happens next, and when.
+// next describes the next step, and its time.
 func (m *topModel) next(t *web.Trouble) string {
 	text := shortened(t.Next, 300)
 	if t.Due.IsZero() {
@@ -236,7 +236,7 @@ func (m *topModel) next(t *web.Trouble) string {
 	return text + " now"
 }
 
-// prompt is the line for the filter, questions and results.
+// prompt returns the line for the filter, questions and results.
 func (m *topModel) prompt() string {
 	switch {
 	case m.asking != "":
@@ -274,7 +274,7 @@ func (m *topModel) keys() string {
 	return strings.Join(parts, "  ")
 }
 
-// sortedBy is the name of the order.
+// sortedBy returns the name of the order.
 func (m *topModel) sortedBy() string {
 	if m.order == 0 {
 		return "trouble"

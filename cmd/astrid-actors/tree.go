@@ -12,11 +12,10 @@ func newTree(a *app) *cobra.Command {
 		Use:   "tree",
 		Short: "Show the supervision tree",
 		Long: `Show the supervision tree: the system's own actors and, under "capsules", every
-capsule with its state, its generation, when it is restarted, how much of its
-restart budget is spent, and the call that it is in. Only time in which a capsule is
-up counts for the budget.
+capsule with its state, its generation, the time of its next restart, the spent part
+of its restart budget, and its current call. Only uptime counts for the budget.
 
-With --watch, go on until the daemon ends: at a terminal show it again every second,
+With --watch, continue until the daemon ends: at a terminal show it again every second,
 and at once after an event; otherwise print it again when the state of a capsule has
 changed, with an empty line in front.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
@@ -34,6 +33,6 @@ changed, with an empty line in front.` +
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&watch, "watch", false, "go on until the daemon ends")
+	cmd.Flags().BoolVar(&watch, "watch", false, "continue until the daemon ends")
 	return cmd
 }

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// refreshEvery bounds how old the screen is.
+	// refreshEvery limits the age of the screen.
 	refreshEvery = time.Second
-	// settle is how long we wait after an event for others that come with it.
+	// settle is the wait after an event for others that follow at once.
 	settle = 100 * time.Millisecond
 )
 
-// watchTree shows the tree again and again, until the daemon ends.
+// watchTree prints the tree again and again, until the daemon ends.
 func (a *app) watchTree(ctx context.Context, c *control.Client, tree *messages.Tree) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -59,7 +59,7 @@ func (a *app) watchTree(ctx context.Context, c *control.Client, tree *messages.T
 		next, err := snapshot(ctx, c, 0)
 		switch {
 		case errors.Is(err, control.ErrNoDaemon):
-			return <-over // which ends with the daemon
+			return <-over // it ends with the daemon
 		case err != nil:
 			return err
 		}
@@ -67,7 +67,7 @@ func (a *app) watchTree(ctx context.Context, c *control.Client, tree *messages.T
 	}
 }
 
-// showTree shows a tree in place of the one before.
+// showTree prints a tree and replaces the previous one.
 func (a *app) showTree(tree *messages.Tree, first bool) error {
 	text := treeText(tree, a.painter())
 	width, height, ok := size(a.stdout)
@@ -97,7 +97,7 @@ func fitted(text string, width, height int) string {
 	return b.String()
 }
 
-// size returns the columns and lines of the terminal w; ok is false if w is no
+// size returns the columns and lines of the terminal w; ok is false if w is not a
 // terminal, or a dumb one.
 func size(w any) (width, height int, ok bool) {
 	file, is := w.(interface{ Fd() uintptr })
@@ -108,9 +108,9 @@ func size(w any) (width, height int, ok bool) {
 	return width, height, err == nil && width > 0 && height > 0
 }
 
-// follow calls on with every event after the one numbered since in a journal,
-// until the daemon ends (nil) or ctx does. It keeps since and epoch up to date, so
-// that a further call goes on from there, also with a daemon that has started again.
+// follow calls on with every event after since in a journal, until the daemon ends (nil)
+// or ctx does. It keeps since and epoch up to date, so that a further call continues
+// from there, also with a daemon that was restarted.
 func follow(ctx context.Context, c *control.Client, since *uint64, epoch *string, on func(messages.Event)) error {
 	for e, err := range c.Events(ctx, control.EventsRequest{Since: *since, Epoch: *epoch, Follow: true}) {
 		if err != nil {

@@ -20,9 +20,9 @@ func newTrigger(a *app) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "trigger TOPIC [PAYLOAD | - | @FILE]",
-		Short: "Ask every capsule that wants a topic",
-		Long: `Ask every capsule that has an interceptor for TOPIC, and print the JSON array of
-their responses on one line: ordered by priority, then capsule, then place in the
+		Short: "Invoke every capsule that subscribes to a topic",
+		Long: `Invoke every capsule that has an interceptor for TOPIC, and print the JSON array of
+their responses on one line: ordered by priority, then capsule, then position in the
 manifest. PAYLOAD is JSON of at most 1 MiB, and null if it is left out; - reads it
 from the standard input, @FILE from a file.
 
@@ -33,8 +33,9 @@ array. With --json each of them is listed under "legs", with its outcome:
    "legs": [{"capsule": ID, "action": TEXT, "priority": N, "outcome": WORD,
              "value": ANY, "reason": TEXT, "generation": N, "duration_us": N}, ...]}
 
-A leg has a "value" or a "reason" for not having one. The outcome is one of: continue final empty invalid denied failed crashed timeout overloaded
-deadlock unavailable. None of them makes the command fail.` +
+A leg has a "value", or a "reason" why it has none. The outcome is one of: continue
+final empty invalid denied failed crashed timeout overloaded deadlock unavailable.
+The command succeeds with all of them.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Example: `  astrid-actors trigger greet.world '{"name": "you"}'
   jq .user config.json | astrid-actors trigger user.changed - --timeout 2s --json`,
@@ -67,7 +68,7 @@ deadlock unavailable. None of them makes the command fail.` +
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&principal, "principal", "", "on whose behalf, as the capsules see it: a `name`")
+	flags.StringVar(&principal, "principal", "", "the `name` of the principal on whose behalf the trigger is sent")
 	flags.DurationVar(&timeout, "timeout", 0, "how long to wait for answers (default the daemon's --trigger-timeout)")
 	flags.BoolVar(&asJSON, "json", false, "print every leg of the answer, as JSON")
 	return cmd

@@ -14,7 +14,7 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long: `Print the version of astrid-actors, of the Go that built it, and of Astrid whose
+		Long: `Print the version of astrid-actors, of the Go that built it, and of the Astrid whose
 capsules it hosts.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(0, 0),
 		RunE: func(*cobra.Command, []string) error {
@@ -23,7 +23,7 @@ capsules it hosts.` + exitStatus(exitDone, exitFailed, exitUsage),
 	}
 }
 
-// buildVersion is what the Go tool noted when it built this binary.
+// buildVersion returns the version that the Go tool recorded in this binary.
 func buildVersion() string {
 	version := "(devel)"
 	revision, dirty := "", ""

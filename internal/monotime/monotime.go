@@ -4,12 +4,13 @@
 //	if monotime.Now() >= deadline { … }
 //
 // A [Time] is one integer: it is cheap to read (half of time.Now, which reads two
-// clocks), to store in an atomic and to send. Setting the wall clock does not change
-// it, and it stands still while the machine sleeps. Only times of one process can be
-// compared: a Time must not leave it. [Time.Wall] gives the date for people.
+// clocks), to store in an atomic and to send. Changes of the wall clock do not affect
+// it, and it does not advance while the machine sleeps. Only times of one process can be
+// compared: do not send a Time to another process. [Time.Wall] returns the date for
+// people.
 //
-// Go's own timers and contexts accept every duration and every date, so the package
-// has none. Arithmetic on them overflows, and that is done here.
+// Go's own timers and contexts accept every duration and every date, so the package has
+// none. Arithmetic on those types overflows; this package does it without.
 package monotime
 
 import (
@@ -18,28 +19,28 @@ import (
 	"time"
 )
 
-// Time is in nanoseconds since the process started. Comparing two with < is right for
+// Time is in nanoseconds since the process started. Comparing two with < is correct for
 // all values but None.
 type Time int64
 
 const (
 	// None is the zero value: no time is set.
 	None Time = 0
-	// Never is later than every other time: some 292 years from now, or longer.
+	// Never is later than every other time: at least 292 years from now.
 	Never Time = math.MaxInt64
 	// longAgo is before every other time.
 	longAgo Time = math.MinInt64
 )
 
-// start is what a Time counts from.
+// start is the zero point of every Time.
 var start = time.Now() //nolint:gochecknoglobals // one clock for all
 
 // Now reads the clock.
 func Now() Time { return Time(time.Since(start)) }
 
-// FromTime converts a deadline. It is None for the zero time.Time, and Never for one
-// that is too far away. A t without a monotonic reading (parsed, rounded, or in
-// another location by In or UTC) is as far away as the wall clock says now.
+// FromTime converts a deadline. It returns None for the zero time.Time, and Never for a
+// time that is too far away. If t has no monotonic reading (it was parsed, rounded, or
+// converted by In or UTC), its distance is measured by the wall clock.
 func FromTime(t time.Time) Time {
 	if t.IsZero() {
 		return None
@@ -47,14 +48,14 @@ func FromTime(t time.Time) Time {
 	return Now().Add(time.Until(t))
 }
 
-// Deadline returns the deadline of ctx, and None if it has none.
+// Deadline returns the deadline of ctx, or None if it has none.
 func Deadline(ctx context.Context) Time {
 	deadline, _ := ctx.Deadline()
 	return FromTime(deadline)
 }
 
-// Add returns t+d, or Never or a time before all others if that overflows. None and
-// Never stay as they are, and no other sum is None.
+// Add returns t+d. If that overflows, it returns Never, or a time before all others.
+// None and Never stay unchanged, and no other sum is None.
 func (t Time) Add(d time.Duration) Time {
 	if t == None || t == Never {
 		return t
@@ -66,7 +67,7 @@ func (t Time) Add(d time.Duration) Time {
 	case sum > t && d < 0:
 		return longAgo
 	case sum == None:
-		return 1 // a nanosecond late, but a time
+		return 1 // a nanosecond late, but not None
 	}
 	return sum
 }
@@ -84,7 +85,7 @@ func (t Time) Sub(u Time) time.Duration {
 	}
 	diff := t - u
 	switch {
-	case diff > t && u > 0: // it wrapped
+	case diff > t && u > 0: // it overflowed
 		return math.MinInt64
 	case diff < t && u < 0:
 		return math.MaxInt64
@@ -92,10 +93,10 @@ func (t Time) Sub(u Time) time.Duration {
 	return time.Duration(diff)
 }
 
-// Until returns how far away t is: for a timer, or a time-out.
+// Until returns the duration until t, for a timer or a timeout.
 func (t Time) Until() time.Duration { return t.Sub(Now()) }
 
-// Time returns t for a context or a timer, which go by its monotonic reading. It is
+// Time returns t for a context or a timer, which use its monotonic reading. It returns
 // the zero time.Time for None.
 func (t Time) Time() time.Time {
 	if t == None {
@@ -104,8 +105,8 @@ func (t Time) Time() time.Time {
 	return start.Add(time.Duration(t))
 }
 
-// Wall returns when t was by the wall clock as it is set now. It is the zero
-// time.Time for None.
+// Wall returns t by the current setting of the wall clock. It returns the zero time.Time
+// for None.
 func (t Time) Wall() time.Time {
 	if t == None {
 		return time.Time{}
@@ -113,9 +114,9 @@ func (t Time) Wall() time.Time {
 	return Epoch().Add(time.Duration(t))
 }
 
-// Epoch returns when the process started by the wall clock as it is set now. Who
-// converts many times at once adds to one Epoch, so that they stay in order even if
-// the wall clock is set meanwhile.
+// Epoch returns the start of the process by the current setting of the wall clock. To
+// convert many times at once, add to one Epoch, so that they stay in order even if the
+// wall clock is set meanwhile.
 func Epoch() time.Time {
 	now := time.Now() // of both clocks, at once
 	return now.Add(-now.Sub(start))

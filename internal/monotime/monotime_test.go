@@ -68,7 +68,7 @@ func TestSub(t *testing.T) {
 		{-1, longAgo, longest},
 		{longAgo, longAgo, 0},
 		{monotime.Never - 1, -5, longest},
-		{-1, monotime.Never - 1, shortest + 1}, // exact: it fits
+		{-1, monotime.Never - 1, shortest + 1}, // exact, without overflow
 		{-5, monotime.Never - 1, shortest},
 	} {
 		if got := test.t.Sub(test.u); got != test.want {
@@ -96,7 +96,8 @@ func TestAddDurations(t *testing.T) {
 	}
 }
 
-// TestOrder: adding what is not negative never gives an earlier time, and never None.
+// TestOrder checks that adding a value that is not negative never returns an earlier
+// time, and never None.
 func TestOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := monotime.Time(rapid.Int64().Draw(t, "at"))
@@ -117,7 +118,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// TestFromTime: deadlines that people and programs set.
+// TestFromTime checks deadlines that people and programs set.
 func TestFromTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // so that no time passes
 		now := monotime.Now()
@@ -142,7 +143,7 @@ func TestFromTime(t *testing.T) {
 			}
 		}
 	})
-	// Outside a bubble the process is young, and all of these are out of reach.
+	// Outside a bubble the process has just started, and all of these are out of range.
 	for _, far := range []time.Time{
 		time.Date(9999, time.January, 1, 0, 0, 0, 0, time.UTC), time.Now().Add(longest), time.Unix(1<<60, 0),
 	} {
@@ -152,7 +153,7 @@ func TestFromTime(t *testing.T) {
 	}
 }
 
-// TestRoundTrip: what goes to a context comes back.
+// TestRoundTrip checks that a time is unchanged after a context.
 func TestRoundTrip(t *testing.T) {
 	in := monotime.Now().Add(time.Hour)
 	ctx, cancel := context.WithDeadline(t.Context(), in.Time())
@@ -171,7 +172,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestWall: a date is by the wall clock.
+// TestWall checks that a date is by the wall clock.
 func TestWall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := monotime.Now()
@@ -184,8 +185,8 @@ func TestWall(t *testing.T) {
 	})
 }
 
-// TestContext: a context ends at its deadline, and not before; without one it has no
-// timer that could.
+// TestContext checks that a context ends at its deadline, and not before; without a
+// deadline it has no timer.
 func TestContext(t *testing.T) {
 	cause := errors.New("too late")
 	synctest.Test(t, func(t *testing.T) {
@@ -204,7 +205,7 @@ func TestContext(t *testing.T) {
 			cancel()
 		}
 	})
-	// The longest time-outs are none at all, also if they reach a timer.
+	// The longest timeouts mean none, even if a timer receives them.
 	for _, far := range []monotime.Time{monotime.Now().Add(longest), monotime.Now().Add(longest - time.Hour), monotime.Never - 1} {
 		ctx, cancel := monotime.WithDeadlineCause(t.Context(), far, cause)
 		timer := time.NewTimer(far.Until())

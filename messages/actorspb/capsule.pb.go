@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CapsuleState is where a capsule stands in its life:
+// CapsuleState is the state of a capsule:
 //
 //	LOADING -> STARTING (run-loop capsules, until they signal) -> READY
 //	READY -> CRASHED (waiting for its restart) -> LOADING ...
@@ -92,8 +92,8 @@ func (CapsuleState) EnumDescriptor() ([]byte, []int) {
 	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{0}
 }
 
-// Interceptor is one line of a capsule's manifest: which topics it wants, and
-// the action that answers them.
+// Interceptor is one line of a capsule's manifest: a topic pattern, and the action that
+// handles its triggers.
 type Interceptor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A topic pattern: dot-separated segments, `*` matches any one segment.
@@ -156,18 +156,18 @@ func (x *Interceptor) GetPriority() uint32 {
 	return 0
 }
 
-// CapsuleFailure says why an instance died, or could not be started.
+// CapsuleFailure is the reason why an instance died, or could not be started.
 type CapsuleFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One of the words of capsulehost.Kind: trap, exit, timeout ...
+	// A capsulehost.Kind: trap, exit, timeout ...
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// One line for a person.
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// The frames of the guest's stack, innermost first; empty where there are none.
+	// The frames of the guest's stack, innermost first; empty if there are none.
 	WasmStack []string               `protobuf:"bytes,3,rep,name=wasm_stack,json=wasmStack,proto3" json:"wasm_stack,omitempty"`
 	At        *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=at,proto3" json:"at,omitempty"`
-	// What the guest wrote to its standard error, where it says more than the message:
-	// of a Go or Rust guest that panicked, its words. At most 4 KiB.
+	// The guest's output on its standard error, if it is longer than the message: for a Go
+	// or Rust guest that panicked, the panic message. At most 4 KiB.
 	Stderr        string `protobuf:"bytes,5,opt,name=stderr,proto3" json:"stderr,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -238,7 +238,7 @@ func (x *CapsuleFailure) GetStderr() string {
 	return ""
 }
 
-// StartCapsule asks the capsules supervisor for a capsule that is stopped or failed.
+// StartCapsule asks the capsules supervisor to start a stopped or failed capsule.
 type StartCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -283,8 +283,8 @@ func (x *StartCapsule) GetId() string {
 	return ""
 }
 
-// StopCapsule asks for an orderly end: the running call gets the capsule's stop
-// time-out, queued ones are answered `unavailable`.
+// StopCapsule asks for an orderly end: the running call may continue for the capsule's
+// stop timeout, queued calls are answered `unavailable`.
 type StopCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -329,7 +329,7 @@ func (x *StopCapsule) GetId() string {
 	return ""
 }
 
-// RestartCapsule asks for a fresh instance. It does not count against the budget.
+// RestartCapsule asks for a new instance. It does not count against the budget.
 type RestartCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -374,7 +374,7 @@ func (x *RestartCapsule) GetId() string {
 	return ""
 }
 
-// KillCapsule injects a crash, which goes through supervision like any other.
+// KillCapsule injects a crash, which supervision handles like any other.
 type KillCapsule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -419,71 +419,72 @@ func (x *KillCapsule) GetId() string {
 	return ""
 }
 
-// Capsule is one capsule as a snapshot shows it.
+// Capsule is one capsule in a snapshot.
 type Capsule struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The capsule's place in the tree: "capsules/<id>".
+	// The capsule's path in the tree: "capsules/<id>".
 	Path    string       `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
 	Id      string       `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	Version string       `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	State   CapsuleState `protobuf:"varint,4,opt,name=state,proto3,enum=astrid.actors.v1.CapsuleState" json:"state,omitempty"`
 	// Counts the loads of this capsule, from 1.
 	Generation uint64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
-	// The session UUID, empty while nothing is loaded.
+	// The session UUID, empty if no instance is loaded.
 	Session string `protobuf:"bytes,6,opt,name=session,proto3" json:"session,omitempty"`
-	// Restarts by the supervisor since the daemon started; an operator's restart is not one.
+	// Restarts by the supervisor since the daemon started; those by an operator do not
+	// count.
 	Restarts    uint64          `protobuf:"varint,7,opt,name=restarts,proto3" json:"restarts,omitempty"`
 	LastFailure *CapsuleFailure `protobuf:"bytes,8,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
-	// Calls that wait.
+	// The number of waiting calls.
 	Queue uint32 `protobuf:"varint,9,opt,name=queue,proto3" json:"queue,omitempty"`
-	// Guest calls made since the daemon started, all generations together.
+	// Guest calls since the daemon started, of all generations together.
 	Calls uint64 `protobuf:"varint,10,opt,name=calls,proto3" json:"calls,omitempty"`
-	// Since when it is in its state.
+	// When it entered its state.
 	Since *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`
-	// How long the present instance has been Ready; absent otherwise.
+	// How long the current instance has been Ready; absent otherwise.
 	Uptime       *durationpb.Duration `protobuf:"bytes,12,opt,name=uptime,proto3" json:"uptime,omitempty"`
 	Interceptors []*Interceptor       `protobuf:"bytes,13,rep,name=interceptors,proto3" json:"interceptors,omitempty"`
 	RunLoop      bool                 `protobuf:"varint,14,opt,name=run_loop,json=runLoop,proto3" json:"run_loop,omitempty"`
-	// The restart policy and what is spent of it.
+	// The restart policy and the spent part of its budget.
 	Restart     string               `protobuf:"bytes,15,opt,name=restart,proto3" json:"restart,omitempty"`
 	Budget      uint32               `protobuf:"varint,16,opt,name=budget,proto3" json:"budget,omitempty"`
-	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"` // as of the snapshot: what was spent a window of time up ago is back
+	BudgetSpent uint32               `protobuf:"varint,17,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"` // as of the snapshot: a restart counts for one window of uptime
 	Window      *durationpb.Duration `protobuf:"bytes,18,opt,name=window,proto3" json:"window,omitempty"`
-	// When the next restart is due; absent where none is.
+	// When the next restart is due; absent if none is.
 	RestartAt *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=restart_at,json=restartAt,proto3" json:"restart_at,omitempty"`
-	// Whether the first start has been decided: Ready, Failed, or its readiness timed out.
+	// Whether the first start has a result: Ready, Failed, or its readiness timed out.
 	Decided bool `protobuf:"varint,20,opt,name=decided,proto3" json:"decided,omitempty"`
-	// Why it is in this state, for a person: "stopped by an operator".
+	// The reason for its state, for a person: "stopped by an operator".
 	Reason string `protobuf:"bytes,21,opt,name=reason,proto3" json:"reason,omitempty"`
-	// How long the guest call that runs now has run; absent where none does. A run
-	// loop is no call.
+	// How long the current guest call has run; absent if there is none. A run loop is not
+	// a call.
 	Busy *durationpb.Duration `protobuf:"bytes,22,opt,name=busy,proto3" json:"busy,omitempty"`
-	// What the living instance's memory takes, in bytes; 0 without one.
+	// The memory of the current instance, in bytes; 0 without one.
 	MemoryBytes uint64 `protobuf:"varint,23,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
-	// The most that any of its instances took.
+	// The largest memory of any of its instances, in bytes.
 	MemoryPeakBytes uint64 `protobuf:"varint,24,opt,name=memory_peak_bytes,json=memoryPeakBytes,proto3" json:"memory_peak_bytes,omitempty"`
-	// The most that the guest's memory may take. The memory that it shares with its
-	// host has the same limit once more.
+	// The limit of the guest's memory, in bytes. The memory that it shares with its host
+	// has the same limit again.
 	MemoryLimitBytes uint64 `protobuf:"varint,25,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
-	// What its guests have spent since the daemon started, all generations together.
+	// The reductions of its guests since the daemon started, of all generations together.
 	Reductions uint64 `protobuf:"varint,26,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	// Bytes that the host has copied to and from its guests' shared memory.
 	KernelBytes uint64 `protobuf:"varint,27,opt,name=kernel_bytes,json=kernelBytes,proto3" json:"kernel_bytes,omitempty"`
-	// How long its guest calls took. Their number is `calls`, but for a run loop,
-	// which is a call when it has ended, and is not timed.
+	// The durations of its guest calls. Their number is `calls`, except for a run loop,
+	// which counts as a call when it has ended, and is not timed.
 	CallDuration *Histogram `protobuf:"bytes,28,opt,name=call_duration,json=callDuration,proto3" json:"call_duration,omitempty"`
-	// How long calls have waited between their trigger and their turn, those
-	// included that were given up by then.
+	// How long calls waited between their trigger and their start, including those that
+	// were given up by then.
 	QueueWait *Histogram `protobuf:"bytes,29,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
-	// How often it crashed, by the kind of its failure.
+	// The number of crashes, by the kind of the failure.
 	Crashes map[string]uint64 `protobuf:"bytes,30,rep,name=crashes,proto3" json:"crashes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// Restarts by the kind of the failure before them; an operator's under "operator".
 	RestartsByKind map[string]uint64 `protobuf:"bytes,31,rep,name=restarts_by_kind,json=restartsByKind,proto3" json:"restarts_by_kind,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// Log lines that were kept out because it logs too fast.
+	// Log lines that were suppressed because it logs too fast.
 	LogSuppressed uint64 `protobuf:"varint,32,opt,name=log_suppressed,json=logSuppressed,proto3" json:"log_suppressed,omitempty"`
-	// The BLAKE3 hash of its module in hex, empty until that has been read.
+	// The BLAKE3 hash of its module in hex, empty until the module has been read.
 	ModuleHash string `protobuf:"bytes,33,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
-	// Where it comes from; empty for one that the program brought along.
+	// Its directory; empty for an embedded capsule.
 	Directory     string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -757,14 +758,14 @@ func (x *Capsule) GetDirectory() string {
 	return ""
 }
 
-// Histogram counts durations in buckets that are the same everywhere: see
-// Histogram in package messages.
+// Histogram counts durations in buckets with fixed bounds: see Histogram in package
+// messages.
 type Histogram struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The buckets that are not empty, in rising order, and how many each holds.
+	// The buckets that are not empty, in rising order, and the count of each.
 	Bucket []uint32 `protobuf:"varint,1,rep,packed,name=bucket,proto3" json:"bucket,omitempty"`
 	Count  []uint64 `protobuf:"varint,2,rep,packed,name=count,proto3" json:"count,omitempty"`
-	// All durations together.
+	// The sum of all durations.
 	Sum           *durationpb.Duration `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -821,29 +822,29 @@ func (x *Histogram) GetSum() *durationpb.Duration {
 	return nil
 }
 
-// CapsuleDetail is one capsule as its own page shows it.
+// CapsuleDetail is one capsule with all details.
 type CapsuleDetail struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Capsule     *Capsule               `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
 	Description string                 `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	// What its manifest wants to be granted, as "uplink" or "fs_read: /var/data".
+	// The capabilities that its manifest asks for, as "uplink" or "fs_read: /var/data".
 	Capabilities []string             `protobuf:"bytes,3,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	Imports      []*Interface         `protobuf:"bytes,4,rep,name=imports,proto3" json:"imports,omitempty"`
 	Exports      []*Interface         `protobuf:"bytes,5,rep,name=exports,proto3" json:"exports,omitempty"`
 	Env          []*EnvVariable       `protobuf:"bytes,6,rep,name=env,proto3" json:"env,omitempty"`
 	CallTimeout  *durationpb.Duration `protobuf:"bytes,7,opt,name=call_timeout,json=callTimeout,proto3" json:"call_timeout,omitempty"`
 	StopTimeout  *durationpb.Duration `protobuf:"bytes,8,opt,name=stop_timeout,json=stopTimeout,proto3" json:"stop_timeout,omitempty"`
-	// How many calls may wait.
+	// The limit of waiting calls.
 	QueueLimit     uint32               `protobuf:"varint,9,opt,name=queue_limit,json=queueLimit,proto3" json:"queue_limit,omitempty"`
 	BackoffInitial *durationpb.Duration `protobuf:"bytes,10,opt,name=backoff_initial,json=backoffInitial,proto3" json:"backoff_initial,omitempty"`
 	BackoffMax     *durationpb.Duration `protobuf:"bytes,11,opt,name=backoff_max,json=backoffMax,proto3" json:"backoff_max,omitempty"`
-	// The last ones, oldest first, and what was decided.
+	// The last ones, oldest first, with the decisions.
 	Failures []*FailureRecord `protobuf:"bytes,12,rep,name=failures,proto3" json:"failures,omitempty"`
 	// The last calls, oldest first.
 	RecentCalls []*RecentCall `protobuf:"bytes,13,rep,name=recent_calls,json=recentCalls,proto3" json:"recent_calls,omitempty"`
 	// The last lines, oldest first.
 	Log []*LogLine `protobuf:"bytes,14,rep,name=log,proto3" json:"log,omitempty"`
-	// The file of its module; empty for one that the program brought along.
+	// The file of its module; empty for an embedded capsule.
 	Module        string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -984,7 +985,7 @@ func (x *CapsuleDetail) GetModule() string {
 	return ""
 }
 
-// Interface is what a capsule imports or exports.
+// Interface is an interface that a capsule imports or exports.
 type Interface struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Namespace string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
@@ -1054,13 +1055,13 @@ func (x *Interface) GetOptional() bool {
 	return false
 }
 
-// EnvVariable is a variable that a manifest declares. Values are never shown.
+// EnvVariable is a variable that a manifest declares. Its value is never shown.
 type EnvVariable struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type        string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	Description string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	// Whether it has a value now.
+	// Whether it has a value.
 	Set           bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1129,9 +1130,9 @@ type FailureRecord struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	Failure    *CapsuleFailure        `protobuf:"bytes,2,opt,name=failure,proto3" json:"failure,omitempty"`
-	// What died: "load", "call", "run", "killed".
+	// The step that died: "load", "call", "run", "killed".
 	During string `protobuf:"bytes,3,opt,name=during,proto3" json:"during,omitempty"`
-	// What the supervisor decided, for a person; empty until it has.
+	// The supervisor's decision, for a person; empty until it has decided.
 	Decision      string `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1195,7 +1196,7 @@ func (x *FailureRecord) GetDecision() string {
 	return ""
 }
 
-// RecentCall is one guest call that is over.
+// RecentCall is one completed guest call.
 type RecentCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it ended.
@@ -1206,9 +1207,9 @@ type RecentCall struct {
 	Duration   *durationpb.Duration   `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
 	QueueWait  *durationpb.Duration   `protobuf:"bytes,6,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
 	Generation uint64                 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
-	// With the outcomes that are not an answer.
+	// The reason, for outcomes that are not an answer.
 	Reason string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The capsule that asked; empty for a trigger from outside.
+	// The capsule that sent the trigger; empty for one from outside.
 	FromCapsule   string `protobuf:"bytes,9,opt,name=from_capsule,json=fromCapsule,proto3" json:"from_capsule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1315,11 +1316,12 @@ type LogLine struct {
 	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	// TRACE, DEBUG, INFO, WARN or ERROR.
 	Level string `protobuf:"bytes,3,opt,name=level,proto3" json:"level,omitempty"`
-	// For whom the capsule ran; empty for nobody.
+	// The principal of the call; empty for none.
 	Principal string `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
 	// As the guest wrote it: escape it before it is shown.
 	Message string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
-	// How many lines before this one the reader has missed: they are not kept any more.
+	// The number of lines before this one that the reader has missed: they are no longer
+	// kept.
 	Lost          uint64 `protobuf:"varint,6,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1408,34 +1410,34 @@ type Tree struct {
 	Capsules     []*Capsule `protobuf:"bytes,4,rep,name=capsules,proto3" json:"capsules,omitempty"`
 	Triggers     uint64     `protobuf:"varint,5,opt,name=triggers,proto3" json:"triggers,omitempty"`
 	OpenTriggers uint64     `protobuf:"varint,6,opt,name=open_triggers,json=openTriggers,proto3" json:"open_triggers,omitempty"`
-	// Restarts of our own actors: "registry", "hook-router", "capsules".
+	// Restarts of the system's own actors: "registry", "hook-router", "capsules".
 	SystemRestarts map[string]uint64 `protobuf:"bytes,7,rep,name=system_restarts,json=systemRestarts,proto3" json:"system_restarts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	Stopping       bool              `protobuf:"varint,8,opt,name=stopping,proto3" json:"stopping,omitempty"`
-	// Triggers that capsules have made, in their guests.
+	// Triggers that capsules have sent.
 	NestedTriggers uint64 `protobuf:"varint,9,opt,name=nested_triggers,json=nestedTriggers,proto3" json:"nested_triggers,omitempty"`
 	// Legs of answered triggers, nested ones included, by Outcome.
 	Legs []*OutcomeCount `protobuf:"bytes,10,rep,name=legs,proto3" json:"legs,omitempty"`
-	// From a trigger to its answer; from outside, and those of capsules.
+	// From a trigger to its answer: those from outside, and those of capsules.
 	TriggerDuration       *Histogram `protobuf:"bytes,11,opt,name=trigger_duration,json=triggerDuration,proto3" json:"trigger_duration,omitempty"`
 	NestedTriggerDuration *Histogram `protobuf:"bytes,12,opt,name=nested_trigger_duration,json=nestedTriggerDuration,proto3" json:"nested_trigger_duration,omitempty"`
-	// Events that were no longer kept when a reader came to them.
+	// Events that were no longer kept when a reader asked for them.
 	EventsLost uint64 `protobuf:"varint,13,opt,name=events_lost,json=eventsLost,proto3" json:"events_lost,omitempty"`
-	// Log lines kept out, of all capsules.
+	// Suppressed log lines of all capsules.
 	LogSuppressed uint64 `protobuf:"varint,14,opt,name=log_suppressed,json=logSuppressed,proto3" json:"log_suppressed,omitempty"`
-	// How many legs capsules wait for now, inside their guests.
+	// The number of legs that guests are waiting for now.
 	WaitEdges uint64 `protobuf:"varint,15,opt,name=wait_edges,json=waitEdges,proto3" json:"wait_edges,omitempty"`
-	// What the process takes of the machine, in bytes, guests included.
+	// The memory of the process, in bytes, including guests.
 	ProcessMemoryBytes uint64    `protobuf:"varint,16,opt,name=process_memory_bytes,json=processMemoryBytes,proto3" json:"process_memory_bytes,omitempty"`
 	Goroutines         uint64    `protobuf:"varint,17,opt,name=goroutines,proto3" json:"goroutines,omitempty"`
 	Settings           *Settings `protobuf:"bytes,18,opt,name=settings,proto3" json:"settings,omitempty"`
 	// Events that could not be written to the events file.
 	EventsFileLost uint64 `protobuf:"varint,19,opt,name=events_file_lost,json=eventsFileLost,proto3" json:"events_file_lost,omitempty"`
-	// The principal whose capsules these are.
+	// The principal that owns these capsules.
 	Principal string `protobuf:"bytes,20,opt,name=principal,proto3" json:"principal,omitempty"`
-	// What can't become a capsule, and is none of capsules: the first 100.
+	// The first 100 directories that can't become a capsule; they are not in capsules.
 	Rejected []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
-	// The journal that numbers the events: a daemon that starts again counts from 1
-	// under a new one.
+	// The journal that numbers the events: after a restart the daemon counts from 1 in a
+	// new journal.
 	Epoch         string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1625,10 +1627,10 @@ func (x *Tree) GetEpoch() string {
 	return ""
 }
 
-// CapsuleRejected: a directory that cannot become a capsule, and why.
+// CapsuleRejected: a directory that cannot become a capsule, and the reason.
 type CapsuleRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Empty where it could not be read.
+	// Empty if the manifest could not be read.
 	Id            string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
 	Directory     string `protobuf:"bytes,1,opt,name=directory,proto3" json:"directory,omitempty"`
 	Problem       string `protobuf:"bytes,2,opt,name=problem,proto3" json:"problem,omitempty"`
@@ -1687,7 +1689,7 @@ func (x *CapsuleRejected) GetProblem() string {
 	return ""
 }
 
-// OutcomeCount is how many legs had one outcome.
+// OutcomeCount is the number of legs with one outcome.
 type OutcomeCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Outcome       Outcome                `protobuf:"varint,1,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`

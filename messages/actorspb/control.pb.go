@@ -27,7 +27,7 @@ type TriggerRequest struct {
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// JSON text, at most 1 MiB; empty means null.
 	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
-	// On whose behalf; empty means nobody's.
+	// The principal on whose behalf the trigger is sent; empty means none.
 	Principal string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Absent means the daemon's default.
 	Timeout       *durationpb.Duration `protobuf:"bytes,4,opt,name=timeout,proto3" json:"timeout,omitempty"`
@@ -95,8 +95,7 @@ func (x *TriggerRequest) GetTimeout() *durationpb.Duration {
 
 type SnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Wait until every capsule's first start has been decided; the request's
-	// deadline bounds it.
+	// Wait until every capsule's first start has a result, or the request's deadline.
 	WaitUntilStarted bool `protobuf:"varint,1,opt,name=wait_until_started,json=waitUntilStarted,proto3" json:"wait_until_started,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
@@ -186,9 +185,9 @@ func (x *CapsuleRequest) GetId() string {
 type LogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// Lines after this sequence number; 0 is all that are kept.
+	// Lines after this sequence number; 0 means all that are kept.
 	Since uint64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
-	// Go on with lines as they are written.
+	// Continue with new lines.
 	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -247,13 +246,12 @@ func (x *LogsRequest) GetFollow() bool {
 
 type EventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Events after this sequence number; 0 is all that are kept.
+	// Events after this sequence number; 0 means all that are kept.
 	Since uint64 `protobuf:"varint,1,opt,name=since,proto3" json:"since,omitempty"`
-	// Go on with events as they happen.
+	// Continue with new events.
 	Follow bool `protobuf:"varint,2,opt,name=follow,proto3" json:"follow,omitempty"`
-	// The journal that since is a number of (Tree.epoch); empty means the current
-	// one. A number that it does not have is answered by an EpochChanged, and then
-	// as since = 0.
+	// The journal that numbered since (Tree.epoch); empty means the current one. If since
+	// is from another journal, an EpochChanged comes first, then all events that are kept.
 	Epoch         string `protobuf:"bytes,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -23,15 +23,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Event is something that happened, and what was decided.
+// Event is something that happened, with the decision about it.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Counts up from 1 without gaps.
 	Sequence uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	At       *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
-	// Whom it is about: "capsules/<id>", "registry", "" for the system.
+	// The path of the actor that it concerns: "capsules/<id>", "registry", "" for the
+	// system.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
-	// The capsule's generation; 0 where it has none.
+	// The capsule's generation; 0 if it has none.
 	Generation uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Types that are valid to be assigned to What:
 	//
@@ -397,7 +398,7 @@ func (*Event_EventsLost) isEvent_What() {}
 
 func (*Event_EpochChanged) isEvent_What() {}
 
-// SystemStarted: every capsule's first start has been decided.
+// SystemStarted: every capsule's first start has a result.
 type SystemStarted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Capsules      uint32                 `protobuf:"varint,1,opt,name=capsules,proto3" json:"capsules,omitempty"`
@@ -488,7 +489,7 @@ func (x *SystemStopping) GetCause() string {
 
 type SystemStopped struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The paths of what would not stop in time.
+	// The paths of the actors that did not stop in time.
 	LeftRunning   []string `protobuf:"bytes,1,rep,name=left_running,json=leftRunning,proto3" json:"left_running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -531,11 +532,11 @@ func (x *SystemStopped) GetLeftRunning() []string {
 	return nil
 }
 
-// ActorRestarted: one of our own actors failed and was restarted.
+// ActorRestarted: one of the system's own actors failed and was restarted.
 type ActorRestarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Cause string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
-	// What was decided: "restarted", or "resumed with its state".
+	// The decision: "restarted", or "resumed with its state".
 	Decision      string `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -774,7 +775,7 @@ func (x *ReadinessTimedOut) GetWaited() *durationpb.Duration {
 type CapsuleCrashed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Failure *CapsuleFailure        `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	// What died: "load", "call", "run", "killed".
+	// The step that died: "load", "call", "run", "killed".
 	During        string `protobuf:"bytes,2,opt,name=during,proto3" json:"during,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -826,15 +827,15 @@ func (x *CapsuleCrashed) GetDuring() string {
 
 type RestartScheduled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Counts the restarts since the last stable spell, from 1.
+	// Counts the restarts since the last stable uptime, from 1.
 	Attempt uint32 `protobuf:"varint,1,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// How many count now, this one included where it costs one: each does for a
-	// window of time up.
+	// How many restarts count now, including this one if it counts: each counts for one
+	// window of uptime.
 	BudgetSpent uint32               `protobuf:"varint,2,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"`
 	Budget      uint32               `protobuf:"varint,3,opt,name=budget,proto3" json:"budget,omitempty"`
 	Window      *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
 	Delay       *durationpb.Duration `protobuf:"bytes,5,opt,name=delay,proto3" json:"delay,omitempty"`
-	// Why: "crash", "an operator's restart", "a trigger's deadline".
+	// The cause: "crash", "an operator's restart", "a trigger's deadline".
 	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -912,11 +913,11 @@ func (x *RestartScheduled) GetCause() string {
 	return ""
 }
 
-// CapsuleFailed: no restart is left, or policy allows none.
+// CapsuleFailed: no restart is left, or the policy allows none.
 type CapsuleFailed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Failure *CapsuleFailure        `protobuf:"bytes,1,opt,name=failure,proto3" json:"failure,omitempty"`
-	// Which decision: "restart budget spent: 5 restarts in 1m0s".
+	// The decision: "restart budget spent: 5 restarts in 1m0s".
 	Decision      string `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1054,19 +1055,19 @@ func (x *CapsuleStopped) GetCause() string {
 	return ""
 }
 
-// TriggerAnswered: a trigger had its one answer. Its path is the capsule's that
-// asked, or the hook router's for a trigger from outside. It is a sample: there is
-// at most one a second, and a few more of those with a leg that was no answer.
+// TriggerAnswered: a trigger has its answer. The path is that of the capsule that sent
+// the trigger, or the hook router's for a trigger from outside. It is a sample: there is
+// at most one a second, and a few more for triggers with a failed leg.
 type TriggerAnswered struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Topic    string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Duration *durationpb.Duration   `protobuf:"bytes,2,opt,name=duration,proto3" json:"duration,omitempty"`
-	// How many of this trigger's legs had which outcome, by its word: "continue".
+	// The number of this trigger's legs by outcome: "continue".
 	Legs map[string]uint64 `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
-	// How many triggers it stands for: itself, and those since the last event of
+	// The number of triggers that it represents: itself, and those since the last event of
 	// this kind.
 	StandsFor uint64 `protobuf:"varint,4,opt,name=stands_for,json=standsFor,proto3" json:"stands_for,omitempty"`
-	// What went wrong in this one, for a person: "flaky/greet crashed: unreachable".
+	// The failure in this one, for a person: "flaky/greet crashed: unreachable".
 	Problem       string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1192,8 +1193,8 @@ func (x *LogSuppressed) GetTotal() uint64 {
 	return 0
 }
 
-// EventsLost: the reader was too slow, and these many events before the next
-// one are gone.
+// EventsLost: the reader was too slow, and this many events before the next one are
+// gone.
 type EventsLost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Count         uint64                 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
@@ -1238,9 +1239,9 @@ func (x *EventsLost) GetCount() uint64 {
 	return 0
 }
 
-// EpochChanged: the events that the reader asked for were numbered by another
-// journal, as before the daemon started again. Those that follow are of this one,
-// from the oldest that is kept.
+// EpochChanged: the events that the reader asked for were numbered by another journal,
+// for example before the daemon was restarted. Those that follow are from the current
+// one, from the oldest that is kept.
 type EpochChanged struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         string                 `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`

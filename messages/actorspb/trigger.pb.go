@@ -22,7 +22,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Outcome is what became of one leg of a trigger.
+// Outcome is the result of one leg of a trigger.
 type Outcome int32
 
 const (
@@ -30,12 +30,12 @@ const (
 	// Continue or Final with JSON: its value is among the responses.
 	Outcome_OUTCOME_CONTINUE Outcome = 1
 	Outcome_OUTCOME_FINAL    Outcome = 2
-	// Continue with nothing.
+	// Continue without a value.
 	Outcome_OUTCOME_EMPTY Outcome = 3
 	// Bytes that are not JSON.
 	Outcome_OUTCOME_INVALID Outcome = 4
 	Outcome_OUTCOME_DENIED  Outcome = 5
-	// The guest reported an error; its instance lives on.
+	// The guest reported an error; its instance survives.
 	Outcome_OUTCOME_FAILED Outcome = 6
 	// The guest's instance died in this call.
 	Outcome_OUTCOME_CRASHED Outcome = 7
@@ -43,7 +43,7 @@ const (
 	Outcome_OUTCOME_TIMEOUT Outcome = 8
 	// The capsule's queue was full.
 	Outcome_OUTCOME_OVERLOADED Outcome = 9
-	// The capsule waits, directly or through others, for the one that asks.
+	// The capsule waits, directly or through others, for the sender of the trigger.
 	Outcome_OUTCOME_DEADLOCK Outcome = 10
 	// The capsule does not serve: crashed, failed, stopped, or a run loop.
 	Outcome_OUTCOME_UNAVAILABLE Outcome = 11
@@ -115,14 +115,14 @@ type Leg struct {
 	Action   string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	Priority uint32                 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
 	Outcome  Outcome                `protobuf:"varint,4,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`
-	// JSON, as text; empty where the leg gave none.
+	// JSON, as text; empty if the leg has no value.
 	Value  string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
-	// The generation that answered; 0 where none was asked.
+	// The generation that was invoked; 0 if none was.
 	Generation uint64               `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	Duration   *durationpb.Duration `protobuf:"bytes,8,opt,name=duration,proto3" json:"duration,omitempty"`
-	// What the guest spent, in reductions: the same for the same module and input
-	// on every machine.
+	// The reductions of the guest: the same for the same module and input on every
+	// machine.
 	Reductions    uint64 `protobuf:"varint,9,opt,name=reductions,proto3" json:"reductions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -225,10 +225,10 @@ func (x *Leg) GetReductions() uint64 {
 type TriggerReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// A JSON array, as text: the values of the legs that gave one, in the order of
-	// the legs.
+	// A JSON array, as text: the values of the legs that have one, in the order of the
+	// legs.
 	Responses string `protobuf:"bytes,2,opt,name=responses,proto3" json:"responses,omitempty"`
-	// Ordered by priority (lower first), then capsule id, then place in the manifest.
+	// Ordered by priority (lower first), then capsule id, then position in the manifest.
 	Legs          []*Leg `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

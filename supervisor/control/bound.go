@@ -10,9 +10,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 )
 
-// How many requests of one kind may be open at once. Each kind has a bound of its
-// own: a client that holds all streams does not keep another from stopping a
-// capsule.
+// How many requests of one kind may be open at once. Each kind has its own bound: a
+// client that opens all streams does not prevent another from stopping a capsule.
 const (
 	maxStreams  = 256  // of events, and of log lines, each
 	maxRequests = 1024 // of each other kind
@@ -35,12 +34,12 @@ func (p *place) take() error {
 
 func (p *place) leave() { p.open.Add(-1) }
 
-// bounds refuses requests that are over the bounds as overloaded. A request takes its
-// place when its message has arrived, so that clients which send half of one hold
-// nothing; how long they may take for it is the server's to limit.
+// bounds refuses requests over the bounds as overloaded. A request is counted from when
+// its message has arrived, so that clients that send half a message hold no place; the
+// server limits the time to send one.
 type bounds struct {
 	kinds    map[string]*place // by procedure
-	commands place             // every other one
+	commands place             // all other procedures
 }
 
 func newBounds() *bounds {
@@ -61,7 +60,7 @@ func (b *bounds) of(s connect.Spec) *place {
 	return &b.commands
 }
 
-// WrapUnary holds a place while next answers: the message has been read by then.
+// WrapUnary holds a place while next answers: the message has arrived by then.
 func (b *bounds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, r connect.AnyRequest) (connect.AnyResponse, error) {
 		p := b.of(r.Spec())
@@ -73,7 +72,7 @@ func (b *bounds) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	}
 }
 
-// WrapStreamingHandler holds a place from when next has received its message.
+// WrapStreamingHandler holds a place from the moment when next has received its message.
 func (b *bounds) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
 		stream := &boundStream{StreamingHandlerConn: conn, place: b.of(conn.Spec())}
@@ -98,7 +97,7 @@ type boundStream struct {
 	taken bool
 }
 
-// Receive reads a message, and takes the stream's place after the first.
+// Receive reads a message, and counts the stream after the first.
 func (s *boundStream) Receive(message any) error {
 	if err := s.StreamingHandlerConn.Receive(message); err != nil || s.taken {
 		return err

@@ -11,8 +11,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-// TestBounds: a client that holds the most streams allowed is refused one more at
-// once, and every other request is served.
+// TestBounds checks that a client that holds the maximum number of streams is refused
+// another at once, and that every other request is served.
 func TestBounds(t *testing.T) {
 	d := start(t, "echo")
 	ctx, cancel := context.WithCancel(patiently(t))
@@ -58,7 +58,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestOversizedRequests: a request over the limit is refused, and not kept.
+// TestOversizedRequests checks that a request over the limit is refused, and not stored.
 func TestOversizedRequests(t *testing.T) {
 	d := start(t, "echo")
 	_, err := d.client.Trigger(patiently(t), control.TriggerRequest{

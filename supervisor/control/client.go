@@ -20,16 +20,16 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 )
 
-// ErrNoDaemon: no process listens at that socket.
+// ErrNoDaemon: no process listens on that socket.
 var ErrNoDaemon = errors.New("no daemon at that socket")
 
-// Client asks a running daemon. Make one with [Dial]. Its methods may be called
-// from any goroutine. Their errors match [ErrNoDaemon], or have the code that the
-// service gave them (connect.CodeOf).
+// Client sends requests to a running daemon. Create one with [Dial]. Its methods may be
+// called from any goroutine. Their errors match [ErrNoDaemon], or have the code that the
+// service returned (connect.CodeOf).
 type Client struct{ rpc actorspbconnect.ControlClient }
 
-// Dial returns a client of the daemon that listens at path. It connects with
-// the first request, and there is nothing to close.
+// Dial returns a client of the daemon that listens on path. It connects with the first
+// request, and needs no close.
 func Dial(path string) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -40,25 +40,25 @@ func Dial(path string) *Client {
 			return c, err
 		},
 		DisableCompression: true,
-		DisableKeepAlives:  true, // nothing to gain, and nothing to close
+		DisableKeepAlives:  true, // so that there is nothing to close
 	}
 	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid",
 		connect.WithAcceptCompression("gzip", nil, nil))}
 }
 
-// TriggerRequest asks every capsule whose interceptors match a topic.
+// TriggerRequest invokes every interceptor that matches a topic.
 type TriggerRequest struct {
 	// Topic has dot-separated segments, none empty.
 	Topic string
 	// Payload is JSON of at most supervisor.MaxPayload bytes; empty means null.
 	Payload json.RawMessage
-	// Principal on whose behalf the trigger is made; empty for none.
+	// Principal on whose behalf the trigger is sent; empty for none.
 	Principal string
 	// Timeout for all answers; 0 means the daemon's default.
 	Timeout time.Duration
 }
 
-// Trigger makes a trigger and returns its answer. Cancelling ctx cancels it.
+// Trigger sends a trigger and returns its reply. Cancelling ctx cancels it.
 func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply, error) {
 	request := &actorspb.TriggerRequest{Topic: r.Topic, Payload: string(r.Payload), Principal: r.Principal}
 	if r.Timeout != 0 {
@@ -67,8 +67,8 @@ func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply
 	return ask(ctx, c.rpc.Trigger, request, actorspb.ToReply)
 }
 
-// Snapshot returns the tree. With waitUntilStarted it waits until the first start
-// of every capsule has been decided, or ctx ends.
+// Snapshot returns the tree. With waitUntilStarted it waits until the first start of
+// every capsule has a result, or ctx ends.
 func (c *Client) Snapshot(ctx context.Context, waitUntilStarted bool) (*messages.Tree, error) {
 	return ask(ctx, c.rpc.Snapshot, &actorspb.SnapshotRequest{WaitUntilStarted: waitUntilStarted}, actorspb.ToTree)
 }
@@ -78,19 +78,19 @@ func (c *Client) Capsule(ctx context.Context, id string) (*messages.CapsuleDetai
 	return ask(ctx, c.rpc.Capsule, &actorspb.CapsuleRequest{Id: id}, actorspb.ToCapsuleDetail)
 }
 
-// Start starts a capsule that has stopped or failed, and returns when it is
-// decided whether it is up.
+// Start starts a capsule that has stopped or failed, and returns when the start has
+// succeeded or failed.
 func (c *Client) Start(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Start, &actorspb.StartCapsule{Id: id})
 }
 
-// Stop ends a capsule, and returns when it has ended.
+// Stop stops a capsule, and returns when it has ended.
 func (c *Client) Stop(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Stop, &actorspb.StopCapsule{Id: id})
 }
 
-// Restart replaces a capsule's instance, and returns when it is decided whether
-// the new one is up.
+// Restart replaces a capsule's instance, and returns when the start of the new one has
+// succeeded or failed.
 func (c *Client) Restart(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Restart, &actorspb.RestartCapsule{Id: id})
 }
@@ -100,34 +100,34 @@ func (c *Client) Kill(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Kill, &actorspb.KillCapsule{Id: id})
 }
 
-// Logs yields the lines of a capsule's log after the one numbered since, as far
-// back as they are kept, and with follow those that are written until the daemon
-// ends. An error comes last, with a zero line.
+// Logs yields the lines of a capsule's log after the line numbered since, as far back as
+// they are kept, and with follow also new lines until the daemon ends. An error comes
+// last, with a zero line.
 func (c *Client) Logs(ctx context.Context, id string, since uint64, follow bool) iter.Seq2[messages.LogLine, error] {
 	return stream(ctx, c.rpc.Logs, &actorspb.LogsRequest{Id: id, Since: since, Follow: follow}, actorspb.ToLogLine)
 }
 
 // EventsRequest selects events.
 type EventsRequest struct {
-	// Since is the number of the last event that the reader has; 0 for none.
+	// Since is the number of the last event that the reader knows; 0 for none.
 	Since uint64
-	// Epoch of the journal that Since is a number of, from messages.Tree or
+	// Epoch of the journal that numbered Since, from messages.Tree or
 	// messages.EpochChanged; empty for the daemon's current one.
 	Epoch string
-	// Follow goes on with events as they happen, until the daemon ends.
+	// Follow continues with new events until the daemon ends.
 	Follow bool
 }
 
-// Events yields what happened after an event, as far back as it is kept. If the
-// daemon has started again and no longer has that event, the first event is a
-// messages.EpochChanged, and all that are kept follow. An error comes last, with
-// a zero event.
+// Events yields the events after Since, as far back as they are kept. If the daemon has
+// been restarted and no longer has that event, the first event is a
+// messages.EpochChanged, and all kept events follow. An error comes last, with a zero
+// event.
 func (c *Client) Events(ctx context.Context, r EventsRequest) iter.Seq2[messages.Event, error] {
 	request := &actorspb.EventsRequest{Since: r.Since, Epoch: r.Epoch, Follow: r.Follow}
 	return stream(ctx, c.rpc.Events, request, actorspb.ToEvent)
 }
 
-// ask makes one request and converts its answer.
+// ask sends one request and converts its answer.
 func ask[Request, Answer, Plain any](
 	ctx context.Context, call func(context.Context, *connect.Request[Request]) (*connect.Response[Answer], error),
 	r *Request, plain func(*Answer) *Plain,
@@ -147,7 +147,7 @@ func command[Request any](
 	return err
 }
 
-// stream makes a request and yields its answers, converted.
+// stream sends a request and yields its answers, converted.
 func stream[Request, Answer, Plain any](
 	ctx context.Context, call func(context.Context, *connect.Request[Request]) (*connect.ServerStreamForClient[Answer], error),
 	r *Request, plain func(*Answer) Plain,

@@ -32,8 +32,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long a test waits for what must happen. Nothing should ever
-// take that long.
+// patience limits how long a test waits. No correct code takes that long.
 const patience = 30 * time.Second
 
 // daemon is a supervisor and its control service, both serving.
@@ -84,7 +83,7 @@ func start(t *testing.T, capsules ...string) *daemon {
 	return d
 }
 
-// end stops both, as a daemon does. Once is enough.
+// end stops both, as a daemon does. It may be called more than once.
 func (d *daemon) end(t *testing.T) {
 	t.Helper()
 	for _, part := range []struct {
@@ -152,8 +151,8 @@ func TestTriggerHasTheRequestsDeadline(t *testing.T) {
 	}
 }
 
-// TestLongestTimeout: a client that waits for ever, as far as protobuf or its own
-// context can say that, gets what it waits for.
+// TestLongestTimeout checks that a client with the longest timeout that protobuf or its
+// own context can express still receives its answer.
 func TestLongestTimeout(t *testing.T) {
 	d := start(t, "echo")
 	year9999, cancel := context.WithDeadline(t.Context(), time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC))
@@ -214,7 +213,7 @@ func TestTriggerEndsWithItsClient(t *testing.T) {
 	await(t, d, func(tree *messages.Tree) bool { return tree.OpenTriggers == 0 })
 }
 
-// await looks at the tree until it is as it should be.
+// await polls the tree until it is as expected.
 func await(t *testing.T, d *daemon, as func(*messages.Tree) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
@@ -229,7 +228,7 @@ func await(t *testing.T, d *daemon, as func(*messages.Tree) bool) {
 	t.Fatal("the tree never became as it should be")
 }
 
-// TestCodes holds errors against what control.proto promises.
+// TestCodes checks that errors have the codes that control.proto promises.
 func TestCodes(t *testing.T) {
 	d := start(t, "echo")
 	trigger := func(r control.TriggerRequest) func(context.Context) error {
@@ -290,7 +289,7 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// jsonString is a JSON string of n bytes.
+// jsonString returns a JSON string of n bytes.
 func jsonString(n int) json.RawMessage { return json.RawMessage(`"` + strings.Repeat("a", n-2) + `"`) }
 
 func TestCommandThatDoesNotBringItUp(t *testing.T) {
@@ -343,7 +342,7 @@ func numbers(events []messages.Event) (got []uint64) {
 	return got
 }
 
-// TestEventsOfAnotherEpoch: a reader whose number comes from a daemon that has
+// TestEventsOfAnotherEpoch checks that a reader whose number is from a daemon that has
 // ended is told so, and receives all events of the current one.
 func TestEventsOfAnotherEpoch(t *testing.T) {
 	old := start(t, "echo")
@@ -380,7 +379,7 @@ func TestEventsOfAnotherEpoch(t *testing.T) {
 	}
 }
 
-// TestEventsFollow reads on while things happen, and to the very end.
+// TestEventsFollow reads while events happen, until the stream ends.
 func TestEventsFollow(t *testing.T) {
 	d := start(t, "echo")
 	next, stop := iter.Pull2(d.client.Events(patiently(t), control.EventsRequest{
@@ -412,8 +411,8 @@ func TestEventsFollow(t *testing.T) {
 	}
 }
 
-// TestServeEndsStreams: an event stream does not outlive the service, even if the
-// supervisor goes on and its client does not read.
+// TestServeEndsStreams checks that an event stream ends with the service, even if the
+// supervisor continues and the client does not read.
 func TestServeEndsStreams(t *testing.T) {
 	d := start(t, "echo")
 	nexts := make([]func() (messages.Event, error, bool), 3)
@@ -444,8 +443,8 @@ func TestServeEndsStreams(t *testing.T) {
 	}
 }
 
-// TestDrain: whoever waits for an answer when the system stops gets it, and
-// whoever comes later hears why not.
+// TestDrain checks that a client that waits for an answer when the system stops receives
+// it, and that later clients learn why they are refused.
 func TestDrain(t *testing.T) {
 	d := start(t, "slow")
 	answered := make(chan *messages.Reply, 1)
@@ -461,7 +460,7 @@ func TestDrain(t *testing.T) {
 			running = tree.Capsules[0].Busy > 0
 			return running || len(answered) == 1
 		})
-		if !running { // we looked too late
+		if !running { // the poll was too late
 			<-answered
 		}
 	}
@@ -489,7 +488,7 @@ func TestNoDaemon(t *testing.T) {
 	}
 }
 
-// TestPlainHTTP speaks to the service as curl does.
+// TestPlainHTTP calls the service as curl does.
 func TestPlainHTTP(t *testing.T) {
 	d := start(t, "echo")
 	client := overSocket(t, d.socket)
@@ -547,7 +546,7 @@ func overSocket(t *testing.T, socket string) *http.Client {
 	return &http.Client{Transport: transport}
 }
 
-// TestGRPC: the service speaks it as well.
+// TestGRPC checks that the service also speaks gRPC.
 func TestGRPC(t *testing.T) {
 	d := start(t, "echo")
 	http2 := overSocket(t, d.socket)
@@ -564,7 +563,7 @@ func TestGRPC(t *testing.T) {
 	}
 }
 
-// TestGarbage: what is no request costs only its own connection.
+// TestGarbage checks that an invalid request costs only its own connection.
 func TestGarbage(t *testing.T) {
 	d := start(t, "echo")
 	c, err := net.Dial("unix", d.socket)
@@ -584,7 +583,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// abandon leaves a socket file behind that nobody listens at.
+// abandon leaves a socket file on which no process listens.
 func abandon(t *testing.T, path string) {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})

@@ -16,14 +16,14 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// ErrInUse: another process serves at that socket, or is about to.
+// ErrInUse: another process serves on that socket, or is about to.
 var ErrInUse = errors.New("a daemon serves there already")
 
-// Listen opens the socket at path, with mode 0600; directories that are missing
-// are made with mode 0700. The file of a daemon that is gone is replaced; where
-// one lives the error matches [ErrInUse]. A lock file beside the socket, which
-// stays, makes that certain when two start at once. Whoever connects under
-// another user id than ours or root's is refused, where the system tells.
+// Listen opens the socket at path, with mode 0600, and creates missing directories with
+// mode 0700. It replaces the file of a daemon that has ended; if a daemon still runs
+// there, the error matches [ErrInUse]. A lock file beside the socket guarantees this
+// even when two daemons start at once; the file is never removed. Clients whose user id
+// is neither ours nor root's are refused, if the system reports the id.
 //
 // The listener keeps a few file descriptors in reserve: a process that has run out of
 // them still answers. Closing it removes the socket.
@@ -52,7 +52,7 @@ func listen(path string) (*listener, error) {
 	return l, nil
 }
 
-// lockBeside locks the file that makes sure that only one of us opens the socket.
+// lockBeside locks the file that ensures that only one daemon opens the socket.
 func lockBeside(path string) (*flock.Flock, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -68,19 +68,20 @@ func lockBeside(path string) (*flock.Flock, error) {
 	return lock, nil
 }
 
-// bind opens the socket, and returns its file. Nobody else of ours does so meanwhile.
+// bind opens the socket, and returns its file. The caller holds the lock, so no other
+// daemon does so at the same time.
 func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
 	if err := removeStale(path); err != nil {
 		return nil, nil, err
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(narrow) // so that there is no moment with a wider mode
+		return raw.Control(narrow) // so that its mode is never wider
 	}}
 	inner, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, nil, err
 	}
-	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // what "unix" makes
+	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // the type for "unix"
 	socket.SetUnlinkOnClose(false)
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, nil, errors.Join(err, socket.Close(), os.Remove(path))
@@ -92,7 +93,7 @@ func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
 	return socket, file, nil
 }
 
-// removeStale removes a socket that nobody listens at.
+// removeStale removes a socket on which no process listens.
 func removeStale(path string) error {
 	file, err := os.Lstat(path)
 	switch {
@@ -118,7 +119,7 @@ func removeStale(path string) error {
 // listener is the daemon's socket, together with its file and its lock.
 type listener struct {
 	path   string
-	uid    uint32 // who may connect, beside root
+	uid    uint32 // the user id that may connect, beside root
 	spares spares
 
 	mu     sync.Mutex
@@ -139,9 +140,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		case err == nil:
 			_ = c.Close()
 		case outOfDescriptors(err) && l.spares.spend():
-			// Now there is one for this client.
+			// There is a descriptor for this client now.
 		case l.current() != socket:
-			// A new one has taken its place.
+			// A new socket has replaced it.
 		default:
 			return nil, err
 		}
@@ -157,7 +158,7 @@ func (l *listener) current() *net.UnixListener {
 // Addr returns the socket's path.
 func (l *listener) Addr() net.Addr { return l.current().Addr() }
 
-// Close ends the listening and removes the socket, if it is still ours.
+// Close stops listening and removes the socket, if it is still ours.
 func (l *listener) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,7 +171,7 @@ func (l *listener) Close() error {
 	return errors.Join(err, l.lock.Close())
 }
 
-// watch makes the socket again when somebody has deleted it, until ctx ends.
+// watch creates the socket again if it was deleted, until ctx ends.
 func (l *listener) watch(ctx context.Context, every time.Duration, log *slog.Logger) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -194,8 +195,8 @@ func (l *listener) watch(ctx context.Context, every time.Duration, log *slog.Log
 	}
 }
 
-// restore binds a new socket if the path does not lead to ours any more. Where
-// another daemon has taken the path, it is the other's.
+// restore binds a new socket if the path no longer leads to ours. If another daemon has
+// bound the path, restore leaves it alone.
 func (l *listener) restore() (again bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -228,8 +229,8 @@ func (l *listener) restore() (again bool, err error) {
 	return true, nil
 }
 
-// lockIsThere returns false if the lock file was deleted, too: then somebody else
-// could lock another one of that name.
+// lockIsThere reports whether the lock file still exists. If it was deleted, too,
+// another process could lock a new file of that name.
 func (l *listener) lockIsThere() bool {
 	held, err := l.lock.Stat()
 	if err != nil {

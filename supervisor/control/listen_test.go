@@ -110,8 +110,8 @@ func TestListenRefusesALongPath(t *testing.T) {
 	}
 }
 
-// TestListenAtOnce: of many daemons that start at once, over a stale socket, one
-// listens, and the others know.
+// TestListenAtOnce checks that of many daemons that start at once, over a stale socket,
+// one listens, and the others return ErrInUse.
 func TestListenAtOnce(t *testing.T) {
 	for range 20 {
 		path := filepath.Join(t.TempDir(), "s")
@@ -149,7 +149,8 @@ func TestListenAtOnce(t *testing.T) {
 	}
 }
 
-// TestCloseLeavesAnothersSocket: a socket that has taken our socket's name stays.
+// TestCloseLeavesAnothersSocket checks that Close does not remove another socket that
+// has our socket's name.
 func TestCloseLeavesAnothersSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := control.Listen(path)

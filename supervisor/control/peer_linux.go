@@ -6,11 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// narrow takes the other users' rights from a socket that has no name yet: it
-// gets its name with this mode.
+// narrow removes the other users' rights from a socket that has no name yet: its file is
+// created with this mode.
 func narrow(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) }
 
-// mayConnect says whether the other end is this user's, or root's.
+// mayConnect reports whether the other end is this user's, or root's.
 func mayConnect(c *net.UnixConn, uid uint32) bool {
 	raw, err := c.SyscallConn()
 	if err != nil {

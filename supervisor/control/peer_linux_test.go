@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestStrangersAreRefused connects as another user than the socket's, past its
+// TestStrangersAreRefused connects as a user that is not the socket's, in spite of its
 // mode.
 func TestStrangersAreRefused(t *testing.T) {
 	dir := t.TempDir()
@@ -51,8 +51,8 @@ func TestStrangersAreRefused(t *testing.T) {
 	}
 }
 
-// stranger returns a way to connect as somebody else: with another user id where
-// we may take one; else the listener is made to be another user's.
+// stranger returns a function that connects as another user: with another user id if the
+// test may change it; otherwise it changes the listener's owner.
 func stranger(t *testing.T, l *listener, dir string) func(path string) (net.Conn, error) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -17,28 +17,27 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// shutdownGrace is what requests are given to end by themselves, which they do
-// once the supervisor has.
+// shutdownGrace limits how long open requests may continue after the end of ctx. They
+// end once the supervisor has ended.
 const shutdownGrace = time.Second
 
-// limits are how long a client may leave the server waiting. Answers, streams among
-// them, may take as long as they do.
+// limits are how long a client may keep the server waiting. Answers, including streams,
+// have no time limit.
 type limits struct {
 	headers, request time.Duration // for a request's headers, and for all of it
 	idle             time.Duration // between requests
-	watch            time.Duration // how often to see whether the socket's file is there
+	watch            time.Duration // how often to check that the socket's file exists
 }
 
 var defaultLimits = limits{headers: 10 * time.Second, request: 30 * time.Second, idle: 2 * time.Minute, watch: time.Second}
 
-// Serve answers at l until ctx ends, and closes l. End ctx after the supervisor
-// has: until then requests are answered, and its last answers reach whoever
-// waits for them. Requests that are open a second later are cut off, event
-// streams among them. It returns nil after such an end; an error is the
-// listener's.
+// Serve serves on l until ctx ends, and closes l. End ctx after the supervisor has
+// ended: until then requests are answered, and its last answers reach the clients that
+// wait for them. Requests that are still open a second later are closed, including event
+// streams. It returns nil after such an end; an error is the listener's.
 //
-// A request must arrive within 30 seconds. If l is [Listen]'s and its socket is
-// deleted, Serve makes it again within a second or so.
+// A request must arrive within 30 seconds. If l is from [Listen] and its socket is
+// deleted, Serve creates it again within about a second.
 func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log *slog.Logger) error {
 	return serve(ctx, l, Handler(s), log, defaultLimits)
 }
@@ -78,7 +77,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 	case <-ctx.Done():
 		grace, cancel := context.WithTimeout(requests, shutdownGrace)
 		defer cancel()
-		_ = server.Shutdown(grace) // where it comes too early, the rest is cut off
+		_ = server.Shutdown(grace) // if requests are still open after grace, they are closed
 	}
 	cut()
 	_ = server.Close()
@@ -86,7 +85,8 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 	return err
 }
 
-// body is a request's. It says why it ended if the server's limit has ended it.
+// body is a request's body. Its error names the server's time limit if that has ended
+// it.
 type body struct {
 	io.ReadCloser
 	limit time.Duration

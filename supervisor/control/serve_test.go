@@ -23,8 +23,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// long is a limit that no test should run into, and bound how long one waits for what
-// must happen.
+// long is a limit that no test should reach; bound limits how long a test waits for an
+// event.
 const (
 	long  = time.Hour
 	bound = time.Minute
@@ -32,8 +32,8 @@ const (
 
 var patient = limits{headers: long, request: long, idle: long, watch: long}
 
-// serving answers at a socket of its own until the test ends. It tells entered when a
-// request's handler begins.
+// serving serves on a socket of its own until the test ends. It sends to entered when
+// the handler of a request begins.
 func serving(t *testing.T, limits limits, log *slog.Logger) (path string, entered <-chan struct{}) {
 	t.Helper()
 	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
@@ -80,7 +80,7 @@ func within(t *testing.T) context.Context {
 	return ctx
 }
 
-// dial connects, until the test ends.
+// dial returns a connection, which stays open until the test ends.
 func dial(t *testing.T, path string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("unix", path)
@@ -104,8 +104,8 @@ func half(t *testing.T, path, procedure, contentType string) {
 	}
 }
 
-// TestHalfABodyHoldsNoPlace: clients that send half a request keep nobody out, however
-// many there are.
+// TestHalfABodyHoldsNoPlace checks that clients that send half a request block no other
+// client, however many they are.
 func TestHalfABodyHoldsNoPlace(t *testing.T) {
 	path, entered := serving(t, patient, slog.New(slog.DiscardHandler))
 	for range maxRequests + 76 {
@@ -128,12 +128,13 @@ func TestHalfABodyHoldsNoPlace(t *testing.T) {
 	}
 }
 
-// TestRequestsHaveATimeLimit: a client that does not go on is told so, and cut off.
+// TestRequestsHaveATimeLimit checks that a client that stops in the middle of its
+// request is told so, and disconnected.
 func TestRequestsHaveATimeLimit(t *testing.T) {
 	for name, test := range map[string]struct {
 		limits limits
 		send   string
-		answer string // "" is none
+		answer string // "" means none
 	}{
 		"half a body": {
 			limits{headers: long, request: 50 * time.Millisecond, idle: long, watch: long},
@@ -153,7 +154,7 @@ func TestRequestsHaveATimeLimit(t *testing.T) {
 			if _, err := io.WriteString(c, test.send); err != nil {
 				t.Fatal(err)
 			}
-			answer, err := io.ReadAll(c) // until it is cut off
+			answer, err := io.ReadAll(c) // until it is disconnected
 			if err != nil {
 				t.Fatalf("%q, %v", answer, err)
 			}
@@ -164,7 +165,8 @@ func TestRequestsHaveATimeLimit(t *testing.T) {
 	}
 }
 
-// TestStreamsOutliveTheLimits: the limits are the request's, and not the answer's.
+// TestStreamsOutliveTheLimits checks that the limits apply to the request, and not to
+// the answer.
 func TestStreamsOutliveTheLimits(t *testing.T) {
 	const limit = 50 * time.Millisecond
 	path, _ := serving(t, limits{headers: limit, request: limit, idle: limit, watch: limit}, slog.New(slog.DiscardHandler))
@@ -206,8 +208,9 @@ func http2Client(t *testing.T, path string) *Client {
 	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())}
 }
 
-// TestADeletedSocketIsMadeAgain, also where its whole directory was deleted: with a
-// lock that keeps others away, and without cutting off who is connected.
+// TestADeletedSocketIsMadeAgain checks that a deleted socket is created again, even if
+// its whole directory was deleted: with a lock that excludes other daemons, and without
+// closing open connections.
 func TestADeletedSocketIsMadeAgain(t *testing.T) {
 	for name, remove := range map[string]func(path string) error{
 		"the socket":    os.Remove,
@@ -259,8 +262,8 @@ func TestADeletedSocketIsMadeAgain(t *testing.T) {
 	}
 }
 
-// TestAnotherDaemonsSocketStays: who took the path while our files were gone keeps it,
-// and our log says so, once.
+// TestAnotherDaemonsSocketStays checks that a daemon that bound the path while our files
+// were gone keeps it, and that our log reports it once.
 func TestAnotherDaemonsSocketStays(t *testing.T) {
 	reader, writer := io.Pipe()
 	limits := patient
@@ -289,7 +292,7 @@ func TestAnotherDaemonsSocketStays(t *testing.T) {
 	if line := <-said; !strings.Contains(line, ErrInUse.Error()) {
 		t.Errorf("the log says %s", line)
 	}
-	for range 10 { // each look of ours connects to it
+	for range 10 { // each check of ours connects to it
 		c, err := other.Accept()
 		if err != nil {
 			t.Fatal(err)

@@ -13,29 +13,27 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// maxRequest bounds a request on the wire, in bytes: the largest payload with
-// each of its bytes escaped, as JSON may write it. The supervisor bounds its
-// fields.
+// maxRequest limits a request on the wire, in bytes: the largest payload with each of
+// its bytes escaped, as JSON may write it. The supervisor limits the fields.
 const maxRequest = 6*supervisor.MaxPayload + 64<<10
 
-// Handler answers the Control service for s. A request, and an event stream
-// among them, ends with its context.
+// Handler serves the Control service for s. Each request ends with its context; so does
+// an event stream.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
-		connect.WithCompression("gzip", nil, nil), // nothing to gain within one machine
+		connect.WithCompression("gzip", nil, nil), // compression has no benefit within one machine
 		connect.WithInterceptors(newBounds()),
 	))
 	return mux
 }
 
-// service turns requests into calls of the supervisor, its answers into protobuf,
-// and its errors into Connect's codes. It is the one place where plain types
-// become protobuf.
+// service converts requests into calls of the supervisor, its answers into protobuf, and
+// its errors into Connect's codes. Plain types become protobuf only here.
 type service struct{ supervisor *supervisor.Supervisor }
 
-// Trigger makes a trigger. Its timeout, if it has one, sets the deadline.
+// Trigger sends a trigger. Its timeout, if it has one, sets the deadline.
 func (s *service) Trigger(ctx context.Context, r *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	if timeout := r.Msg.GetTimeout(); timeout != nil {
 		if err := timeout.CheckValid(); err != nil {
@@ -60,7 +58,7 @@ func (s *service) Trigger(ctx context.Context, r *connect.Request[actorspb.Trigg
 	return connect.NewResponse(actorspb.FromReply(reply)), nil
 }
 
-// Snapshot shows the tree; if the request says so, once it has started.
+// Snapshot returns the tree; if the request asks for it, once the tree has started.
 func (s *service) Snapshot(ctx context.Context, r *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
 	if r.Msg.GetWaitUntilStarted() {
 		if err := s.supervisor.AwaitStarted(ctx); err != nil {
@@ -70,7 +68,7 @@ func (s *service) Snapshot(ctx context.Context, r *connect.Request[actorspb.Snap
 	return connect.NewResponse(actorspb.FromTree(s.supervisor.Snapshot())), nil
 }
 
-// Capsule shows one capsule in detail.
+// Capsule returns one capsule in detail.
 func (s *service) Capsule(_ context.Context, r *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error) {
 	detail, err := s.supervisor.Capsule(r.Msg.GetId())
 	if err != nil {
@@ -79,14 +77,13 @@ func (s *service) Capsule(_ context.Context, r *connect.Request[actorspb.Capsule
 	return connect.NewResponse(actorspb.FromCapsuleDetail(detail)), nil
 }
 
-// Logs streams the end of a capsule's log and, to a reader that follows, its new
-// lines.
+// Logs streams the end of a capsule's log and, with follow, new lines.
 func (s *service) Logs(ctx context.Context, r *connect.Request[actorspb.LogsRequest], stream *connect.ServerStream[actorspb.LogLine]) error {
 	lines, err := s.supervisor.Logs(ctx, r.Msg.GetId(), r.Msg.GetSince(), r.Msg.GetFollow())
 	if err != nil {
 		return coded(err)
 	}
-	// The headers, so that a client sees at once that it is connected.
+	// Sends the headers, so that a client learns at once that it is connected.
 	if err := stream.Send(nil); err != nil {
 		return err
 	}
@@ -98,17 +95,17 @@ func (s *service) Logs(ctx context.Context, r *connect.Request[actorspb.LogsRequ
 	return nil
 }
 
-// Events streams past events and, to a reader that follows, new ones.
+// Events streams past events and, with follow, new ones.
 func (s *service) Events(ctx context.Context, r *connect.Request[actorspb.EventsRequest], stream *connect.ServerStream[actorspb.Event]) error {
 	since, follow, epoch := r.Msg.GetSince(), r.Msg.GetFollow(), r.Msg.GetEpoch()
 	tree := s.supervisor.Snapshot()
 	if since > tree.Sequence || epoch != "" && epoch != tree.Epoch {
-		since = math.MaxUint64 // a number of another journal: no event of this one has it
+		since = math.MaxUint64 // a number of another journal, which no event of this one has
 	}
 	if !follow && since == tree.Sequence {
 		return nil
 	}
-	// The headers, so that a client sees at once that it is connected.
+	// Sends the headers, so that a client learns at once that it is connected.
 	if err := stream.Send(nil); err != nil {
 		return err
 	}
@@ -128,7 +125,7 @@ func (s *service) Start(ctx context.Context, r *connect.Request[actorspb.StartCa
 	return done(s.supervisor.Start(ctx, r.Msg.GetId()))
 }
 
-// Stop ends a capsule.
+// Stop stops a capsule.
 func (s *service) Stop(ctx context.Context, r *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Stop(ctx, r.Msg.GetId()))
 }
@@ -150,7 +147,7 @@ func done(err error) (*connect.Response[actorspb.CommandReply], error) {
 	return connect.NewResponse(&actorspb.CommandReply{}), nil
 }
 
-// coded gives an error of the supervisor's the code that control.proto promises.
+// coded gives an error of the supervisor the code that control.proto promises.
 func coded(err error) error {
 	for _, c := range []struct {
 		target error

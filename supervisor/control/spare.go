@@ -8,20 +8,20 @@ import (
 	"syscall"
 )
 
-// spareDescriptors is how many clients are answered by a process that has run out of
-// file descriptors.
+// spareDescriptors is the number of clients that a process without free file descriptors
+// can still answer at once.
 const spareDescriptors = 8
 
-// spares are file descriptors that are open for nothing, so that they can be closed
-// when a client connects and there are no others.
+// spares are file descriptors that are kept open in reserve, so that they can be closed
+// when a client connects and no others are free.
 type spares struct {
 	mu     sync.Mutex
 	files  []*os.File
 	closed bool
 }
 
-// spend gives a descriptor back to the system. It returns false if there is none left:
-// the server then waits, longer each time, until a client has gone.
+// spend returns a descriptor to the system. It returns false if none is left: the server
+// then waits, longer each time, until a client has disconnected.
 func (s *spares) spend() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,7 +34,7 @@ func (s *spares) spend() bool {
 	return true
 }
 
-// refill opens what is missing, as far as the system allows.
+// refill opens the missing spares, as far as the system allows.
 func (s *spares) refill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,13 +56,13 @@ func (s *spares) close() {
 	s.files, s.closed = nil, true
 }
 
-// outOfDescriptors says whether the process, or the system, has no more of them.
+// outOfDescriptors reports whether the process, or the system, has no more of them.
 func outOfDescriptors(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// conn is a client's connection. Its end refills the spares: its own descriptor is the
-// first that they can have.
+// conn is a client's connection. Close refills the spares: the connection's own
+// descriptor is the first that becomes free.
 type conn struct {
 	*net.UnixConn
 	spares *spares

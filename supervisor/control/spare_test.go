@@ -20,8 +20,8 @@ import (
 // socketOfChild is set for the process that TestAnswersWithoutDescriptors starts.
 const socketOfChild = "ASTRID_ACTORS_TEST_SOCKET"
 
-// TestAnswersWithoutDescriptors: a daemon that has used up its file descriptors is
-// still to be asked, by one client after the other and by some at once.
+// TestAnswersWithoutDescriptors checks that a daemon without free file descriptors still
+// answers, one client after the other and several at once.
 func TestAnswersWithoutDescriptors(t *testing.T) {
 	if path := os.Getenv(socketOfChild); path != "" {
 		serveWithoutDescriptors(t, path)
@@ -57,7 +57,7 @@ func TestAnswersWithoutDescriptors(t *testing.T) {
 	}
 	for range spareDescriptors + 4 {
 		ask()
-		_, _ = io.WriteString(stdin, "again\n") // it takes what that left
+		_, _ = io.WriteString(stdin, "again\n") // it uses up the descriptors that are left
 		full()
 	}
 	var asking sync.WaitGroup

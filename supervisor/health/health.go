@@ -1,18 +1,18 @@
-// Package health answers whether a system is alive, and whether it is ready, as
-// Kubernetes, load balancers and systemd ask:
+// Package health reports whether a system is alive, and whether it is ready, for
+// Kubernetes, load balancers and systemd:
 //
 //	http.Handle("/", health.Handler(sup))
 //
-// GET /healthz is 200 while each of the system's own actors answers within
-// [Patience], and 503 if one does not: then only a restart of the process helps.
-// The state of the capsules does not count, for the system restarts those itself.
+// GET /healthz is 200 while each of the system's own actors replies within [Patience],
+// and 503 if one does not: then only a restart of the process helps. The state of the
+// capsules does not matter, since the system restarts those itself.
 //
-// GET /readyz is 200 once the first start of every capsule has been decided (it is
-// ready, has failed, or did not signal in time), until the system stops: from then
-// on triggers are answered, and a capsule that is down is its supervisor's
-// concern, not a reason to send triggers elsewhere. The body names every capsule
-// that is not ready, and why. With ?capsule=ID, once or more, it is 200 only while
-// those capsules are ready as well.
+// GET /readyz is 200 once the first start of every capsule has a result (it is ready,
+// has failed, or did not signal in time), until the system stops. From then on triggers
+// are answered; a capsule that is down is the task of its supervisor, not a reason to
+// send triggers elsewhere. The body names every capsule that is not ready, and the
+// reason. With ?capsule=ID, once or more, it is 200 only while those capsules are ready
+// as well.
 package health
 
 import (
@@ -27,7 +27,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// Patience is how long the system's actors may take to answer.
+// Patience limits how long the system's actors may take to reply.
 const Patience = 2 * time.Second
 
 // Handler answers GET /healthz and GET /readyz for s, in plain text.
@@ -56,11 +56,11 @@ func answer(w http.ResponseWriter, well bool, text string) {
 	if !well {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_, _ = fmt.Fprint(w, text) // an error means that the client has gone
+	_, _ = fmt.Fprint(w, text) // an error means that the client has disconnected
 }
 
-// Ready reports whether a system accepts triggers and the capsules that must be
-// ready are. The text names every capsule that is not ready, one a line.
+// Ready reports whether a system accepts triggers, and whether the capsules named in
+// must are ready. The text names every capsule that is not ready, one a line.
 func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	var lines []string
 	undecided := 0
@@ -103,8 +103,8 @@ func Ready(tree *messages.Tree, must ...string) (ready bool, text string) {
 	return ready, strings.Join(append([]string{head}, lines...), "\n") + "\n"
 }
 
-// because explains on one line why a capsule is not ready. Part of it comes from
-// the guest.
+// because returns in one line why a capsule is not ready. Part of it comes from the
+// guest.
 func because(c *messages.Capsule) string {
 	why := strings.Join(strings.Fields(strings.Map(printable, c.Reason)), " ")
 	if !c.RestartAt.IsZero() {

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestHandler asks both questions from before Serve until after it.
+// TestHandler requests both before, during and after Serve.
 func TestHandler(t *testing.T) {
 	held, release := make(chan struct{}), make(chan struct{})
 	s := supervisortest.New(t, supervisor.Config{},
@@ -74,7 +74,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// TestReadyIsPlainText: a guest's text in a reason stays on its line.
+// TestReadyIsPlainText checks that a guest's text in a reason stays on its line.
 func TestReadyIsPlainText(t *testing.T) {
 	tree := &messages.Tree{Started: time.Now(), Capsules: []*messages.Capsule{{
 		Path: "capsules/x", ID: "x", Decided: true, State: messages.StateCrashed,

@@ -2,7 +2,7 @@ package metrics
 
 import "github.com/astrid-actors/astrid-actors/messages"
 
-// capsuleMetrics are of each capsule.
+// capsuleMetrics returns the metrics of each capsule.
 func capsuleMetrics() []metric[*messages.Capsule] {
 	type from = *messages.Capsule
 	one := []string{"capsule"}

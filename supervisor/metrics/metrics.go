@@ -38,8 +38,7 @@ func New(cfg Config) prometheus.Collector {
 	return &collector{Config: cfg, system: systemMetrics(), capsule: capsuleMetrics()}
 }
 
-// Handler answers a scrape with the metrics of a system, of the Go runtime and of
-// the process.
+// Handler serves the metrics of a system, of the Go runtime and of the process.
 func Handler(source Source) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -50,7 +49,7 @@ func Handler(source Source) http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-// collector makes metrics of a snapshot. It keeps nothing between two scrapes.
+// collector converts a snapshot into metrics. It keeps nothing between two scrapes.
 type collector struct {
 	Config
 	system  []metric[*messages.Tree]
@@ -91,7 +90,7 @@ const (
 
 // histogram sends a histogram, whose buckets may be in any order.
 func (o *output) histogram(h messages.Histogram, labels ...string) {
-	var counts [bounds + 1]uint64 // the last is over all bounds
+	var counts [bounds + 1]uint64 // the last one is for values above all bounds
 	for _, b := range h.Buckets {
 		_, high := messages.BucketBounds(b.Index)
 		k := 0
@@ -113,7 +112,7 @@ func (o *output) histogram(h messages.Histogram, labels ...string) {
 	o.metric <- m
 }
 
-// labels returns the labels of one value. Some come from guests: text that is not
+// labels returns the label values of one series. Some come from guests: text that is not
 // UTF-8 would fail the scrape.
 func (o *output) labels(more []string) []string {
 	out := append([]string(nil), o.first...)
@@ -123,7 +122,7 @@ func (o *output) labels(more []string) []string {
 	return out
 }
 
-// Describe sends every metric that there can be.
+// Describe sends the descriptions of all metrics.
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, m := range c.system {
 		descs <- m.desc
@@ -133,7 +132,7 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect takes a snapshot and sends its values.
+// Collect reads a snapshot and sends its values.
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	tree := c.Source.Snapshot()
 	for _, m := range c.system {
@@ -156,5 +155,5 @@ func named[T any](name, help string, labels []string, values func(T, *output)) m
 	return metric[T]{desc: prometheus.NewDesc("astrid_actors_"+name, help, labels, nil), values: values}
 }
 
-// seconds is a time in the form that Prometheus expects.
+// seconds converts a time to seconds since 1970, as Prometheus expects.
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }

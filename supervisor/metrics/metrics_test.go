@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// used starts a system and makes triggers that succeed and one that crashes.
+// used starts a system, sends triggers that succeed and one that crashes.
 func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System {
 	t.Helper()
 	s := supervisortest.Start(t, supervisor.Config{Registerer: registerer},
@@ -47,7 +47,7 @@ func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System
 	return s
 }
 
-// TestNames: dashboards and alerts depend on the names.
+// TestNames checks the names, on which dashboards and alerts depend.
 func TestNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	used(t, registry)
@@ -84,7 +84,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestLint: promtool finds no fault in a scrape.
+// TestLint checks that promtool accepts a scrape.
 func TestLint(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	s := used(t, registry)
@@ -124,7 +124,8 @@ func ours(scrape io.Reader) []byte {
 	return b.Bytes()
 }
 
-// TestRegisterer: a registerer has the metrics while Serve runs, and not after it.
+// TestRegisterer checks that a registerer has the metrics while Serve runs, and not
+// after it.
 func TestRegisterer(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	labelled := func(system string) prometheus.Registerer {
@@ -161,7 +162,7 @@ func counted(durations ...time.Duration) messages.Histogram {
 	return counts.Histogram()
 }
 
-// fixed is a source of so many capsules.
+// fixed is a source with that many capsules.
 type fixed int
 
 func (n fixed) Snapshot() *messages.Tree {
@@ -175,7 +176,8 @@ func (n fixed) Snapshot() *messages.Tree {
 	return tree
 }
 
-// TestCardinality: beyond the bounds only the sums are left, and they are right.
+// TestCardinality checks that beyond the limits only the sums are exported, and that
+// they are correct.
 func TestCardinality(t *testing.T) {
 	for _, test := range []struct {
 		capsules           fixed
@@ -209,7 +211,7 @@ func TestCardinality(t *testing.T) {
 	}
 }
 
-// TestHistogram: buckets are cumulative, and the last bound is infinite.
+// TestHistogram checks that buckets are cumulative, and that the last bound is infinite.
 func TestHistogram(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.New(metrics.Config{Source: fixed(2)}))
@@ -230,7 +232,7 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// TestDashboard: every metric that the dashboard shows exists, with the labels that
+// TestDashboard checks that every metric of the dashboard exists, with the labels that
 // it selects by.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "grafana.json"))

@@ -4,13 +4,13 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Where triggers come from.
+// The origins of triggers.
 const (
 	outside = "outside"
 	capsule = "capsule"
 )
 
-// systemMetrics are of the whole system.
+// systemMetrics returns the metrics of the whole system.
 func systemMetrics() []metric[*messages.Tree] {
 	type from = *messages.Tree
 	return []metric[from]{
@@ -128,7 +128,7 @@ func byKind(t *messages.Tree, of func(*messages.Capsule) map[string]uint64, o *o
 	}
 }
 
-// merged returns all capsules' histograms in one. Its buckets are in no order.
+// merged returns the sum of all capsules' histograms. Its buckets are not sorted.
 func merged(t *messages.Tree, of func(*messages.Capsule) messages.Histogram) messages.Histogram {
 	var all messages.Histogram
 	for _, c := range t.Capsules {

@@ -24,15 +24,15 @@ func (s *System) Await(what string, match func(supervisor.Event) bool) superviso
 	return supervisor.Event{}
 }
 
-// AwaitState waits until a capsule is in a state, and returns it as a snapshot
-// shows it. A state that passes quickly can be missed: await its event instead.
+// AwaitState waits until a capsule is in a state, and returns its status. A state that
+// passes quickly can be missed: await its event instead.
 func (s *System) AwaitState(capsule string, state supervisor.CapsuleState) *supervisor.CapsuleStatus {
 	s.tb.Helper()
 	return s.awaitCapsule(capsule, state.String(), func(c *supervisor.CapsuleStatus) bool { return c.State == state })
 }
 
-// AwaitReady waits until a capsule is Ready in at least that generation, and
-// returns it as a snapshot shows it. Generations count its loads, from 1.
+// AwaitReady waits until a capsule is Ready in at least that generation, and returns its
+// status. Generations count its loads, from 1.
 func (s *System) AwaitReady(capsule string, generation uint64) *supervisor.CapsuleStatus {
 	s.tb.Helper()
 	return s.awaitCapsule(capsule, fmt.Sprintf("ready in generation %d", generation), func(c *supervisor.CapsuleStatus) bool {
@@ -71,7 +71,7 @@ func (s *System) waited(ctx context.Context) string {
 	return fmt.Sprintf("after %v", s.patience())
 }
 
-// Capsule returns a capsule as a snapshot shows it now.
+// Capsule returns the current status of a capsule.
 func (s *System) Capsule(id string) *supervisor.CapsuleStatus {
 	s.tb.Helper()
 	s.watched("Capsule", id)
@@ -87,7 +87,7 @@ func find(tree *supervisor.Tree, id string) *supervisor.CapsuleStatus {
 	return nil
 }
 
-// describe shows a capsule's state.
+// describe returns a capsule's state as text.
 func describe(c *supervisor.CapsuleStatus) string {
 	text := fmt.Sprintf("%s in generation %d", c.State.String(), c.Generation)
 	if c.Reason != "" {
@@ -96,7 +96,7 @@ func describe(c *supervisor.CapsuleStatus) string {
 	return text
 }
 
-// states shows every capsule's state, a line each.
+// states returns every capsule's state, one a line.
 func (s *System) states() string {
 	var b strings.Builder
 	for _, c := range s.Snapshot().Capsules {
@@ -105,7 +105,7 @@ func (s *System) states() string {
 	return b.String()
 }
 
-// latest shows the last events, of one capsule or of all, a line each.
+// latest returns the last events, of one capsule or of all, one a line.
 func (s *System) latest(capsule string) string {
 	const most = 20
 	lines := s.timeline(capsule)
@@ -146,7 +146,7 @@ func (s *System) timeline(capsule string) []string {
 	}
 	for e := range s.Events(context.Background(), 0) {
 		switch e.Detail.(type) {
-		case messages.TriggerAnswered, messages.LogSuppressed: // samples of what capsules do
+		case messages.TriggerAnswered, messages.LogSuppressed: // samples of normal work
 		default:
 			if capsule == "" {
 				lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))

@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// Manifest is the text of a capsule's Capsule.toml, with one interceptor for each
+// Manifest returns the text of a capsule's Capsule.toml, with one interceptor for each
 // topic pattern, whose action is `act`. More tables may be appended to it:
 //
 //	c := supervisortest.Func("greeter", "hello.*", greet)
@@ -25,48 +25,49 @@ func Manifest(id string, patterns ...string) string {
 	return b.String()
 }
 
-// Module is a capsule made of a WebAssembly module's bytes, asked for every topic
-// that matches pattern.
+// Module returns a capsule with a WebAssembly module's bytes, which is invoked for every
+// topic that matches pattern.
 func Module(id, pattern string, wasm []byte) supervisor.Capsule {
 	return supervisor.Capsule{Manifest: Manifest(id, pattern), Module: wasm}
 }
 
-// Func is a capsule whose guest is a Go function, asked for every topic that
-// matches pattern. An error of f is the guest's own report, and its instance
-// lives on; but a *capsulehost.Failure, a panic, or an error once ctx has ended,
-// is its death. A function that does not heed ctx can't be interrupted, as a
-// WebAssembly guest can.
+// Func returns a capsule whose guest is a Go function, which is invoked for every topic
+// that matches pattern. An ordinary error of f is reported by the guest, and its
+// instance survives; a *capsulehost.Failure, a panic, or an error after ctx has ended
+// kills the instance. A function that ignores ctx can't be interrupted; a WebAssembly
+// guest can.
 func Func(id, pattern string, f func(ctx context.Context, c *Call) (capsulehost.Result, error)) supervisor.Capsule {
 	return supervisor.Capsule{Manifest: Manifest(id, pattern), Load: func(_ context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		return &goGuest{call: Call{HostAPI: s, Vars: map[string]any{}}, act: f}, nil
 	}}
 }
 
-// Loop is a run-loop capsule whose `run` is a Go function. It is ready when f has
-// called SignalReady, and should return when ctx ends. What its return means is
-// said at Func; nil is a clean end.
+// Loop returns a run-loop capsule whose `run` is a Go function. It is ready when f has
+// called SignalReady, and should return when ctx ends. Errors of f have the same meaning
+// as for Func; nil is a clean end.
 func Loop(id string, f func(ctx context.Context, c *Call) error) supervisor.Capsule {
 	return supervisor.Capsule{Manifest: Manifest(id), Load: func(_ context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		return &goGuest{call: Call{HostAPI: s, Vars: map[string]any{}}, loop: f}, nil
 	}}
 }
 
-// Call is one call of a guest written in Go, or its run loop. It is good until
-// the function returns.
+// Call is one call of a guest written in Go, or its run loop. It is valid until the
+// function returns.
 type Call struct {
-	// HostAPI is what a guest may ask of the world: its configuration, its
-	// caller, the time, other capsules.
+	// HostAPI gives the guest its configuration, its caller, the time, and the other
+	// capsules.
 	capsulehost.HostAPI
-	// Action is the interceptor's action; Payload is what it was given, compact JSON.
+	// Action is the interceptor's action; Payload is its argument, compact JSON.
 	Action  string
 	Payload []byte
-	// Vars belong to the instance: they last from call to call, and are lost with it.
+	// Vars belong to the instance: they last from call to call, and are lost when it
+	// dies.
 	Vars map[string]any
 }
 
-// Trigger asks all other capsules that want the topic, as astrid_trigger_hook
-// does, and returns their values. Where that call would trap its guest, it ends
-// this one: Trigger then does not return.
+// Trigger invokes all other capsules that subscribe to the topic, as astrid_trigger_hook
+// does, and returns their values. If that host call would trap a WebAssembly guest,
+// Trigger ends this call and does not return.
 func (c *Call) Trigger(ctx context.Context, topic string, payload any) []json.RawMessage {
 	text, err := json.Marshal(payload)
 	if err != nil {
@@ -79,7 +80,7 @@ func (c *Call) Trigger(ctx context.Context, topic string, payload any) []json.Ra
 	return values
 }
 
-// JSON is the answer Continue with v as JSON.
+// JSON returns the result Continue with v as JSON.
 func JSON(v any) (capsulehost.Result, error) {
 	data, err := json.Marshal(v)
 	return capsulehost.Result{Data: data}, err
@@ -109,11 +110,11 @@ func (g *goGuest) RunLoop() bool             { return g.loop != nil }
 func (*goGuest) MemoryBytes() uint64         { return 0 }
 func (*goGuest) Close(context.Context) error { return nil }
 
-// trapped is how a host call ends a guest written in Go: by a panic.
+// trapped is the panic by which a host call ends a guest written in Go.
 type trapped struct{ err error }
 
-// asGuest runs a function in the place of a guest's export: what ends it comes
-// back as what would have ended a guest.
+// asGuest runs a function as if it were a guest's export: a panic or an exit is returned
+// as the failure of a guest.
 func asGuest[T any](ctx context.Context, export string, f func() (T, error)) (result T, err error) {
 	defer func() {
 		switch reason := recover().(type) {
@@ -135,7 +136,7 @@ func asGuest[T any](ctx context.Context, export string, f func() (T, error)) (re
 	}
 }
 
-// failure is the death of a guest by err, or by the end of its context.
+// failure returns the death of a guest by err, or by the end of its context.
 func failure(ctx context.Context, kind capsulehost.Kind, export string, err error) error {
 	if isFailure(err) {
 		return err
@@ -152,13 +153,13 @@ func failure(ctx context.Context, kind capsulehost.Kind, export string, err erro
 	return &died{&capsulehost.Failure{Kind: kind, Export: export, Message: message}, err}
 }
 
-// isFailure says whether an error means that the instance is lost.
+// isFailure reports whether an error means that the instance is lost.
 func isFailure(err error) bool {
 	_, lost := errors.AsType[*capsulehost.Failure](err)
 	return lost
 }
 
-// died is a Failure with what is behind it.
+// died is a Failure with its cause.
 type died struct {
 	failure *capsulehost.Failure
 	cause   error

@@ -1,6 +1,6 @@
-// Package supervisortest is for tests of programs that run capsules: it starts
-// a real system, makes its capsules misbehave, and waits for what follows
-// without sleeping. It is to package supervisor what httptest is to net/http.
+// Package supervisortest is for tests of programs that run capsules. It starts a real
+// system, makes its capsules misbehave, and waits for the consequences without sleeping.
+// It is to package supervisor as httptest is to net/http.
 //
 //	func TestGreeterComesBack(t *testing.T) {
 //		sys := supervisortest.Start(t, supervisor.Config{},
@@ -14,13 +14,13 @@
 //	}
 //
 // Capsules are WebAssembly modules, from directories (supervisor.Config) or bytes
-// ([Module]), or Go functions that stand in for a guest ([Func], [Loop]). A [Fault]
-// strikes at a named [Point] of a capsule's life, whatever it is made of.
+// ([Module]), or Go functions that replace a guest ([Func], [Loop]). A [Fault] strikes
+// at a named [Point] of an instance, in any of them.
 //
-// At the end of the test the system is stopped, and the test fails where a
-// promise was broken meanwhile: a trigger or a leg without its answer, two calls
-// of a capsule at once, an instance that was not freed, a Serve that did not end.
+// At the end of the test the system is stopped. The test fails if a promise was broken:
+// a trigger or a leg without its answer, two concurrent calls of a capsule, an instance
+// that was not freed, a Serve that did not end.
 //
-// Everything works inside a testing/synctest bubble, where hours of backoff pass
-// in no time, and outside of one.
+// Everything works inside a testing/synctest bubble, in which hours of backoff take no
+// time, and outside of one.
 package supervisortest

@@ -14,9 +14,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// A capsule that crashes costs the one call, and comes back.
+// A crash costs a capsule one call; then the capsule is restarted.
 func Example() {
-	t := newT() // in a test, this is its *testing.T
+	t := newT() // in a test, use its *testing.T
 	defer t.end()
 
 	sys := supervisortest.Start(t, supervisor.Config{},
@@ -41,8 +41,8 @@ func Example() {
 	// ready 2
 }
 
-// A guest in Go sees what a WebAssembly guest does: its configuration, its
-// caller, other capsules, and variables that die with the instance.
+// A guest in Go has the same environment as a WebAssembly guest: its configuration, its
+// caller, other capsules, and variables that are lost when the instance dies.
 func ExampleFunc() {
 	t := newT()
 	defer t.end()
@@ -50,7 +50,7 @@ func ExampleFunc() {
 	greeter := supervisortest.Func("greeter", "hello.*", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 		seen, _ := c.Vars["seen"].(int)
 		c.Vars["seen"] = seen + 1
-		titles := c.Trigger(ctx, "title.of", "Ada") // ends this call where the trigger would trap a guest
+		titles := c.Trigger(ctx, "title.of", "Ada") // ends this call if the trigger would trap a WebAssembly guest
 		return supervisortest.JSON(fmt.Sprintf("%s, %s, no. %d", c.Config("greeting"), titles[0], seen+1))
 	})
 	greeter.Manifest += "[env.greeting]\ntype = \"string\"\ndefault = \"Good day\"\n"
@@ -68,7 +68,7 @@ func ExampleFunc() {
 	// Output:
 }
 
-// Faults strike at a point of a capsule's life, by count or as a predicate says.
+// Faults strike at a point of an instance, by count or by a predicate.
 func ExampleSystem_Inject() {
 	t := newT()
 	defer t.end()
@@ -77,12 +77,12 @@ func ExampleSystem_Inject() {
 			return supervisortest.JSON("a")
 		}))
 
-	// It reports an error, twice.
+	// The guest reports an error, twice.
 	sys.Inject("a", supervisortest.Fault{Do: supervisortest.Fail("out of ink"), Times: 2})
 	fmt.Println(supervisortest.Legs(sys.Ask("ask", "")))
 	fmt.Println(sys.Ask("ask", "").Legs[0].Reason)
 
-	// It hangs on one payload, until the trigger's deadline.
+	// The guest hangs on one payload, until the trigger's deadline.
 	hang := sys.Inject("a", supervisortest.Fault{
 		Do: supervisortest.Hang, Times: -1,
 		When: func(v supervisortest.Visit) bool { return string(v.Payload) == `"bad"` },
@@ -90,7 +90,7 @@ func ExampleSystem_Inject() {
 	fmt.Println(supervisortest.Legs(sys.Ask("ask", `"bad"`)))
 	fmt.Println("hung:", hang.Struck())
 
-	// The instance that follows does not load at first.
+	// The load of the next instance fails at first.
 	sys.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad})
 	sys.Inject("a", supervisortest.Fault{At: supervisortest.AfterCall})
 	sys.AwaitReady("a", 2)
@@ -107,7 +107,7 @@ func ExampleSystem_Inject() {
 	// [a continue "a"]
 }
 
-// A run-loop capsule is ready when it says so.
+// A run-loop capsule is ready when it signals.
 func ExampleLoop() {
 	t := newT()
 	defer t.end()
@@ -129,7 +129,7 @@ func ExampleLoop() {
 	// ready 3 exit: the guest exited with code 3
 }
 
-// Begin has several triggers open at once.
+// Begin opens several triggers at once.
 func ExampleSystem_Begin() {
 	t := newT()
 	defer t.end()
@@ -152,7 +152,7 @@ func ExampleSystem_Begin() {
 	// a crashed
 }
 
-// exampleT is what an example, which has no *testing.T, passes in its place.
+// exampleT replaces the *testing.T, which an example does not have.
 type exampleT struct{ cleanups []func() }
 
 func newT() *exampleT { return &exampleT{} }

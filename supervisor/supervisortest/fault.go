@@ -10,15 +10,14 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-// Point is a moment in a capsule's life at which a fault can strike.
+// Point is a point in an instance's run at which a fault can strike.
 type Point string
 
-// The points. The last seven are the guest's system calls, before they are
-// carried out.
+// The points. The last seven are the guest's system calls, before they are executed.
 const (
 	AtLoad       Point = "load"
 	BeforeCall   Point = "before a call"
-	AfterCall    Point = "after a call" // the guest has answered, and nobody knows yet
+	AfterCall    Point = "after a call" // the guest has returned, but its caller has no answer yet
 	BeforeRun    Point = "before run"
 	AtLog        Point = "astrid_log"
 	AtConfig     Point = "astrid_get_config"
@@ -29,23 +28,23 @@ const (
 	AtCapability Point = "astrid_check_capsule_capability"
 )
 
-// Points are all points.
+// Points returns all points.
 func Points() []Point {
 	return []Point{AtLoad, BeforeCall, AfterCall, BeforeRun, AtLog, AtConfig, AtCaller, AtReady, AtClock, AtTrigger, AtCapability}
 }
 
-// Fault is something that goes wrong in a capsule. The zero value crashes the
-// next call of its guest.
+// Fault is a failure to inject into a capsule. The zero value crashes the next call of
+// its guest.
 type Fault struct {
-	// At is where it strikes; "" means BeforeCall.
+	// At is the point at which it strikes; "" means BeforeCall.
 	At Point
-	// Do is what happens there; nil means Crash. It runs on the capsule's
-	// goroutine; ctx is that of the load, the call or the loop. After nil all goes
-	// on as if nothing had been; a *capsulehost.Failure kills the instance; another
-	// error is the guest's own report, but kills it too at a load or in a system call.
+	// Do is the effect; nil means Crash. It runs on the capsule's goroutine; ctx is that
+	// of the load, the call or the loop. If it returns nil, the guest continues
+	// normally. A *capsulehost.Failure kills the instance. Any other error is reported
+	// by the guest; at a load or in a system call it kills the instance, too.
 	Do func(ctx context.Context, v Visit) error
-	// When, where it is set, says at which visits of the point the fault strikes.
-	// It must not call the System.
+	// When, if not nil, reports whether the fault strikes at a visit of the point. It
+	// must not call the System.
 	When func(v Visit) bool
 	// Times is how often it strikes: 0 means once, a negative number every time.
 	Times int
@@ -56,11 +55,12 @@ type Visit struct {
 	Capsule string
 	Point   Point
 	Number  int // counts the capsule's visits of the point, from 1
-	Load    int // counts the capsule's loads, from 1: as generations do while Serve runs
-	// Action and Payload are those of the call, but in a load and in a run loop.
+	Load    int // counts the capsule's loads, from 1; while Serve runs it equals the generation
+	// Action and Payload are those of the call; both are empty in a load and in a run
+	// loop.
 	Action  string
 	Payload []byte
-	// Topic is the hook's, AtTrigger.
+	// Topic is the hook's, at AtTrigger.
 	Topic string
 }
 
@@ -77,12 +77,12 @@ func Exit(code uint32) func(context.Context, Visit) error {
 	}
 }
 
-// Fail has the guest report an error. Its instance lives on.
+// Fail makes the guest report an error. The instance survives.
 func Fail(text string) func(context.Context, Visit) error {
 	return func(context.Context, Visit) error { return errors.New(text) }
 }
 
-// Delay holds the guest up, but not past the end of its time.
+// Delay delays the guest, but not after its context has ended.
 func Delay(d time.Duration) func(context.Context, Visit) error {
 	return func(ctx context.Context, v Visit) error {
 		timer := time.NewTimer(d)
@@ -96,34 +96,35 @@ func Delay(d time.Duration) func(context.Context, Visit) error {
 	}
 }
 
-// Hang holds the guest until it is interrupted: by its limit, a deadline, an operator.
+// Hang blocks the guest until it is interrupted: by its limit, a deadline, or an
+// operator.
 func Hang(ctx context.Context, _ Visit) error {
 	<-ctx.Done()
 	return failure(ctx, capsulehost.KindTrap, "", ctx.Err())
 }
 
-// Injection is a fault that was injected. Its methods may be called from any
-// goroutine, but for Await.
+// Injection is an injected fault. Its methods may be called from any goroutine, except
+// for Await.
 type Injection struct {
 	fault  Fault
 	system *System
 	plan   *plan
 
 	// Guarded by plan.mu.
-	left   int           // strikes; negative is any number
+	left   int           // strikes left; a negative number means no limit
 	done   int           // strikes so far
 	struck chan struct{} // closed at the next strike
 }
 
-// Struck is how often the fault has struck.
+// Struck returns how often the fault has struck.
 func (i *Injection) Struck() int {
 	i.plan.mu.Lock()
 	defer i.plan.mu.Unlock()
 	return i.done
 }
 
-// Await waits until the fault has struck so many times: what it does may have
-// just begun. It belongs to the test's goroutine.
+// Await waits until the fault has struck that many times; the effect may have just
+// begun. Call it on the test's goroutine.
 func (i *Injection) Await(times int) {
 	i.system.tb.Helper()
 	patience := time.After(i.system.patience())
@@ -144,14 +145,14 @@ func (i *Injection) Await(times int) {
 	}
 }
 
-// Withdraw ends the fault: it strikes no more.
+// Withdraw ends the fault: it does not strike again.
 func (i *Injection) Withdraw() {
 	i.plan.mu.Lock()
 	defer i.plan.mu.Unlock()
 	i.left = 0
 }
 
-// plan is what is to happen to one capsule.
+// plan holds the faults of one capsule.
 type plan struct {
 	capsule string
 
@@ -171,7 +172,7 @@ func (p *plan) add(s *System, f Fault) *Injection {
 	return i
 }
 
-// visit has the first fault strike that is meant.
+// visit runs the first fault that matches the visit.
 func (p *plan) visit(ctx context.Context, v Visit) error {
 	if do := p.next(&v); do != nil {
 		return do(ctx, v)

@@ -12,8 +12,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// watched is what is kept of one capsule, all its instances together: the faults
-// that it is to suffer, and what must come out even at the end.
+// watched is the state of one capsule, over all its instances: its faults, and the
+// counters that must be zero at the end.
 type watched struct {
 	plan
 	broken func(format string, args ...any) // reports a broken promise
@@ -21,10 +21,10 @@ type watched struct {
 	loads  atomic.Int64
 	alive  atomic.Int64 // instances
 	inside atomic.Int64 // calls, and runs of a loop
-	asking atomic.Int64 // triggers that it waits for
+	asking atomic.Int64 // triggers that it has sent and that have no answer yet
 }
 
-// wrap puts w between the guests that load makes and everybody else.
+// wrap puts w between the guests that load creates and their callers and host.
 func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 	return func(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		i := &instance{watched: w, number: int(w.loads.Add(1)), ctx: ctx}
@@ -41,7 +41,7 @@ func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 			return nil, err
 		}
 		var err error
-		i.Guest, err = load(ctx, surroundings{s, i})
+		i.Guest, err = load(ctx, hostAPI{s, i})
 		if err = i.verdict(err); err != nil {
 			if i.Guest != nil {
 				err = errors.Join(err, i.Guest.Close(ctx))
@@ -53,27 +53,27 @@ func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 	}
 }
 
-// instance is one instance of a capsule. It belongs to the goroutine that runs
-// its guest.
+// instance is one instance of a capsule. It belongs to the goroutine that runs its
+// guest.
 type instance struct {
 	supervisor.Guest
 	*watched
 	number  int
-	ctx     context.Context // of what runs now
-	action  string          // of the call that runs now
+	ctx     context.Context // of the running call
+	action  string          // of the running call
 	payload []byte
-	struck  error // what a fault inside the guest has made of the call
+	struck  error // the error of a fault that struck inside the guest
 	closed  bool
 }
 
-// Unwrap lets what the guest can do beyond supervisor.Guest be found.
+// Unwrap returns the guest itself, for its optional methods.
 func (i *instance) Unwrap() supervisor.Guest { return i.Guest }
 
 func (i *instance) visit(at Point) Visit {
 	return Visit{Capsule: i.capsule, Point: at, Load: i.number, Action: i.action, Payload: i.payload}
 }
 
-// Invoke runs one interceptor, with what was injected before and after it.
+// Invoke runs one interceptor, and the faults before and after it.
 func (i *instance) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
 	i.enter(ctx, action, payload)
 	defer i.leave()
@@ -124,7 +124,8 @@ func (i *instance) leave() {
 	i.inside.Add(-1)
 }
 
-// verdict is the fault that struck inside the guest, else what the guest said.
+// verdict returns the fault that struck inside the guest, otherwise the guest's own
+// error.
 func (i *instance) verdict(err error) error {
 	if struck := i.struck; struck != nil {
 		i.struck = nil
@@ -133,7 +134,7 @@ func (i *instance) verdict(err error) error {
 	return err
 }
 
-// asReport makes a fault that is no death the guest's own report.
+// asReport converts a fault that is not a death into an error that the guest reports.
 func asReport(err error) error {
 	if isFailure(err) {
 		return err
@@ -141,16 +142,16 @@ func asReport(err error) error {
 	return &capsulehost.GuestError{Export: capsulehost.ExportInterceptor, Code: 1, Text: err.Error()}
 }
 
-// surroundings are what a guest sees, with what was injected there.
-type surroundings struct {
+// hostAPI is the host API of a guest, with the injected faults.
+type hostAPI struct {
 	capsulehost.HostAPI
 	guest *instance
 }
 
-// at is a visit inside the guest. What strikes ends it.
-func (s surroundings) at(p Point) { s.strike(s.guest.visit(p)) }
+// at visits a point inside the guest. A fault that strikes there ends the guest.
+func (s hostAPI) at(p Point) { s.strike(s.guest.visit(p)) }
 
-func (s surroundings) strike(v Visit) {
+func (s hostAPI) strike(v Visit) {
 	i := s.guest
 	if err := i.plan.visit(i.ctx, v); err != nil {
 		i.struck = failure(i.ctx, capsulehost.KindHostCall, "", fmt.Errorf("%s: %w", v.Point, err))
@@ -158,55 +159,55 @@ func (s surroundings) strike(v Visit) {
 	}
 }
 
-func (s surroundings) Log(level capsulehost.LogLevel, message string) {
+func (s hostAPI) Log(level capsulehost.LogLevel, message string) {
 	s.at(AtLog)
 	s.HostAPI.Log(level, message)
 }
 
-func (s surroundings) Config(key string) string {
+func (s hostAPI) Config(key string) string {
 	s.at(AtConfig)
 	return s.HostAPI.Config(key)
 }
 
-func (s surroundings) Caller() *capsulehost.Caller {
+func (s hostAPI) Caller() *capsulehost.Caller {
 	s.at(AtCaller)
 	return s.HostAPI.Caller()
 }
 
-func (s surroundings) SignalReady() {
+func (s hostAPI) SignalReady() {
 	s.at(AtReady)
 	s.HostAPI.SignalReady()
 }
 
-func (s surroundings) Now() time.Time {
+func (s hostAPI) Now() time.Time {
 	s.at(AtClock)
 	return s.HostAPI.Now()
 }
 
-func (s surroundings) Peers() capsulehost.Peers {
+func (s hostAPI) Peers() capsulehost.Peers {
 	if p := s.HostAPI.Peers(); p != nil {
 		return peers{p, s}
 	}
 	return nil
 }
 
-// peers are the other capsules as a guest sees them.
+// peers are the other capsules, as the guest calls them.
 type peers struct {
 	capsulehost.Peers
-	surroundings surroundings
+	host hostAPI
 }
 
 func (p peers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
-	v := p.surroundings.guest.visit(AtTrigger)
+	v := p.host.guest.visit(AtTrigger)
 	v.Topic = topic
-	p.surroundings.strike(v)
-	asking := &p.surroundings.guest.asking
+	p.host.strike(v)
+	asking := &p.host.guest.asking
 	asking.Add(1)
 	defer asking.Add(-1)
 	return p.Peers.TriggerHook(ctx, topic, payload)
 }
 
 func (p peers) CheckCapability(ctx context.Context, sourceUUID, capability string) bool {
-	p.surroundings.at(AtCapability)
+	p.host.at(AtCapability)
 	return p.Peers.CheckCapability(ctx, sourceUUID, capability)
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// An actor of the system that fails is healed, and no capsule dies of it.
+// An actor of the system that fails is restarted, and no capsule dies of it.
 func TestFailActor(t *testing.T) {
 	for _, path := range []string{"registry", "hook-router", "capsules"} {
 		t.Run(path, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// A system that broke its promises would be found out.
+// Each broken promise of a system is detected.
 func TestBrokenPromisesOfACapsule(t *testing.T) {
 	var said []string
 	w := &watched{plan: plan{capsule: "a"}, broken: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}

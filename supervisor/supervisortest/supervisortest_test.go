@@ -31,7 +31,7 @@ func diff(t *testing.T, want, got any) {
 	}
 }
 
-// everything makes every system call.
+// everything calls every function of the host.
 func everything(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 	c.Log(capsulehost.LevelInfo, "hello")
 	c.Config("greeting")
@@ -43,7 +43,7 @@ func everything(ctx context.Context, c *supervisortest.Call) (capsulehost.Result
 	return supervisortest.JSON(true)
 }
 
-// What a fault does is the same in a WebAssembly guest and in one written in Go.
+// A fault has the same effect in a WebAssembly guest and in one written in Go.
 func TestFaultsAtEachPoint(t *testing.T) {
 	wasm, err := os.ReadFile(filepath.Join("..", "..", "test", "capsules", "all-seven", "all-seven.wasm"))
 	if err != nil {
@@ -57,7 +57,7 @@ func TestFaultsAtEachPoint(t *testing.T) {
 		"crash": supervisortest.Crash, "exit": supervisortest.Exit(3), "fail": supervisortest.Fail("no ink"),
 		"hang": supervisortest.Hang, "delay": supervisortest.Delay(time.Second), "long delay": supervisortest.Delay(time.Hour),
 	}
-	// What comes of an effect before or after a call, and in a system call.
+	// The result of an effect before a call, after it, and in a system call.
 	type result struct{ outcome, reason, kind string }
 	atCall := map[string]result{
 		"crash": {"crashed", "injected at", "trap"}, "exit": {"crashed", "exited with code 3", "exit"},
@@ -91,7 +91,7 @@ func TestFaultsAtEachPoint(t *testing.T) {
 						if want.kind != "" {
 							diff(t, want.kind, sys.AwaitReady("guest", 2).LastFailure.Kind)
 						}
-						sys.Ask("ask", "") // and all is well again
+						sys.Ask("ask", "") // the next call succeeds
 						if got := len(sys.Timeline("guest")); (want.kind == "") != (got == 2) {
 							t.Errorf("%q", sys.Timeline("guest"))
 						}
@@ -175,7 +175,7 @@ func TestAFaultsCountAndPredicate(t *testing.T) {
 	})
 }
 
-// What a guest in Go does wrong is its death, or its report, as a guest's.
+// The error of a guest in Go is a failure or a report, as for a WebAssembly guest.
 func TestGuestsInGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := supervisortest.Start(t, supervisor.Config{CallTimeout: time.Minute},
@@ -207,7 +207,7 @@ func TestGuestsInGo(t *testing.T) {
 			{`"deny"`, "a denied", "never"},
 			{`"cycle"`, `a continue [[]]`, ""},
 			{`"panic"`, "a crashed", "trap in astrid_hook_trigger: panic: no more"},
-			{`0`, "a continue 0", ""}, // its variables have died with it
+			{`0`, "a continue 0", ""}, // its variables are lost
 			{`"wait"`, "a timeout", "no answer by the trigger's deadline"},
 		} {
 			reply := sys.Ask("ask", test.payload)
@@ -223,7 +223,7 @@ func TestGuestsInGo(t *testing.T) {
 	})
 }
 
-// Hours of backoff pass in no time.
+// Hours of backoff take no time.
 func TestInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := supervisortest.Start(t, supervisor.Config{Restart: supervisor.RestartPolicy{InitialBackoff: 10 * time.Hour, MaxBackoff: 20 * time.Hour}},
@@ -249,7 +249,7 @@ func TestInABubble(t *testing.T) {
 	})
 }
 
-// Whatever is awaited in vain says what was there instead.
+// A wait that fails reports the actual state.
 func TestWhatFailsSaysWhy(t *testing.T) {
 	for name, test := range map[string]struct {
 		do   func(*supervisortest.System)
@@ -325,7 +325,7 @@ func stuck(d time.Duration) supervisortest.Fault {
 	return supervisortest.Fault{Do: func(context.Context, supervisortest.Visit) error { <-time.After(d); return nil }}
 }
 
-// recorder notes what fails, in the place of a test.
+// recorder records failures, instead of a test.
 type recorder struct {
 	*testing.T
 	mu   sync.Mutex
@@ -345,7 +345,7 @@ func (r *recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// run runs f as a test is run, and returns when it has ended.
+// run runs f as if it were a test, and returns when it has ended.
 func (r *recorder) run(f func()) {
 	done := make(chan struct{})
 	go func() {

@@ -13,7 +13,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 )
 
-// TB is what this package needs of a test: *testing.T and *testing.B have it.
+// TB is the part of *testing.T and *testing.B that this package uses.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -22,14 +22,13 @@ type TB interface {
 	TempDir() string
 }
 
-// System is a Supervisor that serves until its test ends. Methods that wait for
-// something fail the test where it does not come, and so belong to the test's
-// goroutine; Trigger, Inject and what is the Supervisor's own may be called from
-// any.
+// System is a Supervisor that serves until its test ends. Methods that wait fail the
+// test if the wait fails, so call them on the test's goroutine; Trigger, Inject and the
+// Supervisor's own methods may be called from any.
 type System struct {
 	*supervisor.Supervisor
-	// Patience is how long the methods below wait, beyond what the configuration's
-	// time-outs allow for; inside a synctest bubble in its time. 0 means a minute.
+	// Patience limits how long the methods below wait, in addition to the configured
+	// timeouts; inside a synctest bubble in the bubble's time. 0 means a minute.
 	Patience time.Duration
 
 	tb             TB
@@ -39,18 +38,18 @@ type System struct {
 
 	way    faults.Way         // to the system's own actors
 	stop   context.CancelFunc // nil before Launch
-	served chan error         // what Serve returned
+	served chan error         // the error of Serve
 	result error              // the same, once stopped
 
 	mu       sync.Mutex
 	stopped  bool
 	pending  sync.WaitGroup // calls of Trigger; added to under mu, until stopped
-	answered uint64         // triggers that were accepted, and are answered
+	answered uint64         // triggers that were accepted and answered
 }
 
-// Start runs a system of these capsules besides those of the configuration, and
-// returns when the first start of each has been decided: it is Ready, or Failed.
-// Home, where it is not set, is a directory of the test's own.
+// Start runs a system of these capsules in addition to those of the configuration. It
+// returns when the first start of each has a result: it is Ready, or Failed. If Home is
+// empty, the test gets a directory of its own.
 func Start(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	tb.Helper()
 	s := New(tb, cfg, capsules...)
@@ -63,8 +62,8 @@ func Start(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System
 	return s
 }
 
-// New prepares a system that does not run yet, so that faults can be injected into
-// the first start of its capsules. Launch it.
+// New prepares a system that does not run yet, so that faults can be injected into the
+// first start of its capsules. Call Launch to run it.
 func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	tb.Helper()
 	if cfg.Home == "" {
@@ -92,7 +91,7 @@ func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	return s
 }
 
-// Launch begins to serve, and waits for no capsule. It is called once.
+// Launch begins to serve, and does not wait for any capsule. Call it once.
 func (s *System) Launch() {
 	s.tb.Helper()
 	if s.stop != nil {
@@ -116,13 +115,13 @@ func (s *System) Launch() {
 		s.served <- s.Serve(s.way.With(ctx))
 	}()
 	for range s.Events(begun, before) {
-		break // it serves: something happens even where there are no capsules
+		break // it serves: events arrive even without capsules
 	}
 }
 
-// Close ends the system, checks what is said of the end in the package's comment,
-// and returns what Serve has returned. At the end of the test it is called where
-// it has not been, and Serve's error is then the test's.
+// Close stops the system, makes the checks that the package comment describes, and
+// returns the error of Serve. If it was not called, the end of the test calls it, and an
+// error of Serve fails the test.
 func (s *System) Close() error {
 	s.tb.Helper()
 	if s.stop == nil {
@@ -153,8 +152,8 @@ func (s *System) isStopped() bool {
 
 func (s *System) patience() time.Duration { return cmp.Or(s.Patience, time.Minute) }
 
-// Inject has a fault strike a capsule. Where several would strike at once, the
-// one that was injected first does.
+// Inject makes a fault strike a capsule. If several would strike at once, the one that
+// was injected first does.
 func (s *System) Inject(capsule string, f Fault) *Injection {
 	s.tb.Helper()
 	w := s.watched("Inject", capsule)
@@ -170,16 +169,16 @@ func (s *System) Inject(capsule string, f Fault) *Injection {
 	return w.add(s, f)
 }
 
-// FailActor has an actor of the system itself fail, as a bug of its own would:
-// "registry", "hook-router" or "capsules"; or "capsules/<id>", which is a
-// capsule's, apart from its guest. It works while Serve runs.
+// FailActor makes an actor of the system itself fail, as a bug in it would: "registry",
+// "hook-router" or "capsules"; or "capsules/<id>", the actor of a capsule, without its
+// guest. It works while Serve runs.
 func (s *System) FailActor(path string) {
 	s.tb.Helper()
 	s.failActor(path, false)
 }
 
-// FailActorNext is FailActor over the next message that the actor handles, which
-// is lost with it.
+// FailActorNext makes the actor fail on the next message that it handles. That message
+// is lost.
 func (s *System) FailActorNext(path string) {
 	s.tb.Helper()
 	s.failActor(path, true)
@@ -197,7 +196,8 @@ func (s *System) failActor(path string, next bool) {
 	}
 }
 
-// watched finds a capsule that the caller names.
+// watched returns the capsule with that id. It fails the test, in the caller's name, if
+// there is none.
 func (s *System) watched(caller, capsule string) *watched {
 	s.tb.Helper()
 	w := s.capsules[capsule]

@@ -16,11 +16,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// noise is how late an answer may be, on a busy machine.
+// noise is the tolerated delay of an answer on a busy machine.
 const noise = 5 * time.Second
 
-// Trigger is the Supervisor's, and checks the answer: every leg has an outcome,
-// the order is the specified one, and the deadline was met.
+// Trigger calls the Supervisor's, and checks the answer: every leg has an outcome, the
+// order is the specified one, and the deadline was met.
 func (s *System) Trigger(ctx context.Context, r supervisor.TriggerRequest) (*supervisor.Reply, error) {
 	s.tb.Helper()
 	s.mu.Lock()
@@ -59,15 +59,14 @@ func refused(err error) bool {
 	return false
 }
 
-// Ask triggers a topic with a payload of JSON, "" for null, and returns the
-// answer. An error fails the test.
+// Ask triggers a topic with a payload of JSON, "" for null, and returns the reply. An
+// error fails the test.
 func (s *System) Ask(topic, payload string) *supervisor.Reply {
 	s.tb.Helper()
 	return s.Begin(topic, payload)()
 }
 
-// Begin is Ask on a goroutine of its own. The function that it returns waits for
-// the answer.
+// Begin is Ask on another goroutine. The returned function waits for the reply.
 func (s *System) Begin(topic, payload string) (answer func() *supervisor.Reply) {
 	var reply *supervisor.Reply
 	var err error
@@ -91,7 +90,7 @@ func (s *System) Begin(topic, payload string) (answer func() *supervisor.Reply) 
 	}
 }
 
-// Expect asks, and compares the answer's legs with a table of lines as Legs shows them.
+// Expect calls Ask, and compares the reply's legs with lines in the format of Legs.
 func (s *System) Expect(topic, payload string, legs ...string) {
 	s.tb.Helper()
 	if d := diff.Diff(append([]string{}, legs...), Legs(s.Ask(topic, payload))); d != "" {
@@ -99,8 +98,8 @@ func (s *System) Expect(topic, payload string, legs ...string) {
 	}
 }
 
-// Legs returns an answer's legs, a line each: the capsule, the outcome, and the
-// value if there is one, as in `greeter continue "hi"`.
+// Legs returns a reply's legs, one a line: the capsule, the outcome, and the value if
+// there is one, as in `greeter continue "hi"`.
 func Legs(reply *supervisor.Reply) []string {
 	lines := []string{}
 	for _, leg := range reply.Legs {
@@ -113,8 +112,8 @@ func Legs(reply *supervisor.Reply) []string {
 	return lines
 }
 
-// Problems describes each way in which an answer breaks the promises of the
-// system; nil if there is none.
+// Problems describes each promise of the system that a reply breaks; nil if there is
+// none.
 func Problems(reply *supervisor.Reply) []string {
 	var problems []string
 	values := []string{}
@@ -144,8 +143,8 @@ func Problems(reply *supervisor.Reply) []string {
 	return problems
 }
 
-// NoTriggerLost waits until every accepted trigger is answered, those of capsules
-// included, and fails the test if one is not. Call it while no new ones are made.
+// NoTriggerLost waits until every accepted trigger is answered, including those of
+// capsules, and fails the test if one is not. Call it while no new ones are sent.
 func (s *System) NoTriggerLost() {
 	s.tb.Helper()
 	patience := time.After(monotime.AddDurations(s.patience(), s.triggerTimeout))
@@ -160,7 +159,7 @@ func (s *System) NoTriggerLost() {
 		s.lost()
 		return
 	}
-	for s.openTriggers() > 0 { // those that did not come through this System
+	for s.openTriggers() > 0 { // those that were not sent through this System
 		select {
 		case <-time.After(time.Millisecond):
 		case <-patience:
@@ -188,7 +187,7 @@ func (s *System) lost() {
 	s.tb.Errorf("%d triggers are open after %v; the capsules are%s", s.openTriggers(), s.patience()+s.triggerTimeout, s.states())
 }
 
-// checkEnd fails the test if something is left after Serve has returned.
+// checkEnd fails the test if anything is left after Serve has returned.
 func (s *System) checkEnd() {
 	s.tb.Helper()
 	if open := s.Snapshot().OpenTriggers; open != 0 && s.result == nil {
@@ -196,7 +195,7 @@ func (s *System) checkEnd() {
 	}
 	s.NoTriggerLost()
 	if s.result != nil {
-		return // the error names the capsules that would not stop
+		return // the error names the capsules that did not stop
 	}
 	for id, w := range s.capsules {
 		for what, n := range map[string]int64{

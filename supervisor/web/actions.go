@@ -11,20 +11,20 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// actionTimeout bounds how long a browser waits for a command to be done. The
-// command goes on without it.
+// actionTimeout limits how long a browser waits for a command. The command continues
+// after it.
 const actionTimeout = 30 * time.Second
 
-// action is what a button asks for, before and after.
+// action is the command of a button, before and after it is executed.
 type action struct {
 	Verb, ID, Command, CSRF string
-	// Means says what will happen.
+	// Means describes the effect of the command.
 	Means string
-	// Problem is why it was not done.
+	// Problem is the reason why the command failed.
 	Problem string
 }
 
-// meaning says what a command does, for somebody who is about to give it.
+// meaning describes the effect of a command, for a user who is about to give it.
 func meaning(verb string) string {
 	return map[string]string{
 		"start":   "Its files are read again, and its restart budget is full.",
@@ -34,14 +34,15 @@ func meaning(verb string) string {
 	}[verb]
 }
 
-// confirm asks whether a command is meant.
+// confirm asks the user to confirm a command.
 func (p *page) confirm(w http.ResponseWriter, r *http.Request) {
 	if a, ok := p.action(w, r); ok {
 		p.render(w, http.StatusOK, "confirm", a)
 	}
 }
 
-// action reads which command a request is about, and answers it where that can't be.
+// action reads the command from a request. If it is invalid, action answers the request
+// and returns false.
 func (p *page) action(w http.ResponseWriter, r *http.Request) (*action, bool) {
 	verb, id := r.PathValue("verb"), r.PathValue("id")
 	a := &action{Verb: verb, ID: id, Command: p.command(verb, id), CSRF: p.guard.secret, Means: meaning(verb)}
@@ -59,7 +60,7 @@ func (p *page) action(w http.ResponseWriter, r *http.Request) (*action, bool) {
 	return a, true
 }
 
-// act carries a command out.
+// act executes a command.
 func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	a, ok := p.action(w, r)
 	if !ok {
@@ -71,7 +72,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 		"start": p.supervisor.Start, "stop": p.supervisor.Stop, "restart": p.supervisor.Restart, "kill": p.supervisor.Kill,
 	}[a.Verb]
 	err := do(ctx, a.ID)
-	p.watch.look() // so that the next page shows what has come of it
+	p.watch.look() // so that the next page shows the result
 	log := p.cfg.Log.With("command", a.Verb, "capsule", a.ID, "from", r.RemoteAddr)
 	if err != nil {
 		log = log.With("problem", err)
@@ -85,7 +86,7 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/capsules/"+a.ID, http.StatusSeeOther) //nolint:gosec // it is a capsule of ours
 }
 
-// statusOf is the HTTP status for an error of the supervisor's.
+// statusOf returns the HTTP status for an error of the supervisor.
 func statusOf(err error) int {
 	switch {
 	case errors.Is(err, supervisor.ErrInvalid):
@@ -102,7 +103,7 @@ func statusOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// triggerForm is the box for a trigger, and its answer.
+// triggerForm is the form for a trigger, with its reply.
 type triggerForm struct {
 	Topic, Payload, CSRF, Command string
 	Actions                       bool
@@ -111,7 +112,7 @@ type triggerForm struct {
 	Problem                       string
 }
 
-// CommandLine is the command that does the same.
+// CommandLine returns the command that does the same.
 func (f *triggerForm) CommandLine() string {
 	if f.Topic == "" {
 		return f.Command + " trigger TOPIC PAYLOAD"
@@ -123,7 +124,7 @@ func (f *triggerForm) CommandLine() string {
 	return line
 }
 
-// quoted is a word as a shell takes it.
+// quoted quotes a word for a shell.
 func quoted(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._-/:", r)
@@ -133,7 +134,7 @@ func quoted(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// trigger makes a trigger, and shows its legs.
+// trigger sends a trigger, and shows its legs.
 func (p *page) trigger(w http.ResponseWriter, r *http.Request) {
 	if !p.cfg.Actions {
 		refuse(w, http.StatusForbidden, "this page only shows: its actions are not enabled (--http-actions)")

@@ -10,7 +10,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// The states, short.
+// Short names of the states.
 const (
 	loading  = messages.StateLoading
 	starting = messages.StateStarting
@@ -21,32 +21,32 @@ const (
 	stopped  = messages.StateStopped
 )
 
-// Bounds of troubles that a capsule's state does not show.
+// Limits beyond which a capsule that serves has a trouble.
 const (
 	longCall    = 10 * time.Second // after which a guest may be stuck
 	nearlyFull  = 0.8              // of a queue
 	nearlyOut   = 0.9              // of a memory limit
 	loopingFrom = 2                // restarts in a window
 
-	ourFaultShown = 10 * time.Minute // after an actor of the system itself has failed
+	ourFaultShown = 10 * time.Minute // how long the failure of one of the system's own actors is shown
 )
 
-// attention describes a trouble, nearly always of a capsule: what is wrong, why,
-// what was decided, and what happens next.
+// attention describes a trouble, nearly always of a capsule: its cause, the decision,
+// and the next step.
 type attention struct {
 	rank int // lower is worse
-	// Capsule is nil for a trouble of something else, which Path names.
+	// Capsule is nil if the trouble is not of a capsule; Path then names the source.
 	Capsule *messages.Capsule
 	Path    string
-	// Trouble is a word or two: "crash loop", or the state if that says enough.
+	// Trouble is a short name: "crash loop", or the state if that is clear enough.
 	Trouble string
 	// Grade is "bad" or "warn".
 	Grade string
 	// Cause, Decision and Next are sentences. Part of Cause comes from the guest.
 	Cause, Decision, Next string
-	// Due is the time that Next is about; zero if there is none.
+	// Due is the time of Next; zero if there is none.
 	Due time.Time
-	// Since is when it began.
+	// Since is the time when it began.
 	Since time.Time
 }
 
@@ -82,7 +82,8 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 	return found
 }
 
-// calm is a cheap check that holds for nearly all capsules: nothing can be wrong.
+// calm reports, by a cheap check, that a capsule can have no trouble. It holds for
+// nearly all of them.
 func calm(c *messages.Capsule, now time.Time) bool {
 	switch c.State {
 	case ready, stopped:

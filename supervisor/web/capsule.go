@@ -17,14 +17,14 @@ type capsuleHead struct {
 	Alarm   *alarm
 }
 
-// failureRow is one death, the newest first.
+// failureRow is one death; the newest comes first.
 type failureRow struct {
 	messages.FailureRecord
 	ElementID string
 	Open      bool
 }
 
-// callRow is one call that has ended.
+// callRow is one completed call.
 type callRow struct {
 	messages.RecentCall
 	ElementID, Grade string
@@ -86,7 +86,7 @@ func (p *page) capsule(v *view, q url.Values) error {
 	return nil
 }
 
-// grade is how bad an outcome is.
+// grade returns the severity of an outcome.
 func grade(o messages.Outcome) string {
 	switch o {
 	case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
@@ -98,13 +98,13 @@ func grade(o messages.Outcome) string {
 	return "warn"
 }
 
-// emptyNote says that a list is empty.
+// emptyNote is shown instead of an empty list.
 type emptyNote struct {
 	ID, Text string
 	Empty    bool
 }
 
-// command is the command line with the effect of a button.
+// command returns the command line with the effect of a button.
 func (p *page) command(verb, id string) string {
 	return strings.Join([]string{p.cfg.Command, verb, id}, " ")
 }

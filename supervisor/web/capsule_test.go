@@ -8,7 +8,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// A death shows where the guest was and what it said, which is a guest's text.
+// A death shows the guest's stack and its message, which is text of the guest.
 func TestAFailureShowsWhatTheGuestSaid(t *testing.T) {
 	templates, err := parse(false)
 	if err != nil {

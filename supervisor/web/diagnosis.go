@@ -6,23 +6,22 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Trouble describes what is wrong with one capsule. The terminal shows it, too, in
-// the same words.
+// Trouble describes the problem of one capsule. The terminal shows it in the same words.
 type Trouble struct {
 	// Rank orders troubles: lower is worse.
 	Rank int
-	// What is a word or two: "crash loop".
+	// What is a short name: "crash loop".
 	What string
-	// Bad reports that the capsule does not serve, or soon will not.
+	// Bad is true if the capsule does not serve, or soon will not.
 	Bad bool
 	// Cause, Decision and Next are sentences. Part of Cause comes from the guest.
 	Cause, Decision, Next string
-	// Due is the time that Next is about; zero if there is none.
+	// Due is the time of Next; zero if there is none.
 	Due time.Time
 }
 
-// Diagnose describes the trouble of a capsule, as of a snapshot taken now; nil if
-// it has none. The limits are those in detail, or the system's if that is nil.
+// Diagnose describes the trouble of a capsule in a current snapshot; nil if it has none.
+// The limits are those in detail, or the system's if detail is nil.
 func Diagnose(c *messages.Capsule, detail *messages.CapsuleDetail, s messages.Settings, now time.Time) *Trouble {
 	if calm(c, now) {
 		return nil

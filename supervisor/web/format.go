@@ -8,8 +8,8 @@ import (
 	"unicode"
 )
 
-// text makes what a guest wrote safe to look at: what can't be seen, or turns the
-// direction of writing around, is shown as an escape. HTML is the templates' care.
+// text makes text of a guest safe to read: characters that are invisible, or change the
+// direction of writing, are shown as escapes. The templates escape HTML.
 func text(s string) string {
 	s = strings.ToValidUTF8(s, "\uFFFD")
 	clean := true
@@ -36,7 +36,7 @@ func text(s string) string {
 	return b.String()
 }
 
-// shortened is text of at most n runes.
+// shortened returns text of at most n runes.
 func shortened(s string, n int) string {
 	s = text(s)
 	if len(s) <= n {
@@ -48,7 +48,7 @@ func shortened(s string, n int) string {
 	return s
 }
 
-// duration is how long something took, with three digits: "1.24 ms".
+// duration formats a duration with three digits: "1.24 ms".
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -65,8 +65,8 @@ func duration(d time.Duration) string {
 	return age(d)
 }
 
-// age is how long something has been, in its two largest units: "3 h 4 min". The
-// script has the same function, for clocks that tick.
+// age formats a duration in its two largest units: "3 h 4 min". The script has the same
+// function, for clocks that tick.
 func age(d time.Duration) string {
 	s := int64(max(0, d) / time.Second)
 	switch {
@@ -87,7 +87,8 @@ func two(a int64, unit string, b int64, small string) string {
 	return fmt.Sprintf("%d %s %d %s", a, unit, b, small)
 }
 
-// digits is a number below 1,000 with three significant digits, and no zeros behind.
+// digits formats a number below 1,000 with three significant digits, without trailing
+// zeros.
 func digits(v float64) string {
 	precision := 0
 	switch {
@@ -103,7 +104,7 @@ func digits(v float64) string {
 	return s
 }
 
-// size is a number of bytes: "1.5 MiB".
+// size formats a number of bytes: "1.5 MiB".
 func size(n uint64) string {
 	if n < 1024 {
 		return strconv.FormatUint(n, 10) + " B"
@@ -116,7 +117,7 @@ func size(n uint64) string {
 	return digits(v) + " " + []string{"B", "KiB", "MiB", "GiB", "TiB"}[unit]
 }
 
-// count is a number with its thousands apart: "12,345".
+// count formats a number with separators: "12,345".
 func count[T ~int | ~uint32 | ~uint64](n T) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -125,7 +126,7 @@ func count[T ~int | ~uint32 | ~uint64](n T) string {
 	return s
 }
 
-// perSecond is a rate: "0", "0.3", "12", "1,234".
+// perSecond formats a rate: "0", "0.3", "12", "1,234".
 func perSecond(v float64) string {
 	if v >= 999.5 {
 		return count(uint64(v + 0.5))
@@ -133,7 +134,7 @@ func perSecond(v float64) string {
 	return digits(v)
 }
 
-// plural is a count with its word: "1 restart", "2 restarts".
+// plural formats a count with its noun: "1 restart", "2 restarts".
 func plural[T ~int | ~uint32 | ~uint64](n T, word string) string {
 	if n == 1 {
 		return "1 " + word

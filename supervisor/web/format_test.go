@@ -58,7 +58,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// FuzzText: whatever a guest writes is shown on one line, and in one direction.
+// FuzzText checks that any text of a guest is shown on one line, and in one direction.
 func FuzzText(f *testing.F) {
 	f.Add("a\u2028b\u202e\x00")
 	f.Fuzz(func(t *testing.T, s string) {

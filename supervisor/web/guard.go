@@ -14,19 +14,19 @@ import (
 
 const sessionCookie = "astrid_actors_session"
 
-// guard stands before every handler, and decides who may come in.
+// guard runs before every handler, and decides which requests are allowed.
 type guard struct {
 	hosts   hosts
-	token   string // "" is none
-	session string // what a browser's cookie has once it has shown the token
-	secret  string // what the forms of our own pages send along; fresh for each process
+	token   string // "" means none
+	session string // the value of a browser's cookie after it has sent the token
+	secret  string // the forms of our own pages send it; new for each process
 }
 
 func newGuard(cfg *Config) *guard {
 	g := &guard{hosts: cfg.hosts(), token: cfg.Token, secret: rand.Text()}
 	if g.token != "" {
-		// Derived, so that a cookie, which other ports of the same host get to see,
-		// does not give the token away; and lasting, so that a browser stays logged in.
+		// Derived from the token, so that a cookie, which other ports of the same host
+		// can read, does not reveal it; and stable, so that a browser stays logged in.
 		mac := hmac.New(sha256.New, []byte(g.token))
 		mac.Write([]byte("astrid-actors page session"))
 		g.session = hex.EncodeToString(mac.Sum(nil))
@@ -34,12 +34,13 @@ func newGuard(cfg *Config) *guard {
 	return g
 }
 
-// wrap answers what may not come in, and adds the headers that all answers have.
+// wrap refuses requests that are not allowed, and adds the headers that all answers
+// have.
 func (g *guard) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if g.bearer(r) { // no browser sends it by itself, so no page makes one do so
+		if g.bearer(r) { // browsers never send it by themselves, so no page can make one do so
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -85,7 +86,7 @@ func secure(h http.Header) {
 		"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	// Not no-referrer: with that, browsers hide the Origin of our own forms.
+	// Not no-referrer: with it, browsers hide the Origin of our own forms.
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -97,14 +98,14 @@ func refuse(w http.ResponseWriter, status int, why string) {
 	http.Error(w, why, status)
 }
 
-// changes says whether a request may change something.
+// changes reports whether a request may change something.
 func changes(r *http.Request) bool {
 	return r.Method != http.MethodGet && r.Method != http.MethodHead
 }
 
-// sameOrigin says whether a request comes from a page of ours or from no page at
-// all. What changes something must say where it comes from. A request from another
-// port of this host, "same-site" to a browser, is another origin's.
+// sameOrigin reports whether a request comes from a page of ours or from no page at all.
+// A request that changes something must name its origin. Another port of this host,
+// "same-site" to a browser, is another origin.
 func sameOrigin(r *http.Request) bool {
 	origin, site := r.Header.Get("Origin"), r.Header.Get("Sec-Fetch-Site")
 	if origin != "" {
@@ -121,11 +122,11 @@ func sameOrigin(r *http.Request) bool {
 	case "":
 		return !changes(r) || origin != ""
 	}
-	// Another page may link to ours, and no more.
+	// Another page may link to ours, but nothing else.
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
-// public says whether everybody may have it.
+// public reports whether a request needs no token.
 func (g *guard) public(r *http.Request) bool {
 	return g.token == "" || r.URL.Path == "/login" || r.URL.Path == "/healthz" || strings.HasPrefix(r.URL.Path, "/static/")
 }
@@ -135,13 +136,13 @@ func (g *guard) loggedIn(r *http.Request) bool {
 	return err == nil && equal(c.Value, g.session)
 }
 
-// bearer says whether a program has shown the token.
+// bearer reports whether a program has sent the token.
 func (g *guard) bearer(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return g.token != "" && strings.EqualFold(scheme, "Bearer") && equal(token, g.token)
 }
 
-// equal compares in a time that depends on neither.
+// equal compares in a time that depends on neither argument.
 func equal(got, want string) bool {
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 	return want != "" && subtle.ConstantTimeCompare(a[:], b[:]) == 1
@@ -167,7 +168,7 @@ func (p *page) logIn(w http.ResponseWriter, r *http.Request) {
 	p.render(w, status, "login", map[string]any{"To": to, "Wrong": status != http.StatusOK})
 }
 
-// local is where to go after the login: an address of ours, or the first page.
+// local returns the address to visit after the login: one of ours, or the first page.
 func local(to string) string {
 	u, err := url.Parse(to)
 	if err != nil || u.Scheme != "" || !strings.HasPrefix(to, "/") ||
@@ -182,9 +183,9 @@ func (p *page) logOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// cookie is not Secure: we speak no TLS ourselves.
+// cookie is not Secure: this server has no TLS itself.
 func (g *guard) cookie(value string, age int) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // as said above
+	return &http.Cookie{ //nolint:gosec // see above
 		Name: sessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 	}
 }

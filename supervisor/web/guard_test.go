@@ -31,7 +31,7 @@ const (
 	token    = "correct-horse-battery"
 )
 
-// site is a page that is served to a test.
+// site is a page that is served for a test.
 type site struct {
 	t    *testing.T
 	sys  *supervisortest.System
@@ -74,7 +74,7 @@ func serve(t *testing.T, cfg web.Config) *site {
 	return s
 }
 
-// ask makes one request. Header is pairs of name and value; "Host" is the request's.
+// ask sends one request. Header has pairs of name and value; "Host" is the request's.
 func (s *site) ask(method, path, body string, header ...string) (answer, string) {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
@@ -116,7 +116,7 @@ type answer struct {
 
 var csrfField = regexp.MustCompile(`name="csrf" value="([A-Z0-9]+)"`)
 
-// csrf is the secret of the page's forms.
+// csrf returns the secret of the page's forms.
 func (s *site) csrf(header ...string) string {
 	s.t.Helper()
 	_, text := s.ask(http.MethodGet, "/capsules/echo/kill", "", header...)
@@ -160,7 +160,7 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestWhoMayLook asks as browsers, programs and other pages do.
+// TestWhoMayLook sends requests as browsers, programs and other pages do.
 func TestWhoMayLook(t *testing.T) {
 	open, locked := serve(t, web.Config{}), serve(t, web.Config{Token: token, Hosts: []string{"Actors.Example"}})
 	for _, test := range []struct {
@@ -228,7 +228,7 @@ func TestWhoMayLook(t *testing.T) {
 	}
 }
 
-// TestWhoMayAct kills a capsule, or fails to.
+// TestWhoMayAct kills a capsule, or is refused.
 func TestWhoMayAct(t *testing.T) {
 	const kill = "/capsules/echo/kill"
 	acting, looking, locked := serve(t, web.Config{Actions: true}), serve(t, web.Config{}), serve(t, web.Config{Actions: true, Token: token})
@@ -245,7 +245,7 @@ func TestWhoMayAct(t *testing.T) {
 		header       []string
 		want         int
 	}{
-		{"by a link", acting, http.MethodGet, kill, "", nil, 200}, // it asks whether that is meant
+		{"by a link", acting, http.MethodGet, kill, "", nil, 200}, // it asks for confirmation
 		{"without a form", acting, http.MethodPost, kill, "", same(acting), 403},
 		{"a made-up secret", acting, http.MethodPost, kill, form("AAAA"), same(acting), 403},
 		{"an empty secret", acting, http.MethodPost, kill, form(""), same(acting), 403},
@@ -302,7 +302,7 @@ func TestWhoMayAct(t *testing.T) {
 	})
 }
 
-// logIn returns the cookie of somebody who has shown the token.
+// logIn returns the cookie of a browser that has sent the token.
 func (s *site) logIn() string {
 	s.t.Helper()
 	response, text := s.ask(http.MethodPost, "/login", url.Values{"token": {token}, "to": {"/events?q=a"}}.Encode(), "Origin", s.url)
@@ -350,7 +350,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestLargeForm: what is sent is bounded.
+// TestLargeForm checks that the size of a form is limited.
 func TestLargeForm(t *testing.T) {
 	s := serve(t, web.Config{Actions: true})
 	body := url.Values{"csrf": {s.csrf()}, "topic": {"test.a"}, "payload": {strings.Repeat("a", 4<<20)}}.Encode()
@@ -360,7 +360,7 @@ func TestLargeForm(t *testing.T) {
 	}
 }
 
-// TestServeClosedListener: an error of the listener's is Serve's.
+// TestServeClosedListener checks that Serve returns an error of the listener.
 func TestServeClosedListener(t *testing.T) {
 	s := serve(t, web.Config{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")

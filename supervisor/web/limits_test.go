@@ -53,7 +53,7 @@ func dial(t *testing.T, address string) net.Conn {
 	return c
 }
 
-// TestSlowClients are cut off, and hold no connection.
+// TestSlowClients checks that slow clients are disconnected, and hold no connection.
 func TestSlowClients(t *testing.T) {
 	const short, long = 50 * time.Millisecond, time.Hour
 	for name, test := range map[string]struct {
@@ -84,7 +84,7 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// TestStreamsOutliveTheLimits: the limits are the request's.
+// TestStreamsOutliveTheLimits checks that the limits apply only to the request.
 func TestStreamsOutliveTheLimits(t *testing.T) {
 	const limit = 50 * time.Millisecond
 	address := limited(t, limits{headers: limit, request: limit, idle: limit, connections: 10}, slog.New(slog.DiscardHandler))
@@ -101,12 +101,12 @@ func TestStreamsOutliveTheLimits(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: what is over the bound is closed at once, the log says so
-// once, and when somebody leaves there is room again.
+// TestConnectionsAreBounded checks that connections over the limit are closed at once,
+// that the log reports it once, and that a closed connection makes room for a new one.
 func TestConnectionsAreBounded(t *testing.T) {
 	const most = 5
 	var log bytes.Buffer
-	t.Cleanup(func() { // when nobody writes to it any more
+	t.Cleanup(func() { // after the last write to it
 		if n := strings.Count(log.String(), "too many connections"); n != 1 {
 			t.Errorf("the log says so %d times:\n%s", n, &log)
 		}

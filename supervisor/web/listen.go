@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg it
-// must be a loopback address and all that HOST resolves to must be: its error
-// otherwise matches [ErrOpen]. Port 0 means any that is free.
+// Listen opens a TCP address, HOST:PORT, for [Serve]. Without a token in cfg, HOST must
+// resolve to loopback addresses only; otherwise the error matches [ErrOpen]. Port 0
+// means any free port.
 func Listen(ctx context.Context, address string, cfg Config) (net.Listener, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
@@ -42,7 +42,7 @@ func Listen(ctx context.Context, address string, cfg Config) (net.Listener, erro
 	return l, nil
 }
 
-// ErrOpen: others than this machine's users could reach it, and no token is set.
+// ErrOpen: other machines could reach it, and no token is set.
 var ErrOpen = errors.New("it is reachable from other machines, and there is no token")
 
 func mustBeLoopback(ctx context.Context, host string) error {
@@ -61,7 +61,7 @@ func mustBeLoopback(ctx context.Context, host string) error {
 	return nil
 }
 
-// minToken is the length of the shortest token, in bytes: it can't be guessed.
+// minToken is the shortest length of a token, in bytes, that can't be guessed.
 const minToken = 16
 
 func (c *Config) check() error {
@@ -74,10 +74,10 @@ func (c *Config) check() error {
 	return nil
 }
 
-// hosts are the names by which we may be asked for. Whoever has another name for
-// us may be a page that has its own name point here (DNS rebinding).
+// hosts are the names of this server in requests. A request with another name may come
+// from a page whose own name resolves to this server (DNS rebinding).
 type hosts struct {
-	open  bool // IP addresses other than loopback are well
+	open  bool // IP addresses other than loopback are allowed
 	names []string
 }
 
@@ -98,7 +98,7 @@ func (c *Config) hosts() hosts {
 	return h
 }
 
-// allow says whether a request's Host is ours. Its port does not matter: an ssh
+// allow reports whether a request's Host is ours. Its port does not matter: an ssh
 // tunnel has another one.
 func (h hosts) allow(host string) bool {
 	name := host
@@ -112,14 +112,14 @@ func (h hosts) allow(host string) bool {
 	return slices.Contains(h.names, strings.ToLower(strings.TrimSuffix(name, ".")))
 }
 
-// crowded is a listener that closes the connections over a bound at once: what holds
-// them is not our business, and the process needs its file descriptors for others.
+// crowded is a listener that closes connections over a limit at once: the process needs
+// its file descriptors for other things.
 type crowded struct {
 	net.Listener
 	most int64
 	open atomic.Int64
 	log  *slog.Logger
-	// warned is when the last refusal was logged: one a minute is.
+	// warned is the time when the last refusal was logged: at most one a minute is.
 	warned time.Time
 }
 
@@ -127,7 +127,7 @@ func newCrowded(l net.Listener, most int64, log *slog.Logger) *crowded {
 	return &crowded{Listener: l, most: most, log: log}
 }
 
-// Accept waits for a connection that is within the bound. One goroutine calls it.
+// Accept waits for a connection within the limit. Only one goroutine calls it.
 func (l *crowded) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
@@ -151,7 +151,7 @@ type crowdedConn struct {
 	leave func()
 }
 
-// Close ends the connection, which makes room for another one.
+// Close closes the connection, which makes room for another one.
 func (c *crowdedConn) Close() error {
 	defer c.leave()
 	return c.Conn.Close()

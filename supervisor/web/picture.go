@@ -12,7 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// spanOf is how far back a timeline goes; 0 means as far as events are kept.
+// spanOf returns how far back a timeline goes; 0 means as far as events are kept.
 func spanOf(name string) time.Duration {
 	return map[string]time.Duration{"5min": 5 * time.Minute, "1h": time.Hour}[name]
 }
@@ -28,7 +28,7 @@ type timelinePicture struct {
 	From, To time.Time
 }
 
-// segment is a time in one state.
+// segment is a period in one state.
 type segment struct {
 	X, Width   string
 	State      messages.CapsuleState
@@ -84,7 +84,7 @@ func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time,
 		return min(100, max(0, 100*float64(at.Sub(t.From))/float64(t.To.Sub(t.From))))
 	}
 	end := now
-	for _, e := range events { // backwards: each state ends where the next begins
+	for _, e := range events { // backwards: each state ends when the next begins
 		state, ok := stateAfter(e)
 		if !ok {
 			continue
@@ -96,7 +96,7 @@ func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time,
 			if width > 7 {
 				s.Label = strconv.FormatUint(e.Generation, 10)
 			}
-			if width < 0.25 { // a brief one must be visible, too
+			if width < 0.25 { // a short one must be visible, too
 				left, width = max(0, min(left, 99.75)), 0.25
 			}
 			s.X, s.Width = percent(left), percent(width)
@@ -139,11 +139,11 @@ func oldest(events []messages.Event, d *messages.CapsuleDetail) []time.Time {
 
 func percent(v float64) string { return strconv.FormatFloat(v, 'f', 2, 64) + "%" }
 
-// latencyPicture shows how long a capsule's calls took: the recent ones as a curve,
+// latencyPicture shows the durations of a capsule's calls: the recent ones as a curve,
 // and all since the daemon started as bars.
 type latencyPicture struct {
 	// P50 and P99 are the points of lines in a box of 300 by 60. A step without a call
-	// ends a line.
+	// interrupts a line.
 	P50, P99 []string
 	Low      time.Duration // at the bottom; the scale is logarithmic
 	High     time.Duration
@@ -154,7 +154,7 @@ type latencyPicture struct {
 	Minutes  int
 }
 
-// bar counts the calls that took from From up to To.
+// bar counts the calls with a duration from From up to To.
 type bar struct {
 	X, Width, Y, Height string
 	N                   uint64
@@ -199,7 +199,7 @@ func (p *latencyPicture) lines(points []point, value func(point) time.Duration) 
 		x := 300 * float64(steps-len(points)+i) / float64(steps-1)
 		y := 57 - 54*math.Log(float64(max(value(at), p.Low))/float64(p.Low))/scale
 		if b.Len() == 0 {
-			fmt.Fprintf(&b, "%.1f,%.1f ", x-2, y) // one point alone is a dash
+			fmt.Fprintf(&b, "%.1f,%.1f ", x-2, y) // a single point is a dash
 		}
 		fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
 	}
@@ -207,8 +207,7 @@ func (p *latencyPicture) lines(points []point, value func(point) time.Duration) 
 	return lines
 }
 
-// shortest is the bound of the first bar. Each of the others is for one power of
-// two of durations.
+// shortest is the upper bound of the first bar. Each other bar covers one power of two.
 const shortest = 1024 * time.Nanosecond
 
 // bars draws the counts between the first and the last bar that are not empty.

@@ -79,7 +79,7 @@ func TestLatency(t *testing.T) {
 	}
 }
 
-// counted returns a histogram of durations, each counted so many times.
+// counted returns a histogram of durations, each with its count.
 func counted(durations map[time.Duration]int) messages.Histogram {
 	var counts messages.Counts
 	for d, n := range durations {
@@ -103,7 +103,8 @@ func TestDifference(t *testing.T) {
 	}
 }
 
-// TestBarsOfShortCalls: all durations up to a microsecond share the first bar.
+// TestBarsOfShortCalls checks that all durations up to a microsecond share the first
+// bar.
 func TestBarsOfShortCalls(t *testing.T) {
 	p := latency(nil, counted(map[time.Duration]int{0: 1, 100: 2, 1023: 4, 1024: 8}))
 	if len(p.Bars) != 2 || p.Bars[0].N != 7 || p.Bars[0].From != 0 || p.Bars[0].To != 1024 || p.Bars[1].N != 8 || p.Bars[1].From != 1024 {

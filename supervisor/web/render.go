@@ -13,11 +13,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// templates are all templates. Their clocks show the time, or leave that to the script.
+// templates are all templates. Their clocks show the time, or the script does so.
 type templates struct{ *template.Template }
 
-// parse reads the templates. In a stream (moving) the script shows how much time has
-// passed: else each such element would be sent again with every update.
+// parse reads the templates. In a stream (moving) the script shows the elapsed time:
+// otherwise each such element would be sent again with every update.
 func parse(moving bool) (templates, error) {
 	clock := func(f func(time.Time) string) func(time.Time) string {
 		if moving {
@@ -68,7 +68,7 @@ func countOf(n any) string {
 	return fmt.Sprint(n)
 }
 
-// remaining is the rest of a wait: "in 1.4 s", "now". The script has the same
+// remaining formats the rest of a wait: "in 1.4 s", "now". The script has the same
 // function.
 func remaining(d time.Duration) string {
 	switch {
@@ -80,7 +80,7 @@ func remaining(d time.Duration) string {
 	return "in " + age(d)
 }
 
-// glyph is the shape of a state, so that it can be told without its colour.
+// glyph returns the shape of a state, so that it can be recognised without its colour.
 func glyph(s messages.CapsuleState) template.HTML {
 	shape := map[messages.CapsuleState]string{
 		loading:  `<circle cx="6" cy="6" r="4.25" class="ring dash"/>`,
@@ -94,7 +94,7 @@ func glyph(s messages.CapsuleState) template.HTML {
 	return template.HTML(`<svg class="glyph" viewBox="0 0 12 12" aria-hidden="true">` + shape + `</svg>`) //nolint:gosec // ours, all of it
 }
 
-// pips draws how much of a small budget is spent; nothing for a large one.
+// pips draws the spent part of a small budget; nothing for a large one.
 func pips(spent, budget uint32) template.HTML {
 	if budget == 0 || budget > 10 {
 		return ""
@@ -112,14 +112,14 @@ func pips(spent, budget uint32) template.HTML {
 	return template.HTML(b.String()) //nolint:gosec // numbers
 }
 
-// part is a piece of a page that changes on its own: an element whose id is ID,
+// part is a piece of a page that changes independently: an element whose id is ID,
 // rendered by a template. Data may contain a guest's text.
 type part struct {
 	ID, Template string
 	Data         any
 }
 
-// list is an element whose children are parts, and come and go.
+// list is an element whose children are parts that are added and removed.
 type list struct {
 	ID    string
 	Parts []part
@@ -172,15 +172,15 @@ func (v *shown) html(p part) (template.HTML, error) {
 	return template.HTML(b.String()), err //nolint:gosec // a template has escaped it
 }
 
-// shown is a view with the data that the layout needs around it.
+// shown is a view with the data that the layout needs.
 type shown struct {
 	*view
 	page *page
-	// Stream is the address of the changes.
+	// Stream is the address of the stream of changes.
 	Stream string
 }
 
-// CSRF is the secret of our forms.
+// CSRF returns the secret of our forms.
 func (v *shown) CSRF() string { return v.page.guard.secret }
 
 // Version identifies the style sheet and the script.
@@ -217,10 +217,10 @@ func (p *page) render(w http.ResponseWriter, status int, name string, data any) 
 	_, _ = w.Write(b.Bytes()) // an error means that the browser has gone
 }
 
-// sent holds a hash of each part that one browser has.
+// sent holds a hash of each part that one browser has received.
 type sent map[string]uint64
 
-// changed renders the parts that a browser does not have.
+// changed renders the parts that a browser has not received.
 func (p *page) changed(v *view, has sent, seed maphash.Seed) (set [][2]string, err error) {
 	var b bytes.Buffer
 	keep := make(sent, len(has))

@@ -14,29 +14,29 @@ import (
 )
 
 const (
-	// beatEvery is how often a browser hears from us where nothing changes, so that
-	// it can tell silence from a lost connection.
+	// beatEvery is the time between two messages to a browser if nothing changes, so
+	// that it can detect a lost connection.
 	beatEvery = 3 * time.Second
-	// slowAfter is how long a browser may take to read an update before it is
-	// dropped. It comes back by itself, and is then sent what there is to see.
+	// slowAfter limits how long a browser may take to read an update before it is
+	// disconnected. It reconnects by itself, and then receives the current state.
 	slowAfter = 5 * time.Second
-	// maxStreams bounds how many browsers watch at once.
+	// maxStreams limits how many browsers watch at once.
 	maxStreams = 64
 )
 
-// update is what a browser is sent, as JSON.
+// update is one message to a browser, as JSON.
 type update struct {
 	Now   int64       `json:"now"` // Unix milliseconds
 	Title string      `json:"title"`
 	Set   [][2]string `json:"set,omitempty"` // an element's id, and its HTML
-	// Lists has the ids of the elements of a list, in their order, where that has
+	// Lists has the ids of the elements of a list, in their order, if the list has
 	// changed.
 	Lists map[string][]string `json:"lists,omitempty"`
-	// Boot is our process: where it is another one, the page is loaded again.
+	// Boot identifies our process: if it has changed, the browser loads the page again.
 	Boot string `json:"boot"`
 }
 
-// stream sends the changes of one page until its browser goes.
+// stream sends the changes of one page until its browser disconnects.
 func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	if p.watch.watchers.Load() >= maxStreams {
 		refuse(w, http.StatusServiceUnavailable, "too many browsers watch already")
@@ -56,7 +56,7 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	s := &streamTo{w: w, out: http.NewResponseController(w)}
-	_ = s.out.SetReadDeadline(time.Time{}) // a stream lasts
+	_ = s.out.SetReadDeadline(time.Time{}) // a stream has no time limit
 	if s.write("retry: 1000\n\n") != nil {
 		return
 	}
@@ -67,7 +67,7 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 		if err := s.send(p, v, has, order, seed); err != nil {
 			return
 		}
-		// A browser with much to see is not to take all the time there is.
+		// A browser with a large page must not use all the processor's time.
 		pause := time.NewTimer(max(updateEvery, 10*time.Since(began)))
 		select {
 		case <-r.Context().Done():
@@ -94,13 +94,13 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		f = p.watch.frame()
 		if v, err = p.view(name, r, f, since); err != nil {
-			return // its capsule can't be shown any more, and the page says so when it is loaded again
+			return // its capsule is gone, and the page reports it when it is loaded again
 		}
 	}
 }
 
-// lastEvent is the last event that a browser has seen which comes back to us, 0
-// for another one.
+// lastEvent returns the last event that a reconnecting browser has received, 0 for a new
+// browser.
 func (p *page) lastEvent(r *http.Request) uint64 {
 	boot, sequence, _ := strings.Cut(r.Header.Get("Last-Event-ID"), "-")
 	if boot != p.boot {
@@ -129,7 +129,7 @@ func (s *streamTo) write(text string) error {
 	return s.out.Flush()
 }
 
-// send sends what is new in a view. has and order are what the browser has.
+// send sends the changes in a view. has and order describe the state of the browser.
 func (s *streamTo) send(p *page, v *view, has sent, order map[string][]string, seed maphash.Seed) error {
 	u := update{Now: time.Now().UnixMilli(), Title: v.title(), Boot: p.boot}
 	var err error

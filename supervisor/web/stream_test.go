@@ -17,8 +17,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// pipes is a listener without a network, so that it works inside a bubble. A pipe
-// has no buffer: who does not read holds the writer up at once.
+// pipes is a listener without a network, so that it works inside a bubble. A pipe has no
+// buffer: a reader that does not read blocks the writer at once.
 type pipes struct {
 	conns chan net.Conn
 	ended chan struct{}
@@ -44,7 +44,7 @@ func (p *pipes) Close() error {
 
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
-// watched is a page in a bubble.
+// watchedPage is a page in a bubble.
 type watchedPage struct {
 	t     *testing.T
 	sys   *supervisortest.System
@@ -79,7 +79,7 @@ func inBubble(t *testing.T, test func(*watchedPage)) {
 	})
 }
 
-// streamed is a stream as its browser sees it.
+// streamed is a stream as its browser receives it.
 type streamed struct {
 	t     *testing.T
 	conn  net.Conn
@@ -104,7 +104,7 @@ func (p *watchedPage) open(view, lastEventID string) *streamed {
 	return &streamed{t: p.t, conn: near, lines: bufio.NewReader(near)}
 }
 
-// next is the next update.
+// next returns the next update.
 func (s *streamed) next() *update {
 	s.t.Helper()
 	for {
@@ -141,7 +141,8 @@ func (u *update) has(id string) string {
 	return ""
 }
 
-// TestStreamChanges: first all there is, then what has changed and no more.
+// TestStreamChanges checks that the first update has everything, and later ones only the
+// changes.
 func TestStreamChanges(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		s := p.open("capsules", "")
@@ -171,7 +172,8 @@ func TestStreamChanges(t *testing.T) {
 	})
 }
 
-// TestStreamCoalesces: however much happens, there are four updates a second.
+// TestStreamCoalesces checks that there are at most four updates a second, for any
+// number of events.
 func TestStreamCoalesces(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		s := p.open("overview", "")
@@ -206,7 +208,7 @@ func TestStreamCoalesces(t *testing.T) {
 	})
 }
 
-// TestStreamBeats: a browser hears from us also where nothing happens.
+// TestStreamBeats checks that a browser receives messages even if nothing happens.
 func TestStreamBeats(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		s := p.open("overview", "")
@@ -223,7 +225,8 @@ func TestStreamBeats(t *testing.T) {
 	})
 }
 
-// TestSlowBrowser: one that does not read is dropped, and holds nobody up.
+// TestSlowBrowser checks that a browser that does not read is disconnected, and delays
+// nothing.
 func TestSlowBrowser(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		slow, quick := p.open("overview", ""), p.open("overview", "")
@@ -236,7 +239,7 @@ func TestSlowBrowser(t *testing.T) {
 		synctest.Wait()
 		dropped := make(chan error, 1)
 		go func() {
-			_, err := slow.conn.Write([]byte("x")) // nobody reads it any more
+			_, err := slow.conn.Write([]byte("x")) // it is closed
 			dropped <- err
 		}()
 		synctest.Wait()
@@ -254,7 +257,8 @@ func TestSlowBrowser(t *testing.T) {
 	})
 }
 
-// TestStreamComesBack: a browser that was away gets the events that it missed.
+// TestStreamComesBack checks that a browser that reconnects receives the events that it
+// missed.
 func TestStreamComesBack(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		s := p.open("events", "")
@@ -266,7 +270,7 @@ func TestStreamComesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		<-time.After(updateEvery) // a frame may be so old
+		<-time.After(updateEvery) // a frame may be that old
 		missed := p.sys.Snapshot().Sequence
 		for _, test := range []struct {
 			id   string
@@ -291,7 +295,7 @@ func seq(t *testing.T, id string) int {
 	return n
 }
 
-// TestServeEndsStreams: a stream does not keep a daemon from its end.
+// TestServeEndsStreams checks that a stream does not delay the end of a daemon.
 func TestServeEndsStreams(t *testing.T) {
 	inBubble(t, func(p *watchedPage) {
 		s := p.open("overview", "")

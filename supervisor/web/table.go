@@ -11,7 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// rowsAPage bounds the rows sent to one browser, however many capsules there are.
+// rowsAPage limits the rows sent to one browser, for any number of capsules.
 const rowsAPage = 100
 
 // query selects the capsules that a browser shows; it is part of the address.
@@ -26,7 +26,7 @@ type query struct {
 // column is a column of the table.
 type column struct {
 	Key, Title, Hint string
-	// Numeric columns are right-aligned, and sorted largest first at the first click.
+	// Numeric columns are right-aligned, and sorted largest first by the first click.
 	Numeric bool
 	compare func(f *frame, a, b *messages.Capsule) int
 }
@@ -81,7 +81,8 @@ func readQuery(v url.Values) query {
 	return q
 }
 
-// Address returns the query for an address, with changes: pairs of name and value.
+// Address returns the query as part of an address, with changes: pairs of name and
+// value.
 func (q query) Address(changes ...string) string {
 	v := url.Values{}
 	set := func(name, value string) {
@@ -131,11 +132,12 @@ func (q query) matches(f *frame, c *messages.Capsule, wanted string) bool {
 	return false
 }
 
-// selection is the page of capsules that a query selects.
+// selection is one page of the capsules that a query selects.
 type selection struct {
 	Query    query
 	Capsules []*messages.Capsule
-	// From and To number them among the Found, from 1; 0 if there is none.
+	// From and To are the positions of the first and the last within Found, from 1; 0 if
+	// there is none.
 	From, To, Found, All int
 	Pages                int
 }

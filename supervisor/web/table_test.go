@@ -85,7 +85,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestAddress: a query is its address, and the other way round.
+// TestAddress checks that a query survives the conversion to an address and back.
 func TestAddress(t *testing.T) {
 	for _, q := range []query{{Page: 1}, {Filter: `a&b=<c>"`, State: "ready", Sort: "p99", Down: true, Page: 7}} {
 		v, err := url.ParseQuery(strings.TrimPrefix(q.Address(), "?"))

@@ -42,8 +42,8 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	p.render(w, http.StatusOK, "layout", &shown{view: v, page: p, Stream: "/stream?" + q.Encode()})
 }
 
-// view returns a page's content. since is the last event that a browser has seen,
-// if it reconnects.
+// view returns a page's content. since is the last event that a browser has received, if
+// it reconnects.
 func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view, error) {
 	v := &view{Name: name, Frame: f, Sequence: f.tree.Sequence}
 	v.Parts = append(v.Parts, part{"stats", "stats", p.stats(f)})
@@ -87,7 +87,7 @@ func (f *frame) Zone() string { return f.now.Local().Format("MST") }
 // PageTitle is title for the templates.
 func (v *view) PageTitle() string { return v.title() }
 
-// stats is the strip below the header.
+// stats is the row of figures below the header.
 type stats struct {
 	*messages.Tree
 	Triggers float64
@@ -122,10 +122,10 @@ type alarm struct {
 	Actions bool
 }
 
-// HasDue reports whether Next is about a time.
+// HasDue reports whether Next has a time.
 func (a *attention) HasDue() bool { return !a.Due.IsZero() }
 
-// ElementID is derived from the path, which may be a directory.
+// ElementID returns an id derived from the path, which may be a directory.
 func (a *attention) ElementID() string { return url.PathEscape(strings.ReplaceAll(a.Path, "/", "-")) }
 
 func (p *page) alarms(f *frame) []part {
@@ -176,7 +176,7 @@ type tableHead struct {
 	States  []string
 }
 
-// Sorted is the aria-sort of a column.
+// Sorted returns the aria-sort of a column.
 func (h *tableHead) Sorted(c column) string {
 	switch {
 	case h.Query.Sort != c.Key:
@@ -187,7 +187,7 @@ func (h *tableHead) Sorted(c column) string {
 	return "ascending"
 }
 
-// SortBy is the address that sorts by a column, or reverses its order.
+// SortBy returns the address that sorts by a column, or reverses its order.
 func (h *tableHead) SortBy(c column) string {
 	down := c.Numeric
 	if h.Query.Sort == c.Key {
@@ -199,7 +199,7 @@ func (h *tableHead) SortBy(c column) string {
 	return h.Query.Address("sort", c.Key, "dir", "", "page", "")
 }
 
-// Turn is the address of the page so many pages further.
+// Turn returns the address of the page that many pages further.
 func (h *tableHead) Turn(by int) string {
 	return h.Query.Address("page", strconv.Itoa(h.Query.Page+by))
 }
@@ -232,7 +232,7 @@ func (p *page) events(v *view, q url.Values, since uint64) {
 	e := eventQuery{Filter: strings.TrimSpace(q.Get("q")), Triggers: q.Get("triggers") != ""}
 	v.Data = &e
 	limit := eventRows
-	if since > 0 { // it reconnects: show all that it missed, up to a bound
+	if since > 0 { // it reconnects: show all that it missed, up to a limit
 		limit = max(limit, min(eventRowsBack, int(v.Sequence-min(since, v.Sequence)))) //nolint:gosec // at most eventRowsBack
 	}
 	wanted := strings.ToLower(e.Filter)

@@ -14,7 +14,7 @@ import (
 const (
 	// updateEvery is the shortest time between two updates of a browser.
 	updateEvery = 250 * time.Millisecond
-	// lookEvery is how often a snapshot is taken while there are no events.
+	// lookEvery is the time between two snapshots while there are no events.
 	lookEvery = time.Second
 	// stepEvery is the time between two points of a curve, and between two snapshots
 	// while no browser watches.
@@ -26,14 +26,14 @@ const (
 // frame is a snapshot with the numbers computed from it. It is immutable.
 type frame struct {
 	tree      *messages.Tree
-	taken     monotime.Time // which the wall clock does not change
+	taken     monotime.Time // not affected by changes of the wall clock
 	now       time.Time     // by the wall clock, as all times in tree
 	byID      map[string]*messages.Capsule
 	triggers  float64            // a second
 	calls     map[string]float64 // a second, by capsule; without entries of 0
 	restarts  uint64             // in the last hour
 	attention []*attention
-	trouble   map[string]*attention // the same, by capsule
+	trouble   map[string]*attention // by capsule
 	next      chan struct{}         // closed when there is a newer frame
 }
 
@@ -46,14 +46,14 @@ type watch struct {
 
 	mu      sync.Mutex
 	current *frame
-	bases   [2]*messages.Tree // rates are counted from the first, which is at least one step old after two steps
+	bases   [2]*messages.Tree // rates count from the first, which is at least one step old after two steps
 	curves  map[string]*curve
 	totals  []total // of restarts, a minute apart, of the last hour
 	facts   map[string]*facts
-	ours    map[string]ownFailure // the last failure of each actor of the system itself, by path
+	ours    map[string]ownFailure // the last failure of each of the system's own actors, by path
 }
 
-// ownFailure is a failure of an actor of the system itself.
+// ownFailure is a failure of one of the system's own actors.
 type ownFailure struct {
 	at time.Time
 	messages.ActorRestarted
@@ -79,7 +79,7 @@ type total struct {
 type facts struct {
 	generation uint64
 	queue      uint32
-	call       time.Duration // its limit; 0 is none
+	call       time.Duration // its limit; 0 means none
 	stop       time.Duration
 	module     string
 }
@@ -94,7 +94,7 @@ func newWatch(s *supervisor.Supervisor) *watch {
 }
 
 // run takes snapshots until ctx ends: at once if there was an event and a browser
-// watches, but it spends at most a tenth of the time on them.
+// watches, but it uses at most a tenth of the time for them.
 func (w *watch) run(ctx context.Context) {
 	var following sync.WaitGroup
 	following.Go(func() { w.follow(ctx) })
@@ -127,7 +127,7 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// follow wakes run at every event, and notes those that snapshots do not show.
+// follow wakes run at every event, and records those that snapshots do not show.
 func (w *watch) follow(ctx context.Context) {
 	var since uint64
 	for ctx.Err() == nil {
@@ -173,7 +173,7 @@ func (w *watch) frame() *frame {
 	return w.current
 }
 
-// fresh returns a frame that is no older than an update.
+// fresh returns a frame that is at most updateEvery old.
 func (w *watch) fresh() *frame {
 	if f := w.frame(); monotime.Now().Sub(f.taken) < updateEvery {
 		return f
@@ -187,7 +187,7 @@ func (w *watch) look() *frame {
 	return w.show(w.supervisor.Snapshot(), taken)
 }
 
-// show makes a snapshot that was taken then the newest frame.
+// show turns a snapshot taken at that time into the newest frame.
 func (w *watch) show(tree *messages.Tree, taken monotime.Time) *frame {
 	f := &frame{
 		tree: tree, taken: taken, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
@@ -202,7 +202,7 @@ func (w *watch) show(tree *messages.Tree, taken monotime.Time) *frame {
 		return w.current // another goroutine was faster
 	}
 	if w.current != nil && f.now.Before(w.current.now) {
-		// The clock was set back: what was counted by it is counted anew.
+		// The clock was set back: restart the counts that depend on it.
 		w.bases, w.totals = [2]*messages.Tree{}, nil
 	}
 	w.stepLocked(f)
@@ -246,8 +246,8 @@ func (w *watch) stepLocked(f *frame) {
 	}
 }
 
-// difference returns the counts of a histogram without those of an earlier one,
-// and no sum.
+// difference returns the counts of a histogram minus those of an earlier one, without a
+// sum.
 func difference(h, earlier messages.Histogram) messages.Histogram {
 	var d messages.Histogram
 	before := earlier.Buckets
@@ -285,7 +285,7 @@ func (w *watch) ratesLocked(f *frame) {
 		base = w.bases[1]
 	}
 	seconds := f.now.Sub(base.At).Seconds()
-	if seconds < 0.2 { // too soon to tell
+	if seconds < 0.2 { // too early for a rate
 		return
 	}
 	f.triggers = float64(f.tree.Triggers-min(base.Triggers, f.tree.Triggers)) / seconds

@@ -37,8 +37,8 @@ func watching(t *testing.T, cfg supervisor.Config, test func(t *testing.T, sys *
 	})
 }
 
-// TestNotOfACapsule: what can't become a capsule, and a fault of our own, need
-// attention too; the latter for a while.
+// TestNotOfACapsule checks that a rejected directory, and a failure of one of our own
+// actors, need attention too; the latter for a while.
 func TestNotOfACapsule(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "Capsule.toml"), []byte("[package"), 0o600); err != nil {
@@ -66,7 +66,7 @@ func TestNotOfACapsule(t *testing.T) {
 	})
 }
 
-// TestRates: triggers and calls a second, restarts an hour, and a curve's steps.
+// TestRates checks triggers and calls a second, restarts an hour, and a curve's steps.
 func TestRates(t *testing.T) {
 	watching(t, supervisor.Config{}, func(t *testing.T, sys *supervisortest.System, w *watch) {
 		w.enter()
@@ -108,8 +108,8 @@ func TestRates(t *testing.T) {
 	})
 }
 
-// TestClockSetBack: the page goes on when the wall clock is set back by an hour, and
-// soon has rates again.
+// TestClockSetBack checks that the page continues when the wall clock is set back by an
+// hour, and soon has rates again.
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.*", answerOne))
@@ -135,7 +135,7 @@ func TestClockSetBack(t *testing.T) {
 	})
 }
 
-// TestLooksArePaced: events wake the watch, but not more than four times a second.
+// TestLooksArePaced checks that events wake the watch, but at most four times a second.
 func TestLooksArePaced(t *testing.T) {
 	watching(t, supervisor.Config{}, func(t *testing.T, sys *supervisortest.System, w *watch) {
 		w.enter()

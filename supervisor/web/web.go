@@ -19,46 +19,45 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
 )
 
-// maxForm bounds what a browser may send, in bytes: the largest payload, each of
-// its bytes escaped.
+// maxForm limits the size of a form, in bytes: the largest payload, with each of its
+// bytes escaped.
 const maxForm = 3*supervisor.MaxPayload + 64<<10
 
-// shutdownGrace is what requests are given to end by themselves.
+// shutdownGrace limits how long open requests may continue after the end of ctx.
 const shutdownGrace = time.Second
 
 //go:embed static templates
 var files embed.FS
 
-// Config says who may look, and whether they may act. Its zero value is a page
-// to look at, for this machine's users.
+// Config sets who may look, and whether they may act. Its zero value is a read-only page
+// for this machine's users.
 type Config struct {
-	// Token is what a browser, or a program, must show; "" means nobody has to. It
+	// Token must be sent by every browser or program; "" means that none is needed. It
 	// has at least 16 visible ASCII characters.
 	Token string
-	// Hosts are names by which browsers ask for this server, besides localhost, the
-	// machine's own name and all its IP addresses. They count with a token only.
+	// Hosts are further names of this server in browsers, beside localhost, the
+	// machine's own name and all its IP addresses. They are used with a token only.
 	Hosts []string
-	// Actions lets whoever may look also trigger hooks, and start, stop, restart
+	// Actions allows everyone who may look to trigger hooks, and to start, stop, restart
 	// and kill capsules.
 	Actions bool
-	// Command is how the page writes the command that does the same as a button;
-	// "" means "astrid-actors".
+	// Command is the program's name in the command lines that the page shows; "" means
+	// "astrid-actors".
 	Command string
-	// Log receives problems and the commands given; nil is silent.
+	// Log receives problems and the commands given; nil logs nothing.
 	Log *slog.Logger
 }
 
-// Serve answers at l until ctx ends, and closes l: the page at /, and /metrics,
-// /healthz and /readyz. Requests that are open a second later are cut off. It
-// returns nil after such an end; an error is the listener's or the configuration's.
+// Serve serves on l until ctx ends, and closes l: the page at /, and /metrics, /healthz
+// and /readyz. Requests that are still open a second later are closed. It returns nil
+// after such an end; an error is the listener's or the configuration's.
 //
-// A request must arrive within a minute, and there are 512 connections at most.
+// A request must arrive within a minute, and at most 512 connections are open.
 func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Config) error {
 	return serve(ctx, l, s, cfg, defaultLimits)
 }
 
-// limits are what clients may hold. Answers, streams among them, may take as long as
-// they do.
+// limits are the limits of clients. Answers, including streams, have no time limit.
 type limits struct {
 	headers, request time.Duration // for a request's headers, and for all of it
 	idle             time.Duration // between requests
@@ -103,7 +102,7 @@ func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 	case <-ctx.Done():
 		grace, cancel := context.WithTimeout(requests, shutdownGrace)
 		defer cancel()
-		_ = server.Shutdown(grace) // where it comes too early, the rest is cut off
+		_ = server.Shutdown(grace) // if requests are still open after grace, they are closed
 	}
 	cut()
 	_ = server.Close()
@@ -111,16 +110,16 @@ func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 	return err
 }
 
-// page is what all requests share. Nothing in it changes but the watch.
+// page is shared by all requests. Only the watch in it changes.
 type page struct {
 	supervisor *supervisor.Supervisor
 	cfg        Config
 	guard      *guard
 	watch      *watch
-	still      templates // for pages: their clocks stand
+	still      templates // for pages: their clocks do not tick
 	moving     templates // for streams: the script writes the clocks
-	version    string    // of what is in static/
-	boot       string    // of this process: a browser that knows another one loads its page again
+	version    string    // of the files in static/
+	boot       string    // identifies this process: a browser that knows another one loads its page again
 	ended      chan struct{}
 	endStreams func()
 }

@@ -15,14 +15,14 @@ type happening struct {
 	Event messages.Event
 	// Grade is "ok", "warn", "bad" or "" (neutral).
 	Grade string
-	// What is a word or two, Cause the reason, Decision the supervisor's.
+	// What is a short name, Cause the reason, Decision the supervisor's.
 	What, Cause, Decision string
 }
 
-// Whom is the path of the actor that it is about.
+// Whom returns the path of the actor that the event concerns.
 func (h *happening) Whom() string { return cmp.Or(h.Event.Path, "system") }
 
-// Capsule is the id of the capsule that it is about; "" for none.
+// Capsule returns the id of the capsule that the event concerns; "" for none.
 func (h *happening) Capsule() string {
 	id, ok := strings.CutPrefix(h.Event.Path, "capsules/")
 	if !ok {
@@ -31,7 +31,7 @@ func (h *happening) Capsule() string {
 	return id
 }
 
-// describe puts an event into words.
+// describe describes an event in words.
 func describe(e messages.Event) *happening {
 	h := &happening{Event: e}
 	switch d := e.Detail.(type) {

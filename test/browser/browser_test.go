@@ -20,15 +20,15 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// patience is how long anything may take that is to happen at all.
+// patience limits how long a test waits for an event.
 const patience = time.Minute
 
 var screenshots = flag.String("screenshots", "", "write pictures of the page into this `directory`")
 
-// chromium starts the one browser that all tests share; each has a tab of its own.
+// chromium starts the one browser that all tests share; each test has its own tab.
 var chromium = sync.OnceValues(start)
 
-// stop ends it, once it was started.
+// stop ends the browser, if it was started.
 var stop = func() {}
 
 func TestMain(m *testing.M) {
@@ -76,7 +76,7 @@ type tab struct {
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // what the page's script and its policies complained of
+	problems []string // the errors of the page's script and violations of its policies
 }
 
 func newTab(t *testing.T) *tab {
@@ -129,13 +129,13 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// size makes the window so large, in CSS pixels.
+// size sets the size of the window, in CSS pixels.
 func (b *tab) size(width, height int64) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(width, height))
 }
 
-// scheme is "light" or "dark".
+// scheme sets the colour scheme: "light" or "dark".
 func (b *tab) scheme(name string) {
 	b.t.Helper()
 	b.do(func(ctx context.Context, to *chromedp.Target) (chromedp.Void, error) {
@@ -153,8 +153,8 @@ func (b *tab) open(url string) {
 	b.until(`document.getElementById('link-text').textContent === 'live'`)
 }
 
-// until waits until an expression is true in the page, also where another page is
-// loaded meanwhile.
+// until waits until an expression is true in the page, even if another page is loaded
+// meanwhile.
 func (b *tab) until(expression string) {
 	b.t.Helper()
 	timeout := time.After(patience)
@@ -174,7 +174,7 @@ func (b *tab) until(expression string) {
 	}
 }
 
-// value is what an expression is in the page.
+// value returns the value of an expression in the page.
 func value[T any](b *tab, expression string) T {
 	b.t.Helper()
 	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -184,13 +184,14 @@ func value[T any](b *tab, expression string) T {
 	return got
 }
 
-// text is an element's, as it is seen.
+// text returns an element's visible text.
 func (b *tab) text(selector string) string {
 	b.t.Helper()
 	return value[string](b, fmt.Sprintf(`document.querySelector(%q)?.innerText ?? '(none)'`, selector))
 }
 
-// noScript turns the page's scripts off; ours in the page then are off as well.
+// noScript disables the page's own scripts; those that the test runs in the page are
+// disabled, too.
 func (b *tab) noScript() {
 	b.t.Helper()
 	b.do(func(ctx context.Context, to *chromedp.Target) (chromedp.Void, error) {
@@ -199,7 +200,7 @@ func (b *tab) noScript() {
 	})
 }
 
-// html is what is inside an element.
+// html returns the HTML inside an element.
 func (b *tab) html(selector string) string {
 	b.t.Helper()
 	got, err := chromedp.Run(b.ctx, chromedp.OuterHTML(selector))

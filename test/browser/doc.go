@@ -1,9 +1,9 @@
-// Package browser tests the page in a real browser, headless Chromium, and takes
-// the pictures of it in docs/images:
+// Package browser tests the page in a real browser, headless Chromium, and takes the
+// screenshots in docs/images:
 //
 //	go test ./... -screenshots ../../docs/images
 //
-// It is a module of its own, so that what drives the browser is no dependency of
-// ours. Chromium is Debian's package of that name, or what CHROMIUM names. Where
-// there is none the tests are skipped, but not where CI is set: then they fail.
+// It is a separate module, so that the browser driver is not a dependency of the
+// project. Chromium is Debian's package of that name, or the program that CHROMIUM
+// names. Without it the tests are skipped; if CI is set, they fail instead.
 package browser

@@ -9,8 +9,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// contrasts lists every pair of text and ground on the page whose contrast is less
-// than WCAG's level AA asks for: 4.5, or 3 where the text is large.
+// contrasts lists every pair of text and background on the page whose contrast is less
+// than the minimum of WCAG level AA: 4.5, or 3 for large text.
 const contrasts = `(() => {
   const parse = (c) => { const n = c.match(/[\d.]+/g).map(Number); return { r: n[0], g: n[1], b: n[2], a: n.length > 3 ? n[3] : 1 }; };
   const over = (top, ground) => ({ r: top.r * top.a + ground.r * (1 - top.a), g: top.g * top.a + ground.g * (1 - top.a), b: top.b * top.a + ground.b * (1 - top.a), a: 1 });
@@ -45,8 +45,8 @@ const contrasts = `(() => {
   return [String(pairs), ...seen.values()];
 })()`
 
-// TestLook looks at every page in light and dark, wide and narrow: is its text to be
-// read, and does it fit?
+// TestLook checks every page in light and dark, wide and narrow: its text is readable,
+// and it fits.
 func TestLook(t *testing.T) {
 	sys := crowd(t)
 	url := serve(t, sys, web.Config{Actions: true})
@@ -73,8 +73,8 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestWhichThree: of 50 capsules three misbehave. The page alone says which, why,
-// what was decided, and what comes next.
+// TestWhichThree checks that the page shows which three of 50 capsules misbehave, the
+// causes, the decisions, and the next steps.
 func TestWhichThree(t *testing.T) {
 	sys := crowd(t)
 	b := newTab(t)
@@ -104,7 +104,7 @@ func TestWhichThree(t *testing.T) {
 	}
 }
 
-// TestWithoutScript: the page stands still, and works.
+// TestWithoutScript checks that the page works without scripts, as a static page.
 func TestWithoutScript(t *testing.T) {
 	sys := crowd(t)
 	url := serve(t, sys, web.Config{Actions: true})

@@ -22,7 +22,7 @@ func echo(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error)
 	return capsulehost.Result{Data: c.Payload}, nil
 }
 
-// TestKill kills a capsule with the mouse, and sees it crash and come back.
+// TestKill kills a capsule with the mouse, and sees it crash and restart.
 func TestKill(t *testing.T) {
 	slow := supervisortest.Func("greeter", "greet.*", echo)
 	slow.Manifest += "[supervision]\nbackoff_initial = \"8s\"\nbackoff_max = \"8s\"\n"
@@ -30,7 +30,7 @@ func TestKill(t *testing.T) {
 	url := serve(t, sys, web.Config{Actions: true, Command: "astrid-actors --socket /run/a.sock"})
 	b := newTab(t)
 	b.open(url + "/capsules/greeter")
-	b.do(chromedp.Evaluate[chromedp.Void](`window.here = true`)) // lost where the page is loaded again
+	b.do(chromedp.Evaluate[chromedp.Void](`window.here = true`)) // lost if the page is loaded again
 	kill := func() {
 		b.do(chromedp.Click(`#top a[href="/capsules/greeter/kill"]`))
 		b.until(`document.querySelector('dialog[open] #confirm')`)
@@ -95,7 +95,7 @@ func TestKeyboard(t *testing.T) {
 	tabTo("by-path")
 	b.do(chromedp.KeyEvent(kb.Enter))
 	b.until(`document.querySelector('.c-path').getAttribute('aria-sort') === 'ascending'`)
-	b.do(chromedp.KeyEvent(kb.Enter)) // the focus is still there
+	b.do(chromedp.KeyEvent(kb.Enter)) // the focus is unchanged
 	b.until(`document.querySelector('.c-path').getAttribute('aria-sort') === 'descending'`)
 	b.until(order + ` === 'r-b r-a'`)
 	if got := value[string](b, `location.search`); got != "?dir=down&sort=path" {
@@ -127,7 +127,7 @@ func TestKeyboard(t *testing.T) {
 	b.until(`document.querySelector('#top').innerText.includes('generation 2')`)
 }
 
-// TestRefusedAction shows why a command was not carried out.
+// TestRefusedAction checks that the page shows why a command was refused.
 func TestRefusedAction(t *testing.T) {
 	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.a", echo))
 	b := newTab(t)
@@ -141,11 +141,11 @@ func TestRefusedAction(t *testing.T) {
 	b.until(`document.querySelector('dialog [role=alert]')?.innerText.includes('it does not run')`)
 }
 
-// hostile is what a guest writes that wants to be a script.
+// hostile is text of a guest that tries to run a script.
 const hostile = `</pre></bdi><script>window.owned=1</script><img src=x onerror="window.owned=1"><svg onload=window.owned=1>{{.}}` + "\u202e\x1b[31m"
 
-// TestHostileGuest: whatever a guest says is text, on every page, in the stream as
-// in the page that is loaded.
+// TestHostileGuest checks that all text of a guest is shown as text, on every page, in
+// the stream as in the loaded page.
 func TestHostileGuest(t *testing.T) {
 	bad := supervisortest.Func("bad", "say.*", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 		switch {
@@ -162,7 +162,7 @@ func TestHostileGuest(t *testing.T) {
 	bad.Manifest = strings.Replace(bad.Manifest, `version = "1.0.0"`, fmt.Sprintf("version = \"1.0.0\"\ndescription = %q", `<script>window.owned=1</script><b>x</b>`), 1)
 	bad.Manifest = strings.Replace(bad.Manifest, `action = "act"`, `action = "<img src=x onerror=window.owned=1>"`, 1)
 	bad.Manifest += "[supervision]\nbackoff_initial = \"1ms\"\nbackoff_max = \"1ms\"\n[env.\"<b>K\"]\ntype = \"string\"\ndescription = \"<script>window.owned=1</script>\"\n"
-	// Nothing but a manifest names a capsule, and that takes a-z, 0-9 and - only.
+	// Only a manifest names a capsule, and it allows only a-z, 0-9 and -.
 	named := supervisortest.Func("<img src=x onerror=window.owned=1>", "say.*", echo)
 	if _, err := supervisor.New(supervisor.Config{Home: t.TempDir(), Capsules: []supervisor.Capsule{named}}); err == nil {
 		t.Error("a capsule may be named like HTML")
@@ -222,7 +222,7 @@ func TestHostileGuest(t *testing.T) {
 	}
 }
 
-// TestTrigger asks from the page.
+// TestTrigger sends a trigger from the page.
 func TestTrigger(t *testing.T) {
 	sys := supervisortest.Start(t, supervisor.Config{},
 		supervisortest.Func("b", "test.*", echo), supervisortest.Func("a", "test.x", echo), supervisortest.Module("trap", "test.x", wasm(t, "trap")))
@@ -246,8 +246,8 @@ func TestTrigger(t *testing.T) {
 	}
 }
 
-// TestStale: a page whose daemon is gone says so, and is live again by itself when
-// there is one.
+// TestStale checks that a page reports that its daemon is gone, and reconnects by itself
+// when a daemon runs again.
 func TestStale(t *testing.T) {
 	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.a", echo))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -280,7 +280,7 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// TestPause: what moves can be stopped.
+// TestPause checks that moving parts can be paused.
 func TestPause(t *testing.T) {
 	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.a", echo))
 	b := newTab(t)
@@ -294,7 +294,7 @@ func TestPause(t *testing.T) {
 	b.until(`document.querySelector('#t-a .state').innerText === 'stopped'`)
 }
 
-// TestLogin shows the token in the browser.
+// TestLogin logs in with the token.
 func TestLogin(t *testing.T) {
 	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("a", "test.a", echo))
 	b := newTab(t)
@@ -311,14 +311,14 @@ func TestLogin(t *testing.T) {
 	b.until(`document.querySelector('#token')`)
 }
 
-// TestCrowdOf2000 measures that many capsules stay usable.
+// TestCrowdOf2000 measures that the page stays usable with many capsules.
 func TestCrowdOf2000(t *testing.T) {
 	var capsules []supervisor.Capsule
 	for i := range 2000 {
 		capsules = append(capsules, supervisortest.Func(fmt.Sprintf("capsule-%04d", i), fmt.Sprintf("test.c%d", i), echo))
 	}
 	sys := supervisortest.New(t, supervisor.Config{}, capsules...)
-	sys.Patience = 5 * patience // with the race detector, on a machine that does other things too
+	sys.Patience = 5 * patience // with the race detector, on a busy machine
 	sys.Launch()
 	if err := sys.AwaitStarted(t.Context()); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// wasm is a module of test/capsules.
+// wasm returns a module of test/capsules.
 func wasm(t *testing.T, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "capsules", name, name+".wasm"))
@@ -26,22 +26,22 @@ func wasm(t *testing.T, name string) []byte {
 	return data
 }
 
-// healthy are the names of those that nothing is wrong with.
+// healthy are the names of the capsules without a trouble.
 const healthy = `address-book archive audit billing calendar catalog chat-bridge checkout clock comments
 consent contracts coupons currency dashboard diff-view digest discounts drafts exporter favourites forms
 geocoder greeter guardian heartbeat identity importer inbox inventory invoices ledger localize mirror
 notes outbox pricing profiles quotas ratings redactor reports reviews router-rules shipping summaries tags`
 
-// crowd is a system of 50 capsules, of which three misbehave, each in its own way:
-// payments dies with every call and waits for its next restart, mailer is given up
-// for good, and search is stuck in a call with its queue full.
+// crowd is a system of 50 capsules, of which three misbehave in different ways: payments
+// crashes in every call and waits for its next restart, mailer has no restart left, and
+// search is stuck in a call with a full queue.
 func crowd(t *testing.T) *supervisortest.System {
 	echo := wasm(t, "echo")
 	var capsules []supervisor.Capsule
 	for i, name := range strings.Fields(healthy) {
 		c := supervisortest.Module(name, "demo."+name, echo)
 		switch {
-		case name == "ledger": // sound, but for a payload of "x"
+		case name == "ledger": // healthy, except for a payload of "x"
 			c = supervisortest.Module(name, "demo."+name, wasm(t, "crash-on-x"))
 		case i%5 == 0:
 			c = supervisortest.Func(name, "demo."+name, func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
@@ -79,7 +79,7 @@ func crowd(t *testing.T) *supervisortest.System {
 	trigger("pay.card")
 	var calls sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	calls.Go(func() { // so that there is something to see
+	calls.Go(func() { // so that the page has rates and durations
 		tick := time.NewTicker(40 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -99,7 +99,7 @@ func crowd(t *testing.T) *supervisortest.System {
 		_, _ = sys.Trigger(ctx, supervisor.TriggerRequest{Topic: "find.text"}) // ended by cancel
 	}
 	calls.Go(find)
-	await(t, func() bool { return sys.Capsule("search").Busy > 0 }) // it does not wait any more
+	await(t, func() bool { return sys.Capsule("search").Busy > 0 }) // it has left the queue
 	for range 16 {
 		calls.Go(find)
 	}
@@ -109,7 +109,7 @@ func crowd(t *testing.T) *supervisortest.System {
 	return sys
 }
 
-// await waits for what has no event.
+// await waits for a condition without an event.
 func await(t *testing.T, is func() bool) {
 	t.Helper()
 	timeout := time.After(patience)

@@ -18,7 +18,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
 
-// shot writes a picture of what is in the window.
+// shot writes a screenshot of the window.
 func (b *tab) shot(name string) {
 	b.t.Helper()
 	if *screenshots == "" {
@@ -44,7 +44,7 @@ func (b *tab) shot(name string) {
 	}
 }
 
-// fewer is a picture in its 256 most frequent colours: a page has few.
+// fewer returns a picture in its 256 most frequent colours: a page has few.
 func fewer(from image.Image) image.Image {
 	n := map[color.Color]int{}
 	area := from.Bounds()
@@ -63,7 +63,7 @@ func fewer(from image.Image) image.Image {
 	return to
 }
 
-// TestPictures takes the pictures in docs/images.
+// TestPictures takes the screenshots in docs/images.
 func TestPictures(t *testing.T) {
 	if *screenshots == "" {
 		t.Skip("-screenshots says where to")
@@ -86,7 +86,7 @@ func TestPictures(t *testing.T) {
 	b.open(url + "/capsules?sort=state")
 	b.shot("page-narrow-capsules.png")
 
-	// A capsule that dies now and then, over some time.
+	// A capsule that crashes a few times, over some time.
 	for n, after := range []time.Duration{0, 3 * time.Second, 1500 * time.Millisecond, 4 * time.Second} {
 		up := sys.AwaitReady("ledger", uint64(n+1)).Since
 		await(t, func() bool { return time.Since(up) > after })

@@ -8,35 +8,34 @@ import (
 	"time"
 )
 
-// contender is one way of doing what a row measures.
+// contender is one implementation of a row.
 type contender struct {
 	who string
-	// run does it n times and says how long that took, without what it only had
-	// to prepare.
+	// run does it n times and returns the duration, without the preparation.
 	run func(ctx context.Context, n int) (time.Duration, error)
-	// each, where it is not nil, is where run notes how long every single one took,
-	// in nanoseconds: what the slowest hundredth is told from.
+	// each, if not nil, is the slice to which run appends each single duration, in
+	// nanoseconds: for the 99th percentile.
 	each *[]float64
 }
 
-// effort is how much is measured.
+// effort limits how much is measured.
 type effort struct {
 	turns int           // at most
-	least int           // turns, however long they take
+	least int           // turns, even if they exceed the limit
 	limit time.Duration // no new turn after that
 	batch time.Duration // one contender's turn takes at least this long; 0 means once
 }
 
-// samples are what one contender's turns gave.
+// samples are the results of one contender's turns.
 type samples struct {
 	who    string
-	values []float64 // by turn, for doing it once; nanoseconds, or what the row is in
-	work   []float64 // by turn: the processors' time, all of the process's, for doing it once
-	each   []float64 // by single one, where the contender notes that
-	allocs float64   // for doing it once, by everyone in the process; negative where not counted
+	values []float64 // by turn, per operation; nanoseconds, or the row's unit
+	work   []float64 // by turn: the processor time of the whole process, per operation
+	each   []float64 // by operation, if the contender records that
+	allocs float64   // per operation, by the whole process; negative if not counted
 }
 
-// alternate lets the contenders take turns, A B C, A B C, until e is spent.
+// alternate runs the contenders in turns, A B C, A B C, until e is used up.
 func alternate(ctx context.Context, e effort, contenders []contender) ([]samples, error) {
 	out := make([]samples, len(contenders))
 	batch := make([]int, len(contenders))
@@ -74,8 +73,7 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 	return out, nil
 }
 
-// turn measures one turn: without the garbage of the one before, and not from
-// cold.
+// turn measures one turn, after a garbage collection and a warm-up.
 func (c *contender) turn(ctx context.Context, n int) (took, worked time.Duration, err error) {
 	runtime.GC()
 	noted := 0
@@ -93,8 +91,8 @@ func (c *contender) turn(ctx context.Context, n int) (took, worked time.Duration
 	return took, cpuTime() - before, err
 }
 
-// calibrate finds how often a contender has to do it for its turn to be long
-// enough to be measured, and warms it up in passing.
+// calibrate returns the number of operations that makes a turn long enough to measure,
+// and warms the contender up.
 func calibrate(ctx context.Context, batch time.Duration, c contender) (n int, err error) {
 	n = 1
 	for {
@@ -112,8 +110,8 @@ func calibrate(ctx context.Context, batch time.Duration, c contender) (n int, er
 	}
 }
 
-// countAllocs counts what doing it once allocates, without measuring the time:
-// the least of some tries, as others in the process may allocate meanwhile.
+// countAllocs counts the allocations of one operation, without measuring the time. It
+// returns the least of several tries, as other goroutines may allocate meanwhile.
 func countAllocs(ctx context.Context, n int, c contender) (float64, error) {
 	least := math.Inf(1)
 	var before, after runtime.MemStats
@@ -128,7 +126,7 @@ func countAllocs(ctx context.Context, n int, c contender) (float64, error) {
 	return least, nil
 }
 
-// repeat is a contender's run for what is done once by f.
+// repeat returns a contender's run that repeats f.
 func repeat(f func(ctx context.Context) error) func(context.Context, int) (time.Duration, error) {
 	return func(ctx context.Context, n int) (time.Duration, error) {
 		began := time.Now()

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// clockwork is a contender that takes as long as it says, without waiting for it.
+// clockwork is a contender that reports a fixed duration, without waiting for it.
 func clockwork(who string, each time.Duration, log *[]string) contender {
 	return contender{who: who, run: func(_ context.Context, n int) (time.Duration, error) {
 		*log = append(*log, who)
@@ -35,7 +35,7 @@ func TestAlternate(t *testing.T) {
 	}
 }
 
-// A turn is long enough to be measured, and no longer than it has to be.
+// A turn is long enough to be measured, and no longer than necessary.
 func TestCalibrate(t *testing.T) {
 	var log []string
 	for _, each := range []time.Duration{1, 17, 1000, 999_999, time.Millisecond, time.Second} {
@@ -49,7 +49,7 @@ func TestCalibrate(t *testing.T) {
 	}
 }
 
-// However slow, some turns are taken; then no more.
+// At least some turns are taken, however slow they are; then no more.
 func TestAlternateEnds(t *testing.T) {
 	var log []string
 	e := effort{turns: 100, least: 3, limit: 0, batch: 0}
@@ -91,7 +91,7 @@ func TestCountAllocs(t *testing.T) {
 	}
 }
 
-// What a contender noted of single ones before it was warm does not count.
+// Single durations from the warm-up do not count.
 func TestEachOfTheTurnsOnly(t *testing.T) {
 	var each []float64
 	got, err := alternate(t.Context(), effort{turns: 2, least: 2}, []contender{{who: "a", each: &each, run: func(_ context.Context, n int) (time.Duration, error) {

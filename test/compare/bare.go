@@ -18,16 +18,16 @@ const (
 	deadline = "wazero's deadline"
 )
 
-// bareHost instantiates a guest on wazero with nothing around it: the guest is
-// linked to the project's kernel, and whatever else is imported does nothing.
+// bareHost instantiates a guest on wazero without anything around it: the guest is
+// linked to the project's kernel, and all other imports do nothing.
 type bareHost struct {
 	runtime       wazero.Runtime
 	kernel, guest wazero.CompiledModule
-	others        map[string]api.Module // by the module name that is imported
+	others        map[string]api.Module // by the name of the imported module
 }
 
-// newBareHost compiles the guest. With stoppable, calls end with their context,
-// by wazero's own means.
+// newBareHost compiles the guest. With stoppable, calls end with their context, through
+// wazero's own mechanism.
 func newBareHost(ctx context.Context, kernel, guest []byte, stoppable bool) (*bareHost, error) {
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCloseOnContextDone(stoppable))
 	h := &bareHost{runtime: r, others: map[string]api.Module{}}
@@ -69,7 +69,7 @@ func (h *bareHost) compile(ctx context.Context, kernel, guest []byte) (err error
 
 func (h *bareHost) Close(ctx context.Context) error { return h.runtime.Close(ctx) }
 
-// bare is one instance of the guest and its kernel. It serves one goroutine.
+// bare is one instance of the guest and its kernel. Use it on one goroutine at a time.
 type bare struct {
 	kernel, guest       api.Module
 	do                  api.Function // of the kernel: see kernel.wat
@@ -79,7 +79,7 @@ type bare struct {
 }
 
 func (h *bareHost) instantiate(ctx context.Context) (*bare, error) {
-	// Real clocks: without them a sleep takes no time, as when a Go guest dies.
+	// Real clocks: without them a sleep takes no time, for example when a Go guest dies.
 	anonymous := wazero.NewModuleConfig().WithName("").WithStartFunctions("_initialize").
 		WithSysWalltime().WithSysNanotime().WithSysNanosleep()
 	kernel, err := h.runtime.InstantiateModule(ctx, h.kernel, anonymous)
@@ -116,7 +116,7 @@ func (b *bare) call(ctx context.Context, export string, input []byte) ([]byte, e
 		}
 		b.exports[export] = f
 	}
-	b.stack = [2]uint64{0, uint64(len(input))} // reset, with room for the input
+	b.stack = [2]uint64{0, uint64(len(input))} // reset, and allocate the input
 	if err := b.do.CallWithStack(ctx, b.stack[:]); err != nil {
 		return nil, err
 	}

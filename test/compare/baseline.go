@@ -10,19 +10,19 @@ import (
 	"strings"
 )
 
-// baseline is what ratios were, for later runs to be compared with: never
-// seconds, which belong to a machine.
+// baseline holds ratios to compare later runs with. It has no durations, which depend on
+// the machine.
 type baseline struct {
-	// Rows has for each row, by name, what it came to.
+	// Rows has the result of each row, by name.
 	Rows map[string]baselineRow `json:"rows"`
 }
 
 type baselineRow struct {
-	// Ratios are the contenders' values by ours, by contender.
+	// Ratios are the contenders' values divided by ours, by contender.
 	Ratios map[string]float64 `json:"ratios"`
-	// Work are the same of the processors' time, which a busy machine changes little.
+	// Work is the same for the processor time, which a busy machine changes little.
 	Work map[string]float64 `json:"work,omitempty"`
-	// Allocs is what ours allocated; negative where that was not counted.
+	// Allocs is the number of our allocations; negative if not counted.
 	Allocs float64 `json:"allocs"`
 }
 
@@ -38,9 +38,9 @@ func readBaseline(path string) (*baseline, error) {
 	return b, nil
 }
 
-// writeBaseline enters the results into the file at path. Of what is there already
-// the worse stays, so that it can be the least of some runs: one run's luck would
-// make all others regressions. Without the file it begins anew.
+// writeBaseline merges the results into the file at path. It keeps the worse of the old
+// and the new value, so that the baseline is the worst of several runs: after one lucky
+// run all others would be regressions. If there is no file it creates one.
 func writeBaseline(path string, results []*result) error {
 	b, err := readBaseline(path)
 	switch {
@@ -80,12 +80,11 @@ func least(was map[string]float64, who string, now float64) float64 {
 	return now
 }
 
-// regressions says what is worse than it was. A ratio is, where even the upper
-// quartile of its turns, times the tolerance, is below the one in the baseline:
-// turns that scatter widely prove nothing. A machine that is busy with something
-// else changes times, so theirs is twice the tolerance of the processors' time.
-// Allocations are nearly the same in every run, and so may not rise by half and
-// two more.
+// regressions returns the values that are worse than in the baseline. A ratio is worse
+// if even the upper quartile of its turns, times the tolerance, is below the baseline:
+// widely scattered turns prove nothing. A machine that is busy with other work changes
+// durations, so their tolerance is twice that of the processor time. Allocations are
+// nearly the same in every run, so they may rise by at most half plus two.
 func (b *baseline) regressions(r *result, tolerance float64) []string {
 	was, known := b.Rows[r.row]
 	if !known {
@@ -108,12 +107,12 @@ func (b *baseline) regressions(r *result, tolerance float64) []string {
 	return out
 }
 
-// again is how often a row that looks worse is measured once more: a regression
-// is worse every time.
+// again is how often a row that seems worse is measured again: a regression is worse
+// every time.
 const again = 2
 
-// check fails where a row is worse than in the baseline, each time that it is
-// measured; onceMore does that for one row.
+// check fails if a row is worse than in the baseline each time that it is measured;
+// onceMore measures one row again.
 func check(ctx context.Context, old *baseline, results []*result, tolerance float64,
 	onceMore func(ctx context.Context, row string) (*result, error), progress io.Writer,
 ) error {

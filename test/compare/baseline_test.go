@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// measured makes a result up: theirs is ratio times ours, with so much noise in
-// each turn; the processors' time is the same with a hundredth of the noise.
+// measured returns an artificial result: theirs is ratio times ours, with that much
+// noise in each turn; the processor time is the same with a hundredth of the noise.
 func measured(random *rand.Rand, row string, ratio, noise, allocs float64) *result {
 	var ours, theirs samples
 	ours.who, theirs.who = us, sdk
@@ -38,7 +38,7 @@ func TestRegressions(t *testing.T) {
 		name                 string
 		row                  string
 		ratio, noise, allocs float64
-		want                 []string // parts of what is said, one each
+		want                 []string // parts of the messages, one each
 	}{
 		{"the same", "both", 80, 0, 3, nil},
 		{"the same, with noise", "both", 80, 0.5, 3, nil},
@@ -72,8 +72,8 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
-// What is written is what a later run is compared with: the least of some runs. Rows
-// that were not measured this time stay.
+// The written file is the baseline of later runs: the worst of several runs. Rows that
+// were not measured this time stay.
 func TestBaselineFile(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	path := filepath.Join(t.TempDir(), "baseline.json")
@@ -105,7 +105,7 @@ func TestBaselineFile(t *testing.T) {
 	}
 }
 
-// A regression is worse each time that it is measured. Noise isn't.
+// A regression is worse each time that it is measured. Noise is not.
 func TestCheckMeasuresAgain(t *testing.T) {
 	old := &baseline{Rows: map[string]baselineRow{"made up": {Ratios: map[string]float64{hand: 8}, Allocs: -1}}}
 	for _, tt := range []struct {

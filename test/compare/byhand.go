@@ -17,23 +17,23 @@ const (
 	crews = "a goroutine each"
 )
 
-// The interceptors' export, and the action that all guests here answer.
+// The interceptors' export, and the action that all guests here handle.
 const (
 	hook   = capsulehost.ExportInterceptor
 	action = "ask"
 )
 
-// subscriber is an instance behind a mutex, as one writes it by hand.
+// subscriber is an instance behind a mutex, as one would write it by hand.
 type subscriber struct {
 	pattern string
 	mu      *sync.Mutex
 	ask     func(ctx context.Context, payload []byte) ([]byte, error)
 }
 
-// subscribers is a registry as one writes it by hand.
+// subscribers is a registry as one would write it by hand.
 type subscribers []subscriber
 
-// trigger asks whoever wants the topic, and wants n of them to answer.
+// trigger invokes all subscribers of the topic, and expects n of them to answer.
 func (s subscribers) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -44,7 +44,7 @@ func (s subscribers) trigger(ctx context.Context, topic string, payload json.Raw
 	return err
 }
 
-// ask asks one subscriber after the other.
+// ask invokes one subscriber after the other.
 func (s subscribers) ask(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	var values []json.RawMessage
 	for i := range s {
@@ -65,8 +65,8 @@ func (s subscribers) ask(ctx context.Context, topic string, payload json.RawMess
 	return values, nil
 }
 
-// crew is a goroutine and a channel for each subscriber: the least that asks them
-// at once.
+// crew has a goroutine and a channel for each subscriber: the least code that invokes
+// them concurrently.
 type crew struct {
 	of      subscribers
 	asked   []chan question
@@ -108,7 +108,7 @@ func (c *crew) close(context.Context) error {
 	return nil
 }
 
-// trigger asks all who want the topic at once, and wants n of them to answer.
+// trigger invokes all subscribers of the topic at once, and expects n of them to answer.
 func (c *crew) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -137,7 +137,7 @@ func (c *crew) trigger(ctx context.Context, topic string, payload json.RawMessag
 	return nil
 }
 
-// invoke asks an instance of capsulehost.
+// invoke returns a function that calls an instance of capsulehost.
 func invoke(i *capsulehost.Instance) func(ctx context.Context, payload []byte) ([]byte, error) {
 	return func(ctx context.Context, payload []byte) ([]byte, error) {
 		r, err := i.Invoke(ctx, action, payload)
@@ -145,7 +145,7 @@ func invoke(i *capsulehost.Instance) func(ctx context.Context, payload []byte) (
 	}
 }
 
-// matches says whether a topic matches a pattern, segment by segment.
+// matches reports whether a topic matches a pattern, segment by segment.
 func matches(pattern, topic string) bool {
 	for {
 		p, restOfPattern, moreOfPattern := strings.Cut(pattern, ".")
@@ -160,7 +160,7 @@ func matches(pattern, topic string) bool {
 	}
 }
 
-// triggerInput is what an interceptor's export takes.
+// triggerInput returns the input of an interceptor's export.
 func triggerInput(payload []byte) []byte {
 	out := append(make([]byte, 0, 40+4*len(payload)), `{"name":"`+action+`","arguments":[`...)
 	for i, b := range payload {

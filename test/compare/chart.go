@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// drawGrowth measures how the cost grows with the work, and draws it: the cost of
-// one leg as triggers get more of them, and the cost of starting one capsule as
-// there are more of them. What is flat there is linear in all.
+// drawGrowth measures and draws how the cost grows with the load: the cost of one leg as
+// triggers get more of them, and the cost of starting one capsule as there are more of
+// them. A flat line means linear total cost.
 func (b *bench) drawGrowth(ctx context.Context, path string, progress io.Writer) error {
 	legs := panel{title: "A trigger, by its number of legs", unit: nanoseconds, per: "each leg", along: "legs"}
 	starts := panel{title: "Starting, by the number of capsules", unit: nanoseconds, per: "each capsule", along: "capsules"}
@@ -85,12 +85,12 @@ func (p *panel) add(who string, n int, value float64) {
 // Sizes of the drawing, in its own units.
 const (
 	panelWidth, panelHeight = 720, 260
-	left, right             = 80, 150 // room for the numbers, and for the names
+	left, right             = 80, 150 // space for the numbers, and for the names
 	above, below            = 44, 46
 )
 
-// draw draws the panels, one below the other, in colours that a light page and a
-// dark one both can show.
+// draw draws the panels, one below the other, in colours that are visible on a light and
+// on a dark page.
 func draw(caption string, panels ...panel) string {
 	var b strings.Builder
 	height := len(panels)*panelHeight + 30
@@ -149,8 +149,8 @@ func (p *panel) draw(b *strings.Builder) {
 	}
 }
 
-// nameHeights says where the lines' names stand: beside their ends, but never
-// one on another.
+// nameHeights returns the heights of the lines' names: beside the ends of the lines,
+// without overlaps.
 func (p *panel) nameHeights(y func(float64) float64) []float64 {
 	order := make([]int, len(p.lines))
 	out := make([]float64, len(p.lines))

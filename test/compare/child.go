@@ -17,18 +17,18 @@ import (
 	"time"
 )
 
-// figures are what a crowd of capsules came to in its process.
+// figures are the results of many capsules in a process of their own.
 type figures struct {
-	Start  float64 `json:"start"`  // nanoseconds from nothing to all of them serving
-	Memory float64 `json:"memory"` // bytes resident, over the empty process
-	Idle   float64 `json:"idle"`   // share of one core used while nothing happens
+	Start  float64 `json:"start"`  // nanoseconds until all of them serve
+	Memory float64 `json:"memory"` // bytes resident, above those of the empty process
+	Idle   float64 `json:"idle"`   // share of one core used while idle
 	Stop   float64 `json:"stop"`   // nanoseconds
 }
 
-// childArgument, as the first argument, makes this program a crowd's process.
+// childArgument, as the first argument, makes this program such a child process.
 const childArgument = "crowd"
 
-// runChild runs this program again, as a crowd's process.
+// runChild runs this program again, as a child process.
 func runChild(ctx context.Context, out any, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,7 +43,7 @@ func runChild(ctx context.Context, out any, args ...string) error {
 	return json.Unmarshal(stdout.Bytes(), out)
 }
 
-// childMain is a crowd's process: WHO COUNT HOME DIR IDLE.
+// childMain is the child process: WHO COUNT HOME DIR IDLE.
 func childMain(ctx context.Context, out io.Writer, args []string) error {
 	if len(args) != 5 {
 		return fmt.Errorf("%s: want 5 arguments, got %q", childArgument, args)
@@ -63,8 +63,8 @@ func childMain(ctx context.Context, out io.Writer, args []string) error {
 	return json.NewEncoder(out).Encode(f)
 }
 
-// crowd starts n capsules, calls each once, as memory that was never touched is
-// not there, leaves them alone for a while, and stops them.
+// crowd starts n capsules, calls each once (memory that was never touched is not
+// resident), lets them idle for a while, and stops them.
 func crowd(ctx context.Context, who string, n int, home, dir string, idle time.Duration) (f figures, err error) {
 	empty, err := resident()
 	if err != nil {
@@ -87,7 +87,7 @@ func crowd(ctx context.Context, who string, n int, home, dir string, idle time.D
 	f.Memory = full - empty
 
 	before, began := cpuTime(), time.Now()
-	<-time.After(idle) // nothing is to happen
+	<-time.After(idle) // an idle period
 	f.Idle = float64(cpuTime()-before) / float64(time.Since(began))
 
 	began = time.Now()
@@ -96,8 +96,8 @@ func crowd(ctx context.Context, who string, n int, home, dir string, idle time.D
 	return f, err
 }
 
-// assemble makes n of the capsules in dir, all of the guest `fixed`; call calls
-// each of them once.
+// assemble creates n of the capsules in dir, all of the guest `fixed`; call calls each
+// of them once.
 func assemble(ctx context.Context, who string, n int, home, dir string) (call, stop func(context.Context) error, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -146,7 +146,7 @@ func assemble(ctx context.Context, who string, n int, home, dir string) (call, s
 	}, c.close, nil
 }
 
-// resident is what memory the process holds once all garbage has been given back.
+// resident returns the resident memory of the process after a garbage collection.
 func resident() (bytes float64, err error) {
 	runtime.GC()
 	debug.FreeOSMemory()
@@ -161,7 +161,7 @@ func resident() (bytes float64, err error) {
 	return float64(pages * os.Getpagesize()), nil
 }
 
-// cpuTime is what time the process has used, on all cores.
+// cpuTime returns the processor time of the process, on all cores.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -16,13 +16,13 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == childArgument {
-		main() // the crowds' processes are this program too
+		main() // the child processes run this program, too
 		return
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// Every row can be measured, by every contender, and shows in both tables.
+// Every row can be measured, by every contender, and is in both tables.
 func TestRows(t *testing.T) {
 	b, err := newBench(options{short: true, many: 20})
 	if err != nil {
@@ -91,8 +91,8 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// The whole command: a row is measured and written as a baseline. A baseline
-// that was far worse is met, one that was far better is not.
+// The whole command measures a row and writes it as a baseline. The check passes against
+// a much worse baseline, and fails against a much better one.
 func TestCheckCommand(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "baseline.json")
 	command := func(args ...string) error {
@@ -158,7 +158,8 @@ func TestMatches(t *testing.T) {
 	}
 }
 
-// A system that does not come up as a row needs it is an error, not a measurement.
+// If the capsules do not start as a row needs them, the result is an error, not a
+// measurement.
 func TestServeWantsEveryCapsule(t *testing.T) {
 	f, err := newFixtures()
 	if err != nil {

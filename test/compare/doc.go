@@ -1,27 +1,26 @@
-// Command compare measures this project beside what one would use in its place,
-// and beside the floor below which WebAssembly lets nobody go. The same guests
-// run through
+// Command compare measures this project beside its alternatives, and beside the minimum
+// cost of WebAssembly itself. The same guests run through
 //
 //   - astrid-actors: capsulehost for single calls, supervisor for the rest;
 //   - the Extism Go SDK;
 //   - wazero alone, the guest linked to the kernel by hand: without a deadline,
-//     which is the floor, and with wazero's own;
+//     which is the minimum, and with wazero's own;
 //   - by hand: capsulehost instances, each behind a mutex, and a for loop over
 //     the subscribers.
 //
-// They take turns in one process, many times, so that a machine that is slow for
-// a while is slow for all of them. What counts are ratios: the median, over the
-// turns, of one's time by that of astrid-actors in the same turn.
+// They alternate in one process, many times, so that a slow period of the machine
+// affects all of them. The results are ratios: the median, over the turns, of a
+// contender's time divided by that of astrid-actors in the same turn.
 //
 //	go run .                        the whole table
-//	go run . -rows 'guest call'     some of it
+//	go run . -rows 'guest call'     some rows
 //	go run . -short                 fewer turns, smaller systems: a smoke test
-//	go run . -check baseline.json   fails where a ratio has fallen
+//	go run . -check baseline.json   fails if a ratio has fallen
 //
-// The machine should have nothing else to do. Rows that need more than one core,
-// and those that count what is over the guests' own time, say nothing where it has.
+// The machine should be idle otherwise. Rows that need more than one core, and those
+// that subtract the guests' own time, are meaningless on a busy machine.
 //
-// It is run in its own directory: its guests, and those of test/capsules, are
-// found from there. It is a module of its own so that what it compares with
-// does not become a dependency of the project.
+// Run it in its own directory: it finds its guests, and those of test/capsules, relative
+// to that. It is a separate module so that the alternatives do not become dependencies
+// of the project.
 package main

@@ -11,8 +11,8 @@ import (
 
 const sdk = "Extism Go SDK"
 
-// plugins makes plugins with the Extism Go SDK. They can be stopped: the time
-// limit is longer than anything here takes.
+// plugins creates plugins with the Extism Go SDK. They can be stopped: the time limit is
+// longer than any call here.
 type plugins struct{ *extism.CompiledPlugin }
 
 func newPlugins(ctx context.Context, wasm []byte) (*plugins, error) {
@@ -44,8 +44,8 @@ func (p *plugin) call(ctx context.Context, export string, input []byte) ([]byte,
 	return output, err
 }
 
-// refusals are the system calls, so that every guest links; none of those here
-// needs one.
+// refusals are implementations of the system calls that always fail, so that every guest
+// links; no guest here calls them.
 func refusals() []extism.HostFunction {
 	var out []extism.HostFunction
 	for name, f := range systemCalls {

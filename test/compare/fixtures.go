@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// fixtures are the guests, and the directories made for one run.
+// fixtures are the guests, and the directories of one run.
 type fixtures struct {
 	dir string // temporary
 }
@@ -26,14 +26,14 @@ func newFixtures() (*fixtures, error) {
 
 func (f *fixtures) close() error { return os.RemoveAll(f.dir) }
 
-// Where the guests are, and the kernel.
+// The directories of the guests, and the kernel.
 const (
 	capsulesAt = "../capsules"
 	guestsAt   = "guests"
 	kernelAt   = "../../capsulehost/internal/kernel/kernel.wasm"
 )
 
-// guest reads a guest's module: one of guests/, else one of test/capsules.
+// guest reads a guest's module, from guests/ or else from test/capsules.
 func (f *fixtures) guest(name string) ([]byte, error) {
 	switch name {
 	case "stock-go":
@@ -59,13 +59,13 @@ func (f *fixtures) stockGo() ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// home is where supervisors keep their cache: one for all, so that it is warm.
+// home returns the home of all supervisors: they share a cache, so that it is warm.
 func (f *fixtures) home() string { return filepath.Join(f.dir, "home") }
 
-// cache is that cache.
+// cache returns that cache.
 func (f *fixtures) cache() string { return filepath.Join(f.home(), "cache") }
 
-// interceptors writes the part of a manifest that asks for events.
+// interceptors returns the part of a manifest that subscribes to events.
 func interceptors(events ...string) string {
 	var b strings.Builder
 	for _, e := range events {
@@ -74,8 +74,8 @@ func interceptors(events ...string) string {
 	return b.String()
 }
 
-// capsules makes n capsules of one guest, and returns the directory that has
-// them. What manifest returns for each is appended to its Capsule.toml.
+// capsules creates n capsules of one guest, and returns their parent directory. The
+// result of manifest for each is appended to its Capsule.toml.
 func (f *fixtures) capsules(guest string, n int, manifest func(i int) string) (string, error) {
 	wasm, err := f.guest(guest)
 	if err != nil {
@@ -118,7 +118,7 @@ func (f *fixtures) seal(dir, guest string) error {
 	return nil
 }
 
-// closers are what a row has to close, the last first.
+// closers are the functions that free a row's resources; they run in reverse order.
 type closers []func(context.Context) error
 
 func (c *closers) add(f func(context.Context) error) { *c = append(*c, f) }

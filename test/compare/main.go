@@ -120,7 +120,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	}, stderr)
 }
 
-// profileTo begins a CPU profile, where a path is given.
+// profileTo begins a CPU profile, if path is not empty.
 func profileTo(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
@@ -159,7 +159,7 @@ func newBench(o options) (*bench, error) {
 	return b, nil
 }
 
-// measure runs the rows that are wanted, and says on progress which one it is at.
+// measure runs the selected rows, and prints the current one on progress.
 func (b *bench) measure(ctx context.Context, wanted *regexp.Regexp, progress io.Writer) ([]*result, error) {
 	var out []*result
 	for _, r := range b.rows() {

@@ -10,11 +10,11 @@ import (
 // closer frees an instance.
 type closer func(context.Context) error
 
-// makeOne makes an instance, whoever's.
+// makeOne creates an instance, of any contender.
 type makeOne func(context.Context) (caller, closer, error)
 
-// maker returns what makes instances of a guest, one at a time, without actors.
-// What they share is added to c.
+// maker returns a function that creates instances of a guest, one at a time, without
+// actors. It adds their shared resources to c.
 func maker(ctx context.Context, c *closers, who, home string, wasm []byte) (makeOne, error) {
 	switch who {
 	case hand:

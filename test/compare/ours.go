@@ -14,7 +14,7 @@ import (
 
 const us = "astrid-actors"
 
-// alone is a guest's surroundings where there is nobody else.
+// alone is the host API of a guest without peers.
 type alone struct{}
 
 func (alone) Log(capsulehost.LogLevel, string) {}
@@ -58,7 +58,8 @@ type system struct {
 func serve(ctx context.Context, home string, n int, dirs ...string) (*system, error) {
 	sup, err := supervisor.New(supervisor.Config{
 		Home: home, CapsuleDirs: dirs, AllowUnverified: true,
-		// However often they crash, each time is the first: they restart at once.
+		// Each crash counts as the first, however many there are: restarts are
+		// immediate.
 		Restart: supervisor.RestartPolicy{Window: 1},
 	})
 	if err != nil {
@@ -82,13 +83,13 @@ func serve(ctx context.Context, home string, n int, dirs ...string) (*system, er
 	return s, nil
 }
 
-// stop ends it, and returns when it has ended.
+// stop stops the system, and returns when it has ended.
 func (s *system) stop() error {
 	s.cancel()
 	return <-s.served
 }
 
-// trigger asks n capsules, and wants all of them to have answered.
+// trigger invokes n capsules, and expects answers from all of them.
 func (s *system) trigger(ctx context.Context, topic string, payload json.RawMessage, n int) error {
 	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
 	if err != nil {
@@ -105,7 +106,7 @@ func (s *system) trigger(ctx context.Context, topic string, payload json.RawMess
 	return nil
 }
 
-// crash triggers a topic whose only capsule dies of the payload.
+// crash triggers a topic whose only capsule crashes on the payload.
 func (s *system) crash(ctx context.Context, topic string, payload json.RawMessage) error {
 	reply, err := s.Trigger(ctx, supervisor.TriggerRequest{Topic: topic, Payload: payload})
 	if err != nil {

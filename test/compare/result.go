@@ -2,7 +2,7 @@ package main
 
 import "fmt"
 
-// unit is what a row's values are in.
+// unit is the unit of a row's values.
 type unit int
 
 const (
@@ -11,7 +11,7 @@ const (
 	share // of one core
 )
 
-// result is what a row came to. Its first entry is ours.
+// result is the result of a row. Its first entry is ours.
 type result struct {
 	row     string
 	unit    unit
@@ -19,24 +19,24 @@ type result struct {
 	targets []verdict
 }
 
-// entry is what one contender came to.
+// entry is the result of one contender.
 type entry struct {
 	who    string
 	value  spread
-	p99    float64 // of single ones; 0 where not noted
-	ratio  spread  // its value by ours, turn by turn: above 1 we are better
-	work   spread  // the same of the processors' time; zero where not measured
-	over   spread  // ours less its, turn by turn
-	allocs float64 // negative where not counted
+	p99    float64 // of single operations; 0 if not recorded
+	ratio  spread  // its value divided by ours, by turn: above 1 ours is better
+	work   spread  // the same for the processor time; zero if not measured
+	over   spread  // ours minus its, by turn
+	allocs float64 // negative if not counted
 }
 
-// verdict is a target and how it stands.
+// verdict is a target, and whether it is met.
 type verdict struct {
 	want, got string
 	met       bool
 }
 
-// judge is one target: it looks at what was measured.
+// judge checks one target against a result.
 type judge func(r *result) verdict
 
 // newResult compares the contenders with the first of them, which is ours.
@@ -63,10 +63,10 @@ func (r *result) entry(who string) *entry {
 			return &r.entries[i]
 		}
 	}
-	return &entry{who: who} // a target on it is not met
+	return &entry{who: who} // so that its target is not met
 }
 
-// fasterThan wants ours to be so many times as fast as theirs.
+// fasterThan requires ours to be that many times as fast as theirs.
 func fasterThan(who string, times float64) judge {
 	return func(r *result) verdict {
 		got := r.entry(who).ratio.Median
@@ -74,7 +74,7 @@ func fasterThan(who string, times float64) judge {
 	}
 }
 
-// allocsAtMost bounds what ours allocates.
+// allocsAtMost limits our allocations.
 func allocsAtMost(n float64) judge {
 	return func(r *result) verdict {
 		got := r.entries[0].allocs
@@ -82,7 +82,7 @@ func allocsAtMost(n float64) judge {
 	}
 }
 
-// atMost bounds our median.
+// atMost limits our median.
 func atMost(limit float64) judge {
 	return func(r *result) verdict {
 		got := r.entries[0].value.Median
@@ -90,7 +90,7 @@ func atMost(limit float64) judge {
 	}
 }
 
-// p99AtMost bounds all but our slowest hundredth.
+// p99AtMost limits our 99th percentile.
 func p99AtMost(limit float64) judge {
 	return func(r *result) verdict {
 		got := r.entries[0].p99
@@ -98,7 +98,7 @@ func p99AtMost(limit float64) judge {
 	}
 }
 
-// overAtMost bounds what ours takes longer than theirs.
+// overAtMost limits our time minus theirs.
 func overAtMost(who string, limit float64) judge {
 	return func(r *result) verdict {
 		got := r.entry(who).over.Median
@@ -106,7 +106,7 @@ func overAtMost(who string, limit float64) judge {
 	}
 }
 
-// text shows a value with three digits and the unit that suits it.
+// text formats a value with three digits in a suitable unit.
 func (u unit) text(v float64) string {
 	type scale struct {
 		of   float64
@@ -126,7 +126,8 @@ func (u unit) text(v float64) string {
 	return number(v/smallest.of) + " " + smallest.name
 }
 
-// number shows a number with three digits, and all of those before the point.
+// number formats a number with three digits, and with all digits before the decimal
+// point.
 func number(v float64) string {
 	switch size := max(v, -v); {
 	case size >= 100 || size == float64(int64(size)):

@@ -8,24 +8,24 @@ import (
 	"strconv"
 )
 
-// row is one thing that is measured, or a few that are measured in one go.
+// row is one measurement, or several that are made together.
 type row struct {
 	names []string
 	run   func(ctx context.Context) ([]*result, error)
 }
 
-// bench is what the rows are measured with.
+// bench has the parameters of the rows.
 type bench struct {
 	*fixtures
 	effort effort
-	by     *regexp.Regexp // which contenders beside ours
+	by     *regexp.Regexp // the contenders beside ours
 	short  bool
-	many   int // how many capsules are many
-	// child runs this program again with arguments, and decodes what it prints.
+	many   int // how many capsules "many" means
+	// child runs this program again with arguments, and decodes its output.
 	child func(ctx context.Context, out any, args ...string) error
 }
 
-// rows lists all rows, in the table's order.
+// rows returns all rows, in the table's order.
 func (b *bench) rows() []row {
 	out := []row{
 		b.call(0),
@@ -55,8 +55,8 @@ func (b *bench) rows() []row {
 	)
 }
 
-// race is a row whose contenders take turns. Setup makes them, and adds to c
-// what has to be closed afterwards.
+// race is a row whose contenders alternate. Setup creates them, and adds their resources
+// to c.
 func (b *bench) race(name string, setup func(ctx context.Context, c *closers) ([]contender, error), targets ...judge) row {
 	return row{[]string{name}, func(ctx context.Context) (out []*result, err error) {
 		var c closers
@@ -80,7 +80,7 @@ func (b *bench) race(name string, setup func(ctx context.Context, c *closers) ([
 	}}
 }
 
-// size shows a number of bytes.
+// size formats a number of bytes.
 func size(n int) string {
 	switch {
 	case n >= 1<<20:
@@ -92,7 +92,7 @@ func size(n int) string {
 	}
 }
 
-// count shows a number with commas.
+// count formats a number with commas.
 func count(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {

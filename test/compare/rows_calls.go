@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// call is one call of a guest that answers its input, n bytes of it.
+// call is one call of a guest that returns its input, n bytes of it.
 func (b *bench) call(n int, targets ...judge) row {
 	input := bytes.Repeat([]byte("astrid"), n/6+1)[:n]
 	return b.race("guest call, "+size(n), func(ctx context.Context, c *closers) ([]contender, error) {
@@ -21,8 +21,8 @@ func (b *bench) call(n int, targets ...judge) row {
 	}, targets...)
 }
 
-// interceptor is one call of an interceptor, its payload encoded as the ABI has
-// it, and answered by the guest.
+// interceptor is one call of an interceptor, with its payload encoded by the ABI, and an
+// answer of the guest.
 func (b *bench) interceptor(n int, targets ...judge) row {
 	payload := bytes.Repeat([]byte("astrid"), n/6+1)[:n]
 	return b.race("interceptor call, "+size(n), func(ctx context.Context, c *closers) ([]contender, error) {
@@ -39,8 +39,8 @@ func (b *bench) interceptor(n int, targets ...judge) row {
 // caller calls an export with some input, and returns its output.
 type caller func(ctx context.Context, export string, input []byte) ([]byte, error)
 
-// invoke calls the interceptors' export as the ABI has it, and returns the
-// answer without its tag.
+// invoke calls the interceptors' export by the ABI, and returns the answer without its
+// tag.
 func (c caller) invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	output, err := c(ctx, hook, triggerInput(payload))
 	if err != nil || len(output) == 0 {
@@ -49,19 +49,19 @@ func (c caller) invoke(ctx context.Context, payload []byte) ([]byte, error) {
 	return output[1:], nil
 }
 
-// callable is one instance, whoever's.
+// callable is one instance, of any contender.
 type callable struct {
 	call   caller
 	invoke func(ctx context.Context, payload []byte) ([]byte, error)
 }
 
-// callers are all that can make a single call, ours first.
+// callers are all contenders that can make a single call, ours first.
 func (b *bench) callers(ctx context.Context, c *closers, guest string, once func(context.Context, callable) error) ([]contender, error) {
 	wasm, err := b.guest(guest)
 	if err != nil {
 		return nil, err
 	}
-	// A call that can be stopped has a context that can end.
+	// A call that can be stopped needs a context that can end.
 	stoppable, cancel := context.WithTimeout(ctx, time.Hour)
 	c.add(func(context.Context) error { cancel(); return nil })
 
@@ -84,7 +84,7 @@ func (b *bench) callers(ctx context.Context, c *closers, guest string, once func
 		who string
 		ctx context.Context
 	}{
-		{sdk, ctx}, // makes a context that ends for each call, by itself
+		{sdk, ctx}, // creates a context with a deadline for each call by itself
 		{deadline, stoppable},
 		{floor, ctx},
 	} {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// crash lets a capsule die and measures from the call that kills it to the next
-// good answer: a trap, a new instance, a call. By hand, and with the others, it
-// is the caller who makes the new instance; with actors, a supervisor.
+// crash measures from the call that kills a capsule to the next successful answer: a
+// trap, a new instance, a call. With actors a supervisor creates the new instance; by
+// hand, and with the other contenders, the caller does.
 func (b *bench) crash(guest, what string, targets ...judge) row {
 	const topic = "test.crash"
 	die, live := json.RawMessage(`"x"`), json.RawMessage("1")
@@ -43,7 +43,7 @@ func (b *bench) crash(guest, what string, targets ...judge) row {
 	}, targets...)
 }
 
-// replaced is recovery where the caller itself replaces an instance that died.
+// replaced is a recovery in which the caller itself replaces a dead instance.
 func replaced(c *closers, who string, one makeOne) contender {
 	die, live := triggerInput([]byte(`"x"`)), triggerInput([]byte("1"))
 	var call caller
@@ -65,7 +65,7 @@ func replaced(c *closers, who string, one makeOne) contender {
 		return err
 	}
 	return recovery(who, func(ctx context.Context) error {
-		if call == nil { // the very first, which is not measured
+		if call == nil { // the very first one, which is not measured
 			if err := serve(ctx); err != nil {
 				return err
 			}

@@ -7,9 +7,8 @@ import (
 	"strconv"
 )
 
-// crowd measures many idle capsules, each time in a process of their own: how
-// long they take to start and to stop, what memory they hold and what time they
-// use while nothing happens.
+// crowd measures many idle capsules, each time in a process of their own: the time to
+// start and to stop them, their memory, and their processor time while idle.
 func (b *bench) crowd() row {
 	n := count(b.many)
 	names := []string{
@@ -18,7 +17,7 @@ func (b *bench) crowd() row {
 		fmt.Sprintf("idle, %s small capsules", n),
 		fmt.Sprintf("stop %s small capsules", n),
 	}
-	// The targets are for 10,000; fewer may take their share, and a fixed cost.
+	// The targets are for 10,000; for fewer they are their share, plus a fixed cost.
 	scale := float64(b.many) / 10_000
 	return row{names, func(ctx context.Context) ([]*result, error) {
 		dir, err := b.small(b.many)
@@ -67,7 +66,7 @@ func (b *bench) crowd() row {
 
 const smallTopic = "test.fixed"
 
-// small makes n small capsules, sealed.
+// small creates n small capsules, sealed.
 func (b *bench) small(n int) (string, error) {
 	dir, err := b.capsules("fixed", n, func(int) string { return interceptors(smallTopic) })
 	if err != nil {
@@ -76,7 +75,7 @@ func (b *bench) small(n int) (string, error) {
 	return dir, b.seal(dir, "fixed")
 }
 
-// crowdOf measures one crowd in a process of its own.
+// crowdOf measures many capsules of one contender in a process of their own.
 func (b *bench) crowdOf(ctx context.Context, who, dir string, n int) (figures, error) {
 	idle := "3s"
 	if b.short {

@@ -16,16 +16,17 @@ const (
 	amongTen    = "among 10"
 )
 
-// trigger asks n capsules whose interceptor is trivial. What it takes over the
-// guests' own time, asked one after the other with nothing around them, is what
-// actors cost.
+// trigger invokes n capsules whose interceptor is trivial. The cost of actors is its
+// time minus the guests' own time, measured by calling them one after the other without
+// anything around them.
 func (b *bench) trigger(n int, targets ...judge) row {
 	return b.race(fmt.Sprintf("trigger to %s", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {
 		return b.askers(ctx, c, "fixed", n, json.RawMessage("1"))
 	}, targets...)
 }
 
-// work asks n capsules whose interceptor works for 200 µs: what the cores are for.
+// work invokes n capsules whose interceptor works for 200 µs, so that several cores
+// help.
 func (b *bench) work(n int, targets ...judge) row {
 	return b.race(fmt.Sprintf("trigger to %s that work 200 µs", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {
 		turns, err := b.turnsFor(ctx, 200*time.Microsecond)
@@ -36,7 +37,8 @@ func (b *bench) work(n int, targets ...judge) row {
 	}, targets...)
 }
 
-// turnsFor finds how many turns of its loop the guest `work` needs to work so long.
+// turnsFor returns how many iterations of its loop the guest `work` needs to work that
+// long.
 func (b *bench) turnsFor(ctx context.Context, long time.Duration) (turns int, err error) {
 	instances, closeAll, err := b.instances(ctx, "work", 1)
 	if err != nil {
@@ -57,7 +59,7 @@ func (b *bench) turnsFor(ctx context.Context, long time.Duration) (turns int, er
 	return int(sample * float64(long) / spreadOf(took).Median), nil
 }
 
-// instances makes n instances of a guest on capsulehost.
+// instances creates n instances of a guest on capsulehost.
 func (b *bench) instances(ctx context.Context, guest string, n int) ([]*capsulehost.Instance, func(context.Context) error, error) {
 	var c closers
 	wasm, err := b.guest(guest)
@@ -79,7 +81,7 @@ func (b *bench) instances(ctx context.Context, guest string, n int) ([]*capsuleh
 	return out, c.close, nil
 }
 
-// askers are all that can ask n capsules of one guest, ours first.
+// askers are all contenders that can invoke n capsules of one guest, ours first.
 func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, payload json.RawMessage) ([]contender, error) {
 	const topic = "test.ask"
 	dir, err := b.capsules(guest, n, func(int) string { return interceptors(topic) })
@@ -95,7 +97,7 @@ func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, pay
 		return s.trigger(ctx, topic, payload, n)
 	})}}
 
-	// A set each, as the second to call the same ones would find them warm.
+	// One set each, as the second to call the same instances would find them warm.
 	instances, closeAll, err := b.instances(ctx, guest, 3*n)
 	if err != nil {
 		return nil, err
@@ -151,8 +153,8 @@ func (b *bench) askers(ctx context.Context, c *closers, guest string, n int, pay
 	})}), nil
 }
 
-// nested is one trigger that a guest makes from inside, the answer of the one
-// capsule that it asks included.
+// nested is one trigger that a guest sends, including the answer of the one capsule that
+// it invokes.
 func (b *bench) nested(targets ...judge) row {
 	return b.race("nested trigger to 1", func(ctx context.Context, c *closers) ([]contender, error) {
 		outer, err := b.capsules("nest", 1, func(int) string { return interceptors("test.nest") })
@@ -205,7 +207,7 @@ func (b *bench) nested(targets ...judge) row {
 	}, targets...)
 }
 
-// among is a guest's surroundings where others are asked by hand.
+// among is the host API of a guest whose triggers are dispatched by hand.
 type among struct {
 	alone
 	others subscribers
@@ -219,7 +221,7 @@ func (a *among) TriggerHook(ctx context.Context, topic string, payload json.RawM
 
 func (a *among) CheckCapability(context.Context, string, string) bool { return false }
 
-// routing asks 10 capsules among many interceptors, of these and other capsules.
+// routing invokes 10 capsules among many interceptors, of these and other capsules.
 func (b *bench) routing(n int, targets ...judge) row {
 	const matching, topic = 10, "test.routing.hit"
 	return b.race(fmt.Sprintf("trigger to 10 among %s interceptors", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {

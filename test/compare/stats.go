@@ -5,20 +5,20 @@ import (
 	"slices"
 )
 
-// spread is where the middle half of some values lies: its ends are the quartiles.
+// spread is the median and the quartiles of some values.
 type spread struct {
 	Low    float64 `json:"low"`
 	Median float64 `json:"median"`
 	High   float64 `json:"high"`
 }
 
-// spreadOf returns the spread of values, in any order; of none it is zero.
+// spreadOf returns the spread of values, in any order; for no values it is zero.
 func spreadOf(values []float64) spread {
 	return spread{quantile(values, 0.25), quantile(values, 0.5), quantile(values, 0.75)}
 }
 
-// quantile returns the value below which the share q of values lies, between
-// two neighbours where it falls between them; 0 for no values.
+// quantile returns the value below which the share q of values lies, interpolated
+// between two neighbours; 0 for no values.
 func quantile(values []float64, q float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -30,7 +30,8 @@ func quantile(values []float64, q float64) float64 {
 	return low + (place-below)*(high-low)
 }
 
-// pairwise combines the values of the same turn; the shorter list decides.
+// pairwise combines the values of the same turn; the result is as long as the shorter
+// list.
 func pairwise(a, b []float64, combine func(a, b float64) float64) []float64 {
 	out := make([]float64, min(len(a), len(b)))
 	for i := range out {

@@ -39,8 +39,8 @@ func TestQuantileLeavesItsArgument(t *testing.T) {
 	}
 }
 
-// A machine that is slow for a while changes every time and no ratio: each turn
-// is compared with itself.
+// A slow period of the machine changes all times but no ratio: each turn is compared
+// with itself.
 func TestRatiosSurviveASlowMachine(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var ours, theirs samples
@@ -48,7 +48,7 @@ func TestRatiosSurviveASlowMachine(t *testing.T) {
 	for turn := range 101 {
 		slow := 1.0
 		if turn%2 == 0 {
-			slow = 10 // half of the time
+			slow = 10 // for half of the time
 		}
 		ours.values = append(ours.values, slow*100*(0.95+0.1*random.Float64()))
 		theirs.values = append(theirs.values, slow*800*(0.95+0.1*random.Float64()))
@@ -85,7 +85,7 @@ func TestResult(t *testing.T) {
 	}
 }
 
-// What was not counted or noted meets no target.
+// A value that was not counted or recorded meets no target.
 func TestNothingMeasuredMeetsNoTarget(t *testing.T) {
 	r := newResult("a row", nanoseconds, []samples{{who: us, values: []float64{1}, allocs: -1}},
 		[]judge{allocsAtMost(5), p99AtMost(5), fasterThan(hand, 0), overAtMost(hand, 5)})

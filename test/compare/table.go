@@ -27,9 +27,8 @@ func printText(w io.Writer, results []*result) error {
 	return t.Flush()
 }
 
-// lines are the lines that show a row: one for each contender, and more where
-// there are more targets than contenders. Each has the cells by, median, ratio,
-// allocs, target.
+// lines returns the lines of a row: one for each contender, and more if there are more
+// targets than contenders. Each has the cells by, median, ratio, allocs, target.
 func (r *result) lines() [][]string {
 	out := make([][]string, max(len(r.entries), len(r.targets)))
 	for i := range out {
@@ -59,7 +58,7 @@ func (v verdict) word() string {
 	return "MISSED"
 }
 
-// printMarkdown prints the table for a document: a line for each row.
+// printMarkdown prints the table for a document: one line for each row.
 func printMarkdown(w io.Writer, results []*result) error {
 	fmt.Fprintf(w, "%s\n\n| what | astrid-actors | others | target |\n|---|---|---|---|\n", environment())
 	for _, r := range results {
@@ -80,7 +79,7 @@ func printMarkdown(w io.Writer, results []*result) error {
 	return nil
 }
 
-// cell is what one contender came to, in one cell.
+// cell formats the result of one contender in one cell.
 func (r *result) cell(e entry) string {
 	text := r.unit.text(e.value.Median)
 	if e.allocs > 0 {
@@ -89,13 +88,13 @@ func (r *result) cell(e entry) string {
 	return text
 }
 
-// environment says when and where this was measured.
+// environment returns the date and the machine of the measurement.
 func environment() string {
 	return fmt.Sprintf("%s, %s, %d cores: %s. Ratios are a contender's median by ours: above 1 × we are better.",
 		time.Now().Format(time.DateOnly), runtime.Version(), runtime.GOMAXPROCS(0), processor())
 }
 
-// processor is the processor's name, where the system tells it.
+// processor returns the processor's name, if the system reports it.
 func processor() string {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err == nil {

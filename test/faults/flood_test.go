@@ -22,7 +22,7 @@ import (
 
 var soak = flag.Duration("soak", 2*time.Second, "how long TestSoak floods the system")
 
-// The bounds that the flood is to run into.
+// The limits that the flood reaches.
 const (
 	floodQueue = 8
 	floodOpen  = 24
@@ -31,9 +31,9 @@ const (
 
 // TestSoak floods a system in every way in which guests and clients can: with more
 // triggers than may be open, calls than may wait, log lines, long reasons, large
-// answers, crashes, nested triggers of run loops, and answers that nobody waits for.
-// What is too much is refused at once and counted, a capsule that has nothing to
-// do with it is served in time, and memory stays flat.
+// answers, crashes, nested triggers of run loops, and answers that no client waits for.
+// Requests over a limit are refused at once and counted, an unrelated capsule is served
+// in time, and memory stays constant.
 func TestSoak(t *testing.T) {
 	long := strings.Repeat("x", 1<<20)
 	var lines atomic.Uint64 // of the system's log
@@ -69,7 +69,7 @@ func TestSoak(t *testing.T) {
 		c.SignalReady()
 		for ctx.Err() == nil {
 			select {
-			case <-end: // it asks no more, and waits
+			case <-end: // it stops sending, and waits
 				<-ctx.Done()
 			default:
 			}
@@ -110,7 +110,7 @@ func TestSoak(t *testing.T) {
 					ctx, cancel = context.WithTimeout(ctx, time.Millisecond)
 				}
 				if n%11 == 0 {
-					cancel() // nobody waits
+					cancel() // no client waits for the answer
 				}
 				reply, err := ask(ctx, topics[n%len(topics)])
 				cancel()
@@ -131,7 +131,7 @@ func TestSoak(t *testing.T) {
 			}
 		})
 	}
-	// Readers: one that stands still, one that follows.
+	// One reader that does not read, and one that follows.
 	reading, stop := context.WithCancel(t.Context())
 	clients.Go(func() {
 		for range sys.Events(reading, 0) {
@@ -140,7 +140,7 @@ func TestSoak(t *testing.T) {
 		}
 	})
 
-	_, warm := after(t, ask, *soak/4) // what has a bound is full then
+	_, warm := after(t, ask, *soak/4) // everything with a limit is full by then
 	early, _ := after(t, ask, *soak/4)
 	late, most := after(t, ask, *soak/2)
 	close(end)
@@ -149,7 +149,7 @@ func TestSoak(t *testing.T) {
 	if slack := uint64(24 << 20); most > warm+warm/2+slack {
 		t.Errorf("the heap has grown from %d to %d MiB", warm>>20, most>>20)
 	}
-	if slack := uint64(16 << 20); late > early+early/4+slack { // what stays for ever is seen best in the least
+	if slack := uint64(16 << 20); late > early+early/4+slack { // a leak shows best in the smallest heap
 		t.Errorf("the heap's least has grown from %d to %d MiB", early>>20, late>>20)
 	}
 	sys.NoTriggerLost()
@@ -179,8 +179,8 @@ func TestSoak(t *testing.T) {
 	if sys.Capsule("chatty").LogSuppressed == 0 {
 		t.Error("no log line was suppressed")
 	}
-	// A line for each crash, and of what else there is, a few at once and one a
-	// second of each capsule.
+	// One line for each crash. Of the other lines, a few at once and one a second for
+	// each capsule.
 	seconds, crashes := uint64(*soak/time.Second)+30, uint64(0)
 	for _, c := range tree.Capsules {
 		crashes += c.Restarts
@@ -190,8 +190,8 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// after lets the flood go on, has a capsule served meanwhile that has nothing to do
-// with it, and returns the least and the most of the heap that was in use.
+// after lets the flood continue, checks meanwhile that an unrelated capsule is served,
+// and returns the smallest and the largest heap in use.
 func after(t *testing.T, ask func(context.Context, string) (*messages.Reply, error), d time.Duration) (least, most uint64) {
 	t.Helper()
 	least = math.MaxUint64
@@ -222,8 +222,8 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(p []byte) (int, error) { return w(p) }
 
-// However capsules trigger each other, each waits for one trigger at a time: what
-// is open is bounded by the clients' triggers and by the number of capsules.
+// Capsules may trigger each other in any way, but each waits for one trigger at a time:
+// so the clients' triggers and the number of capsules limit the open triggers.
 func TestNestedTriggersAreBounded(t *testing.T) {
 	const capsules = 20
 	var chain []supervisor.Capsule

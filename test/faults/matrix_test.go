@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write testdata anew")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(summed{m}) }
 
-// summed is the tests and what they come to, which -v shows.
+// summed runs the tests and prints their summary with -v.
 type summed struct{ *testing.M }
 
 func (m summed) Run() int {
@@ -35,9 +35,8 @@ func (m summed) Run() int {
 	return m.M.Run()
 }
 
-// held is what the package says of a run: how many rows of the matrix and how many
-// attacks on a stop there were that came out as they should, and the worst of the
-// latter.
+// held is the summary of a run: how many rows of the matrix and how many attacks on a
+// stop had the expected outcome, and the slowest of the latter.
 var held summary
 
 type summary struct {
@@ -63,9 +62,9 @@ func (s *summary) print() {
 	fmt.Fprintf(os.Stdout, "%d rows of the matrix and %d attacks on a stop held; the slowest stop was %v late\n", s.rows, s.attacks, s.worst)
 }
 
-// TestMatrix runs every row, and compares what became of it with the way's file.
+// TestMatrix runs every row, and compares the outcome with the way's file.
 func TestMatrix(t *testing.T) {
-	cache := t.TempDir() // what one row has compiled, the others need not
+	cache := t.TempDir() // shared, so that the rows compile each module once
 	for _, w := range ways() {
 		t.Run(w.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,7 +94,7 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
-// TestFiles holds testdata to the table of ways.
+// TestFiles checks testdata against the table of ways.
 func TestFiles(t *testing.T) {
 	want := map[string]bool{}
 	for _, w := range ways() {
@@ -112,8 +111,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// underAllSettings runs a way's rows of one moment. Settings under which the same
-// happens are shown together.
+// underAllSettings runs a way's rows of one moment. Settings with the same outcome are
+// shown together.
 func underAllSettings(t *testing.T, w way, m moment, cache string) string {
 	t.Helper()
 	names, order := map[string][]string{}, []string{}
@@ -154,13 +153,13 @@ type row struct {
 	module  []byte
 	text    strings.Builder
 	closed  bool
-	last    string // state that was noted
+	last    string // the last recorded state
 }
 
-// callReductions is what one call may spend.
+// callReductions returns the limit of one call's reductions.
 func (w way) callReductions() int {
 	if w.dear {
-		return 20_000_000 // its stack is full before that
+		return 20_000_000 // the stack overflows before that
 	}
 	return 200_000
 }
@@ -206,38 +205,38 @@ func fixture(name string) string { return filepath.Join("..", "capsules", name) 
 
 func (r *row) file() string { return filepath.Join(r.dir, r.id+".wasm") }
 
-// launch starts the system, and waits until nothing more happens at once.
+// launch starts the system, and waits until it is idle.
 func (r *row) launch() {
 	r.sys.Launch()
 	synctest.Wait()
 	r.bystander(1)
 }
 
-// bystander asks a capsule that has nothing to do with it, for the n-th time.
+// bystander invokes an unrelated capsule, for the n-th time.
 func (r *row) bystander(n int) {
 	r.t.Helper()
 	r.sys.AwaitReady("counter", 1)
 	r.sys.Expect("test.counter", "", fmt.Sprintf(`counter continue {"calls":%d}`, n))
 }
 
-// strike has the guest misbehave in its next call, if it still lives.
+// strike makes the guest misbehave in its next call, if it is alive.
 func (r *row) strike(how, topic string) {
 	r.script.next("call")
 	r.ask(how, topic)
 }
 
-// strikeLoop has the loop misbehave where it stands.
+// strikeLoop makes the run loop misbehave at its current point.
 func (r *row) strikeLoop() {
 	r.script.next("call")
 	select {
 	case <-r.script.hit:
 		r.state("misbehaved")
-	case <-time.After(time.Minute): // it looks every ten seconds
+	case <-time.After(time.Minute): // it checks every ten seconds
 		r.state("does not live")
 	}
 }
 
-// damage and mend change the module's file, where that is the way.
+// damage and mend change the module's file, if the way needs it.
 func (r *row) damage() {
 	if r.way.file != nil {
 		r.write(r.way.file(bytes.Clone(r.module)))
@@ -271,14 +270,15 @@ func (r *row) write(module []byte) {
 	}
 }
 
-// settles lets the time pass after which the capsule has come back, if it does.
+// settles advances the time until the capsule has been restarted, if it is.
 func (r *row) settles() {
 	r.state("at once")
 	pass(r.setting.settle)
 	r.state("settled")
 }
 
-// end sees what becomes of the capsule, has it misbehave once more, and ends all.
+// end records the outcome for the capsule, makes it misbehave once more, and stops the
+// system.
 func (r *row) end() string {
 	r.t.Helper()
 	if !r.closed {
@@ -325,7 +325,7 @@ func (r *row) aftermath() {
 	r.bystander(2)
 }
 
-// close ends the system; supervisortest looks whether anything is left.
+// close stops the system; supervisortest checks that nothing is left.
 func (r *row) close() {
 	r.t.Helper()
 	r.closed = true
@@ -341,7 +341,7 @@ func (r *row) deadline() time.Duration {
 	return time.Hour
 }
 
-// begin asks, on a goroutine of its own.
+// begin sends a trigger, on a goroutine of its own.
 func (r *row) begin(topic string, deadline time.Duration) (answer func() *messages.Reply) {
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	payload := json.RawMessage(fmt.Sprintf(`{"hook":%q,"payload":1}`, r.topic))
@@ -367,12 +367,12 @@ func (r *row) ask(how, topic string) {
 	synctest.Wait()
 }
 
-// say notes an answer.
+// say records an answer.
 func (r *row) say(how string, reply *messages.Reply) {
 	r.note("%s: %s", how, strings.Join(supervisortest.Legs(reply), ", "))
 }
 
-// state notes the capsule's state, where it has changed.
+// state records the capsule's state, if it has changed.
 func (r *row) state(how string) {
 	synctest.Wait()
 	c := r.sys.Capsule(r.id)
@@ -384,7 +384,7 @@ func (r *row) state(how string) {
 
 func (r *row) note(format string, args ...any) { fmt.Fprintf(&r.text, format+"\n", args...) }
 
-// pass lets time go by, and whatever is due in it happen.
+// pass advances the time, and runs everything that is due until then.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()

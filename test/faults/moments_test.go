@@ -8,8 +8,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// moment is when a guest misbehaves. Its do starts the row's system, and brings the
-// guest there.
+// moment is a point at which a guest misbehaves. Its do starts the row's system, and
+// brings the guest to that point.
 type moment struct {
 	name  string
 	calls bool // the guest is in a call
@@ -100,7 +100,7 @@ func moments() []moment {
 	}
 }
 
-// command gives an operator's command about the capsule, on a goroutine of its own.
+// command gives an operator's command to the capsule, on a goroutine of its own.
 func (r *row) command(do func(ctx context.Context, id string) error) (result func() string) {
 	done := make(chan error)
 	go func() { done <- do(context.Background(), r.id) }()
@@ -112,8 +112,8 @@ func (r *row) command(do func(ctx context.Context, id string) error) (result fun
 	}
 }
 
-// hold has a call begin, and stand still inside the guest until release, after
-// which it misbehaves: unless that is the part of those behind it.
+// hold begins a call that waits inside the guest until release. Then that call
+// misbehaves, unless a call queued behind it is to do so.
 func (r *row) hold(deadline time.Duration) (answer func() *messages.Reply, release func()) {
 	if !r.way.queued {
 		r.script.next("call")

@@ -18,8 +18,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// A failure in the system itself, while triggers are open at every depth, costs no
-// capsule its life: each trigger is answered, and what the actor knew is known again.
+// A failure of the system's own actors, while triggers are open at every depth, kills no
+// capsule: each trigger is answered, and the actor recovers its state.
 func TestOurOwnActorsFailInMidTrigger(t *testing.T) {
 	for _, path := range []string{"registry", "hook-router", "capsules"} {
 		for _, next := range []bool{false, true} {
@@ -60,12 +60,11 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	if d := cmp.Diff([]string{`outer continue [["in"],true]`, `inner continue "in"`}, got); d != "" && !next {
 		t.Errorf("-want +got\n%s", d)
 	}
-	// With next, the question whether something is granted may be the message that is
-	// lost: fail closed.
+	// With next, the lost message may be the check of a capability: then it is denied.
 	if next && !slices.Contains([]string{`outer continue [["in"],true]`, `outer continue [["in"],false]`}, got[0]) {
 		t.Errorf("got %s", got)
 	}
-	if next { // it has failed by now, or does over this
+	if next { // it has failed by now, or fails on this message
 		_, _ = sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "inner"})
 		_ = sys.Stop(t.Context(), "nobody")
 		_ = sys.Restart(t.Context(), "spare")
@@ -93,7 +92,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	}
 }
 
-// A program's log that panics loses its line, and nothing else.
+// If a program's log panics, only its line is lost.
 func TestALogThatPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &panicking{during: "capsule restarts", left: 1}
@@ -120,15 +119,15 @@ func TestALogThatPanics(t *testing.T) {
 	})
 }
 
-// well is a capsule that answers true on the topic of its name.
+// well returns a capsule that answers true on the topic of its name.
 func well(id string) supervisor.Capsule {
 	return supervisortest.Func(id, id, func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		return supervisortest.JSON(true)
 	})
 }
 
-// A capsule's actor that fails by itself, seldom, spends no budget in the long run,
-// and is replaced at once: it was up in between, as one whose guest died.
+// An actor of a capsule that seldom fails by itself spends no budget in the long run,
+// and is replaced at once: it was up in between, as a capsule whose guest died.
 func TestSeldomFailuresOfAnActorAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := supervisortest.Start(t, supervisor.Config{Restart: supervisor.RestartPolicy{Budget: 2, Window: time.Minute}}, well("a"))
@@ -144,7 +143,7 @@ func TestSeldomFailuresOfAnActorAreForgotten(t *testing.T) {
 	})
 }
 
-// panicking is a log that panics over some lines.
+// panicking is a log that panics on some lines.
 type panicking struct {
 	during string
 

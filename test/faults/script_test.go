@@ -9,25 +9,25 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// script tells one guest when to misbehave: it answers what the guest asks of its
+// script tells one guest when to misbehave: it is the source of the guest's
 // configuration. Its methods may be called from any goroutine.
 type script struct {
 	way way
 	id  string
 
 	mu     sync.Mutex
-	due    map[string]int // how often to misbehave yet, by where: start, run, call
-	held   chan struct{}  // calls wait until it is closed; nil while none does
+	due    map[string]int // how often the guest must still misbehave, by place: start, run, call
+	held   chan struct{}  // calls wait until it is closed; nil if none must wait
 	struck bool           // it has misbehaved
 
-	hit chan struct{} // has room for one: the run loop has just been told to
+	hit chan struct{} // has room for one value: the run loop has just been told to
 }
 
 func newScript(w way, id string) *script {
 	return &script{way: w, id: id, due: map[string]int{}, hit: make(chan struct{}, 1)}
 }
 
-// next has the guest misbehave in the next start, run or call.
+// next makes the guest misbehave in the next start, run or call.
 func (s *script) next(where string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +39,7 @@ func (s *script) next(where string) {
 	}
 }
 
-// hold has the next call stand still until release.
+// hold makes the next call wait until release.
 func (s *script) hold() (release func()) {
 	held := make(chan struct{})
 	s.mu.Lock()
@@ -48,7 +48,7 @@ func (s *script) hold() (release func()) {
 	return func() { close(held) }
 }
 
-// letter answers the guest, which asks where it is.
+// letter returns the instruction for a guest at that place.
 func (s *script) letter(where string) string {
 	s.mu.Lock()
 	held := s.held
@@ -56,7 +56,7 @@ func (s *script) letter(where string) string {
 		held = nil
 	}
 	if held != nil {
-		s.held = nil // the calls behind it go on
+		s.held = nil // the calls behind it continue
 	}
 	s.mu.Unlock()
 	if held != nil {
@@ -81,7 +81,7 @@ func (s *script) hasStruck() bool {
 	return s.struck
 }
 
-// wrap puts the script between the guest and the world.
+// wrap puts the script between the guest and its host API.
 func (s *script) wrap(id string, load supervisor.LoadFunc) supervisor.LoadFunc {
 	if id != s.id {
 		return load
@@ -90,27 +90,27 @@ func (s *script) wrap(id string, load supervisor.LoadFunc) supervisor.LoadFunc {
 		if s.way.endless {
 			ctx = &looked{Context: ctx}
 		}
-		return load(ctx, &surroundings{world, s})
+		return load(ctx, &hostAPI{world, s})
 	}
 }
 
-// surroundings are what the guest sees.
-type surroundings struct {
+// hostAPI is the host API of the guest.
+type hostAPI struct {
 	capsulehost.HostAPI
 	script *script
 }
 
-func (s *surroundings) Config(where string) string { return s.script.letter(where) }
+func (s *hostAPI) Config(where string) string { return s.script.letter(where) }
 
-func (s *surroundings) Now() time.Time {
+func (s *hostAPI) Now() time.Time {
 	if s.script.way.panics {
 		panic("a bug of the host's")
 	}
 	return s.HostAPI.Now()
 }
 
-// looked is the context of a start. No time passes in a bubble while a guest runs:
-// here it is the number of looks at it that ends a guest.
+// looked is the context of a start. No time passes in a bubble while a guest runs, so
+// the number of calls of Err ends the guest.
 type looked struct {
 	context.Context
 	looks int // belongs to the guest's goroutine

@@ -6,8 +6,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// setting is a restart policy, and the time after which a capsule that is to come
-// back under it has: whatever its jitter, as is how often it has been restarted then.
+// setting is a restart policy, and the time after which a capsule that is restarted
+// under it is up again, for any jitter and any number of earlier restarts.
 type setting struct {
 	name   string
 	policy supervisor.RestartPolicy

@@ -16,9 +16,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// A guest that spins, that asks the host for ever, also for much in each call, that
-// recurses without a loop, or that sleeps for ever, is stopped within 100 ms of its
-// grace. A busy machine gets several attempts.
+// A guest that spins, that calls the host forever (with small or large calls), that
+// recurses without a loop, or that sleeps forever, is stopped within 100 ms of its stop
+// timeout. On a busy machine the test tries several times.
 func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 	const grace, most = 50 * time.Millisecond, 100 * time.Millisecond
 	for _, id := range []string{"spin", "host-spin", "fork-bomb", "write-flood", "poll-flood", "random-flood", "long-sleep", "run-spin"} {
@@ -52,7 +52,7 @@ func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 	}
 }
 
-// synchronise lets the system's actors do what they have to.
+// synchronise waits until the system's actors have processed their messages.
 func synchronise(t *testing.T, sys *supervisortest.System) {
 	t.Helper()
 	if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "nobody.wants.this"}); err != nil {
@@ -60,8 +60,8 @@ func synchronise(t *testing.T, sys *supervisortest.System) {
 	}
 }
 
-// Whoever gives a trigger up leaves nothing of it: not its collector, and no edge in
-// the graph of who waits for whom, where the capsules that it has set off have ended.
+// A trigger that is given up leaves nothing behind once the capsules that it invoked
+// have ended: neither its collector nor an edge in the wait graph.
 func TestACancelledTriggerIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outer := supervisortest.Func("outer", "outer", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
@@ -91,7 +91,8 @@ func TestACancelledTriggerIsForgotten(t *testing.T) {
 		if open := sys.Snapshot().OpenTriggers; open != 0 {
 			t.Errorf("%d triggers are open", open)
 		}
-		// The outer capsule still waits, and says so. When it ends, so does its wait.
+		// The outer capsule still waits, and is shown as waiting. When it ends, so does
+		// its wait.
 		if edges := sys.Snapshot().WaitEdges; edges != 1 {
 			t.Errorf("%d edges, want the one of outer", edges)
 		}
@@ -109,9 +110,9 @@ func TestACancelledTriggerIsForgotten(t *testing.T) {
 	})
 }
 
-// Serve returns when nothing of ours is left; what does not heed its context is
-// named, in the error and in the last event, and holds it up no longer than the
-// stop time-out and two seconds.
+// Serve returns when everything of the system has ended. A guest that ignores its
+// context is named in the error and in the last event, and delays Serve by at most the
+// stop timeout and two seconds.
 func TestServeSaysWhatWouldNotStop(t *testing.T) {
 	ignore := func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 		<-time.After(time.Hour)

@@ -2,30 +2,30 @@ package faults
 
 import "time"
 
-// way is a way to misbehave. Whether a row can be is said by impossible.
+// way is a way to misbehave. The function impossible reports the rows that can't exist.
 type way struct {
 	name string
-	// letter is what tells the guest to: see test/capsules/gen/lib/misbehave.wat.
+	// letter is the instruction for the guest: see test/capsules/gen/lib/misbehave.wat.
 	letter byte
 	// loop: the guest is a run loop.
 	loop bool
-	// panics: the host panics in the guest's next look at the clock.
+	// panics: the host panics when the guest next reads the clock.
 	panics bool
-	// endless: it never ends by itself. A call has a budget of reductions for it; a
-	// start only a time, which does not pass while the guest runs.
+	// endless: it never ends by itself. A call has a limit of reductions for it; a start
+	// has only a time limit, and no time passes while the guest runs.
 	endless bool
-	// dear: it takes long, 50 MB of stack each time. It is run under two settings
-	// only, and misbehaves once in each: no policy knows of the kind of a failure.
+	// dear: it is slow, with 50 MB of stack each time. It runs under two settings only,
+	// and misbehaves once in each: no policy depends on the kind of a failure.
 	dear bool
-	// deadline is the triggers', where it passes meanwhile.
+	// deadline is the triggers', if it passes meanwhile.
 	deadline time.Duration
-	// queued: the deadline passes before the guest is asked.
+	// queued: the deadline passes before the guest is invoked.
 	queued bool
-	// file is what becomes of the module's file before the guest starts.
+	// file changes the module's file before the guest starts.
 	file func(module []byte) []byte
 }
 
-// limit is how long a call, and a start, may take.
+// limit is the time limit of a call, and of a start.
 const limit = 800 * time.Millisecond
 
 func ways() []way {
@@ -77,8 +77,8 @@ func ways() []way {
 	return append(inCalls, inLoops...)
 }
 
-// impossible says why a way can't be at a moment, or returns "". What it leaves
-// out are ways that are tested elsewhere: a run loop that spins is no fault, and
+// impossible returns why a way can't occur at a moment, or "". It excludes ways that are
+// tested elsewhere: a run loop that spins is not a fault, and
 // TestASpinningGuestIsStopped stops it.
 func impossible(w way, m moment) string {
 	inAStart := m.name == "first start" || m.name == "a start again"

@@ -18,7 +18,7 @@ import (
 
 const examples = "../../capsulehost/guest/examples/"
 
-// build makes a capsule of the Go program in a directory, with stock Go.
+// build builds a capsule from the Go program in a directory, with stock Go.
 func build(t testing.TB, directory string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "capsule.wasm")
@@ -90,7 +90,7 @@ func TestGuardian(t *testing.T) {
 	}
 }
 
-// loop is a world whose run loop tells the test what it does.
+// loop is a world whose run loop reports its progress to the test.
 type loop struct {
 	world
 	said chan string
@@ -132,7 +132,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 
-	// Without an interval it fails in good order.
+	// Without an interval it fails with an error.
 	l.config = nil
 	var failed *capsulehost.GuestError
 	if err := start(t, module, l).Run(context.Background()); !errors.As(err, &failed) || !strings.HasPrefix(failed.Text, "read interval: ") {
@@ -147,7 +147,7 @@ func TestMisbehave(t *testing.T) {
 	t.Run("surroundings", func(t *testing.T) { testGoSurroundings(t, module) })
 }
 
-// How Go's ways to die come back.
+// The host reports each way in which a Go guest can die.
 func testGoFaults(t *testing.T, module *capsulehost.Module) {
 	for _, tt := range []struct {
 		action  string
@@ -184,7 +184,7 @@ func testGoFaults(t *testing.T, module *capsulehost.Module) {
 	}
 }
 
-// What a Go capsule sees: a clock that may stand still, the host's limits, and
+// The environment of a Go capsule: a clock that may not advance, the host's limits, and
 // nothing of the machine.
 func testGoSurroundings(t *testing.T, module *capsulehost.Module) {
 	w := &world{now: time.Date(2026, 3, 1, 9, 30, 0, 123_456_789, time.UTC)}

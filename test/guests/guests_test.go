@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	config map[string]string
 	caller *capsulehost.Caller
-	now    time.Time // the clock stands; zero is the machine's
+	now    time.Time // the clock is fixed; zero means the machine's
 
 	lines  []string
 	ready  int
@@ -89,7 +89,7 @@ func compile(t testing.TB, host *capsulehost.Host, file string) *capsulehost.Mod
 	return module
 }
 
-// start makes an instance of a module.
+// start creates an instance of a module.
 func start(t testing.TB, module *capsulehost.Module, w capsulehost.HostAPI) *capsulehost.Instance {
 	t.Helper()
 	instance, err := module.Instantiate(context.Background(), w)
@@ -104,7 +104,7 @@ func start(t testing.TB, module *capsulehost.Module, w capsulehost.HostAPI) *cap
 	return instance
 }
 
-// Each guest in another language does the same; see README.md.
+// The guests in all languages do the same; see README.md.
 func TestGuests(t *testing.T) {
 	t.Parallel()
 	host := newHost(t)
@@ -161,7 +161,7 @@ func testSeven(t *testing.T, module *capsulehost.Module, language string) {
 	}
 }
 
-// testAnswers tries each way to answer, for ever as good as new.
+// testAnswers tries each kind of answer; the instance stays usable after all of them.
 func testAnswers(t *testing.T, module *capsulehost.Module) {
 	guest := start(t, module, &world{})
 	long := `"` + strings.Repeat("0123456789é", 10_000) + `"`
@@ -193,13 +193,13 @@ func testAnswers(t *testing.T, module *capsulehost.Module) {
 	}
 }
 
-// testExtism uses what is the PDK's own: variables, configuration and the log.
+// testExtism uses the PDK's own features: variables, configuration and the log.
 func testExtism(t *testing.T, module *capsulehost.Module) {
 	w := &world{config: map[string]string{"greeting": "hello"}}
 	guest := start(t, module, w)
 	for _, want := range []string{
 		`{"config":"hello","count":1,"level":0}`,
-		`{"config":"hello","count":2,"level":0}`, // a variable outlives the call
+		`{"config":"hello","count":2,"level":0}`, // a variable survives the call
 	} {
 		result, err := guest.Invoke(context.Background(), "extism", []byte("null"))
 		if err != nil {
@@ -214,14 +214,15 @@ func testExtism(t *testing.T, module *capsulehost.Module) {
 	}
 }
 
-// testCrash has it die as its language dies, with its last word where it has one.
+// testCrash makes the guest die in the way of its language, and checks its last message
+// if it has one.
 func testCrash(t *testing.T, module *capsulehost.Module, language string) {
 	_, err := start(t, module, &world{}).Invoke(context.Background(), "crash", []byte("null"))
 	var failure *capsulehost.Failure
 	if !errors.As(err, &failure) || failure.Kind != capsulehost.KindTrap {
 		t.Errorf("got %v", err)
 	}
-	// Rust for this target has no standard error, and AssemblyScript sets the error.
+	// Rust has no standard error for this target, and AssemblyScript sets the error.
 	want := map[string]string{"Rust": "", "AssemblyScript": ": a bug in AssemblyScript"}
 	if word, ok := want[language]; !ok && !strings.Contains(err.Error(), "; its last word: a bug in "+language) || !strings.Contains(err.Error(), word) {
 		t.Errorf("got %v, want its last word", err)

@@ -10,7 +10,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// mayStart says whether all that a capsule waits for has had its first start.
+// mayStart reports whether the first starts that a capsule waits for have ended.
 func (a *audit) mayStart(c *account) bool {
 	for n, other := range a.w.capsules {
 		if (slices.Contains(c.imports, n) || (other.uplink && !c.uplink)) && !a.capsules[other.id].settled() {
@@ -20,10 +20,10 @@ func (a *audit) mayStart(c *account) bool {
 	return true
 }
 
-// settled says whether the first start holds up nobody any more.
+// settled reports whether the first start delays no other any more.
 func (a *account) settled() bool { return !a.settledAt.IsZero() }
 
-// checkStarts checks, when nothing else runs, that nobody waits without need.
+// checkStarts checks, when nothing else runs, that no capsule waits without need.
 func (a *audit) checkStarts() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -32,11 +32,11 @@ func (a *audit) checkStarts() {
 		switch {
 		case c.settled():
 			if time.Since(c.settledAt) <= 20*ms {
-				return // it may be closing still, and its supervisor not know
+				return // it may still be closing, before its supervisor knows
 			}
 			continue
 		case len(c.history) > 0:
-			if time.Since(c.history[0].at) <= a.w.cfg.ReadyTimeout { // later its place is given back
+			if time.Since(c.history[0].at) <= a.w.cfg.ReadyTimeout { // later its start slot is free again
 				places--
 			}
 			if at := c.history[len(c.history)-1]; c.state == messages.StateStarting && c.starts == 0 && time.Since(at.at) > a.w.cfg.ReadyTimeout {
@@ -58,9 +58,9 @@ func (a *audit) checkStarts() {
 	}
 }
 
-// interruptedBy checks that what had to end has ended within its stop time-out.
-// Some guests do not heed it for 300 ms, and take 20 ms to close. One that waits
-// for calls on its own goroutine, each within another, gives each some time.
+// interruptedBy checks that an instance that had to end has ended within its stop
+// timeout. Some guests ignore it for 300 ms, and need 20 ms to close. A guest that
+// waits for calls on its own goroutine, each within another, allows some time to each.
 func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string, ...any)) {
 	if took := at.Sub(c.stopAt); !c.stopAt.IsZero() && took > c.stopTimeout+320*ms+nestedInline {
 		check(false, "it has taken %v to end, with a stop time-out of %v", took, c.stopTimeout)
@@ -68,16 +68,16 @@ func (a *audit) interruptedBy(c *account, at time.Time, check func(bool, string,
 	c.stopAt = time.Time{}
 }
 
-// permanent reports whether no restart can heal the last failure.
+// permanent reports whether no restart can fix the last failure.
 func (a *account) permanent() bool { return a.failure.Kind == "link" }
 
-// ownEnd says whether the capsule ended by itself without an error.
+// ownEnd reports whether the capsule ended by itself without an error.
 func (a *account) ownEnd() bool {
 	f := a.failure
 	return f.Kind == "exit" && (strings.Contains(f.Message, "ended by itself") || f.Message == "exit: exit 0")
 }
 
-// checkRestart holds a restart after a death against the policy.
+// checkRestart checks a restart after a death against the policy.
 func (a *audit) checkRestart(c *account, s messages.RestartScheduled, check func(bool, string, ...any)) {
 	check(!c.permanent(), "it can't load: %s", c.failure.Message)
 	blameless := s.Cause == messages.CauseDeadline || s.Cause == messages.CauseAbandoned
@@ -100,14 +100,14 @@ func (a *audit) checkRestart(c *account, s messages.RestartScheduled, check func
 	check(got <= delay && got >= delay-delay/5, "the delay is %v, the model says %v less a fifth at most", got, delay)
 }
 
-// verdict accounts for a death, and says whether a restart is left, and after
-// which delay at most. It spends it unless it only looks.
+// verdict accounts for a death, and returns whether a restart is left, and its longest
+// delay. It spends the restart unless look is set.
 func (a *audit) verdict(c *account, look bool) (restart bool, delay time.Duration) {
-	c.up += c.spell
-	if c.spell >= c.policy.Window {
+	c.up += c.uptime
+	if c.uptime >= c.policy.Window {
 		c.attempt = 0
 	}
-	c.spell = 0
+	c.uptime = 0
 	c.spent = slices.DeleteFunc(c.spent, func(at time.Duration) bool { return c.up-at >= c.policy.Window })
 	if c.policy.Mode == supervisor.Temporary || len(c.spent) >= c.policy.Budget {
 		return false, 0

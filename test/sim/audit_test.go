@@ -13,9 +13,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// audit follows the events with a model of its own: what may follow what, how
-// much of its budget a capsule has spent, when it is due. Its methods may be
-// called from any goroutine; those that answer catch up first.
+// audit follows the events with its own model: which event may follow which, how much of
+// its budget a capsule has spent, when a restart is due. Its methods may be called from
+// any goroutine; those that return values read new events first.
 type audit struct {
 	w *world
 
@@ -28,41 +28,41 @@ type audit struct {
 	muddled  bool // an operator has restarted a capsule in its first start
 	capsules map[string]*account
 	sessions map[string]*session
-	all      []string // the sessions, in the order of their beginning
+	all      []string // the sessions, in the order in which they began
 	denials  []denial
 	story    []string // the events as lines
 }
 
-// account is what the events have told of one capsule.
+// account is the state of one capsule that the events imply.
 type account struct {
 	*capsule
 	state      messages.CapsuleState
 	generation uint64
 	session    string
 	sequence   uint64
-	starts     int              // Loading events that are called for, and have not come
+	starts     int              // Loading events that must come, and have not yet
 	failure    messages.Failure // the last one
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
-	counting   []time.Duration // the spent restarts that count: what upSince was when each was scheduled
-	upSince    time.Duration   // how much it has been up, before readySince
+	counting   []time.Duration // the spent restarts that count: the value of upSince when each was scheduled
+	upSince    time.Duration   // its uptime before readySince
 	readySince time.Time
 	history    []stateAt
-	settledAt  time.Time         // when its first start came to hold up nobody any more
+	settledAt  time.Time         // when its first start stopped delaying others
 	crashes    map[string]uint64 // by kind
-	restartsBy map[string]uint64 // the same, an operator's under "operator"
+	restartsBy map[string]uint64 // the same for restarts, an operator's under "operator"
 
-	// Of what is due.
-	due    time.Time // the next load; zero where nobody can know
-	cause  string    // of that
-	stopAt time.Time // when an operator's command, or the end of all, came to end the instance; zero where none did
+	// The restart or the end that is due.
+	due    time.Time // the next load; zero if it can't be known
+	cause  string    // of the next load
+	stopAt time.Time // when a command or the end of the system began to end the instance; zero if none did
 
-	// The account of its policy.
+	// The state of its restart policy.
 	up      time.Duration
 	spent   []time.Duration
 	attempt int
-	spell   time.Duration // how long the last instance was up
+	uptime  time.Duration // the uptime of the last instance
 }
 
 func (a *account) String() string {
@@ -73,7 +73,7 @@ func (a *account) isDown() bool {
 	return a.state == messages.StateStopped || a.state == messages.StateFailed
 }
 
-// stateAt is the state that an event has put a capsule into.
+// stateAt is the state of a capsule after an event.
 type stateAt struct {
 	sequence uint64
 	at       time.Time
@@ -91,7 +91,7 @@ func newAudit(w *world) *audit {
 	return a
 }
 
-// catchUp reads the events that there are.
+// catchUp reads all new events.
 func (a *audit) catchUp() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -159,7 +159,7 @@ func (a *audit) enter(e supervisor.Event) {
 	}
 }
 
-// capsuleEvent enters one event of a capsule, and says what is wrong with it.
+// capsuleEvent enters one event of a capsule, and returns its problem, or "".
 func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	const (
 		loading  = messages.StateLoading
@@ -189,7 +189,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		check(e.Generation == c.generation+1, "generation %d follows %d", e.Generation, c.generation)
 		check(c.starts > 0, "nobody has decided that")
 		slack := time.Duration(0)
-		if c.failure.Kind == "panic" { // then the instance is closed only now, which takes its time
+		if c.failure.Kind == "panic" { // then the instance is closed only now, which takes a while
 			slack = 20 * ms
 		}
 		if late := at.Sub(c.due); !c.due.IsZero() && (late < 0 || late > slack) {
@@ -221,9 +221,9 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		a.close(c)
 		c.failure = d.Failure
 		c.crashes[c.failure.Kind]++
-		c.spell = 0
+		c.uptime = 0
 		if !c.readyAt.IsZero() {
-			c.spell = at.Sub(c.readyAt)
+			c.uptime = at.Sub(c.readyAt)
 		}
 		c.state, c.readyAt = crashed, time.Time{}
 	case messages.RestartScheduled:
@@ -242,7 +242,8 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 				c.starts, c.stopAt = 1, at
 			}
 			c.restartsBy["operator"]++
-			// The supervisor may not have heard of its first instance, and waits for the next.
+			// The supervisor may not have processed its first instance yet, and waits
+			// for the next.
 			a.muddled = a.muddled || !c.settled() || at.Sub(c.settledAt) <= 20*ms
 		} else {
 			check(in(crashed), "it has not crashed")
@@ -295,7 +296,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	return problem
 }
 
-// spentNow is how many of the spent restarts count now.
+// spentNow returns how many of the spent restarts count now.
 func (a *account) spentNow() (n uint32) {
 	up := a.upSince
 	if a.state == messages.StateReady {

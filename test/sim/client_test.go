@@ -17,7 +17,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// client makes one trigger after another.
+// client sends one trigger after another.
 func (w *world) client(n int) {
 	name := fmt.Sprintf("client-%d", n)
 	r := w.rng("client", uint64(n))
@@ -29,14 +29,14 @@ func (w *world) client(n int) {
 	}
 }
 
-// nestedInline is how long a call at most goes on for a caller that has given up:
-// 50 ms for each of those that run within each other on the caller's goroutine.
+// nestedInline limits how long a call continues after its caller has given up: 50 ms for
+// each call nested on the caller's goroutine.
 const nestedInline = 4 * 50 * ms
 
-// errGivenUp is why clients cancel.
+// errGivenUp is the cause when clients cancel.
 var errGivenUp = errors.New("the client has given up")
 
-// ask makes one trigger, and checks its answer. Without an r it is a plain one.
+// ask sends one trigger, and checks its answer. If r is nil the trigger is a plain one.
 func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.Reply {
 	ctx := context.Background()
 	until := time.Now().Add(w.cfg.TriggerTimeout)
@@ -107,8 +107,8 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.R
 	return reply
 }
 
-// checkReply checks an answer against the legs that are expected, which must all be
-// there where the system had started. Since is the last event before the trigger.
+// checkReply checks an answer against the expected legs, which must be complete if the
+// system had started. Since is the last event before the trigger.
 func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Reply, since uint64, all bool) {
 	w.audit.catchUp()
 	var values []json.RawMessage
@@ -137,7 +137,7 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Repl
 	w.checkValues(label, a, want, values)
 }
 
-// checkLeg says what is wrong with one leg.
+// checkLeg returns the problem of one leg, or "".
 func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 	c := l.capsule
 	w.tally.add("leg " + got.Outcome.String())
@@ -194,7 +194,7 @@ func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 	return ""
 }
 
-// mayBeUnavailable says whether a capsule that was Ready may be unavailable for a
+// mayBeUnavailable reports whether a capsule that was Ready may be unavailable for a
 // reason, after it has been in these states.
 func mayBeUnavailable(reason string, states []messages.CapsuleState) bool {
 	ending := slices.ContainsFunc(states, func(s messages.CapsuleState) bool {
@@ -203,8 +203,8 @@ func mayBeUnavailable(reason string, states []messages.CapsuleState) bool {
 	return ending || (len(states) > 0 && !strings.Contains(reason, "stop"))
 }
 
-// checkValues checks the values of a trigger's answer: whose they are, for whom
-// they were made, and their order.
+// checkValues checks the values of a trigger's answer: their capsules, their principal,
+// and their order.
 func (w *world) checkValues(label string, a ask, want []leg, values []json.RawMessage) {
 	for _, value := range values {
 		var v answer
@@ -245,9 +245,9 @@ func (w *world) command(r *rand.Rand) {
 	w.audit.catchUp()
 	before := w.audit.view(c)
 	do := map[string]func(context.Context, string) error{"start": w.sys.Start, "stop": w.sys.Stop, "restart": w.sys.Restart, "kill": w.sys.Kill}[verb]
-	if verb == "restart" && chance(r, 30) { // two that meet
+	if verb == "restart" && chance(r, 30) { // two concurrent restarts
 		var other sync.WaitGroup
-		other.Go(func() { _ = w.sys.Restart(context.Background(), c.id) }) // as good as the one that is looked at
+		other.Go(func() { _ = w.sys.Restart(context.Background(), c.id) }) // equivalent to the one that is checked
 		defer other.Wait()
 	}
 	err := do(ctx, c.id)
@@ -275,7 +275,7 @@ func (w *world) command(r *rand.Rand) {
 	}
 }
 
-// saboteur has the system's own actors fail.
+// saboteur makes the system's own actors fail.
 func (w *world) saboteur() {
 	r := w.rng("saboteur", 0)
 	for n := range pick(r, 0, 0, 1, 3, 6) {
@@ -290,7 +290,7 @@ func (w *world) saboteur() {
 		} else {
 			w.sys.FailActor(path)
 		}
-		if chance(r, 50) { // while it is being healed
+		if chance(r, 50) { // during its restart
 			w.ask(nil, "client-saboteur", uint64(n+1), pick(r, append(topics(), "probe.all")...))
 		}
 	}

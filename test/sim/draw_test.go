@@ -13,8 +13,8 @@ import (
 
 const ms = time.Millisecond
 
-// rng returns the source of one sort of decisions: what others draw does not
-// change it.
+// rng returns the random source of one kind of decisions; it does not depend on what
+// others draw.
 func (w *world) rng(who string, n uint64) *rand.Rand {
 	h := uint64(14695981039346656037) // FNV-1a
 	for _, b := range []byte(who) {
@@ -27,27 +27,27 @@ func chance(r *rand.Rand, percent int) bool { return r.IntN(100) < percent }
 
 func pick[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
 
-// between draws a time, in whole microseconds.
+// between draws a duration, in whole microseconds.
 func between(r *rand.Rand, low, high time.Duration) time.Duration {
 	return low + time.Duration(r.Int64N(int64((high-low)/time.Microsecond)+1))*time.Microsecond
 }
 
-// interceptor is one of a capsule's, in the words of its manifest.
+// interceptor is one interceptor of a capsule, with the fields of its manifest.
 type interceptor struct {
 	event, action string
 	priority      uint32
 }
 
-// drawn is what a seed says of a capsule.
+// drawn are the properties of a capsule that its seed determines.
 type drawn struct {
 	id           string
 	loop         bool
 	uplink       bool
 	grants       bool // allow_prompt_injection
-	inline       bool // its calls may run on the goroutine that asks
+	inline       bool // its calls may run on the caller's goroutine
 	told         bool // has an interceptor for handle_lifecycle_restart
 	interceptors []interceptor
-	imports      []int // places of those that it waits for
+	imports      []int // indices of the capsules that it waits for
 
 	policy      supervisor.RestartPolicy
 	callTimeout time.Duration
@@ -55,8 +55,9 @@ type drawn struct {
 	queue       int
 }
 
-// What clients and capsules trigger. Every capsule that is no loop also takes
-// `probe.all`, and `fan.<id>`, which asks all others for `probe.all`.
+// The topics that clients and capsules trigger. Every capsule that is no loop also
+// subscribes to `probe.all`, and to `fan.<id>`, whose handler triggers `probe.all` at
+// all others.
 func topics() []string {
 	return []string{"t.a", "t.b", "u.a", "u.b", "t.a.deep", "nobody"}
 }
@@ -85,7 +86,7 @@ func (w *world) drawSystem() {
 	w.perm(r)
 }
 
-// perm gives the capsules names whose order is not that of their start.
+// perm gives the capsules names whose order differs from that of their start.
 func (w *world) perm(r *rand.Rand) {
 	names := []string{"ant", "bee", "cat", "dog", "elk", "fox"}
 	r.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
@@ -111,13 +112,13 @@ func (w *world) drawCapsule(n int) *drawn {
 		stopTimeout: pick(r, between(r, 1*ms, 300*ms), between(r, 1*ms, 5*time.Second)),
 		queue:       pick(r, 1, 2, 5, 256, 256, 256, 256),
 	}
-	if chance(r, 10) { // in a bubble they cost nothing
+	if chance(r, 10) { // in a bubble they are fast
 		d.policy.Window, d.policy.InitialBackoff = between(r, time.Minute, 5*time.Hour), between(r, time.Minute, 2*time.Hour)
 	}
 	d.policy.MaxBackoff = d.policy.InitialBackoff + between(r, 0, 8*time.Second)
 	most := 4
 	if d.loop {
-		most = 2 // triggers don't reach it
+		most = 2 // triggers don't invoke it
 	}
 	for i := range r.IntN(most) {
 		d.interceptors = append(d.interceptors, interceptor{pick(r, patterns()...), fmt.Sprintf("act-%d", i), pick[uint32](r, 1, 100, 100, 200)})
@@ -136,7 +137,7 @@ func (w *world) drawCapsule(n int) *drawn {
 	return d
 }
 
-// manifest is the text of the capsule's Capsule.toml.
+// manifest returns the text of the capsule's Capsule.toml.
 func (d *drawn) manifest(n int) string {
 	var b strings.Builder
 	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
@@ -158,15 +159,15 @@ func (d *drawn) manifest(n int) string {
 	return b.String()
 }
 
-// leg is what is expected of one leg of a trigger.
+// leg is one expected leg of a trigger.
 type leg struct {
 	capsule *capsule
 	interceptor
 	place int // in the manifest
 }
 
-// legs are those of a trigger of topic, in the specified order: the sim's own
-// idea of matching and of order.
+// legs returns those of a trigger of topic, in the specified order, by the sim's own
+// implementation of matching and order.
 func (w *world) legs(topic, from string) []leg {
 	var out []leg
 	for _, c := range w.capsules {

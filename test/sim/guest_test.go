@@ -16,15 +16,15 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// capsule is a capsule of the world, all its instances together.
+// capsule is a capsule of the world, over all its instances.
 type capsule struct {
 	*drawn
 	w *world
 
 	loads  atomic.Uint64
 	acts   atomic.Uint64 // decisions drawn
-	calls  atomic.Uint64 // guest calls that the system has seen the end of
-	asked  atomic.Uint64 // triggers that it has made
+	calls  atomic.Uint64 // guest calls that the system has seen end
+	asked  atomic.Uint64 // triggers that it has sent
 	inHook hooks
 	inside atomic.Bool // a call runs
 
@@ -32,7 +32,7 @@ type capsule struct {
 	last map[string]turn // the last call of each sender
 }
 
-// load makes instances, some of the time.
+// load creates instances, some of the time.
 func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 	g := &guest{capsule: c, world: s, generation: c.loads.Add(1)}
 	c.w.audit.loading(c, g.generation)
@@ -53,7 +53,7 @@ func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.G
 		<-ctx.Done()
 		return nil, interrupted(ctx)
 	default:
-		_, _ = g.trigger(ctx, r, 2) // whatever it says
+		_, _ = g.trigger(ctx, r, 2) // with any result
 	}
 	if c.inline {
 		return inlineGuest{g}, nil
@@ -72,8 +72,8 @@ type guest struct {
 	knows      bool // it was told that it was restarted
 }
 
-// inlineGuest is a guest whose calls may run on the goroutine that asks. It never
-// ends that goroutine, heeds its context, and closes at once.
+// inlineGuest is a guest whose calls may run on the caller's goroutine. It never ends
+// that goroutine, respects its context, and closes at once.
 type inlineGuest struct{ *guest }
 
 func (inlineGuest) Inline() {}
@@ -170,7 +170,7 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	case what < 92 && !g.inline: // it can't be interrupted
 		<-time.After(between(r, 0, 300*ms))
 	case what < 94:
-		g.world.SignalReady() // in no loop: nothing
+		g.world.SignalReady() // outside a loop it has no effect
 	case what < 96:
 		g.world.Log(capsulehost.LevelInfo, "hello")
 	}
@@ -231,7 +231,7 @@ func (g *guest) Run(ctx context.Context) error {
 	}
 }
 
-// sleep takes a drawn part of most; false means that it was interrupted.
+// sleep sleeps for a drawn part of most; it returns false if it was interrupted.
 func (w *world) sleep(ctx context.Context, r *rand.Rand, most time.Duration) bool {
 	timer := time.NewTimer(between(r, 0, most))
 	defer timer.Stop()
@@ -243,7 +243,7 @@ func (w *world) sleep(ctx context.Context, r *rand.Rand, most time.Duration) boo
 	}
 }
 
-// interrupted is how a guest ends that was interrupted.
+// interrupted returns the error of a guest that was interrupted.
 func interrupted(ctx context.Context) error {
 	kind := capsulehost.KindCancelled
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {

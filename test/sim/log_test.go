@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// tally counts what was reached, over all seeds.
+// tally counts the cases that were reached, over all seeds.
 type tally struct {
 	mu sync.Mutex
 	of map[string]int
@@ -32,10 +32,10 @@ func (t *tally) String() string {
 	return b.String()
 }
 
-// logWatch reads what is logged at warn level and above.
+// logWatch reads the log at warn level and above.
 type logWatch struct{ w *world }
 
-// Write gets one line.
+// Write receives one line.
 func (l logWatch) Write(line []byte) (int, error) {
 	if *seeds == 1 {
 		l.w.audit.note(string(bytes.TrimSpace(line)))
@@ -50,7 +50,7 @@ func (l logWatch) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// deadlock checks that whoever a leg was not sent to for a deadlock was waiting.
+// deadlock checks that a capsule that was not invoked because of a deadlock was waiting.
 func (l logWatch) deadlock(line []byte) {
 	var fields struct{ Capsule, Asked string }
 	if err := json.Unmarshal(line, &fields); err != nil {
@@ -65,7 +65,8 @@ func (l logWatch) deadlock(line []byte) {
 		l.w.fail("a deadlock that can't be: %s", line)
 		return
 	}
-	// Whoever it may have waited for, directly or through others, while this trigger was open.
+	// The capsules that it may have waited for, directly or through others, while this
+	// trigger was open.
 	seen := map[string]bool{fields.Asked: true}
 	for from := []string{fields.Asked}; len(from) > 0; from = from[1:] {
 		for _, ask := range byID[from[0]].inHook.since(began) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// session is what one session UUID stands for.
+// session is one session UUID.
 type session struct {
 	of         *account
 	generation uint64
@@ -14,22 +14,22 @@ type session struct {
 	endingAt   time.Time // when it ended, or its capsule was told to; zero before
 }
 
-// denial is a session that a capsule was denied.
+// denial is a session that was denied to a capsule.
 type denial struct {
 	by *guest
 	id string
 	at time.Time
 }
 
-// denied notes that a session was denied which was not over. The registry may have
-// heard of its end a moment before the event: it must come in that very moment.
+// denied records that a session was denied that had not ended. The registry may learn of
+// its end a moment before the event: the event must come in the same moment.
 func (a *audit) denied(by *guest, id string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.denials = append(a.denials, denial{by, id, time.Now()})
 }
 
-// checkDenials is between two steps: nothing else runs.
+// checkDenials runs between two steps: nothing else runs.
 func (a *audit) checkDenials() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *session) ending(at time.Time) {
 	}
 }
 
-// anySession returns one of the sessions that there ever were, and whose it was.
+// anySession returns one of all sessions that have ever existed, and its capsule.
 func (a *audit) anySession(r *rand.Rand) (string, *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -78,7 +78,7 @@ func (a *audit) anySession(r *rand.Rand) (string, *account) {
 	return id, a.sessions[id].of
 }
 
-// holds says whether a session has not ended.
+// holds reports whether a session has not ended.
 func (a *audit) holds(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -86,8 +86,8 @@ func (a *audit) holds(id string) bool {
 	return !a.sessions[id].over
 }
 
-// checkSessions has the registry asked for the last sessions, when nothing
-// changes: it agrees with the events.
+// checkSessions asks the registry for the last sessions, when nothing changes, and
+// checks that it agrees with the events.
 func (a *audit) checkSessions(ctx context.Context, g *guest) {
 	a.mu.Lock()
 	a.catchUpLocked()

@@ -37,7 +37,7 @@ func TestSim(t *testing.T) {
 
 func simulate(t *testing.T, w *world) {
 	defer func() {
-		if reason := recover(); reason != nil { // a bubble in which all wait for each other
+		if reason := recover(); reason != nil { // a bubble in which all goroutines are blocked
 			w.fail("%v", reason)
 		}
 		if w.failed() {
@@ -47,7 +47,7 @@ func simulate(t *testing.T, w *world) {
 	synctest.Test(t, func(*testing.T) { w.run() })
 }
 
-// report says what was broken, and how to see it again.
+// report prints the broken promises, and how to reproduce them.
 func (w *world) report(t *testing.T) {
 	t.Helper()
 	story := w.audit.story

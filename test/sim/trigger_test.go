@@ -11,25 +11,26 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
-// turn is a call's place among those of one sender.
+// turn is a call's position among those of one sender.
 type turn struct {
 	trigger uint64
 	rank    int // of the leg, among the capsule's own
 }
 
-// hooks says when the capsule waited in triggers of its own, and for whom at most.
+// hooks records when the capsule waited in triggers of its own, and for which capsules
+// at most.
 type hooks struct {
 	mu  sync.Mutex
 	all []hook
 }
 
-// hook is one of these triggers. Times are ticks of the world's.
+// hook is one of these triggers. Times are ticks of the world.
 type hook struct {
 	began, ended uint64 // ended is 0 while it is open
 	asks         []leg
 }
 
-// since returns whom the capsule may have waited for since a tick.
+// since returns the capsules that it may have waited for since a tick.
 func (h *hooks) since(tick uint64) []leg {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -42,7 +43,7 @@ func (h *hooks) since(tick uint64) []leg {
 	return asks
 }
 
-// last is when the last one began.
+// last returns when the last one began.
 func (h *hooks) last() (began uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +53,7 @@ func (h *hooks) last() (began uint64, ok bool) {
 	return h.all[len(h.all)-1].began, true
 }
 
-// begin notes a trigger, and returns how to end it.
+// begin records a trigger, and returns a function that ends it.
 func (h *hooks) begin(w *world, asks []leg) (end func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -65,28 +66,28 @@ func (h *hooks) begin(w *world, asks []leg) (end func()) {
 	}
 }
 
-// ask is a trigger's payload: who asks, on whose behalf, and until when.
+// ask is a trigger's payload: the sender, the principal, and the deadline.
 type ask struct {
 	By     string `json:"by"`
 	N      uint64 `json:"n"`
-	Who    string `json:"who"`    // the principal; "" is none
+	Who    string `json:"who"`    // the principal; "" means none
 	Source string `json:"source"` // the source id
 	Until  int64  `json:"until"`  // Unix nanoseconds
 	Depth  int    `json:"depth"`
 }
 
-// answer is what a guest answers.
+// answer is the answer of a guest.
 type answer struct {
 	Capsule    string            `json:"capsule"`
 	Generation uint64            `json:"generation"`
 	Action     string            `json:"action"`
 	By         string            `json:"by"`
 	N          uint64            `json:"n"`
-	Who        string            `json:"who"` // whom the guest saw as its caller
+	Who        string            `json:"who"` // the guest's caller, as it saw it
 	Kids       []json.RawMessage `json:"kids,omitempty"`
 }
 
-// checkCall checks that a call may be made now, and for whom it is.
+// checkCall checks that a call may be made now, and by which principal.
 func (g *guest) checkCall(ctx context.Context, action string, a ask) {
 	now := time.Now()
 	if now.UnixNano() >= a.Until {
@@ -112,7 +113,7 @@ func (g *guest) checkCall(ctx context.Context, action string, a ask) {
 	g.last[a.By] = this
 }
 
-// rank is an interceptor's place among the legs of its capsule.
+// rank returns an interceptor's position among the legs of its capsule.
 func (d *drawn) rank(action string) int {
 	n, mine := 0, 0
 	for place, i := range d.interceptors {
@@ -129,7 +130,7 @@ func (d *drawn) rank(action string) int {
 	return n
 }
 
-// trigger makes a nested trigger, and checks what comes of it.
+// trigger sends a nested trigger, and checks the result.
 func (g *guest) trigger(ctx context.Context, r *rand.Rand, depth int) ([]json.RawMessage, error) {
 	return g.triggerTopic(ctx, pick(r, topics()...), depth)
 }
@@ -162,8 +163,8 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 	return values, nil
 }
 
-// fan asks all others, who answer at once: those that are Ready and do not wait
-// themselves must.
+// fan triggers all others, which answer at once: those that are Ready and do not wait
+// themselves must answer.
 func (g *guest) fan(ctx context.Context) []json.RawMessage {
 	began := time.Now()
 	values, err := g.triggerTopic(ctx, "probe.all", 9)
@@ -177,7 +178,7 @@ func (g *guest) fan(ctx context.Context) []json.RawMessage {
 	return values
 }
 
-// checkCapability asks for somebody's session: one that is no more is denied.
+// checkCapability asks for a session of any capsule: one that has ended is denied.
 func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 	a := g.w.audit
 	session, of := a.anySession(r)
@@ -200,7 +201,7 @@ func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-// who is the principal of a caller, "" for none.
+// who returns the principal of a caller, "" for none.
 func who(c *capsulehost.Caller) string {
 	if c == nil || c.Principal == nil {
 		return ""

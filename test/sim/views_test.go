@@ -30,7 +30,7 @@ func (a *audit) loading(c *capsule, generation uint64) {
 	}
 }
 
-// asked: a call begins. Only Ready capsules are asked.
+// asked: a call begins. Only Ready capsules are invoked.
 func (a *audit) asked(g *guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,7 +53,7 @@ func (a *audit) running(g *guest) {
 	}
 }
 
-// died says whether the events tell of the end of a generation, or of its beginning.
+// died reports whether the events contain the end of a generation, or its beginning.
 func (a *audit) died(c *capsule, generation uint64) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,7 +61,7 @@ func (a *audit) died(c *capsule, generation uint64) bool {
 	return v.generation > generation || v.state != messages.StateReady || v.starts > 0
 }
 
-// now is the number of the last event, and whether the system had started by then.
+// now returns the number of the last event, and whether the system had started by then.
 func (a *audit) now() (sequence uint64, started bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -69,8 +69,8 @@ func (a *audit) now() (sequence uint64, started bool) {
 	return a.last, a.started
 }
 
-// since returns the states that a capsule was in from an event on. Where it has
-// crashed and no restart was decided, it is as good as failed.
+// since returns the states of a capsule from an event on. A crash without a scheduled
+// restart counts as failed.
 func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -87,13 +87,13 @@ func (a *audit) since(c *capsule, sequence uint64) []messages.CapsuleState {
 	return states
 }
 
-// hadEnded says whether a capsule had ended before now, for good until now.
+// hadEnded reports whether a capsule had ended before now, and has not started again.
 func (a *audit) hadEnded(c *capsule) bool {
 	v := a.view(c)
 	return v.isDown() && v.history[len(v.history)-1].at.Before(time.Now())
 }
 
-// view is a copy of what is known of a capsule.
+// view returns a copy of a capsule's account.
 func (a *audit) view(c *capsule) *account {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -102,7 +102,7 @@ func (a *audit) view(c *capsule) *account {
 	return &v
 }
 
-// compare holds a snapshot against the events up to it. Nothing else may run.
+// compare compares a snapshot with the events up to it. Nothing else may run.
 func (a *audit) compare(tree *messages.Tree) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -150,7 +150,7 @@ func (a *audit) compare(tree *messages.Tree) {
 	}
 }
 
-// metrics holds what Prometheus would see against the events.
+// metrics compares the metrics for Prometheus with the events.
 func (a *audit) metrics(source metrics.Source) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.New(metrics.Config{Source: source}))

@@ -21,16 +21,16 @@ type world struct {
 	seed  uint64
 	cfg   supervisor.Config
 	drawn []*drawn
-	// harsh: the system's own actors may also fail over a message, which is lost.
+	// harsh: the system's own actors may also fail on a message, which is lost.
 	harsh  bool
-	broken []string // the actors that were to fail; the saboteur's
+	broken []string // the actors that must fail; belongs to the saboteur
 
 	tally    *tally
 	capsules []*capsule
 	sys      *supervisortest.System
 	audit    *audit
 
-	calm     atomic.Bool // faults have ceased
+	calm     atomic.Bool // faults have ended
 	stopping atomic.Bool
 	inFlight atomic.Int64
 	answered atomic.Uint64
@@ -56,7 +56,7 @@ func newWorld(seed uint64, home string, t *tally) *world {
 	return w
 }
 
-// fail notes a promise that was broken.
+// fail records a broken promise.
 func (w *world) fail(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -71,8 +71,8 @@ func (w *world) failed() bool {
 	return len(w.problems) > 0
 }
 
-// The world is the supervisortest.TB of its system: what that finds is a problem
-// like others, and its clean-ups run inside the bubble.
+// The world is the supervisortest.TB of its system: the failures that it reports are
+// recorded like others, and its clean-ups run inside the bubble.
 
 func (w *world) Helper()                           {}
 func (w *world) Errorf(format string, args ...any) { w.fail(format, args...) }
@@ -82,10 +82,10 @@ func (w *world) TempDir() string                   { return w.home }
 
 var errFatal = errors.New("the simulation can't go on")
 
-// run tells the whole story, inside a bubble.
+// run runs the whole simulation, inside a bubble.
 func (w *world) run() {
 	defer func() {
-		if reason := recover(); reason != nil && reason != errFatal { //nolint:errorlint // what Fatalf panics with
+		if reason := recover(); reason != nil && reason != errFatal { //nolint:errorlint // the value with which Fatalf panics
 			panic(reason)
 		}
 		for _, f := range w.cleanups {
@@ -103,7 +103,7 @@ func (w *world) run() {
 	}
 	actors.Go(w.operator)
 	actors.Go(w.saboteur)
-	early := chance(r, 30) // the end comes in the midst of it all
+	early := chance(r, 30) // the end comes in the middle of it
 	for range 2 + r.IntN(8) {
 		w.sleep(context.Background(), r, pick(r, 10*ms, 500*ms, 3*time.Second))
 		w.check()
@@ -123,7 +123,7 @@ func (w *world) run() {
 	}
 }
 
-// check is between two steps: nothing else runs.
+// check runs between two steps: nothing else runs.
 func (w *world) check() {
 	synctest.Wait()
 	tree := w.sys.Snapshot()
@@ -138,11 +138,11 @@ func (w *world) check() {
 	}
 }
 
-// recover has all faults cease: whatever has not failed for good is Ready when
-// its backoff is over, and serves.
+// recover ends all faults: each capsule that has not failed for good is Ready when its
+// backoff is over, and serves.
 func (w *world) recover() {
 	w.calm.Store(true)
-	for _, path := range w.broken { // those that were to fail over a message, and have had none
+	for _, path := range w.broken { // actors that must fail on a message, and have received none
 		w.sys.FailActor(path)
 	}
 	synctest.Wait()
@@ -150,17 +150,16 @@ func (w *world) recover() {
 	for _, c := range w.capsules {
 		longest = max(longest, c.policy.MaxBackoff)
 	}
-	// Some calls, loops and loads still have to come to their end; a loop that
-	// hangs is killed.
+	// Some calls, loops and loads still have to end; a loop that hangs is killed.
 	for _, c := range w.capsules {
 		if c.loop {
-			_ = w.sys.Kill(context.Background(), c.id) // refused where it does not run
+			_ = w.sys.Kill(context.Background(), c.id) // refused if it does not run
 		}
 	}
-	// An actor that is to fail, and waits for its restart, fails after that.
+	// An actor that must fail, and waits for its restart, fails after that.
 	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + 10*time.Second
 	var restless []*account
-	for range 1 + 2*len(w.broken) { // again above, where it had failed already
+	for range 1 + 2*len(w.broken) { // once more if it had failed already
 		<-time.After(patience)
 		w.check()
 		if restless = w.restless(); len(restless) == 0 {
@@ -173,7 +172,7 @@ func (w *world) recover() {
 	began := time.Now()
 	ready := w.ready()
 	w.probe("client-probe", 1, "probe.all", ready)
-	for n, c := range ready { // one after the other: nobody waits
+	for n, c := range ready { // one after the other: no capsule waits
 		if reply := w.probe("client-fan", uint64(n+1), "fan."+c.id, ready); reply != nil {
 			w.checkFan(reply, c, ready)
 		}
@@ -194,7 +193,7 @@ func (w *world) recover() {
 	w.check()
 }
 
-// restless are the capsules that have neither come back nor ended for good.
+// restless returns the capsules that are neither up again nor ended for good.
 func (w *world) restless() []*account {
 	var out []*account
 	for _, c := range w.capsules {
@@ -205,7 +204,7 @@ func (w *world) restless() []*account {
 	return out
 }
 
-// ready are the capsules that serve.
+// ready returns the capsules that serve.
 func (w *world) ready() []*capsule {
 	var out []*capsule
 	for _, c := range w.capsules {
@@ -216,7 +215,7 @@ func (w *world) ready() []*capsule {
 	return out
 }
 
-// probe asks when nothing goes wrong: whoever is Ready answers, and nobody else.
+// probe triggers while there are no faults: exactly the Ready capsules answer.
 func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *messages.Reply {
 	reply := w.ask(nil, by, n, topic)
 	if reply == nil {
@@ -235,7 +234,7 @@ func (w *world) probe(by string, n uint64, topic string, ready []*capsule) *mess
 	return reply
 }
 
-// checkFan checks that a capsule that asked all others has heard from all.
+// checkFan checks that a capsule that triggered all others has answers from all.
 func (w *world) checkFan(reply *messages.Reply, c *capsule, ready []*capsule) {
 	var v answer
 	for _, leg := range reply.Legs {

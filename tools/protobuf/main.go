@@ -1,10 +1,10 @@
-// Command protobuf generates Go from the .proto files below a directory, with
-// the plugins that go.mod pins: messages and the Connect service. The compiler
-// is Go too, so nothing has to be installed. From the top of the repository:
+// Command protobuf generates Go from the .proto files below a directory, with the
+// plugins that go.mod pins: messages and the Connect service. The compiler is written in
+// Go, too, so there is nothing to install. From the top of the repository:
 //
 //	go -C tools run ./protobuf ../messages
 //
-// writes what is missing or differs and removes generated files whose .proto is
+// writes missing and changed files and removes generated files whose .proto file is
 // gone. With -check it writes nothing, names each such file and fails.
 package main
 
@@ -31,8 +31,8 @@ import (
 	"google.golang.org/protobuf/types/pluginpb"
 )
 
-// importPath is the Go package that the .proto files name in go_package, and
-// thereby what the directory of generated files stands for.
+// importPath is the Go package in the go_package option of the .proto files. It
+// corresponds to the directory of generated files.
 const importPath = "github.com/astrid-actors/astrid-actors/messages"
 
 // plugins are tools of this module.
@@ -55,7 +55,7 @@ func main() {
 	}
 }
 
-// run brings the generated files below dir up to date, or checks that they are.
+// run updates the generated files below dir, or checks that they are up to date.
 func run(ctx context.Context, dir string, check bool) error {
 	request, err := compile(ctx, dir)
 	if err != nil {
@@ -105,7 +105,7 @@ func run(ctx context.Context, dir string, check bool) error {
 	return errors.Join(stale...)
 }
 
-// compile compiles every .proto file below dir into what plugins are asked with.
+// compile compiles every .proto file below dir into a request for the plugins.
 func compile(ctx context.Context, dir string) (*pluginpb.CodeGeneratorRequest, error) {
 	sources, err := below(dir, ".proto")
 	if err != nil {
@@ -147,8 +147,8 @@ func withImports(to []*descriptorpb.FileDescriptorProto, f protoreflect.FileDesc
 	return append(to, protoutil.ProtoFromFileDescriptor(f))
 }
 
-// generate runs one plugin and returns the files that it makes, by their path
-// below the directory that importPath stands for.
+// generate runs one plugin and returns the files that it generates, by their path below
+// the directory of importPath.
 func generate(ctx context.Context, plugin string, request *pluginpb.CodeGeneratorRequest) (map[string]string, error) {
 	in, err := proto.Marshal(request)
 	if err != nil {
@@ -174,8 +174,8 @@ func generate(ctx context.Context, plugin string, request *pluginpb.CodeGenerato
 	return files, nil
 }
 
-// below lists the files below dir whose name ends in one of suffixes, relative
-// to it, in order, with slashes.
+// below returns the files below dir whose name ends in one of suffixes, relative to dir,
+// sorted, with slashes.
 func below(dir string, suffixes ...string) ([]string, error) {
 	var found []string
 	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {

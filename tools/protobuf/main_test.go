@@ -60,7 +60,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("check what was just generated: %v", err)
 	}
 
-	// Everything that differs is named, and left as it is.
+	// Every file that differs is named, and not changed.
 	put(t, dir, "letter.pb.go", made["letter.pb.go"]+"// edited\n")
 	put(t, dir, "gone.connect.go", "package messages")
 	if err := os.Remove(filepath.Join(dir, "messagesconnect", "letter.connect.go")); err != nil {

@@ -14,11 +14,11 @@ type Entry struct {
 	Manifest     *manifest.Manifest
 	Embedded     *Embedded // nil for one from a directory
 	Interceptors []messages.Interceptor
-	WaitsFor     []int // places in Catalog.Entries of those that start before it
+	WaitsFor     []int // indices into Catalog.Entries of the capsules that start before it
 }
 
-// Embedded is a capsule that the program brings along: either a module, or a
-// function that makes its instances.
+// Embedded is a capsule that is embedded in the program: either a module, or a function
+// that creates its instances.
 type Embedded struct {
 	Manifest *manifest.Manifest
 	Module   []byte
@@ -30,16 +30,16 @@ type Catalog struct {
 	Entries  []Entry // in start order
 	Rejected []manifest.Rejected
 	Warnings []manifest.Problem
-	// Cycle of imports, whose members start in the order of their discovery; nil
-	// without one.
+	// Cycle describes a cycle of imports, whose members start in the order of their
+	// discovery; nil if there is none.
 	Cycle error
 	// LookedIn are the directories that were searched.
 	LookedIn []string
 }
 
-// Discover finds the capsules in dirs, which are capsules' directories or
-// directories of them, and adds them to the embedded ones. Without either it looks
-// in the principal's capsules and in ./.astrid/capsules.
+// Discover finds the capsules in dirs, which are directories of capsules or directories
+// that contain such directories, and adds them to the embedded ones. Without either it
+// searches the principal's capsules and ./.astrid/capsules.
 func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*Embedded) *Catalog {
 	c := &Catalog{LookedIn: dirs}
 	given := len(dirs) > 0

@@ -1,6 +1,6 @@
-// Package catalog is where capsules come from: it finds them in directories or in
-// what a program brings along, orders their start, and makes their instances,
-// with compiled modules shared by content.
+// Package catalog finds the capsules, in directories or embedded in a program. It orders
+// their start and creates their instances. Capsules with equal modules share the
+// compiled code.
 //
 // It does not run capsules, and knows no actor but the interface of a guest.
 package catalog

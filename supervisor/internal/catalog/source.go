@@ -18,39 +18,39 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
 
-// LoadFunc makes a fresh instance that asks its host through api.
+// LoadFunc creates a new instance, which calls its host through api.
 type LoadFunc = func(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error)
 
-// Config is what all sources of a system share.
+// Config is shared by all sources of a system.
 type Config struct {
 	Home      home.Home
 	Principal home.Principal
-	// SocketPath is what guests read as ASTRID_SOCKET_PATH.
+	// SocketPath is the value that guests read as ASTRID_SOCKET_PATH.
 	SocketPath string
-	// AllowUnverified loads modules that nobody sealed.
+	// AllowUnverified also loads modules without a recorded hash.
 	AllowUnverified bool
 	// Host compiles the modules; capsules with the same bytes share the code.
 	Host *capsulehost.Host
 	Log  *slog.Logger
 }
 
-// Source makes the instances of one capsule, from its files or from what the
-// program brought along, and keeps what they share. A crash costs no reading and
-// no compiling; an operator's start or restart reads the files again.
+// Source creates the instances of one capsule, from its files or from the embedded
+// capsule, and keeps the parts that they share. After a crash it neither reads nor
+// compiles again; an operator's start or restart reads the files again.
 type Source struct {
 	cfg    Config
 	entry  *Entry
 	log    *slog.Logger
 	hashed func(hash string)
 
-	// module belongs to Load, which the capsule's actor calls once at a time.
+	// module belongs to Load, which the capsule's actor never calls concurrently.
 	module *capsulehost.Module
 	stale  atomic.Bool
 	values atomic.Pointer[map[string]string]
 }
 
-// NewSource returns the source of a capsule. Hashed is told the module's hash each
-// time that it is read.
+// NewSource returns the source of a capsule. It calls hashed with the module's hash each
+// time that it has read the module.
 func NewSource(cfg Config, entry *Entry, hashed func(hash string)) *Source {
 	return &Source{cfg: cfg, entry: entry, log: cfg.Log.With("capsule", entry.Manifest.ID()), hashed: hashed}
 }
@@ -61,14 +61,14 @@ type guest struct {
 	runLoop bool
 }
 
-// RunLoop reports whether it is a run-loop capsule's.
+// RunLoop reports whether the capsule is a run-loop capsule.
 func (g *guest) RunLoop() bool { return g.runLoop }
 
 // Inline implements actors.Inline: WebAssembly can't end a goroutine.
 func (g *guest) Inline() {}
 
-// goGuest is a guest written in Go. It shares no memory with others: its payload
-// is its own to change, and so is the data that it has answered with.
+// goGuest is a guest written in Go. It shares no memory with others: it may change its
+// payload, and the data that it has returned.
 type goGuest struct{ actors.Guest }
 
 func (g goGuest) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
@@ -77,24 +77,24 @@ func (g goGuest) Invoke(ctx context.Context, action string, payload []byte) (cap
 	return result, err
 }
 
-// Unwrap returns the guest itself, for its other abilities.
+// Unwrap returns the guest itself, for its optional methods.
 func (g goGuest) Unwrap() actors.Guest { return g.Guest }
 
-// goHostAPI is the host as a guest written in Go sees it.
+// goHostAPI is the host API of a guest written in Go.
 type goHostAPI struct{ capsulehost.HostAPI }
 
 // Peers returns the other capsules.
 func (a goHostAPI) Peers() capsulehost.Peers { return goPeers{a.HostAPI.Peers()} }
 
-// goPeers copies the payloads that its guest asks with: a call of another capsule
-// can go on when the guest has given up, and changes its own.
+// goPeers copies the payloads that its guest sends: a call of another capsule can still
+// run after the guest has given up and changed its own.
 type goPeers struct{ capsulehost.Peers }
 
 func (p goPeers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	return p.Peers.TriggerHook(ctx, topic, bytes.Clone(payload))
 }
 
-// Load makes a fresh instance. Every instance that it made before is closed by then.
+// Load creates a new instance. All earlier instances must be closed.
 func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
 	if s.stale.Swap(false) {
 		s.release(ctx)
@@ -168,8 +168,8 @@ func (s *Source) read(ctx context.Context) error {
 	return nil
 }
 
-// mayHeal reports whether a file could not be read for a reason that can pass by
-// itself, such as too many open files: then the load is worth a restart.
+// mayHeal reports whether the reason why a file could not be read is temporary, such as
+// too many open files: then a restart may help.
 func mayHeal(err error) bool {
 	_, isFile := errors.AsType[*fs.PathError](err)
 	return isFile && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)
@@ -189,7 +189,8 @@ func (s *Source) release(ctx context.Context) {
 // may be called from any goroutine.
 func (s *Source) Reload() { s.stale.Store(true) }
 
-// Value returns what astrid_get_config answers. It may be called from any goroutine.
+// Value returns the value that astrid_get_config returns for key. It may be called from
+// any goroutine.
 func (s *Source) Value(key string) string { return s.Values()[key] }
 
 // Values returns the configuration as of the last load, nil before the first. It

@@ -1,5 +1,5 @@
-// Package faults is the way from package supervisortest to the actors of the
-// system itself, which programs can't reach. It goes through the context of Serve.
+// Package faults connects package supervisortest to the system's own actors, which
+// programs can't reach. The connection is passed in the context of Serve.
 package faults
 
 import (
@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// Way leads to the actors of one Serve. The zero value is closed; its methods
-// may be called from any goroutine, and on nil.
+// Way leads to the actors of one Serve. The zero value is closed. Its methods may be
+// called from any goroutine, and on nil.
 type Way struct {
 	mu   sync.Mutex
 	send func(path, cause string, next bool)
@@ -16,7 +16,7 @@ type Way struct {
 
 type wayKey struct{}
 
-// With returns a context for Serve to open the way in.
+// With returns a context in which Serve opens the way.
 func (w *Way) With(ctx context.Context) context.Context { return context.WithValue(ctx, wayKey{}, w) }
 
 // From returns the way in a context, or nil.
@@ -25,7 +25,8 @@ func From(ctx context.Context) *Way {
 	return w
 }
 
-// Open says how an actor, named by its path below the root, is made to fail.
+// Open sets the function that makes an actor fail. An actor is named by its path below
+// the root.
 func (w *Way) Open(send func(path, cause string, next bool)) {
 	if w != nil {
 		w.mu.Lock()
@@ -34,8 +35,8 @@ func (w *Way) Open(send func(path, cause string, next bool)) {
 	}
 }
 
-// Send has an actor fail: at once, or over the next message that it handles. It
-// returns false where nothing is served.
+// Send makes an actor fail: at once, or on the next message that it handles. It returns
+// false if Serve does not run.
 func (w *Way) Send(path, cause string, next bool) bool {
 	w.mu.Lock()
 	send := w.send

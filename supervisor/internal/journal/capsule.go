@@ -9,17 +9,18 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// failuresKept is how many of each capsule's last failures are kept.
+// failuresKept limits the failures that are kept of each capsule.
 const failuresKept = 16
 
-// suppressedEvery is how often at most one capsule makes an event of suppressed
-// log lines: it could else drive all other events out of what is kept.
+// suppressedEvery is the shortest time between two events about one capsule's suppressed
+// log lines: without it they could drive all other events out of the journal.
 const suppressedEvery = time.Minute
 
-// kindOperator is the kind under which an operator's restarts are counted.
+// kindOperator is the kind that counts the restarts of an operator.
 const kindOperator = "operator"
 
-// crashed records a death, with the journal's lock held, as the methods below.
+// crashed records a death. Its caller holds the journal's lock; so do those of the
+// methods below.
 func (c *capsule) crashed(generation uint64, m messages.CapsuleCrashed) {
 	count(&c.shown.Crashes, m.Failure.Kind)
 	if len(c.failures) == failuresKept {
@@ -38,7 +39,7 @@ func (c *capsule) decided(decision string) {
 	}
 }
 
-// restartDecision is a scheduled restart as a sentence.
+// restartDecision returns a sentence about a scheduled restart.
 func restartDecision(s messages.RestartScheduled) string {
 	when := "restarted at once"
 	if d := s.Delay; d > 0 {
@@ -50,7 +51,7 @@ func restartDecision(s messages.RestartScheduled) string {
 	return fmt.Sprintf("%s; %d of %d restarts in %v spent", when, s.BudgetSpent, s.Budget, s.Window)
 }
 
-// count adds one to what may be the first entry of a map.
+// count adds one to an entry of a map, and creates the map if it is nil.
 func count(m *map[string]uint64, key string) {
 	if *m == nil {
 		*m = map[string]uint64{}
@@ -58,7 +59,8 @@ func count(m *map[string]uint64, key string) {
 	(*m)[key]++
 }
 
-// Suppressed counts log lines that a capsule's limit kept out, on any goroutine.
+// Suppressed counts log lines that a capsule's limit suppressed. It may be called on any
+// goroutine.
 func (j *Journal) Suppressed(id string, lines uint64) {
 	j.mu.Lock()
 	c := j.capsules[id]
@@ -80,22 +82,22 @@ func (j *Journal) Suppressed(id string, lines uint64) {
 	j.Observe(e)
 }
 
-// Hashed records the hash of the module that a capsule's next instance is made of.
+// Hashed records the hash of the module of a capsule's next instance.
 func (j *Journal) Hashed(id, hash string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.capsules[id].shown.ModuleHash = hash
 }
 
-// Generation is that of a known capsule's last load, in whichever Serve; 0 before
-// the first.
+// Generation returns the generation of a known capsule's last load, in any Serve; 0
+// before the first.
 func (j *Journal) Generation(id string) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.capsules[id].shown.Generation
 }
 
-// CallStats is where a known capsule's calls are counted.
+// CallStats returns the counters of a known capsule's calls.
 func (j *Journal) CallStats(id string) *actors.CallStats {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -112,14 +114,14 @@ func (j *Journal) LogTail(id string) *LogTail {
 	return nil
 }
 
-// endLogsLocked tells those who follow a log whether more lines may come.
+// endLogsLocked tells the readers of the logs whether more lines may come.
 func (j *Journal) endLogsLocked() {
 	for _, c := range j.capsules {
 		c.log.end(j.ended)
 	}
 }
 
-// Detail copies the entry of one capsule; nil if there is no such capsule.
+// Detail returns a copy of one capsule's entry; nil if there is no such capsule.
 func (j *Journal) Detail(id string) *messages.CapsuleDetail {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -8,11 +8,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Events yields what was entered after since, then what is entered while ctx
-// lasts and Serve runs. A reader that falls behind what is kept gets an EventsLost
-// in place of what it missed. A since that the journal does not have comes from
-// another one, as before a restart of the daemon: it is answered by EpochChanged,
-// and then as 0.
+// Events yields the events after since, then new ones while ctx lasts and Serve runs. A
+// reader that falls behind the kept events receives an EventsLost instead of those that
+// it missed. A since beyond the newest event comes from another journal, for example
+// from before a restart of the daemon: Events yields an EpochChanged, and continues as
+// if since were 0.
 func (j *Journal) Events(ctx context.Context, since uint64) iter.Seq[messages.Event] {
 	return func(yield func(messages.Event) bool) {
 		if j.isForeign(since) {
@@ -63,8 +63,8 @@ func (j *Journal) isForeign(since uint64) bool {
 	return since > j.sequence
 }
 
-// after returns the kept events after since and how many before them are gone.
-// Changed is nil where no more will come.
+// after returns the kept events after since, and the number of those before them that
+// are gone. Changed is nil if no more events will come.
 func (j *Journal) after(since uint64) (batch []messages.Event, lost uint64, changed <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -85,8 +85,8 @@ func (j *Journal) after(since uint64) (batch []messages.Event, lost uint64, chan
 	return batch, lost, changed
 }
 
-// missed counts events that a reader came too late for. What was gone before it
-// began to read does not count.
+// missed counts events that a reader was too late for. Events that were gone before it
+// began to read do not count.
 func (j *Journal) missed(n uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -14,40 +14,41 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// fileGrace is how long the end of Serve waits for a disk, or a log, to take the last
-// events.
+// fileGrace limits how long the end of Serve waits until a disk, or a log, has received
+// the last events.
 const fileGrace = 2 * time.Second
 
-// complainEvery is how often at most the log hears that events are not written.
+// complainEvery is the shortest time between two log lines about events that are not
+// written.
 const complainEvery = time.Minute
 
-// File writes every event to a file, a JSON object a line as `astrid-actors
-// events --json` prints them. It reads the record as any other reader does: the
-// events that are kept are its queue, and what falls out of them before a slow
-// disk has taken it becomes an EventsLost, as does what could not be written. All
-// fields in the last group belong to the goroutine that follows the journal.
+// File writes every event to a file, one JSON object a line, as `astrid-actors events
+// --json` prints them. It reads the journal as any other reader does. The kept events
+// are its queue: those that leave the journal before a slow disk has received them
+// become an EventsLost, as do those that could not be written. All fields in the last
+// group belong to the goroutine that follows the journal.
 type File struct {
 	path  string
-	limit int64 // bytes; a file that would be longer is put aside
-	keep  int   // how many of those there are: path.1 is the youngest
+	limit int64 // bytes; the file is rotated before it would be longer
+	keep  int   // how many rotated files are kept: path.1 is the newest
 	log   *slog.Logger
 	lost  atomic.Uint64
 
 	current     atomic.Pointer[os.File] // the file, for interrupt
 	interrupted atomic.Bool
-	followed    chan struct{} // closed when nobody follows any more; belongs to Serve
+	followed    chan struct{} // closed when the follower has ended; belongs to Serve
 
 	file       *os.File
 	torn       bool // it ends in the middle of a line
-	whole      bool // it is no plain file, and is never put aside
+	whole      bool // it is not a regular file, and is never rotated
 	size       int64
-	last       uint64    // the newest event that was seen
+	last       uint64    // the newest event that was read
 	unwritten  uint64    // lost since the last line that was written
-	complained time.Time // when the log last heard of it
+	complained time.Time // when it was last logged
 }
 
-// NewFile returns an events file at path, which is put aside before it would be
-// longer than limit bytes. Nothing is opened yet.
+// NewFile returns an events file at path, which is rotated before it would be longer
+// than limit bytes. It opens nothing yet.
 func NewFile(path string, limit int64, log *slog.Logger) *File {
 	return &File{path: path, limit: limit, keep: 3, log: log}
 }
@@ -59,9 +60,9 @@ func (f *File) Lost() uint64 { return f.lost.Load() }
 // Path returns the path of the file.
 func (f *File) Path() string { return f.path }
 
-// open opens the file for the lines to come.
+// open opens the file for appending.
 func (f *File) open() error {
-	// A named pipe without a reader is an error at once, and not a wait.
+	// A named pipe without a reader is an error at once, instead of a wait.
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the events file: %w", err)
@@ -81,8 +82,8 @@ func (f *File) open() error {
 	return nil
 }
 
-// endsTorn says whether a file's last line has no end: a crash, or a full disk, has
-// cut it. A file that can't be read is taken for whole.
+// endsTorn reports whether a file's last line has no end: a crash, or a full disk, has
+// cut it. A file that can't be read is treated as complete.
 func endsTorn(path string, about fs.FileInfo) bool {
 	if about.Size() == 0 {
 		return false
@@ -98,7 +99,7 @@ func endsTorn(path string, about fs.FileInfo) bool {
 }
 
 // Begin opens the file and follows the journal on a goroutine of its own. It fails if
-// the one that followed it before still hangs.
+// the previous follower still hangs.
 func (f *File) Begin(j *Journal) error {
 	if f.followed != nil {
 		select {
@@ -120,8 +121,8 @@ func (f *File) Begin(j *Journal) error {
 	return nil
 }
 
-// End waits until the journal's last events are written, or lost. Only a disk can hang
-// for longer: a write to a pipe is interrupted.
+// End waits until the journal's last events are written, or lost. Only a disk can delay
+// it longer: a write to a pipe is interrupted.
 func (f *File) End() {
 	for range 2 {
 		select {
@@ -134,17 +135,17 @@ func (f *File) End() {
 	}
 }
 
-// interrupt ends a write to a pipe that nobody reads, and those that would follow. It
-// may be called from any goroutine.
+// interrupt ends a write to a pipe that is not read, and all later ones. It may be
+// called from any goroutine.
 func (f *File) interrupt() {
 	f.interrupted.Store(true)
 	if file := f.current.Load(); file != nil {
-		_ = file.SetWriteDeadline(time.Now()) // plain files have none
+		_ = file.SetWriteDeadline(time.Now()) // regular files have none
 	}
 }
 
-// follow writes the journal's events from where it last ended until the record
-// does, and closes the file.
+// follow writes the journal's events from where it last ended until the journal ends,
+// and closes the file.
 func (f *File) follow(j *Journal) {
 	for e := range j.Events(context.Background(), f.last) {
 		f.take(e)
@@ -162,7 +163,7 @@ func (f *File) follow(j *Journal) {
 	f.file = nil
 }
 
-// take writes one event, and before it how many could not be written.
+// take writes one event, and before it the number of those that could not be written.
 func (f *File) take(e messages.Event) {
 	f.last = e.Sequence
 	lost, isLost := e.Detail.(messages.EventsLost)
@@ -213,7 +214,7 @@ func (f *File) write(e messages.Event) error {
 	}
 	n, err := f.file.Write(line)
 	if err != nil {
-		if f.whole || f.file.Truncate(f.size) != nil { // no half lines, where it can be helped
+		if f.whole || f.file.Truncate(f.size) != nil { // avoid half lines if possible
 			f.size += int64(n)
 			if n > 0 {
 				f.torn = line[n-1] != '\n'
@@ -226,7 +227,7 @@ func (f *File) write(e messages.Event) error {
 	return nil
 }
 
-// rotate puts the file aside; write makes the next one.
+// rotate renames the file; write creates the next one.
 func (f *File) rotate() error {
 	if err := f.file.Close(); err != nil {
 		f.complain(fmt.Errorf("close the events file: %w", err))

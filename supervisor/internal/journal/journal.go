@@ -16,16 +16,15 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Journal is the one source of what is seen from outside: each event is entered
-// once, and in that moment gets its number, changes what snapshots show, and wakes
-// those who read along. Its methods may be called from any goroutine, and never
-// wait for a reader.
+// Journal is the single source of snapshots and events. Each event is entered once: it
+// then receives its number, changes the snapshots, and wakes the readers. Its methods
+// may be called from any goroutine, and never wait for a reader.
 type Journal struct {
 	cfg Config
 
 	mu       sync.Mutex
 	live     Live             // nil before Serve
-	kept     []messages.Event // the last ones, oldest first at kept[oldest]
+	kept     []messages.Event // the last events; kept[oldest] is the oldest
 	oldest   int
 	sequence uint64
 	epoch    string
@@ -35,33 +34,35 @@ type Journal struct {
 	started    time.Time
 	stopping   bool
 	restarts   map[string]uint64 // of our own actors
-	lost       uint64            // events that readers came too late for
+	lost       uint64            // events that readers were too late for
 	capsules   map[string]*capsule
 	order      []string                   // capsule ids in start order
-	rejected   []messages.CapsuleRejected // those that have no capsule
+	rejected   []messages.CapsuleRejected // directories that are rejected
 	undecided  int
 	allDecided chan struct{} // closed once undecided is 0
 
-	triggers atomic.Uint64 // from outside, accepted
+	triggers atomic.Uint64 // accepted triggers from outside
 	open     atomic.Int64
 	process  process
 
-	// Triggers counts those that are made.
+	// Triggers counts the triggers that were sent.
 	Triggers actors.TriggerStats
 }
 
 // Config describes a journal.
 type Config struct {
-	// Kept is how many events a reader can go back.
+	// Kept is the number of past events that readers can read.
 	Kept int
-	// Settings and Principal are shown by snapshots.
+	// Settings and Principal are copied into snapshots.
 	Settings  messages.Settings
 	Principal string
-	// FileLost returns how many events the events file has lost; nil without one.
+	// FileLost returns how many events the events file has lost; nil if there is no
+	// file.
 	FileLost func() uint64
 }
 
-// Live answers what a snapshot asks of the running tree. It must not block.
+// Live returns the parts of a snapshot that come from the running tree. It must not
+// block.
 type Live interface {
 	// Queue returns how many calls wait at a capsule.
 	Queue(id string) int
@@ -69,22 +70,22 @@ type Live interface {
 	Awaited() int
 }
 
-// rejectedShown bounds how many directories that can't become a capsule are shown.
+// rejectedShown limits the rejected directories in a snapshot.
 const rejectedShown = 100
 
-// capsule is what the events have told of one capsule.
+// capsule is one capsule's state, as its events imply it.
 type capsule struct {
 	shown    *messages.Capsule        // never handed out: snapshots copy it
 	ready    time.Time                // zero unless Ready
-	spent    []time.Duration          // the restarts of its budget that count: its uptime when each was scheduled
-	uptime   time.Duration            // before ready
-	rejected bool                     // it is only shown: there is nothing to start
+	spent    []time.Duration          // the restarts that count against its budget: its uptime when each was scheduled
+	uptime   time.Duration            // of earlier times in Ready
+	rejected bool                     // it is only listed, and can't be started
 	failures []messages.FailureRecord // the last ones, oldest first
 	log      LogTail
 	stats    actors.CallStats
 
-	unreported uint64    // suppressed log lines that no event has told of yet
-	reported   time.Time // when one last did
+	unreported uint64    // suppressed log lines that no event has reported yet
+	reported   time.Time // when the last such event was entered
 }
 
 // New returns a journal without events.
@@ -97,7 +98,7 @@ func New(cfg Config) *Journal {
 	return j
 }
 
-// Enter makes a capsule known, in start order, before anything happens to it.
+// Enter adds a capsule, in start order, before its first event.
 func (j *Journal) Enter(c *messages.Capsule) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -109,7 +110,7 @@ func (j *Journal) Enter(c *messages.Capsule) {
 	j.undecided++
 }
 
-// Observe enters an event, which belongs to the journal from then on.
+// Observe enters an event, which the journal owns from then on.
 func (j *Journal) Observe(e messages.Event) {
 	now := time.Now()
 	j.mu.Lock()
@@ -127,7 +128,7 @@ func (j *Journal) Observe(e messages.Event) {
 	j.mu.Unlock()
 }
 
-// applyLocked changes what snapshots show.
+// applyLocked updates the state that snapshots copy.
 func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	switch e.Detail.(type) {
 	case messages.SystemStarted:
@@ -174,17 +175,17 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.moveLocked(c, messages.StateCrashed, what.Failure.Message, e, now)
 	case messages.RestartScheduled:
 		s := what
-		if s.Cause == messages.CauseCrash { // no other costs one
+		if s.Cause == messages.CauseCrash { // no other cause counts against the budget
 			c.spent = append(c.spent, c.uptime)
 		}
 		c.spent = c.spent[max(0, len(c.spent)-int(s.BudgetSpent)):]
-		if e.Generation == m.Generation { // else it was on its way already, and has come
+		if e.Generation == m.Generation { // else the event was on its way already
 			m.RestartAt = (now.Add(s.Delay))
 		}
 		kind := kindOperator
 		if s.Cause != messages.CauseOperator {
 			m.Restarts++
-			kind = "" // as of a deadline before any failure
+			kind = "" // for example a deadline before any failure
 			if m.LastFailure != nil {
 				kind = m.LastFailure.Kind
 			}
@@ -204,7 +205,7 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	}
 }
 
-// moveLocked puts a capsule into a state.
+// moveLocked changes a capsule's state.
 func (j *Journal) moveLocked(c *capsule, state messages.CapsuleState, reason string, e *messages.Event, now time.Time) {
 	c.shown.State, c.shown.Since, c.shown.Reason = state, e.At, reason
 	c.uptime, c.ready = c.upLocked(now), time.Time{}
@@ -226,15 +227,15 @@ func (c *capsule) upLocked(now time.Time) time.Duration {
 	return c.uptime + now.Sub(c.ready)
 }
 
-// spentLocked is how many of the spent restarts still count: those of the last
-// window of time up.
+// spentLocked returns how many of the spent restarts still count: those within the last
+// window of uptime.
 func (c *capsule) spentLocked(now time.Time) uint32 {
 	up, window := c.upLocked(now), c.shown.Window
 	over := sort.Search(len(c.spent), func(i int) bool { return up-c.spent[i] < window })
 	return uint32(len(c.spent) - over) //nolint:gosec // a count
 }
 
-// decideLocked notes that a capsule's first start has been decided.
+// decideLocked records that a capsule's first start has a result.
 func (j *Journal) decideLocked(c *capsule) {
 	if c != nil && !c.shown.Decided {
 		c.shown.Decided = true
@@ -249,7 +250,7 @@ func (j *Journal) decideLocked(c *capsule) {
 	}
 }
 
-// Rejection is why a capsule that is only shown can't be started; "" for others.
+// Rejection returns why a capsule that is only listed can't be started; "" for others.
 func (j *Journal) Rejection(id string) string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -259,13 +260,14 @@ func (j *Journal) Rejection(id string) string {
 	return ""
 }
 
-// OpenTrigger counts a trigger from outside, unless too many are open.
+// OpenTrigger counts a trigger from outside. If too many are open it returns true, and
+// counts nothing.
 func (j *Journal) OpenTrigger(limit int64) (full bool) {
 	for open := j.open.Load(); ; open = j.open.Load() {
 		if open >= limit {
 			return true
 		}
-		if j.open.CompareAndSwap(open, open+1) { // never seen above the limit
+		if j.open.CompareAndSwap(open, open+1) { // the count never exceeds the limit
 			break
 		}
 	}
@@ -273,7 +275,7 @@ func (j *Journal) OpenTrigger(limit int64) (full bool) {
 	return false
 }
 
-// CloseTrigger ends one that OpenTrigger counted.
+// CloseTrigger ends a trigger that OpenTrigger counted.
 func (j *Journal) CloseTrigger() { j.open.Add(-1) }
 
 // Begin begins one Serve.
@@ -285,7 +287,7 @@ func (j *Journal) Begin(live Live) {
 	j.started, j.stopping, j.ended = time.Now(), false, false
 	j.endLogsLocked()
 	for _, c := range j.capsules {
-		c.spent = nil // every Serve begins with whole budgets
+		c.spent = nil // every Serve begins with full budgets
 	}
 	if again && j.undecided == 0 {
 		j.allDecided = make(chan struct{})
@@ -308,7 +310,7 @@ func (j *Journal) End() {
 	j.changed = make(chan struct{})
 }
 
-// Snapshot copies what there is to see now.
+// Snapshot returns a copy of the current state.
 func (j *Journal) Snapshot() *messages.Tree {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -342,7 +344,7 @@ func (j *Journal) Snapshot() *messages.Tree {
 	return tree
 }
 
-// copyLocked returns a deep copy of what snapshots show of a capsule.
+// copyLocked returns a deep copy of one capsule's state.
 func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	out := c.shown.Clone()
 	out.BudgetSpent = c.spentLocked(now)
@@ -356,7 +358,7 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	return out
 }
 
-// capsuleID returns the id in an event's path, "" if it is about no capsule.
+// capsuleID returns the id in an event's path, "" if the event concerns no capsule.
 func capsuleID(path string) string {
 	id, ok := strings.CutPrefix(path, actors.CapsulesPath+"/")
 	if !ok {
@@ -365,7 +367,7 @@ func capsuleID(path string) string {
 	return id
 }
 
-// AwaitStarted waits until every capsule's first start has been decided.
+// AwaitStarted waits until every capsule's first start has a result.
 func (j *Journal) AwaitStarted(ctx context.Context) error {
 	j.mu.Lock()
 	allDecided := j.allDecided

@@ -23,8 +23,8 @@ func something() messages.Event {
 	return messages.Event{Detail: messages.SystemStarted{}}
 }
 
-// A reader gets every event once and in order, or is told how many it missed,
-// however fast it reads; and the journal knows how many that were.
+// A reader receives every event once and in order, or is told how many it missed, at any
+// speed; and the journal counts those.
 func TestReaders(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		kept := rapid.IntRange(1, 20).Draw(rt, "kept")
@@ -92,8 +92,8 @@ func TestReaders(t *testing.T) {
 	})
 }
 
-// A reader that never comes back costs nobody anything, and what was gone before
-// it began is not counted as lost.
+// A reader that never returns delays nothing. Events that were gone before it began are
+// not counted as lost.
 func TestAReaderThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Config{Kept: 4})
@@ -127,7 +127,7 @@ func TestAReaderThatBlocks(t *testing.T) {
 		synctest.Wait()
 		r.End()
 		synctest.Wait()
-		// It had the batch to 10 in its hands.
+		// It had already fetched the batch up to 10.
 		want := []string{"6 6", "7 0", "8 0", "9 0", "10 0", "1006 996", "1007 0", "1008 0", "1009 0", "1010 0"}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("-want +got\n%s", d)
@@ -138,7 +138,7 @@ func TestAReaderThatBlocks(t *testing.T) {
 	})
 }
 
-// What can't be written is counted, and the file says so as soon as it can.
+// Events that can't be written are counted, and the file reports them as soon as it can.
 func TestEventsFileThatFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "dir")
 	mkdir := func() {
@@ -161,7 +161,7 @@ func TestEventsFileThatFails(t *testing.T) {
 			f.take(kept[0])
 		}
 	}
-	take(3) // as many as there is room for
+	take(3) // until it is full
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +184,8 @@ func TestEventsFileThatFails(t *testing.T) {
 	}
 }
 
-// Suppressed lines are an event a minute at most, which tells of all since the last.
+// Suppressed lines are reported by at most one event a minute, which counts all since
+// the last.
 func TestSuppressedLinesAreSummedUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := New(Config{Kept: 100})
@@ -205,8 +206,8 @@ func TestSuppressedLinesAreSummedUp(t *testing.T) {
 	})
 }
 
-// The end of a log is kept within its bounds, read from anywhere, and followed to
-// the end of Serve.
+// The end of a log stays within its bounds, can be read from any line, and can be
+// followed until the end of Serve.
 func TestLogTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var tail LogTail
@@ -239,7 +240,7 @@ func TestLogTail(t *testing.T) {
 		check(150, 0, 0, 0, 0)
 		check(999, 0, 0, 0, 0)
 		write(100)
-		check(0, 200, 51, 250, 0) // nobody has missed what was gone before
+		check(0, 200, 51, 250, 0) // a new reader has not missed earlier lines
 		check(10, 200, 51, 250, 40)
 
 		var followed []uint64

@@ -8,9 +8,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// Logger writes events to a log, in order and under their sequence numbers, so
-// that the log tells the same story as they do. It is a reader like any other: a
-// log that blocks holds up no event.
+// Logger writes events to a log, in order and with their sequence numbers, so that the
+// log agrees with them. It is a reader like any other: a log that blocks delays no
+// event.
 type Logger struct {
 	log *slog.Logger
 
@@ -21,7 +21,7 @@ type Logger struct {
 // NewLogger returns a logger that has logged nothing.
 func NewLogger(log *slog.Logger) *Logger { return &Logger{log: log} }
 
-// Begin follows the journal on a goroutine of its own, from where the last one
+// Begin follows the journal on a goroutine of its own, from where the last follower
 // ended. If that one still hangs, Begin does nothing.
 func (l *Logger) Begin(j *Journal) {
 	if l.followed != nil {
@@ -50,8 +50,8 @@ func (l *Logger) End() {
 	}
 }
 
-// write logs one event. If the program's log panics, its line is lost: no capsule
-// and no event depends on a log.
+// write logs one event. If the program's log panics, the line is lost: no capsule and no
+// event depends on a log.
 func (l *Logger) write(e *messages.Event) {
 	defer func() { _ = recover() }()
 	logEvent(l.log, e)
@@ -111,7 +111,7 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 	case messages.TriggerAnswered:
 		level := debug
 		if d.Problem != "" {
-			level = info // each of its legs that went wrong has a warning of its own
+			level = info // each failed leg has its own warning
 		}
 		line(level, "trigger answered", "topic", d.Topic, "took_ms", milliseconds(d.Duration), "legs", d.Legs,
 			"problem", d.Problem, "stands_for", d.StandsFor)

@@ -12,26 +12,26 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// What is kept of each capsule's log for those who look: the last lines, within
-// both bounds. Their files have the rest.
+// The limits of the log lines that are kept in memory for each capsule. The log files
+// have the rest.
 const (
 	linesKept = 200
 	bytesKept = 128 << 10
 	lineKept  = 4 << 10 // of one line, in bytes
 )
 
-// LogTail is the end of one capsule's log. A capsule that logs nothing costs
-// nothing. Its methods may be called from any goroutine, and never wait for a reader.
+// LogTail is the end of one capsule's log. A capsule that logs nothing uses no memory
+// for it. Its methods may be called from any goroutine, and never wait for a reader.
 type LogTail struct {
 	mu       sync.Mutex
 	kept     []messages.LogLine // oldest first
 	bytes    int
 	sequence uint64
-	changed  chan struct{} // closed at the next line; nil where nobody waits
+	changed  chan struct{} // closed at the next line; nil if no reader waits
 	ended    bool          // no line will come until Serve is called again
 }
 
-// Add takes a line, as it went to the log.
+// Add appends a line, as it was logged.
 func (t *LogTail) Add(at time.Time, level capsulehost.LogLevel, principal, message string) {
 	line := messages.LogLine{At: (at), Level: level.String(), Principal: principal, Message: cut(message)}
 	t.mu.Lock()
@@ -46,7 +46,7 @@ func (t *LogTail) Add(at time.Time, level capsulehost.LogLevel, principal, messa
 		drop++
 	}
 	if drop > 0 {
-		// In place: what is behind the end is not kept alive.
+		// The copy is in place, so that dropped lines can be freed.
 		n := copy(t.kept, t.kept[drop:])
 		clear(t.kept[n:])
 		t.kept = t.kept[:n]
@@ -54,7 +54,7 @@ func (t *LogTail) Add(at time.Time, level capsulehost.LogLevel, principal, messa
 	t.wakeLocked()
 }
 
-// cut shortens what is longer than a line that is kept.
+// cut shortens a message to the limit of a kept line.
 func cut(message string) string {
 	if len(message) <= lineKept {
 		return message
@@ -73,7 +73,7 @@ func (t *LogTail) wakeLocked() {
 	}
 }
 
-// end says whether more lines may come.
+// end sets whether more lines may come.
 func (t *LogTail) end(ended bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -81,12 +81,12 @@ func (t *LogTail) end(ended bool) {
 	t.wakeLocked()
 }
 
-// after returns the kept lines after since. Changed is nil where no more will come.
+// after returns the kept lines after since. Changed is nil if no more will come.
 func (t *LogTail) after(since uint64) (batch []messages.LogLine, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if since < t.sequence {
-		n := int(min(t.sequence-since, uint64(len(t.kept)))) //nolint:gosec // at most what is kept
+		n := int(min(t.sequence-since, uint64(len(t.kept)))) //nolint:gosec // at most len(t.kept)
 		batch = append(batch, t.kept[len(t.kept)-n:]...)
 	}
 	if t.ended {
@@ -98,8 +98,8 @@ func (t *LogTail) after(since uint64) (batch []messages.LogLine, changed <-chan 
 	return batch, t.changed
 }
 
-// Lines yields the lines after since and, with follow, those that come while ctx
-// lasts and Serve runs. One before which lines are missing says how many.
+// Lines yields the lines after since and, with follow, new ones while ctx lasts and
+// Serve runs. A line that follows missing ones contains their number.
 func (t *LogTail) Lines(ctx context.Context, since uint64, follow bool) iter.Seq[messages.LogLine] {
 	return func(yield func(messages.LogLine) bool) {
 		next := since

@@ -6,12 +6,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// process looks at what the process takes of the machine. It belongs to whoever
-// holds the record's lock.
+// process measures the memory of the process. The holder of the journal's lock uses it.
 type process struct{ samples []metrics.Sample }
 
-// show adds the figures to a snapshot: what the Go run-time has from the system,
-// guests' memories included, and what it has not given back.
+// show adds the figures to a snapshot: the memory that the Go runtime has obtained from
+// the system, including guests' memories, and has not returned.
 func (p *process) show(tree *messages.Tree) {
 	if p.samples == nil {
 		p.samples = []metrics.Sample{

@@ -1,6 +1,6 @@
-// The page moves: a stream of server-sent events says which elements have changed,
-// and this puts them in their places. The server makes all HTML, and escapes what
-// guests wrote in it. Without this script the page stands still, and works.
+// The script updates the page: a stream of server-sent events contains the changed
+// elements, and this script replaces them. The server creates all HTML, and escapes the
+// text of guests. Without this script the page is static, and works.
 'use strict';
 
 const byID = (id) => document.getElementById(id);
@@ -10,8 +10,8 @@ const pause = byID('pause');
 const dialog = byID('dialog');
 
 let source = null;   // the stream; null while paused or hidden
-let skew = 0;        // of the server's clock against ours, in ms
-let heard = 0;       // when the server was last heard of, in performance.now()
+let skew = 0;        // the server's clock minus ours, in ms
+let heard = 0;       // when the last message arrived, by performance.now()
 let paused = false;
 let again = 0;       // the timer that opens the stream again
 
@@ -28,7 +28,7 @@ function open() {
   });
   source.addEventListener('beat', () => { heard = performance.now(); });
   source.addEventListener('error', () => {
-    // A browser comes back by itself after a lost connection, but not after a refusal.
+    // A browser reconnects by itself after a lost connection, but not after a refusal.
     if (source && source.readyState === EventSource.CLOSED) {
       clearTimeout(again);
       again = setTimeout(open, 3000);
@@ -45,7 +45,7 @@ function close() {
 
 function apply(update) {
   if (update.boot !== root.dataset.boot) {
-    location.reload(); // another process: our forms' secret is not its own
+    location.reload(); // another process does not accept our forms' secret
     return;
   }
   skew = update.now - Date.now();
@@ -67,7 +67,7 @@ function parse(html) {
   return template.content.firstElementChild;
 }
 
-// arrange makes a list's children those that are named, in that order.
+// arrange sets a list's children to the named elements, in that order.
 function arrange(list, ids, fresh) {
   if (!list) return;
   const wanted = new Set(ids);
@@ -85,10 +85,10 @@ function arrange(list, ids, fresh) {
   }
   settled = settled || list.id === 'attention';
 }
-let settled = false; // what was there from the beginning is not news
+let settled = false; // elements of the first update are not highlighted as new
 
-// morph makes an element like another one, and leaves alone what is so already: a
-// selection, the focus, an open fold.
+// morph changes an element to equal another one, and keeps unchanged parts: a selection,
+// the focus, an open fold.
 function morph(old, fresh) {
   if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) {
     old.replaceWith(fresh);
@@ -115,7 +115,7 @@ function morph(old, fresh) {
 
 const isClock = (element) => element.nodeName === 'TIME' && (element.dataset.since || element.dataset.until);
 
-// age is how long something has been, as the server writes it.
+// age formats a duration as the server does.
 function age(ms) {
   const s = Math.floor(Math.max(0, ms) / 1000);
   const two = (a, unit, b, small) => (b ? `${a} ${unit} ${b} ${small}` : `${a} ${unit}`);
@@ -139,7 +139,7 @@ function tick() {
   status();
 }
 
-// status says whether what is seen is what is so.
+// status shows whether the page is up to date.
 function status() {
   const silent = performance.now() - heard;
   const live = source && source.readyState === EventSource.OPEN && heard > 0 && silent < 8000;
@@ -161,9 +161,9 @@ function status() {
 
 function say(text) { byID('say').textContent = text; }
 
-// ---- What a person does
+// ---- Actions of the user
 
-// look changes what of the page is seen: its address, and what the stream sends.
+// look changes the view: the page's address, and the contents of the stream.
 function look(query) {
   const address = new URL(query, location.href);
   history.replaceState(null, '', address);
@@ -171,7 +171,7 @@ function look(query) {
   for (const name of [...stream.searchParams.keys()]) if (name !== 'view' && name !== 'id') stream.searchParams.delete(name);
   for (const [name, value] of address.searchParams) stream.searchParams.set(name, value);
   root.dataset.stream = stream.pathname + stream.search;
-  for (const control of document.querySelectorAll('form.filter [name]')) { // as the address says
+  for (const control of document.querySelectorAll('form.filter [name]')) { // as in the address
     const value = address.searchParams.get(control.name) || '';
     if (control.type === 'checkbox') control.checked = value !== '';
     else if (control !== document.activeElement) control.value = value;
@@ -192,7 +192,7 @@ async function ask(address) {
   if (!dialog.open) dialog.showModal();
 }
 
-// show puts the question of a page of the server's into the dialog.
+// show puts the confirmation page of the server into the dialog.
 function show(page) {
   const form = page.getElementById('confirm');
   dialog.replaceChildren(form || Object.assign(document.createElement('p'), { textContent: page.body.textContent }));
@@ -261,7 +261,7 @@ pause.addEventListener('click', toggle);
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) close(); else if (!paused && !source) open();
 });
-// A page that is left holds no connection: a browser has six for each server.
+// A page that is left closes its connection: a browser has six for each server.
 addEventListener('pagehide', close);
 addEventListener('pageshow', (e) => { if (e.persisted && !paused) open(); });
 setInterval(tick, 250);

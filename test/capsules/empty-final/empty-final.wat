@@ -1,4 +1,4 @@
-;; Answers Final with nothing behind it, which is not JSON.
+;; Answers Final with an empty value, which is not JSON.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
@@ -11,8 +11,8 @@
     (call $answer (i32.const 0) (i32.const 1)))  ;; out
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -21,8 +21,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)

@@ -1,4 +1,4 @@
-;; Succeeds without an output: Continue with nothing.
+;; Succeeds without an output: Continue without a value.
 (module
   (memory (export "memory") 1)
 

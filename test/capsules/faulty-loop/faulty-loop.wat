@@ -1,7 +1,7 @@
-;; A run loop that misbehaves whenever the host says so: it reads a letter from the
-;; configuration value "start" while it starts, "run" before it signals ready, and
-;; then "call" every ten seconds. To return 0 is '0', and '1' is to sleep on without
-;; a signal. For the others see misbehave.
+;; A run loop that misbehaves when the host tells it to: it reads a letter from the
+;; configuration value "start" while it starts, "run" before it signals ready, and then
+;; "call" every ten seconds. '0' means to return 0, and '1' to sleep on without a signal.
+;; For the other letters see misbehave.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "free" (func $free (param i64)))
@@ -45,8 +45,8 @@
     (unreachable))
 
   ;; --- misbehave.wat ---
-  ;; way asks the host how to misbehave now: the first letter of the configuration
-  ;; value that the $n bytes at $p name, 0 for not at all.
+  ;; way asks the host how to misbehave now: it returns the first letter of the
+  ;; configuration value whose key is the $n bytes at $p, or 0 if it is empty.
   (func $way (param $p i32) (param $n i32) (result i32)
     (local $key i64)
     (local $value i64)
@@ -58,8 +58,8 @@
     (call $free (local.get $value))
     (local.get $letter))
   
-  ;; misbehave does what a letter says. Where it returns, its result is for the export
-  ;; to return: 0 where all went well.
+  ;; misbehave executes the fault of a letter. If it returns, the export must return its
+  ;; result: 0 for success.
   (func $misbehave (param $way i32) (result i32)
     (local $p i64)
     (if (i32.eq (local.get $way) (i32.const 0x61)) ;; 'a': a trap
@@ -93,7 +93,7 @@
       (then
         (if (i64.ne (call $alloc (i64.const 0x8000000000000000)) (i64.const 0))
           (then (unreachable)))))
-    (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset that is no block
+    (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset without a block
       (then (call $log (i64.const 12345) (i64.const 12345))))
     (if (i32.eq (local.get $way) (i32.const 0x6c)) ;; 'l': the offset of a block that was freed
       (then
@@ -145,8 +145,8 @@
   ;; --- end of misbehave.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -172,8 +172,8 @@
   ;; --- end of put.wat ---
 
   ;; --- sleep.wat ---
-  ;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
-  ;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+  ;; sleep waits for $ms milliseconds, through a relative subscription to the monotonic
+  ;; clock, at address 512 in the layout of WASI preview 1; the event is written to 560.
   (func $sleep (param $ms i32)
     (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
     (i32.store (i32.const 528) (i32.const 1)) ;; the clock

@@ -1,7 +1,6 @@
-;; Misbehaves whenever the host says so, in as many ways as there are letters: it
-;; reads one from the configuration value "start" while it starts, and "call" in
-;; each call. Else it answers Continue(true). An answer that it has already given
-;; stays: "q" has none.
+;; Misbehaves when the host tells it to: it reads a letter from the configuration value
+;; "start" while it starts, and "call" in each call. Without a letter it answers
+;; Continue(true). An answer that it has already set stays: "q" sets none.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "free" (func $free (param i64)))
@@ -37,8 +36,8 @@
     (call $answer (i32.const 24) (i32.const 5)))
 
   ;; --- misbehave.wat ---
-  ;; way asks the host how to misbehave now: the first letter of the configuration
-  ;; value that the $n bytes at $p name, 0 for not at all.
+  ;; way asks the host how to misbehave now: it returns the first letter of the
+  ;; configuration value whose key is the $n bytes at $p, or 0 if it is empty.
   (func $way (param $p i32) (param $n i32) (result i32)
     (local $key i64)
     (local $value i64)
@@ -50,8 +49,8 @@
     (call $free (local.get $value))
     (local.get $letter))
   
-  ;; misbehave does what a letter says. Where it returns, its result is for the export
-  ;; to return: 0 where all went well.
+  ;; misbehave executes the fault of a letter. If it returns, the export must return its
+  ;; result: 0 for success.
   (func $misbehave (param $way i32) (result i32)
     (local $p i64)
     (if (i32.eq (local.get $way) (i32.const 0x61)) ;; 'a': a trap
@@ -85,7 +84,7 @@
       (then
         (if (i64.ne (call $alloc (i64.const 0x8000000000000000)) (i64.const 0))
           (then (unreachable)))))
-    (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset that is no block
+    (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset without a block
       (then (call $log (i64.const 12345) (i64.const 12345))))
     (if (i32.eq (local.get $way) (i32.const 0x6c)) ;; 'l': the offset of a block that was freed
       (then
@@ -137,8 +136,8 @@
   ;; --- end of misbehave.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -147,8 +146,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -174,8 +173,8 @@
   ;; --- end of put.wat ---
 
   ;; --- sleep.wat ---
-  ;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
-  ;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+  ;; sleep waits for $ms milliseconds, through a relative subscription to the monotonic
+  ;; clock, at address 512 in the layout of WASI preview 1; the event is written to 560.
   (func $sleep (param $ms i32)
     (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
     (i32.store (i32.const 528) (i32.const 1)) ;; the clock

@@ -1,5 +1,5 @@
-;; Calls itself twice at each of 62 levels: no loop, no deep stack, and no end in
-;; our time. Only counting function entries stops it.
+;; Calls itself twice at each of 62 levels: it has no loop and no deep stack, and does
+;; not end in practice. Only counting function entries stops it.
 (module
   (memory (export "memory") 1)
 

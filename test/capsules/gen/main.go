@@ -1,28 +1,28 @@
-// Command gen builds the modules that are written as WebAssembly text. For each
-// .wat file below the directories it is given it
+// Command gen builds the modules that are written as WebAssembly text. For each .wat
+// file below the given directories it
 //
-//   - brings the parts that capsules share up to date (see below),
+//   - updates the parts that capsules share (see below),
 //   - assembles it with wat2wasm (Debian's wabt) into the .wasm beside it, and
-//   - where a Capsule.toml stands beside both, writes the module's BLAKE3 hash
-//     into meta.json, as `astrid-actors seal` does, keeping its other keys.
+//   - if there is a Capsule.toml beside both, writes the module's BLAKE3 hash
+//     into meta.json, as `astrid-actors seal` does, and keeps its other keys.
 //
-// A file that is already right is left alone. From the top of the repository:
+// Files that are up to date are not changed. From the top of the repository:
 //
 //	go run ./test/capsules/gen test/capsules cmd/astrid-actors/demo
 //
-// With -check nothing is written: each file that would be is named, as is each
-// .wasm file that has no .wat beside it, and the command fails.
+// With -check nothing is written: the command names each file that it would write, and
+// each .wasm file without a .wat beside it, and fails.
 //
-// WebAssembly text can't include a file. So that each .wat is whole and
-// wat2wasm alone can assemble it, a shared part is copied in between two marks,
+// WebAssembly text can't include a file. So that each .wat is complete and wat2wasm
+// alone can assemble it, a shared part is copied between two marks,
 //
 //	;; --- payload.wat ---
 //	;; --- end of payload.wat ---
 //
-// and what stands between them is replaced by lib/payload.wat. Change the part
-// in lib, never the copies.
+// and the text between them is replaced by lib/payload.wat. Change the part in lib,
+// never the copies.
 //
-// A module that uses a proposal which wat2wasm does not assume turns it on in
+// A module that uses a proposal that wat2wasm does not enable by default enables it in
 // its first line:
 //
 //	;; wat2wasm: --enable-tail-call
@@ -60,17 +60,16 @@ func main() {
 	}
 }
 
-// builder builds modules, or with check finds out which are not as it would
-// build them.
+// builder builds modules; with check it reports those that are not up to date.
 type builder struct {
 	check    bool
 	assemble func(path string, flags []string) (wasm []byte, err error)
 
-	stale []error // with check: a file that differs, each
+	stale []error // with check: one error for each file that differs
 }
 
-// buildAll builds every module below each of dirs. It stops at the first that
-// can't be built; those that merely differ are all reported.
+// buildAll builds every module below each of dirs. It stops at the first one that can't
+// be built; with check it reports all files that differ.
 func (b *builder) buildAll(dirs []string) error {
 	for _, dir := range dirs {
 		if err := filepath.WalkDir(dir, b.visit); err != nil {
@@ -80,13 +79,13 @@ func (b *builder) buildAll(dirs []string) error {
 	return errors.Join(b.stale...)
 }
 
-// visit is called for everything below a directory.
+// visit is called for every entry below a directory.
 func (b *builder) visit(path string, d fs.DirEntry, err error) error {
 	switch {
 	case err != nil:
 		return err
 	case d.IsDir() && d.Name() == "lib":
-		return fs.SkipDir // parts of modules
+		return fs.SkipDir // these are parts of modules
 	case d.IsDir():
 		return nil
 	case filepath.Ext(path) == ".wat":
@@ -136,8 +135,8 @@ func (b *builder) build(path string) error {
 	return b.put(meta, sealed)
 }
 
-// put writes content to path unless it is there already; with check it only
-// notes that it is not.
+// put writes content to path unless the file has it already; with check it only records
+// that it does not.
 func (b *builder) put(path string, content []byte) error {
 	old, err := os.ReadFile(path)
 	missing := errors.Is(err, fs.ErrNotExist)

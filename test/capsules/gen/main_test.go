@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// answerPart is lib/answer.wat as it stands in a module, indented by two.
+// answerPart returns lib/answer.wat as it is in a module, indented by two.
 func answerPart(t *testing.T) string {
 	t.Helper()
 	text, err := lib.ReadFile("lib/answer.wat")
@@ -29,8 +29,8 @@ func answerPart(t *testing.T) string {
 	return b.String()
 }
 
-// An assembler whose module says what it was made of; wat2wasm itself is
-// covered by TestWat2wasm and by make check.
+// An assembler whose module contains its arguments; TestWat2wasm and make check test
+// wat2wasm itself.
 func echo(path string, flags []string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	return []byte(strings.Join(flags, " ") + "|" + string(text)), err
@@ -65,7 +65,7 @@ func TestBuild(t *testing.T) {
 		"unsealed/Capsule.toml":  "",
 		"unsealed/unsealed.wat":  "(module)\n",
 		"unsealed/unsealed.wasm": "|(module)\n",
-		// what b3sum says of unsealed.wasm
+		// the output of b3sum for unsealed.wasm
 		"unsealed/meta.json": "{\n  \"wasm_hash\": \"2c497399abe993673cadc630634af0d1162c4fec719bfd14e523dbfe42ffabd5\"\n}\n",
 		"lib/part.wat":       "no module",
 	}
@@ -82,8 +82,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// Each way in which a built tree can differ from its sources is named, all at
-// once, and nothing is written.
+// Each way in which the outputs can differ from the sources is reported, all at once,
+// and nothing is written.
 func TestCheck(t *testing.T) {
 	built := func(t *testing.T) string {
 		t.Helper()
@@ -102,7 +102,7 @@ func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change map[string]string // "" removes
-		want   []string          // what is named, and the first word of what is said of it
+		want   []string          // the file, and the first word of the problem
 	}{
 		{"a source", map[string]string{"b/b.wat": "(module (memory 1))\n"}, []string{"b.wasm differs"}},
 		{"a module", map[string]string{"a/a.wasm": "other"}, []string{"a.wasm differs"}},
@@ -166,8 +166,8 @@ func TestBadSource(t *testing.T) {
 	}
 }
 
-// The flags of the first line reach wat2wasm, and what it says of a bad module
-// reaches the user.
+// The flags of the first line are passed to wat2wasm, and its message about a bad module
+// is reported.
 func TestWat2wasm(t *testing.T) {
 	if _, err := exec.LookPath("wat2wasm"); err != nil {
 		t.Skip("wat2wasm is not installed; make check needs it, make test does not")
@@ -191,7 +191,7 @@ func TestWat2wasm(t *testing.T) {
 	}
 }
 
-// write writes files below dir; empty content for a file that is there removes it.
+// write writes files below dir; empty content for an existing file removes it.
 func write(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(files)) {

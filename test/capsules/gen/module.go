@@ -18,7 +18,7 @@ import (
 // part matches a shared part: indentation, name, content, and the closing mark.
 var part = regexp.MustCompile(`(?ms)^([ \t]*);; --- ([a-z]+\.wat) ---\n(.*?)^[ \t]*;; --- end of ([a-z]+\.wat) ---$`)
 
-// share returns text with its copies of shared parts as they are in lib.
+// share returns text with its copies of shared parts updated from lib.
 func share(text string) (string, error) {
 	var problems []error
 	whole := part.ReplaceAllStringFunc(text, func(old string) string {
@@ -44,8 +44,8 @@ func share(text string) (string, error) {
 	return whole, errors.Join(problems...)
 }
 
-// flagsOf returns the flags of wat2wasm that a module's first line asks for:
-// those that turn a proposal on or off, and no others.
+// flagsOf returns the flags of wat2wasm in a module's first line: those that enable or
+// disable a proposal, and no others.
 func flagsOf(text string) ([]string, error) {
 	first, _, _ := strings.Cut(text, "\n")
 	list, ok := strings.CutPrefix(first, ";; wat2wasm:")
@@ -61,8 +61,8 @@ func flagsOf(text string) ([]string, error) {
 	return flags, nil
 }
 
-// wat2wasm returns the module that wat2wasm makes of the file at path, with the
-// functions' names, which stack traces of a crash show.
+// wat2wasm assembles the file at path into a module with the names of the functions,
+// which stack traces of a crash show.
 func wat2wasm(path string, flags []string) ([]byte, error) {
 	var out, problems bytes.Buffer
 	cmd := exec.Command("wat2wasm", append(flags, "--debug-names", "--output=-", path)...)

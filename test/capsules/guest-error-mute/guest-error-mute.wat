@@ -1,4 +1,4 @@
-;; Fails in good order, but does not say why.
+;; Returns an error without a text.
 (module
   (memory (export "memory") 1)
 

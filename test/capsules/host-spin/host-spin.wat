@@ -1,4 +1,4 @@
-;; Asks the host for the time, for ever.
+;; Asks the host for the time, forever.
 (module
   (import "extism:host/env" "free" (func $free (param i64)))
   (import "extism:host/user" "astrid_clock_ms" (func $clock_ms (result i64)))

@@ -1,4 +1,4 @@
-;; Loops for ever in _initialize, so no instance of it ever lives.
+;; Loops forever in _initialize, so it never has an instance.
 (module
   (memory (export "memory") 1)
 

@@ -1,4 +1,4 @@
-;; Traps in _initialize, so no instance of it ever lives.
+;; Traps in _initialize, so it never has an instance.
 (module
   (memory (export "memory") 1)
 

@@ -1,4 +1,4 @@
-;; Has an interceptor in its manifest but no astrid_hook_trigger to ask.
+;; Has an interceptor in its manifest but no export astrid_hook_trigger.
 (module
   (memory (export "memory") 1)
 

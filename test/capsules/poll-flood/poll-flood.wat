@@ -1,4 +1,4 @@
-;; Polls 1,024 clocks that are due, for ever.
+;; Polls 1,024 clocks that are due, forever.
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)

@@ -1,4 +1,4 @@
-;; Calls itself without end, and without a loop, until the stack is full.
+;; Calls itself forever, without a loop, until the stack is full.
 (module
   (memory (export "memory") 1)
 

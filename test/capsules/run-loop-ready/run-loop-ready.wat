@@ -11,13 +11,13 @@
       (br $again))
     (unreachable))
 
-  ;; A run-loop capsule is never called through this one.
+  ;; The host never calls this export of a run-loop capsule.
   (func (export "astrid_hook_trigger") (result i32)
     (unreachable))
 
   ;; --- sleep.wat ---
-  ;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
-  ;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+  ;; sleep waits for $ms milliseconds, through a relative subscription to the monotonic
+  ;; clock, at address 512 in the layout of WASI preview 1; the event is written to 560.
   (func $sleep (param $ms i32)
     (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
     (i32.store (i32.const 528) (i32.const 1)) ;; the clock

@@ -1,4 +1,4 @@
-;; Signals ready, then loops for ever without a call.
+;; Signals ready, then loops forever without a call.
 (module
   (import "extism:host/user" "astrid_signal_ready" (func $signal_ready))
   (memory (export "memory") 1)

@@ -13,8 +13,8 @@
     (call $answer (i32.const 0) (i32.const 14)))  ;; out
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -23,8 +23,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -50,8 +50,8 @@
   ;; --- end of put.wat ---
 
   ;; --- sleep.wat ---
-  ;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
-  ;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+  ;; sleep waits for $ms milliseconds, through a relative subscription to the monotonic
+  ;; clock, at address 512 in the layout of WASI preview 1; the event is written to 560.
   (func $sleep (param $ms i32)
     (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
     (i32.store (i32.const 528) (i32.const 1)) ;; the clock

@@ -1,4 +1,4 @@
-;; Loops for ever, without a call.
+;; Loops forever, without a call.
 (module
   (memory (export "memory") 1)
 

@@ -1,5 +1,5 @@
-;; Imports astrid_ipc_publish, which this host does not have yet. It loads and
-;; answers all the same; the action "use" calls it.
+;; Imports astrid_ipc_publish, which this host does not have yet. It still loads and
+;; answers; the action "use" calls it.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
@@ -18,11 +18,11 @@
     (call $answer (i32.const 16) (i32.const 12)))  ;; out
 
   ;; --- action.wat ---
-  ;; action says whether the action that is asked for is the $n bytes at $p. It is
-  ;; the only value in the input that is a string, so it follows the first ':'
-  ;; after which a '"' comes next. Escapes are not decoded.
+  ;; action reports whether the requested action is the $n bytes at $p. It is the only
+  ;; value in the input that is a string, so it follows the first ':' that is followed by a
+  ;; '"'. Escapes are not decoded.
   (func $action (param $p i32) (param $n i32) (result i32)
-    (local $i i64)    ;; where in the input
+    (local $i i64)    ;; position in the input
     (local $c i32)    ;; the character at $i
     (local $colon i32);; 1 after a ':'
     (block $found
@@ -50,8 +50,8 @@
   ;; --- end of action.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -60,8 +60,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)

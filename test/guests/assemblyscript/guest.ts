@@ -25,8 +25,8 @@ declare function astrid_trigger_hook(request: u64): u64;
 @external("extism:host/user", "astrid_check_capsule_capability")
 declare function astrid_check_capsule_capability(request: u64): u64;
 
-// What the compiler calls where something is wrong, in the place of an import
-// that hosts don't have.
+// stop is called by the compiler's code on a failure, instead of an import that hosts
+// don't have.
 function stop(message: string | null, file: string | null, line: u32, column: u32): void {
   error_set(Memory.allocateString(message ? message : "abort").offset);
   unreachable();

@@ -1,4 +1,4 @@
-;; Answers greet.* too, after the greeter as its priority says: with the time.
+;; Also handles greet.*, after the greeter because of its priority: it returns the time.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "length" (func $block_length (param i64) (result i64)))
@@ -19,8 +19,8 @@
     (call $answer (global.get $text) (call $length)))
 
   ;; --- text.wat ---
-  ;; A text is built in memory from $text up to $end: begin empties it and says
-  ;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+  ;; A text is built in memory from $text up to $end: begin empties it and sets its
+  ;; address, add appends the $n bytes at $p, add_block a block of the kernel.
   (global $text (mut i32) (i32.const 0))
   (global $end (mut i32) (i32.const 0))
   (func $begin (param $at i32)
@@ -48,8 +48,8 @@
   ;; --- end of text.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -58,8 +58,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -85,8 +85,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

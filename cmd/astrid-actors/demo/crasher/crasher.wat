@@ -1,6 +1,6 @@
-;; Traps when it is asked on demo.crash. On demo.ping it says how many calls it has
-;; served since it started, which is 1 after each restart: what a capsule keeps in
-;; its memory dies with it.
+;; Traps on demo.crash. On demo.ping it returns how many calls it has served since it
+;; started, which is 1 after each restart: the data in a capsule's memory is lost when it
+;; dies.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "length" (func $block_length (param i64) (result i64)))
@@ -38,11 +38,11 @@
     (call $add (i32.const 256) (i32.const 1)))
 
   ;; --- action.wat ---
-  ;; action says whether the action that is asked for is the $n bytes at $p. It is
-  ;; the only value in the input that is a string, so it follows the first ':'
-  ;; after which a '"' comes next. Escapes are not decoded.
+  ;; action reports whether the requested action is the $n bytes at $p. It is the only
+  ;; value in the input that is a string, so it follows the first ':' that is followed by a
+  ;; '"'. Escapes are not decoded.
   (func $action (param $p i32) (param $n i32) (result i32)
-    (local $i i64)    ;; where in the input
+    (local $i i64)    ;; position in the input
     (local $c i32)    ;; the character at $i
     (local $colon i32);; 1 after a ':'
     (block $found
@@ -70,8 +70,8 @@
   ;; --- end of action.wat ---
 
   ;; --- text.wat ---
-  ;; A text is built in memory from $text up to $end: begin empties it and says
-  ;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+  ;; A text is built in memory from $text up to $end: begin empties it and sets its
+  ;; address, add appends the $n bytes at $p, add_block a block of the kernel.
   (global $text (mut i32) (i32.const 0))
   (global $end (mut i32) (i32.const 0))
   (func $begin (param $at i32)
@@ -99,8 +99,8 @@
   ;; --- end of text.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -109,8 +109,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -136,8 +136,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

@@ -1,6 +1,6 @@
-;; Asks ping by a trigger from inside its own call, and answers with what came
-;; back. Ping does the same towards pong: that would wait for ever, so the router
-;; answers the second question at once, as a deadlock.
+;; Triggers ping from inside its own call, and returns the response. Ping does the same
+;; with pong: both would wait forever, so the router answers the second trigger at once,
+;; as a deadlock.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "length" (func $block_length (param i64) (result i64)))
@@ -19,14 +19,14 @@
   (func (export "astrid_hook_trigger") (result i32)
     (local $n i32)
     (local.set $n (call $payload (i32.const 65536)))
-    (call $begin (i32.add (i32.const 65536) (local.get $n))) ;; behind the payload
+    (call $begin (i32.add (i32.const 65536) (local.get $n))) ;; after the payload
     (call $add (i32.const 0) (i32.const 31))  ;; request
     (call $add (i32.const 65536) (local.get $n))
     (call $add (i32.const 48) (i32.const 1))  ;; tail
     (call $reply
       (call $trigger_hook (call $put (global.get $text) (call $length)))))
 
-  ;; reply answers with what came back from the other.
+  ;; reply returns the response of the other.
   (func $reply (param $got i64) (result i32)
     (call $begin (i32.const 65536))
     (call $add (i32.const 32) (i32.const 9))  ;; head
@@ -35,17 +35,17 @@
     (call $answer (global.get $text) (call $length)))
 
   ;; --- payload.wat ---
-  ;; payload decodes the input's "arguments", a JSON array of byte values, into
-  ;; memory from $at on and returns how many bytes there are. It is the input's
-  ;; only array, so it begins at the first '[' outside of a string.
+  ;; payload decodes the input's "arguments", a JSON array of byte values, into memory from
+  ;; $at on and returns the number of bytes. It is the input's only array, so it begins at
+  ;; the first '[' outside of a string.
   (func $payload (param $at i32) (result i32)
-    (local $i i64)      ;; where in the input
-    (local $n i64)      ;; how long it is
+    (local $i i64)      ;; position in the input
+    (local $n i64)      ;; length of the input
     (local $c i32)      ;; the character at $i
     (local $quoted i32) ;; 1 inside a string
-    (local $number i32) ;; the number that is being read
+    (local $number i32) ;; the number that is read
     (local $digits i32) ;; 1 once it has a digit
-    (local $to i32)     ;; where the next byte goes
+    (local $to i32)     ;; address of the next byte
     (local.set $n (call $input_length))
     (block $found
       (loop $seek
@@ -55,7 +55,7 @@
         (local.set $i (i64.add (local.get $i) (i64.const 1)))
         (if (local.get $quoted)
           (then
-            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and the character that it escapes
               (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
             (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
               (then (local.set $quoted (i32.const 0)))))
@@ -93,8 +93,8 @@
   ;; --- end of payload.wat ---
 
   ;; --- text.wat ---
-  ;; A text is built in memory from $text up to $end: begin empties it and says
-  ;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+  ;; A text is built in memory from $text up to $end: begin empties it and sets its
+  ;; address, add appends the $n bytes at $p, add_block a block of the kernel.
   (global $text (mut i32) (i32.const 0))
   (global $end (mut i32) (i32.const 0))
   (func $begin (param $at i32)
@@ -122,8 +122,8 @@
   ;; --- end of text.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -132,8 +132,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -159,8 +159,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

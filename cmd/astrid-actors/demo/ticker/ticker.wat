@@ -24,8 +24,8 @@
     (unreachable))
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -51,8 +51,8 @@
   ;; --- end of put.wat ---
 
   ;; --- sleep.wat ---
-  ;; sleep waits for $ms milliseconds: a relative subscription to the monotonic
-  ;; clock, laid out at 512 as WASI preview 1 wants it; its event goes to 560.
+  ;; sleep waits for $ms milliseconds, through a relative subscription to the monotonic
+  ;; clock, at address 512 in the layout of WASI preview 1; the event is written to 560.
   (func $sleep (param $ms i32)
     (memory.fill (i32.const 512) (i32.const 0) (i32.const 48))
     (i32.store (i32.const 528) (i32.const 1)) ;; the clock

@@ -1,8 +1,8 @@
-;; action says whether the action that is asked for is the $n bytes at $p. It is
-;; the only value in the input that is a string, so it follows the first ':'
-;; after which a '"' comes next. Escapes are not decoded.
+;; action reports whether the requested action is the $n bytes at $p. It is the only
+;; value in the input that is a string, so it follows the first ':' that is followed by a
+;; '"'. Escapes are not decoded.
 (func $action (param $p i32) (param $n i32) (result i32)
-  (local $i i64)    ;; where in the input
+  (local $i i64)    ;; position in the input
   (local $c i32)    ;; the character at $i
   (local $colon i32);; 1 after a ':'
   (block $found

@@ -1,5 +1,5 @@
-;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+;; is the tag: 0 Continue, 1 Final, 2 Deny.
 (func $answer (param $p i32) (param $n i32) (result i32)
   (call $output_set
     (call $put (local.get $p) (local.get $n))

@@ -1,5 +1,5 @@
-;; way asks the host how to misbehave now: the first letter of the configuration
-;; value that the $n bytes at $p name, 0 for not at all.
+;; way asks the host how to misbehave now: it returns the first letter of the
+;; configuration value whose key is the $n bytes at $p, or 0 if it is empty.
 (func $way (param $p i32) (param $n i32) (result i32)
   (local $key i64)
   (local $value i64)
@@ -11,8 +11,8 @@
   (call $free (local.get $value))
   (local.get $letter))
 
-;; misbehave does what a letter says. Where it returns, its result is for the export
-;; to return: 0 where all went well.
+;; misbehave executes the fault of a letter. If it returns, the export must return its
+;; result: 0 for success.
 (func $misbehave (param $way i32) (result i32)
   (local $p i64)
   (if (i32.eq (local.get $way) (i32.const 0x61)) ;; 'a': a trap
@@ -46,7 +46,7 @@
     (then
       (if (i64.ne (call $alloc (i64.const 0x8000000000000000)) (i64.const 0))
         (then (unreachable)))))
-  (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset that is no block
+  (if (i32.eq (local.get $way) (i32.const 0x6b)) ;; 'k': an offset without a block
     (then (call $log (i64.const 12345) (i64.const 12345))))
   (if (i32.eq (local.get $way) (i32.const 0x6c)) ;; 'l': the offset of a block that was freed
     (then

@@ -1,14 +1,14 @@
-;; payload decodes the input's "arguments", a JSON array of byte values, into
-;; memory from $at on and returns how many bytes there are. It is the input's
-;; only array, so it begins at the first '[' outside of a string.
+;; payload decodes the input's "arguments", a JSON array of byte values, into memory from
+;; $at on and returns the number of bytes. It is the input's only array, so it begins at
+;; the first '[' outside of a string.
 (func $payload (param $at i32) (result i32)
-  (local $i i64)      ;; where in the input
-  (local $n i64)      ;; how long it is
+  (local $i i64)      ;; position in the input
+  (local $n i64)      ;; length of the input
   (local $c i32)      ;; the character at $i
   (local $quoted i32) ;; 1 inside a string
-  (local $number i32) ;; the number that is being read
+  (local $number i32) ;; the number that is read
   (local $digits i32) ;; 1 once it has a digit
-  (local $to i32)     ;; where the next byte goes
+  (local $to i32)     ;; address of the next byte
   (local.set $n (call $input_length))
   (block $found
     (loop $seek
@@ -18,7 +18,7 @@
       (local.set $i (i64.add (local.get $i) (i64.const 1)))
       (if (local.get $quoted)
         (then
-          (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+          (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and the character that it escapes
             (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
           (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
             (then (local.set $quoted (i32.const 0)))))

@@ -1,5 +1,5 @@
-;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-;; what the host takes wherever it asks for bytes.
+;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+;; form in which the host accepts bytes.
 (func $put (param $p i32) (param $n i32) (result i64)
   (local $block i64)
   (local $to i64)

@@ -1,5 +1,5 @@
-;; room makes memory reach up to, not including, the address $to; it traps
-;; where memory is at its limit.
+;; room grows memory up to, but not including, the address $to; it traps if memory is at
+;; its limit.
 (func $room (param $to i32)
   (local $pages i32)
   (local.set $pages

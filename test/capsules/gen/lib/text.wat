@@ -1,5 +1,5 @@
-;; A text is built in memory from $text up to $end: begin empties it and says
-;; where it is, add appends the $n bytes at $p, add_block a block of the kernel's.
+;; A text is built in memory from $text up to $end: begin empties it and sets its
+;; address, add appends the $n bytes at $p, add_block a block of the kernel.
 (global $text (mut i32) (i32.const 0))
 (global $end (mut i32) (i32.const 0))
 (func $begin (param $at i32)

@@ -1,5 +1,5 @@
-;; Answers its input, byte for byte, the way a PDK does: eight bytes a call into
-;; the guest's own memory, and eight bytes a call out of it.
+;; Returns its input, byte for byte, as a PDK does: eight bytes a call into the guest's
+;; own memory, and eight bytes a call out of it.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
@@ -38,8 +38,8 @@
         (br $one))))
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -48,8 +48,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -75,8 +75,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

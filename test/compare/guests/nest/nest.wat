@@ -1,5 +1,5 @@
-;; Triggers test.fixed as often as its payload, a decimal number, says, one after
-;; the other, and answers Continue(true); traps where one comes back empty.
+;; Triggers test.fixed one time after another, and answers Continue(true). Its payload, a
+;; decimal number, is the number of triggers. It traps if one returns no responses.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "free" (func $free (param i64)))
@@ -33,7 +33,7 @@
         (local.set $times (i32.sub (local.get $times) (i32.const 1)))
         (br $one))))
 
-  ;; decimal is the number that the $n digits at $p are.
+  ;; decimal returns the number that the $n digits at $p represent.
   (func $decimal (param $p i32) (param $n i32) (result i32)
     (local $number i32)
     (block $done
@@ -49,17 +49,17 @@
     (local.get $number))
 
   ;; --- payload.wat ---
-  ;; payload decodes the input's "arguments", a JSON array of byte values, into
-  ;; memory from $at on and returns how many bytes there are. It is the input's
-  ;; only array, so it begins at the first '[' outside of a string.
+  ;; payload decodes the input's "arguments", a JSON array of byte values, into memory from
+  ;; $at on and returns the number of bytes. It is the input's only array, so it begins at
+  ;; the first '[' outside of a string.
   (func $payload (param $at i32) (result i32)
-    (local $i i64)      ;; where in the input
-    (local $n i64)      ;; how long it is
+    (local $i i64)      ;; position in the input
+    (local $n i64)      ;; length of the input
     (local $c i32)      ;; the character at $i
     (local $quoted i32) ;; 1 inside a string
-    (local $number i32) ;; the number that is being read
+    (local $number i32) ;; the number that is read
     (local $digits i32) ;; 1 once it has a digit
-    (local $to i32)     ;; where the next byte goes
+    (local $to i32)     ;; address of the next byte
     (local.set $n (call $input_length))
     (block $found
       (loop $seek
@@ -69,7 +69,7 @@
         (local.set $i (i64.add (local.get $i) (i64.const 1)))
         (if (local.get $quoted)
           (then
-            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and the character that it escapes
               (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
             (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
               (then (local.set $quoted (i32.const 0)))))
@@ -107,8 +107,8 @@
   ;; --- end of payload.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -117,8 +117,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -144,8 +144,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

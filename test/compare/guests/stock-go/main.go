@@ -1,6 +1,5 @@
-// Command stock-go is a capsule built by Go's own compiler: it brings the whole
-// of Go's run-time system into each instance. It answers true, and panics where
-// its payload is "x".
+// Command stock-go is a capsule built by Go's own compiler: each instance contains the
+// whole Go runtime. It returns true, and panics if its payload is "x".
 package main
 
 import "github.com/astrid-actors/astrid-actors/capsulehost/guest"

@@ -1,5 +1,5 @@
-;; Works as long as its payload says, a decimal number of turns of a loop that
-;; nothing can shorten, and answers Continue(true).
+;; Runs a loop that can't be optimised away, and answers Continue(true). Its payload, a
+;; decimal number, is the number of iterations.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
   (import "extism:host/env" "store_u8" (func $store_u8 (param i64 i32)))
@@ -16,7 +16,8 @@
     (call $work (call $decimal (i32.const 65536) (call $payload (i32.const 65536))))
     (call $answer (i32.const 0) (i32.const 5)))  ;; out
 
-  ;; work takes $turns steps of a xorshift generator, each of which needs the last.
+  ;; work takes $turns steps of a xorshift generator, each of which needs the result of
+  ;; the last.
   (func $work (param $turns i32)
     (local $x i64)
     (local.set $x (global.get $state))
@@ -30,7 +31,7 @@
         (br $turn)))
     (global.set $state (local.get $x)))
 
-  ;; decimal is the number that the $n digits at $p are.
+  ;; decimal returns the number that the $n digits at $p represent.
   (func $decimal (param $p i32) (param $n i32) (result i32)
     (local $number i32)
     (block $done
@@ -46,17 +47,17 @@
     (local.get $number))
 
   ;; --- payload.wat ---
-  ;; payload decodes the input's "arguments", a JSON array of byte values, into
-  ;; memory from $at on and returns how many bytes there are. It is the input's
-  ;; only array, so it begins at the first '[' outside of a string.
+  ;; payload decodes the input's "arguments", a JSON array of byte values, into memory from
+  ;; $at on and returns the number of bytes. It is the input's only array, so it begins at
+  ;; the first '[' outside of a string.
   (func $payload (param $at i32) (result i32)
-    (local $i i64)      ;; where in the input
-    (local $n i64)      ;; how long it is
+    (local $i i64)      ;; position in the input
+    (local $n i64)      ;; length of the input
     (local $c i32)      ;; the character at $i
     (local $quoted i32) ;; 1 inside a string
-    (local $number i32) ;; the number that is being read
+    (local $number i32) ;; the number that is read
     (local $digits i32) ;; 1 once it has a digit
-    (local $to i32)     ;; where the next byte goes
+    (local $to i32)     ;; address of the next byte
     (local.set $n (call $input_length))
     (block $found
       (loop $seek
@@ -66,7 +67,7 @@
         (local.set $i (i64.add (local.get $i) (i64.const 1)))
         (if (local.get $quoted)
           (then
-            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and what it escapes
+            (if (i32.eq (local.get $c) (i32.const 0x5c)) ;; '\' and the character that it escapes
               (then (local.set $i (i64.add (local.get $i) (i64.const 1)))))
             (if (i32.eq (local.get $c) (i32.const 0x22)) ;; '"'
               (then (local.set $quoted (i32.const 0)))))
@@ -104,8 +105,8 @@
   ;; --- end of payload.wat ---
 
   ;; --- answer.wat ---
-  ;; answer makes the $n bytes at $p the output, and 0 the result: success. The
-  ;; first byte says what they are: 0 Continue, 1 Final, 2 Deny.
+  ;; answer sets the output to the $n bytes at $p, and returns 0: success. The first byte
+  ;; is the tag: 0 Continue, 1 Final, 2 Deny.
   (func $answer (param $p i32) (param $n i32) (result i32)
     (call $output_set
       (call $put (local.get $p) (local.get $n))
@@ -114,8 +115,8 @@
   ;; --- end of answer.wat ---
 
   ;; --- put.wat ---
-  ;; put copies the $n bytes at $p into a new kernel block and returns its offset:
-  ;; what the host takes wherever it asks for bytes.
+  ;; put copies the $n bytes at $p into a new kernel block and returns its offset, in the
+  ;; form in which the host accepts bytes.
   (func $put (param $p i32) (param $n i32) (result i64)
     (local $block i64)
     (local $to i64)
@@ -141,8 +142,8 @@
   ;; --- end of put.wat ---
 
   ;; --- room.wat ---
-  ;; room makes memory reach up to, not including, the address $to; it traps
-  ;; where memory is at its limit.
+  ;; room grows memory up to, but not including, the address $to; it traps if memory is at
+  ;; its limit.
   (func $room (param $to i32)
     (local $pages i32)
     (local.set $pages

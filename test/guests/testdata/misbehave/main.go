@@ -10,7 +10,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/guest"
 )
 
-var kept [][]byte // what memory must not be freed
+var kept [][]byte // memory that must not be freed
 
 func init() {
 	for action, f := range map[string]func(payload []byte){
