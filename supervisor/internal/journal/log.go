@@ -76,7 +76,7 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 	case messages.SystemStopping:
 		line(info, "stopping", "cause", d.Cause)
 	case messages.SystemStopped:
-		line(info, "stopped", "left_running", d.LeftRunning)
+		line(info, "stopped", "left_running", append([]string{}, d.LeftRunning...)) // [], not null
 	case messages.ActorRestarted:
 		line(failure, "an actor of the system failed and was "+d.Decision, "cause", d.Cause)
 	case messages.CapsuleRejected:
