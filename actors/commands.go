@@ -66,7 +66,8 @@ func (s *supervisor) restartCapsule(ctx actor.Context, c *child) string {
 	c.over = generation
 	s.restartNow(ctx, c)
 	if wasRunning {
-		c.interruptAfter(c.StopTimeout, ErrRestarting)
+		ref := c.Ref // its next generation may have begun: that one is left alone
+		c.interruptAfter(func() { ref.Interrupt(generation, ErrRestarting) })
 	}
 	return ""
 }

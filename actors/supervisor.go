@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -397,24 +396,23 @@ func (s *supervisor) end(ctx actor.Context, c *child, state messages.CapsuleStat
 	c.Ref.Close()
 	s.tellDown(c, state, reason)
 	ctx.Stop(c.pid)
-	c.interruptAfter(c.StopTimeout, ErrStopping)
+	c.stopAfter()
 }
 
-// interruptAfter interrupts a running call when it has had its time, and a load at
-// once.
-func (c *child) interruptAfter(timeout time.Duration, cause error) {
-	ref, restarted := c.Ref, c.Ref.Generation()
-	interrupt := func() {
-		generation := restarted
-		if errors.Is(cause, ErrStopping) {
-			generation = ref.Generation() // also of a run that has begun since
-		}
-		ref.Interrupt(generation, cause)
-	}
-	if ref.Announced() == nil {
+// interruptAfter calls interrupt when a running call has had its time, and at once
+// during a load.
+func (c *child) interruptAfter(interrupt func()) {
+	if c.Ref.Announced() == nil {
 		interrupt()
 	}
-	c.timer = time.AfterFunc(timeout, interrupt)
+	c.timer = time.AfterFunc(c.StopTimeout, interrupt)
+}
+
+// stopAfter interrupts what runs of a capsule that stops for good, also a run that
+// begins meanwhile.
+func (c *child) stopAfter() {
+	ref := c.Ref
+	c.interruptAfter(func() { ref.Interrupt(ref.Generation(), ErrStopping) })
 }
 
 // terminated: a capsule's actor has ended.
@@ -464,7 +462,7 @@ func (s *supervisor) stopAll() {
 		c.isDown(messages.StateStopped, causeShutdown)
 		c.final = func() { s.stoppedEvent(c, causeShutdown) }
 		c.Ref.Close()
-		c.interruptAfter(c.StopTimeout, ErrStopping)
+		c.stopAfter()
 	}
 }
 

@@ -207,6 +207,11 @@ func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
 // all events that are kept.
 func TestEventsOfAnotherEpoch(t *testing.T) {
 	s := startAll(t, worker("a"))
+	for e := range s.Events(t.Context(), 0) {
+		if e.Name() == "system_started" {
+			break
+		}
+	}
 	tree := s.Snapshot()
 	var got []string
 	for e := range s.Events(t.Context(), tree.Sequence+1000) {
