@@ -36,7 +36,7 @@ func BenchmarkNestedTrigger(b *testing.B) {
 	w.start("outer", func(ctx context.Context, s *script, _ string) (capsulehost.Result, error) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if values, err := s.Peers().TriggerHook(ctx, "inner", []byte("null")); err != nil || len(values) != 1 {
+			if values, err := s.Services().Peers.TriggerHook(ctx, "inner", []byte("null")); err != nil || len(values) != 1 {
 				b.Error("not answered", values, err)
 			}
 		}

@@ -138,7 +138,7 @@ func (c *capsule) start(ctx actor.Context) {
 	}
 	began := monotime.Now()
 	c.run = c.begin()
-	c.api = &hostAPI{capsule: c}
+	c.api = newHostAPI(c)
 	guest, err := c.load(began)
 	if err != nil {
 		c.escalate(c.died("load", err))

@@ -16,11 +16,12 @@ import (
 // hostAPI answers one instance's guest. Its methods run on the guest's goroutine:
 // the one that runs the actor, or the run loop's.
 type hostAPI struct {
-	capsule *capsule
-	caller  *capsulehost.Caller // during one call
-	metered metered             // the guest, if its reductions are counted
-	before  uint64              // its reductions when its call began
-	span    context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
+	capsule  *capsule
+	services capsulehost.Services
+	caller   *capsulehost.Caller // during one call
+	metered  metered             // the guest, if its reductions are counted
+	before   uint64              // its reductions when its call began
+	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
 
 	mu        sync.Mutex
 	signalled bool   // the guest has called astrid_signal_ready
@@ -31,6 +32,12 @@ var (
 	_ capsulehost.HostAPI = (*hostAPI)(nil)
 	_ capsulehost.Peers   = (*hostAPI)(nil)
 )
+
+func newHostAPI(c *capsule) *hostAPI {
+	a := &hostAPI{capsule: c}
+	a.services.Peers = a
+	return a
+}
 
 func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	principal := ""
@@ -44,7 +51,9 @@ func (a *hostAPI) Name() string                { return a.capsule.cfg.ID }
 func (a *hostAPI) Config(key string) string    { return a.capsule.cfg.Config(key) }
 func (a *hostAPI) Caller() *capsulehost.Caller { return a.caller }
 func (a *hostAPI) Now() time.Time              { return time.Now() }
-func (a *hostAPI) Peers() capsulehost.Peers    { return a }
+
+// Services are the same for the instance's whole life.
+func (a *hostAPI) Services() *capsulehost.Services { return &a.services }
 
 // SignalReady counts once, and also if it comes while the capsule loads.
 func (a *hostAPI) SignalReady() {

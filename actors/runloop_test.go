@@ -26,7 +26,7 @@ func TestARunLoopSignalsAndAsks(t *testing.T) {
 				s.SignalReady()
 			}
 			answer, err := s.trigger(ctx, "other")
-			answers = append(answers, answer, fmt.Sprint(err, s.Peers().CheckCapability(ctx, "no such session", CapabilityPromptInjection)))
+			answers = append(answers, answer, fmt.Sprint(err, s.Services().Peers.CheckCapability(ctx, "no such session", CapabilityPromptInjection)))
 			<-ctx.Done()
 			return interruption(ctx)
 		}), func(c *CapsuleConfig) { c.AllowPromptInjection = true })

@@ -36,7 +36,7 @@ func (s *script) Close(context.Context) error   { s.closed(); return nil }
 
 // trigger is astrid_trigger_hook: the array of answers.
 func (s *script) trigger(ctx context.Context, topic string) (string, error) {
-	values, err := s.Peers().TriggerHook(ctx, topic, []byte("null"))
+	values, err := s.Services().Peers.TriggerHook(ctx, topic, []byte("null"))
 	texts := make([]string, len(values))
 	for i, v := range values {
 		texts[i] = string(v)

@@ -20,7 +20,7 @@ func (desk) Caller() *capsulehost.Caller                    { return nil }
 func (desk) Name() string                                   { return "greeter" }
 func (desk) SignalReady()                                   {}
 func (desk) Now() time.Time                                 { return time.Now() }
-func (desk) Peers() capsulehost.Peers                       { return desk{} }
+func (desk) Services() *capsulehost.Services                { return &capsulehost.Services{Peers: desk{}} }
 
 func (desk) TriggerHook(_ context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	fmt.Println("asked for", topic, "with", string(payload))

@@ -35,9 +35,29 @@ type HostAPI interface {
 	// clock use the process's own clock instead.
 	Now() time.Time
 
+	// Services returns the services that the guest may use. It must not change between
+	// two calls; nil means none.
+	Services() *Services
+}
+
+// Services are what a guest may use besides its own log and configuration: one field
+// for each family of system calls. A guest without a service is denied its calls, or
+// gets an empty answer, as the field says.
+type Services struct {
 	// Peers gives access to other capsules. If it is nil, every trigger returns `[]`
 	// without being decoded, and every capability is denied.
-	Peers() Peers
+	Peers Peers
+}
+
+// noServices is for a guest that has none.
+var noServices Services //nolint:gochecknoglobals // never changed
+
+// services returns the guest's services, never nil.
+func (i *Instance) services() *Services {
+	if s := i.hostAPI.Services(); s != nil {
+		return s
+	}
+	return &noServices
 }
 
 // Peers gives a guest access to other capsules.

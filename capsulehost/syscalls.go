@@ -122,7 +122,7 @@ func astridTriggerHook(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	peers := i.hostAPI.Peers()
+	peers := i.services().Peers
 	if peers == nil {
 		return i.answer(stack, "[]")
 	}
@@ -195,7 +195,7 @@ func astridCheckCapsuleCapability(_ context.Context, i *Instance, stack []uint64
 		return fmt.Errorf("invalid capability check request: %w", err)
 	}
 	allowed := false
-	if peers := i.hostAPI.Peers(); peers != nil {
+	if peers := i.services().Peers; peers != nil {
 		if id, ok := parseUUID(source); ok {
 			i.outside(func() { allowed = peers.CheckCapability(i.ctx, id, capability) })
 		}

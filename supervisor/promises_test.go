@@ -112,7 +112,7 @@ func TestGoGuestsKeepTheirMemory(t *testing.T) {
 				return capsulehost.Result{Data: answer}, nil
 			}),
 			supervisortest.Func("nests", "nests", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
-				values, err := c.Peers().TriggerHook(ctx, "fixed", nil)
+				values, err := c.Services().Peers.TriggerHook(ctx, "fixed", nil)
 				if err != nil {
 					return capsulehost.Result{}, err
 				}
@@ -123,7 +123,7 @@ func TestGoGuestsKeepTheirMemory(t *testing.T) {
 				ctx, cancel := context.WithCancel(ctx)
 				defer cancel()
 				go func() { <-began; cancel() }()
-				_, err := c.Peers().TriggerHook(ctx, "reader", question)
+				_, err := c.Services().Peers.TriggerHook(ctx, "reader", question)
 				copy(question, `{"x":2}`)
 				return supervisortest.JSON(fmt.Sprint(errors.Is(err, context.Canceled)))
 			}),

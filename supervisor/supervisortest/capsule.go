@@ -73,7 +73,7 @@ func (c *Call) Trigger(ctx context.Context, topic string, payload any) []json.Ra
 	if err != nil {
 		panic(fmt.Sprintf("supervisortest: Trigger(%q): the payload: %v", topic, err))
 	}
-	values, err := c.Peers().TriggerHook(ctx, topic, text)
+	values, err := c.Services().Peers.TriggerHook(ctx, topic, text)
 	if err != nil {
 		panic(trapped{err})
 	}

@@ -184,11 +184,10 @@ func (s hostAPI) Now() time.Time {
 	return s.HostAPI.Now()
 }
 
-func (s hostAPI) Peers() capsulehost.Peers {
-	if p := s.HostAPI.Peers(); p != nil {
-		return peers{p, s}
-	}
-	return nil
+func (s hostAPI) Services() *capsulehost.Services {
+	services := *s.HostAPI.Services()
+	services.Peers = peers{services.Peers, s}
+	return &services
 }
 
 // peers are the other capsules, as the guest calls them.

@@ -39,7 +39,7 @@ func everything(ctx context.Context, c *supervisortest.Call) (capsulehost.Result
 	c.SignalReady()
 	c.Now()
 	c.Trigger(ctx, "nobody.listens", nil)
-	c.Peers().CheckCapability(ctx, "", "")
+	c.Services().Peers.CheckCapability(ctx, "", "")
 	return supervisortest.JSON(true)
 }
 

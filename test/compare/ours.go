@@ -23,7 +23,7 @@ func (alone) Caller() *capsulehost.Caller      { return nil }
 func (alone) Name() string                     { return "" }
 func (alone) SignalReady()                     {}
 func (alone) Now() time.Time                   { return time.Now() }
-func (alone) Peers() capsulehost.Peers         { return nil }
+func (alone) Services() *capsulehost.Services  { return nil }
 
 // host is a capsulehost.Host with one module, for single calls.
 type host struct {

@@ -185,7 +185,7 @@ func (b *bench) nested(targets ...judge) row {
 			return nil, err
 		}
 		c.add(h.Close)
-		byHand, err := h.module.Instantiate(ctx, &among{others: subscribers{{"test.fixed", &sync.Mutex{}, invoke(instances[0])}}})
+		byHand, err := h.module.Instantiate(ctx, newAmong(subscribers{{"test.fixed", &sync.Mutex{}, invoke(instances[0])}}))
 		if err != nil {
 			return nil, err
 		}
@@ -210,10 +210,17 @@ func (b *bench) nested(targets ...judge) row {
 // among is the host API of a guest whose triggers are dispatched by hand.
 type among struct {
 	alone
-	others subscribers
+	others   subscribers
+	services capsulehost.Services
 }
 
-func (a *among) Peers() capsulehost.Peers { return a }
+func newAmong(others subscribers) *among {
+	a := &among{others: others}
+	a.services.Peers = a
+	return a
+}
+
+func (a *among) Services() *capsulehost.Services { return &a.services }
 
 func (a *among) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	return a.others.ask(ctx, topic, payload)

@@ -75,7 +75,7 @@ func TestSoak(t *testing.T) {
 			}
 			c.Trigger(ctx, "slow", nil)
 			c.Trigger(ctx, "test.trap", nil)
-			c.Peers().CheckCapability(ctx, "no-such-session", long[:500])
+			c.Services().Peers.CheckCapability(ctx, "no-such-session", long[:500])
 		}
 		return ctx.Err()
 	})

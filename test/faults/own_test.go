@@ -39,7 +39,7 @@ func ownActorFails(t *testing.T, path string, next bool) {
 	var session string // of the inner one
 	outer := supervisortest.Func("outer", "outer", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 		values := c.Trigger(ctx, "inner", nil)
-		return supervisortest.JSON([]any{values, c.Peers().CheckCapability(ctx, session, "allow_prompt_injection")})
+		return supervisortest.JSON([]any{values, c.Services().Peers.CheckCapability(ctx, session, "allow_prompt_injection")})
 	})
 	inner.Manifest += "[capabilities]\nallow_prompt_injection = true\n"
 	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("counter")}}, inner, outer, well("spare"))

@@ -36,7 +36,9 @@ func (w *world) Config(key string) string    { return w.config[key] }
 func (w *world) Caller() *capsulehost.Caller { return w.caller }
 func (w *world) Name() string                { return "guest" }
 func (w *world) SignalReady()                { w.ready++ }
-func (w *world) Peers() capsulehost.Peers    { return w }
+func (w *world) Services() *capsulehost.Services {
+	return &capsulehost.Services{Peers: w}
+}
 
 func (w *world) Now() time.Time {
 	if w.now.IsZero() {

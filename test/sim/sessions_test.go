@@ -97,7 +97,7 @@ func (a *audit) checkSessions(ctx context.Context, g *guest) {
 	}
 	a.mu.Unlock()
 	for id, allowed := range want {
-		if got := g.world.Peers().CheckCapability(ctx, id, "allow_prompt_injection"); got != allowed {
+		if got := g.world.Services().Peers.CheckCapability(ctx, id, "allow_prompt_injection"); got != allowed {
 			a.w.fail("all is calm: the registry says %v of a session of %v, the events %v", got, a.sessions[id].of, allowed)
 		}
 	}

@@ -148,7 +148,7 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 		w.fail("%v", err)
 	}
 	end := g.inHook.begin(w, w.legs(topic, g.id))
-	values, err := g.world.Peers().TriggerHook(ctx, topic, payload)
+	values, err := g.world.Services().Peers.TriggerHook(ctx, topic, payload)
 	end()
 	if took := time.Since(began); took > max(timeout, 0) {
 		w.fail("%s: a trigger of %s took %v, and had %v", g.id, topic, took, timeout)
@@ -187,7 +187,7 @@ func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 	}
 	before := a.holds(session)
 	began := time.Now()
-	allowed := g.world.Peers().CheckCapability(ctx, session, "allow_prompt_injection")
+	allowed := g.world.Services().Peers.CheckCapability(ctx, session, "allow_prompt_injection")
 	switch took := time.Since(began); {
 	case took != 0:
 		g.w.fail("%s has waited %v for an answer about a capability", g.id, took)
@@ -196,7 +196,7 @@ func (g *guest) checkCapability(ctx context.Context, r *rand.Rand) {
 	case !allowed && before && of.grants && !g.w.harsh && ctx.Err() == nil:
 		a.denied(g, session)
 	}
-	if g.world.Peers().CheckCapability(ctx, session, "fly") {
+	if g.world.Services().Peers.CheckCapability(ctx, session, "fly") {
 		g.w.fail("%s is allowed a capability that nobody has", g.id)
 	}
 }

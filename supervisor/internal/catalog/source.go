@@ -81,10 +81,19 @@ func (g goGuest) Invoke(ctx context.Context, action string, payload []byte) (cap
 func (g goGuest) Unwrap() actors.Guest { return g.Guest }
 
 // goHostAPI is the host API of a guest written in Go.
-type goHostAPI struct{ capsulehost.HostAPI }
+type goHostAPI struct {
+	capsulehost.HostAPI
+	services capsulehost.Services
+}
 
-// Peers returns the other capsules.
-func (a goHostAPI) Peers() capsulehost.Peers { return goPeers{a.HostAPI.Peers()} }
+func newGoHostAPI(api capsulehost.HostAPI) *goHostAPI {
+	a := &goHostAPI{HostAPI: api, services: *api.Services()}
+	a.services.Peers = goPeers{a.services.Peers}
+	return a
+}
+
+// Services returns the guest's services.
+func (a *goHostAPI) Services() *capsulehost.Services { return &a.services }
 
 // goPeers copies the payloads that its guest sends: a call of another capsule can still
 // run after the guest has given up and changed its own.
@@ -104,7 +113,7 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 		s.configure()
 	}
 	if s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
-		made, err := s.entry.Embedded.Load(ctx, goHostAPI{api})
+		made, err := s.entry.Embedded.Load(ctx, newGoHostAPI(api))
 		if err != nil || made == nil {
 			return nil, err
 		}
