@@ -9,17 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/httpserver"
 )
-
-// shutdownGrace limits how long open requests may continue after the end of ctx. They
-// end once the supervisor has ended.
-const shutdownGrace = time.Second
 
 // limits are how long a client may keep the server waiting. Answers, including streams,
 // have no time limit.
@@ -43,18 +39,12 @@ func Serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, log *s
 }
 
 func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger, limits limits) error {
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	var open sync.WaitGroup
 	server := &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			open.Add(1)
-			defer open.Done()
 			r = r.WithContext(r.Context()) // a copy: the server looks at its own Body
 			r.Body = &body{ReadCloser: r.Body, limit: limits.request}
 			handler.ServeHTTP(w, r)
 		}),
-		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: limits.headers,
 		ReadTimeout:       limits.request,
 		IdleTimeout:       limits.idle,
@@ -64,25 +54,10 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler, log *slog.
 	}
 	server.Protocols.SetHTTP1(true)
 	server.Protocols.SetUnencryptedHTTP2(true) // gRPC
-
-	if l, ok := l.(*listener); ok {
-		open.Go(func() { l.watch(requests, limits.watch, log) })
+	if socket, ok := l.(*listener); ok {
+		return httpserver.Serve(ctx, l, server, func(ctx context.Context) { socket.watch(ctx, limits.watch, log) })
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	var err error
-	select {
-	case err = <-failed:
-		err = fmt.Errorf("serve %s: %w", l.Addr(), err)
-	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(requests, shutdownGrace)
-		defer cancel()
-		_ = server.Shutdown(grace) // if requests are still open after grace, they are closed
-	}
-	cut()
-	_ = server.Close()
-	open.Wait()
-	return err
+	return httpserver.Serve(ctx, l, server)
 }
 
 // body is a request's body. Its error names the server's time limit if that has ended

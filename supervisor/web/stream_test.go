@@ -309,7 +309,7 @@ func TestServeEndsStreams(t *testing.T) {
 			}
 		}()
 		p.end()
-		if took := time.Since(began); took >= shutdownGrace/2 {
+		if took := time.Since(began); took >= time.Second/2 { // not the moment that requests have which do not end
 			t.Errorf("the end took %v", took)
 		}
 	})

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -16,15 +15,13 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/health"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/httpserver"
 	"github.com/astrid-actors/astrid-actors/supervisor/metrics"
 )
 
 // maxForm limits the size of a form, in bytes: the largest payload, with each of its
 // bytes escaped.
 const maxForm = 3*supervisor.MaxPayload + 64<<10
-
-// shutdownGrace limits how long open requests may continue after the end of ctx.
-const shutdownGrace = time.Second
 
 //go:embed static templates
 var files embed.FS
@@ -75,18 +72,8 @@ func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 		_ = l.Close()
 		return err
 	}
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	var open sync.WaitGroup
-	open.Go(func() { p.watch.run(requests) })
-	handler := p.guard.wrap(p.routes())
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			open.Add(1)
-			defer open.Done()
-			handler.ServeHTTP(w, r)
-		}),
-		BaseContext:       func(net.Listener) context.Context { return requests },
+		Handler:           p.guard.wrap(p.routes()),
 		ReadHeaderTimeout: limits.headers,
 		ReadTimeout:       limits.request,
 		IdleTimeout:       limits.idle,
@@ -94,20 +81,7 @@ func serve(ctx context.Context, l net.Listener, s *supervisor.Supervisor, cfg Co
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(p.endStreams)
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(newCrowded(l, limits.connections, cfg.Log)) }()
-	select {
-	case err = <-failed:
-		err = fmt.Errorf("serve http://%s: %w", l.Addr(), err)
-	case <-ctx.Done():
-		grace, cancel := context.WithTimeout(requests, shutdownGrace)
-		defer cancel()
-		_ = server.Shutdown(grace) // if requests are still open after grace, they are closed
-	}
-	cut()
-	_ = server.Close()
-	open.Wait()
-	return err
+	return httpserver.Serve(ctx, newCrowded(l, limits.connections, cfg.Log), server, p.watch.run)
 }
 
 // page is shared by all requests. Only the watch in it changes.
