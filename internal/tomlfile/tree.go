@@ -1,4 +1,4 @@
-package manifest
+package tomlfile
 
 import (
 	"bytes"
@@ -6,62 +6,72 @@ import (
 	"regexp"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
-
-	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// node is a value in a TOML document, with its position. All notations of a table have the
+// Node is a value in a TOML document, with its position. All notations of a table have the
 // kind Table, all notations of a list the kind Array.
-type node struct {
-	parent *node
-	name   string // its key; "" for the document and for a list's elements
-	line   int
-	kind   unstable.Kind
-	text   string // for a scalar: a string's content, else the source text
-	items  []*node
-	keys   map[string]*node
+type Node struct {
+	Name  string // its key; "" for the document and for a list's elements
+	Line  int    // from 1
+	Kind  unstable.Kind
+	Text  string // for a scalar: a string's content, else the source text
+	Items []*Node
+
+	parent *Node
+	keys   map[string]*Node
+	known  map[string]bool // the keys that were asked for; nil if none was
 }
 
-// path returns the node's full key in TOML's notation. Elements of a list have the same
+// Key returns the value of a table's key, or nil if the table lacks it. Asking makes the key
+// a known one: see [Reader.Unknown].
+func (n *Node) Key(name string) *Node {
+	if n.known == nil {
+		n.known = map[string]bool{}
+	}
+	n.known[name] = true
+	return n.keys[name]
+}
+
+// Keys returns a table's keys. Unlike Key it makes none a known one: it is for a table that
+// is one value. It must not be changed.
+func (n *Node) Keys() map[string]*Node { return n.keys }
+
+// Path returns the node's full key in TOML's notation. Elements of a list have the same
 // path, and differ only in their lines.
-func (n *node) path() string {
+func (n *Node) Path() string {
 	var parts []string
 	for ; n != nil; n = n.parent {
-		if n.name != "" {
-			parts = append(parts, n.name)
+		if n.Name != "" {
+			parts = append(parts, n.Name)
 		}
 	}
 	slices.Reverse(parts)
-	return dotted(parts)
+	return Dotted(parts)
 }
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-func dotted(parts []string) string {
+// Dotted returns a key of several parts in TOML's notation: a.b."c d".
+func Dotted(parts []string) string {
 	quoted := make([]string, len(parts))
 	for i, part := range parts {
 		if quoted[i] = part; !bareKey.MatchString(part) {
-			quoted[i] = string(serdejson.AppendString(nil, part))
+			quoted[i] = strconv.Quote(part)
 		}
 	}
 	return strings.Join(quoted, ".")
 }
 
-// syntaxError is the reason why a document is not valid TOML, and its position.
-type syntaxError struct {
-	line    int
-	key     string
-	message string
-}
-
-// readTree parses a document. The tree contains everything before a syntax error.
-func readTree(text []byte) (*node, *syntaxError) {
+// Parse parses a document. The problem is nil, or says why it is not valid TOML; the tree
+// then contains everything before that place. The problem's File is empty.
+func Parse(text []byte) (*Node, *Problem) {
 	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
-	b := treeBuilder{root: &node{kind: unstable.Table, line: 1}}
+	b := treeBuilder{root: &Node{Kind: unstable.Table, Line: 1}}
 	for i, c := range text {
 		if c == '\n' {
 			b.newlines = append(b.newlines, i)
@@ -76,10 +86,10 @@ func readTree(text []byte) (*node, *syntaxError) {
 	if err == nil {
 		return b.root, nil
 	}
-	failure := &syntaxError{line: 1, message: strings.TrimPrefix(err.Error(), "toml: ")}
+	failure := &Problem{Line: 1, Message: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
 	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-		failure.line, _ = at.Position()
-		failure.key = b.keyOn(text, failure.line, at.Key())
+		failure.Line, _ = at.Position()
+		failure.Key = b.keyOn(text, failure.Line, at.Key())
 	}
 	return b.root, failure
 }
@@ -87,8 +97,8 @@ func readTree(text []byte) (*node, *syntaxError) {
 // treeBuilder builds a tree from the parser's expressions. The document may be invalid: a
 // value without a valid place goes into a detached node.
 type treeBuilder struct {
-	root     *node
-	headers  []*node // tables started by headers, with their lines
+	root     *Node
+	headers  []*Node // tables started by headers, with their lines
 	newlines []int   // offsets of newlines
 }
 
@@ -114,26 +124,26 @@ func (b *treeBuilder) lineOf(n *unstable.Node) int {
 }
 
 // header returns the table that a [header] or a [[header]] starts.
-func (b *treeBuilder) header(e *unstable.Node) *node {
+func (b *treeBuilder) header(e *unstable.Node) *Node {
 	at := b.root
 	for it := e.Key(); it.Next(); {
 		key, last := it.Node(), it.IsLast()
 		if last && e.Kind == unstable.ArrayTable {
 			list := at.child(string(key.Data), unstable.Array, b.lineOf(key))
-			at = &node{parent: list, kind: unstable.Table, line: b.lineOf(key)}
-			list.items = append(list.items, at)
+			at = &Node{parent: list, Kind: unstable.Table, Line: b.lineOf(key)}
+			list.Items = append(list.Items, at)
 			break
 		}
 		at = at.child(string(key.Data), unstable.Table, b.lineOf(key))
 		if last {
-			at.line = b.lineOf(key)
+			at.Line = b.lineOf(key)
 		}
 	}
 	return at
 }
 
 // keyValue adds key = value, or a.b = value, to a table.
-func (b *treeBuilder) keyValue(table *node, e *unstable.Node) {
+func (b *treeBuilder) keyValue(table *Node, e *unstable.Node) {
 	for it := e.Key(); it.Next(); {
 		key := it.Node()
 		if !it.IsLast() {
@@ -141,22 +151,22 @@ func (b *treeBuilder) keyValue(table *node, e *unstable.Node) {
 			continue
 		}
 		value := b.value(e.Value(), b.lineOf(key))
-		value.parent, value.name = table, string(key.Data)
+		value.parent, value.Name = table, string(key.Data)
 		if table.keys == nil {
-			table.keys = map[string]*node{}
+			table.keys = map[string]*Node{}
 		}
-		if table.keys[value.name] == nil {
-			table.keys[value.name] = value
+		if table.keys[value.Name] == nil {
+			table.keys[value.Name] = value
 		}
 	}
 }
 
 // value converts a value that starts on the given line to a node.
-func (b *treeBuilder) value(e *unstable.Node, line int) *node {
-	n := &node{line: line, kind: e.Kind, text: string(e.Data)}
+func (b *treeBuilder) value(e *unstable.Node, line int) *Node {
+	n := &Node{Line: line, Kind: e.Kind, Text: string(e.Data)}
 	switch e.Kind {
 	case unstable.InlineTable:
-		n.kind = unstable.Table
+		n.Kind = unstable.Table
 		for it := e.Children(); it.Next(); {
 			b.keyValue(n, it.Node())
 		}
@@ -168,7 +178,7 @@ func (b *treeBuilder) value(e *unstable.Node, line int) *node {
 			}
 			item := b.value(element, line)
 			item.parent = n
-			n.items = append(n.items, item)
+			n.Items = append(n.Items, item)
 		}
 	default:
 	}
@@ -177,27 +187,27 @@ func (b *treeBuilder) value(e *unstable.Node, line int) *node {
 
 // child returns the table or list with this name, and creates it if it is missing. For a
 // list of tables, it returns the last table.
-func (n *node) child(name string, kind unstable.Kind, line int) *node {
+func (n *Node) child(name string, kind unstable.Kind, line int) *Node {
 	c := n.keys[name]
 	if c == nil {
-		c = &node{parent: n, name: name, kind: kind, line: line}
+		c = &Node{parent: n, Name: name, Kind: kind, Line: line}
 		if n.keys == nil {
-			n.keys = map[string]*node{}
+			n.keys = map[string]*Node{}
 		}
 		n.keys[name] = c
 		return c
 	}
-	if kind == unstable.Table && c.kind == unstable.Array && len(c.items) > 0 {
-		c = c.items[len(c.items)-1]
+	if kind == unstable.Table && c.Kind == unstable.Array && len(c.Items) > 0 {
+		c = c.Items[len(c.Items)-1]
 	}
-	if c.kind != kind {
-		return &node{kind: kind, line: line}
+	if c.Kind != kind {
+		return &Node{Kind: kind, Line: line}
 	}
 	return c
 }
 
-// names returns a table's keys, sorted.
-func (n *node) names() []string {
+// Names returns a table's keys, sorted.
+func (n *Node) Names() []string {
 	names := make([]string, 0, len(n.keys))
 	for name := range n.keys {
 		names = append(names, name)
@@ -213,15 +223,15 @@ var keyBefore = regexp.MustCompile(`^\s*([A-Za-z0-9_.-]+)\s*=`)
 func (b *treeBuilder) keyOn(text []byte, line int, named []string) string {
 	table := ""
 	for _, header := range b.headers {
-		if header.line <= line {
-			table = header.path()
+		if header.Line <= line {
+			table = header.Path()
 		}
 	}
 	lines := bytes.SplitN(text, []byte("\n"), line+1)
 	found := keyBefore.FindSubmatch(lines[min(line, len(lines))-1])
 	switch {
 	case found == nil && len(named) > 0:
-		return dotted(named)
+		return Dotted(named)
 	case found == nil:
 		return table
 	case table == "":
