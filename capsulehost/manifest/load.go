@@ -85,9 +85,19 @@ func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 	r.imports(root, m)
 	r.exports(root, m)
 	r.supervision(root, &m.Supervision)
+	m.Build.Command = r.Text(r.Table(root, "build"), "command")
 	if m.Capabilities.Uplink && len(m.Imports) > 0 {
 		r.Wrong(root.Key("imports"),
 			"an uplink capsule imports nothing: uplinks start first, and can't wait for others")
+	}
+	ignored(root, "context_file", "command", "mcp_server", "skill", "uplink", "topic")
+	r.Warnings = append(r.Warnings, r.Unknown(root)...)
+}
+
+// ignored makes keys known that are astrid-capsule's, and have no effect in this host.
+func ignored(table *tomlfile.Node, names ...string) {
+	for _, name := range names {
+		table.Key(name)
 	}
 }
 
@@ -112,6 +122,8 @@ func (r *reader) packageTable(root *tomlfile.Node, p *Package) {
 		}
 	}
 	p.Description = r.Text(t, "description")
+	ignored(t, "authors", "repository", "homepage", "documentation", "license", "license-file",
+		"readme", "keywords", "categories", "publish", "include", "exclude", "metadata")
 	if n := r.Get(t, "astrid-version", unstable.String); n != nil {
 		p.AstridVersion = n.Text
 		wanted, err := parseRequirement(n.Text)
@@ -137,6 +149,7 @@ func (r *reader) components(root *tomlfile.Node, m *Manifest) {
 		if n := r.componentFile(t); n != nil {
 			c.File, c.Line = n.Text, n.Line
 		}
+		ignored(t, "link")
 		r.capabilities(t, &m.Capabilities)
 		m.Components = append(m.Components, c)
 	}

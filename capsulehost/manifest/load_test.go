@@ -104,6 +104,9 @@ stop_timeout = "1h"
 queue = 1
 unknown = true
 
+[build]
+command = "make"
+
 [[topic]]
 name = 1
 `
@@ -156,6 +159,13 @@ func TestParseEverything(t *testing.T) {
 			Restart: "transient", Budget: new(0), Queue: new(1), Window: new(90 * time.Second),
 			BackoffInitial: new(250 * time.Millisecond), BackoffMax: new(time.Minute),
 			LoadTimeout: new(90 * time.Second), CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
+		},
+		Build: Build{Command: "make"},
+		Warnings: Problems{
+			{File: "Capsule.toml", Line: 2, Key: "nothing", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 51, Key: "capabilities.teleport", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 54, Key: "env.plain.unknown", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 90, Key: "supervision.unknown", Message: "is unknown"},
 		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Manifest{})); diff != "" {
@@ -232,6 +242,37 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("a directory of that name", "", file+": can't be read: it is no regular file")
+}
+
+// A key that is not known has no effect, and is probably a mistake.
+func TestUnknownKeys(t *testing.T) {
+	for more, want := range map[string]string{
+		"[[interceptors]]\nevent = \"a\"":        `f:6: interceptors: is unknown: did you mean interceptor?`,
+		"[supervison]\nbudget = 1":               `f:6: supervison: is unknown: did you mean supervision?`,
+		"[supervision]\nbuget = 1":               `f:7: supervision.buget: is unknown: did you mean budget?`,
+		"[supervision]\nbackoff_inital = \"1s\"": `f:7: supervision.backoff_inital: is unknown: did you mean backoff_initial?`,
+		"[supervision]\nqueu = 1":                `f:7: supervision.queu: is unknown: did you mean queue?`,
+		"[Capabilities]":                         `f:6: Capabilities: is unknown: did you mean capabilities?`,
+		"budget = 3":                             `f:6: component.budget: is unknown`,
+		"[[interceptor]]\nevent = \"a\"\naction = \"a\"\n[[interceptor]]\nevent = \"a\"\naction = \"a\"\nprio = 1": `f:12: interceptor.prio: is unknown`,
+		"[env.a]\ndefalt = 1": `f:7: env.a.defalt: is unknown: did you mean default?`,
+		"[imports.a]\nb = { version = \"1\", optinal = true }": `f:7: imports.a.b.optinal: is unknown: did you mean optional?`,
+		"[capabilities]\nhttp = [\"a\"]":                       `f:7: capabilities.http: is unknown`,
+		"[component.capabilities]\nnets = [\"a\"]":             `f:7: component.capabilities.nets: is unknown: did you mean net?`,
+
+		// What has an effect, what may have any key, and what only astrid-capsule has.
+		"[env.anything]\ndefault = { any = 1 }":                                                "",
+		"[exports.any]\nthing = \"1.0.0\"":                                                     "",
+		"[[topic]]\nname = \"a\"\nany = 1\n[[skill]]\n[[uplink]]\n[[command]]\n[[mcp_server]]": "",
+	} {
+		m, problems := parse("f", []byte(header+more))
+		if len(problems) > 0 {
+			t.Errorf("%q: %v", more, problems)
+		}
+		if diff := cmp.Diff(want, m.Warnings.Error()); diff != "" {
+			t.Errorf("%q: %s", more, diff)
+		}
+	}
 }
 
 // TestTooManyInterceptors: a manifest with 6,001 interceptors once cost a system of five

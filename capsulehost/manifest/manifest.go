@@ -24,6 +24,7 @@ type Manifest struct {
 	Imports      []Import // by namespace, then name
 	Exports      []Export // by namespace, then name
 	Supervision  Supervision
+	Build        Build
 
 	// Warnings are the parts of the manifest that have no effect.
 	Warnings Problems
@@ -118,4 +119,11 @@ type Supervision struct {
 
 	CallReductions      *uint64 // limit for one call; 0 means no limit
 	ReductionsPerSecond *uint64 // limit for all calls; 0 means no limit
+}
+
+// Build is the table [build].
+type Build struct {
+	// Command is a line of shell that builds the module, in the capsule's directory. The
+	// host never runs it: only a developer's tools do. "" if there is none.
+	Command string
 }

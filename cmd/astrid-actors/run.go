@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -123,6 +125,13 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	}
 	if slices.Contains(o.capsules, "") {
 		return supervisor.Config{}, usage("--capsules is empty: it must be a directory")
+	}
+	for _, dir := range o.capsules {
+		if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return supervisor.Config{}, fmt.Errorf("--capsules %s: there is no such directory", dir)
+		} else if err == nil && !info.IsDir() {
+			return supervisor.Config{}, fmt.Errorf("--capsules %s: it is a file, and must be a directory", dir)
+		}
 	}
 	h, err := a.home()
 	if err != nil {

@@ -86,12 +86,44 @@ func Parse(text []byte) (*Node, *Problem) {
 	if err == nil {
 		return b.root, nil
 	}
-	failure := &Problem{Line: 1, Message: "not valid TOML: " + strings.TrimPrefix(err.Error(), "toml: ")}
+	failure, message := &Problem{Line: 1}, strings.TrimPrefix(err.Error(), "toml: ")
 	if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 		failure.Line, _ = at.Position()
 		failure.Key = b.keyOn(text, failure.Line, at.Key())
+		message = quoted(message, lineOf(text, failure.Line))
 	}
+	failure.Message = "not valid TOML: " + message
 	return b.root, failure
+}
+
+// grammar matches the parser's messages about what it was waiting for. They confuse
+// people who have just forgotten a quotation mark.
+var grammar = regexp.MustCompile(`^(un)?expect(ed|ing) `)
+
+// unquoted matches a line whose value begins like text without quotation marks.
+var unquoted = regexp.MustCompile(`^[^=]+=\s*[\pL\d]`)
+
+// quoted returns the message for a line that is not valid TOML: if the parser's would be
+// about grammar, the line itself.
+func quoted(message, line string) string {
+	const longest = 80
+	if !grammar.MatchString(message) || line == "" {
+		return message
+	}
+	if r := []rune(line); len(r) > longest {
+		line = string(r[:longest-1]) + "…"
+	}
+	message = strconv.Quote(line)
+	if unquoted.MatchString(line) {
+		message += "; text needs quotation marks"
+	}
+	return message
+}
+
+// lineOf returns a line of a text, counted from 1, without the spaces around it.
+func lineOf(text []byte, line int) string {
+	lines := bytes.SplitN(text, []byte("\n"), line+1)
+	return string(bytes.TrimSpace(lines[min(line, len(lines))-1]))
 }
 
 // treeBuilder builds a tree from the parser's expressions. The document may be invalid: a
@@ -227,16 +259,15 @@ func (b *treeBuilder) keyOn(text []byte, line int, named []string) string {
 			table = header.Path()
 		}
 	}
-	lines := bytes.SplitN(text, []byte("\n"), line+1)
-	found := keyBefore.FindSubmatch(lines[min(line, len(lines))-1])
+	found := keyBefore.FindStringSubmatch(lineOf(text, line))
 	switch {
 	case found == nil && len(named) > 0:
 		return Dotted(named)
 	case found == nil:
 		return table
 	case table == "":
-		return string(found[1])
+		return found[1]
 	default:
-		return table + "." + string(found[1])
+		return table + "." + found[1]
 	}
 }
