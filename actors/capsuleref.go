@@ -73,6 +73,9 @@ func (r *CapsuleRef) Props() *actor.Props {
 // ID returns the capsule's id.
 func (r *CapsuleRef) ID() string { return r.cfg.ID }
 
+// Version returns the version of the capsule's manifest.
+func (r *CapsuleRef) Version() string { return r.cfg.Version }
+
 // post queues a call.
 func (r *CapsuleRef) post(c *invocation) { r.mailbox.Load().PostUserMessage(c) }
 

@@ -6,7 +6,10 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-const stoppedByOperator = "stopped by an operator"
+const (
+	stoppedByOperator = "stopped by an operator"
+	reasonStopping    = "the system stops"
+)
 
 // command finds the capsule that an operator's command is about and carries it
 // out. do returns why not. Where it returns "", the sender is answered when the
@@ -19,7 +22,7 @@ func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(acto
 		return
 	}
 	if s.stopping {
-		ctx.Respond(&messages.CommandDone{Result: messages.CommandRefused, Reason: "the system stops"})
+		ctx.Respond(&messages.CommandDone{Result: messages.CommandRefused, Reason: reasonStopping})
 		return
 	}
 	before := len(c.waiters)
@@ -79,16 +82,21 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	case stopping:
 		return "" // answered with the stop that is under way
 	case waiting:
-		c.phase = ended
-		s.stoppedEvent(c, stoppedByOperator)
-		s.tellDown(c, messages.StateStopped, stoppedByOperator)
-		s.settle(ctx, c)
+		s.endBeforeStart(ctx, c)
 		s.answer(c, false, "")
 		return ""
 	}
 	s.stoppingEvent(c, messages.CauseOperator)
 	s.end(ctx, c, messages.StateStopped, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })
 	return ""
+}
+
+// endBeforeStart ends a capsule that has no actor yet.
+func (s *supervisor) endBeforeStart(ctx actor.Context, c *child) {
+	c.phase = ended
+	s.stoppedEvent(c, stoppedByOperator)
+	s.tellDown(c, messages.StateStopped, stoppedByOperator)
+	s.settle(ctx, c)
 }
 
 func (s *supervisor) killCapsule(_ actor.Context, c *child) string {

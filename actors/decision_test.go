@@ -38,18 +38,7 @@ func supervise(t *testing.T, observe func(messages.Event), acts map[string]actio
 	t.Cleanup(s.sys.Close)
 	var children []ChildSpec
 	for id, act := range acts {
-		ref := NewCapsuleRef(CapsuleConfig{
-			ID: id, Interceptors: wants(id), System: s.sys, Registry: s.sys.PID(RegistryPath), HookRouter: s.sys.PID(RouterPath),
-			AllowPromptInjection: true, Router: s.router, TriggerTimeout: time.Minute, Observe: s.note, Log: silent,
-			Config: func(string) string { return "" },
-			Load: func(_ context.Context, api capsulehost.HostAPI) (Guest, error) {
-				return &script{HostAPI: api, act: act, closed: func() {}}, nil
-			},
-		})
-		s.refs[id] = ref
-		children = append(children, ChildSpec{
-			Ref: ref, Reload: func() {}, ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults(),
-		})
+		children = append(children, s.child(id, act))
 	}
 	root, err := s.sys.Spawn(RootPath, RootProps(RootConfig{
 		System: s.sys, Log: silent, Observe: s.note,
@@ -67,6 +56,44 @@ func supervise(t *testing.T, observe func(messages.Event), acts map[string]actio
 	})
 	synctest.Wait()
 	return s
+}
+
+// child describes a capsule whose guests do what act says. It has the topic of its id.
+func (s *supervised) child(id string, act action) ChildSpec {
+	ref := NewCapsuleRef(CapsuleConfig{
+		ID: id, Version: "1.0.0", Interceptors: wants(id),
+		System: s.sys, Registry: s.sys.PID(RegistryPath), HookRouter: s.sys.PID(RouterPath),
+		AllowPromptInjection: true, Router: s.router, TriggerTimeout: time.Minute, Observe: s.note, Log: slog.New(slog.DiscardHandler),
+		Config: func(string) string { return "" },
+		Load: func(_ context.Context, api capsulehost.HostAPI) (Guest, error) {
+			return &script{HostAPI: api, act: act, closed: func() {}}, nil
+		},
+	})
+	s.refs[id] = ref
+	return ChildSpec{
+		Ref: ref, Reload: func() {}, ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults(),
+	}
+}
+
+// command gives the capsules supervisor a command and returns its answer.
+func (s *supervised) command(t *testing.T, m any) messages.CommandDone {
+	t.Helper()
+	answer, err := s.sys.Ask(context.Background(), s.sys.PID(SupervisorPath), m)
+	done, ok := answer.(*messages.CommandDone)
+	if err != nil || !ok {
+		t.Fatalf("%T is answered by %v, %v", m, answer, err)
+	}
+	return *done
+}
+
+// legs returns the legs of a trigger.
+func (s *supervised) legs(t *testing.T, topic string) []string {
+	t.Helper()
+	reply, err := s.router.Trigger(context.Background(), TriggerRequest{Topic: topic, Payload: []byte("null"), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return show(reply.Legs)
 }
 
 func (s *supervised) note(e messages.Event) {
@@ -229,4 +256,12 @@ func TestAReadyCapsuleIsAsked(t *testing.T) {
 		}
 		close(s.busy)
 	})
+}
+
+// send gives the capsules supervisor a command and does not wait for its answer.
+func (s *supervised) send(m any) { s.sys.Request(s.sys.PID(SupervisorPath), m, s.sys.PID("nobody")) }
+
+// forget triggers, for a test that does not care about the answer.
+func (s *supervised) forget(topic string) {
+	_, _ = s.router.Trigger(context.Background(), TriggerRequest{Topic: topic, Payload: []byte("null"), Timeout: time.Minute})
 }

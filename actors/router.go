@@ -78,6 +78,9 @@ func (h *hookRouter) Receive(ctx actor.Context) {
 		h.table.up(m)
 	case *CapsuleDown:
 		h.table.down(m)
+	case *CapsuleGone:
+		h.table.gone(m)
+		h.router.waits.forget(m.Ref.ID())
 	case *resyncDone:
 		h.router.table.Store(h.table)
 	case *actor.Started, *actor.Stopping, *actor.Stopped, *actor.Restarting:

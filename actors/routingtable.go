@@ -15,8 +15,8 @@ type routingTable struct {
 	index   topicIndex
 }
 
-// target is a capsule as the table has it: every capsule that was ever
-// announced, so that a trigger can say who would have been asked.
+// target is a capsule as the table has it: every capsule that was announced and is
+// not gone, so that a trigger can say who would have been asked.
 type target struct {
 	lastSeen
 	ref          *CapsuleRef
@@ -84,6 +84,16 @@ func (r *routingTable) down(m *CapsuleDown) {
 	r.subscribe(t, m.Interceptors)
 	if t.down = m.Reason; t.down == "" {
 		t.down = "it does not serve"
+	}
+}
+
+// gone takes a capsule out: no trigger asks for it any longer.
+func (r *routingTable) gone(m *CapsuleGone) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.targets[m.Ref.ID()]; t != nil {
+		r.subscribe(t, nil)
+		delete(r.targets, t.id)
 	}
 }
 

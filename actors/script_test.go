@@ -159,3 +159,14 @@ func inline(c *CapsuleConfig) {
 		return inlineScript{guest.(*script)}, nil
 	}
 }
+
+// hangingLoad is a load that goes on until it is interrupted.
+func hangingLoad(ctx context.Context, _ capsulehost.HostAPI, _ int) error {
+	<-ctx.Done()
+	return interruption(ctx)
+}
+
+// badModule is a load that fails until the capsule's files change.
+func badModule(context.Context, capsulehost.HostAPI, int) error {
+	return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: "no module"}
+}

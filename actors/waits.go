@@ -45,6 +45,15 @@ func (w *waits) leave(waiting, awaited string) {
 	}
 }
 
+// forget frees what is kept for the next trigger of a capsule that has ended.
+func (w *waits) forget(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.edges[id]) == 0 {
+		delete(w.edges, id)
+	}
+}
+
 // count returns how many edges there are, one for each leg.
 func (w *waits) count() int {
 	w.mu.Lock()

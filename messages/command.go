@@ -12,6 +12,8 @@ type (
 	RestartCapsule struct{ ID string }
 	// KillCapsule injects a crash, which goes through supervision like any other.
 	KillCapsule struct{ ID string }
+	// RemoveCapsule stops a capsule as StopCapsule does, and forgets it.
+	RemoveCapsule struct{ ID string }
 )
 
 // CommandResult is the end of a command.

@@ -47,6 +47,12 @@ func (e Event) Clone() Event {
 	case CapsuleFailed:
 		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
 		e.Detail = d
+	case UpgradeFailed:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
+	case CapsuleRolledBack:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
 	case TriggerAnswered:
 		d.Legs = maps.Clone(d.Legs)
 		e.Detail = d
@@ -83,6 +89,47 @@ type CapsuleRejected struct {
 	ID        string `json:"id"`
 	Directory string `json:"directory"`
 	Problem   string `json:"problem"`
+}
+
+// CapsuleAdded is the detail of: a capsule was added while the system runs. Its
+// first start follows.
+type CapsuleAdded struct {
+	Version string `json:"version"`
+}
+
+// CapsuleRemoved is the detail of: a capsule has stopped, and is not in the tree any
+// longer. It is the last event about it.
+type CapsuleRemoved struct {
+	Version string `json:"version"`
+}
+
+// CapsuleUpgraded is the detail of: a new instance, prepared beside the running one,
+// has taken its place. Calls that came before were served by the old one, later ones
+// are served by the new one.
+type CapsuleUpgraded struct {
+	// From and To are the versions; they are equal if only an instance was replaced.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Session of the new instance.
+	Session string `json:"session"`
+	// Took is the time from the beginning of the preparation.
+	Took time.Duration `json:"took"`
+}
+
+// UpgradeFailed is the detail of: a new instance could not take the place of the
+// running one, which goes on.
+type UpgradeFailed struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Failure Failure `json:"failure"`
+}
+
+// CapsuleRolledBack is the detail of: a new version has crashed soon after it had taken
+// over, and the version before it is started again.
+type CapsuleRolledBack struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Failure Failure `json:"failure"`
 }
 
 // CapsuleLoading is the detail of: a new instance is about to be made.
@@ -191,6 +238,11 @@ func (SystemStopping) Name() string    { return "system_stopping" }
 func (SystemStopped) Name() string     { return "system_stopped" }
 func (ActorRestarted) Name() string    { return "actor_restarted" }
 func (CapsuleRejected) Name() string   { return "capsule_rejected" }
+func (CapsuleAdded) Name() string      { return "capsule_added" }
+func (CapsuleRemoved) Name() string    { return "capsule_removed" }
+func (CapsuleUpgraded) Name() string   { return "capsule_upgraded" }
+func (UpgradeFailed) Name() string     { return "upgrade_failed" }
+func (CapsuleRolledBack) Name() string { return "capsule_rolled_back" }
 func (CapsuleLoading) Name() string    { return "capsule_loading" }
 func (CapsuleStarting) Name() string   { return "capsule_starting" }
 func (CapsuleReady) Name() string      { return "capsule_ready" }

@@ -53,6 +53,19 @@ func eventWhat(e *messages.Event) string {
 		return because("an actor of the system failed and was "+d.Decision, d.Cause)
 	case messages.CapsuleRejected:
 		return fmt.Sprintf("rejected: %s: %s", d.Directory, d.Problem)
+	case messages.CapsuleAdded:
+		return "added, version " + d.Version
+	case messages.CapsuleRemoved:
+		return "removed, version " + d.Version
+	case messages.CapsuleUpgraded:
+		if d.From == d.To {
+			return fmt.Sprintf("replaced by a fresh instance of version %s after %s", d.To, duration(d.Took))
+		}
+		return fmt.Sprintf("upgraded from %s to %s after %s", d.From, d.To, duration(d.Took))
+	case messages.UpgradeFailed:
+		return fmt.Sprintf("upgrade from %s to %s failed, the running instance goes on: %s", d.From, d.To, d.Failure.Message)
+	case messages.CapsuleRolledBack:
+		return fmt.Sprintf("rolled back from %s to %s: %s", d.From, d.To, d.Failure.Message)
 	case messages.CapsuleLoading:
 		return "loading version " + d.Version
 	case messages.CapsuleStarting:

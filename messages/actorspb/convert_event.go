@@ -16,6 +16,18 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_ActorRestarted{&ActorRestarted{Cause: d.Cause, Decision: d.Decision}}
 	case messages.CapsuleRejected:
 		out.What = &Event_CapsuleRejected{fromRejected(d)}
+	case messages.CapsuleAdded:
+		out.What = &Event_CapsuleAdded{&CapsuleAdded{Version: d.Version}}
+	case messages.CapsuleRemoved:
+		out.What = &Event_CapsuleRemoved{&CapsuleRemoved{Version: d.Version}}
+	case messages.CapsuleUpgraded:
+		out.What = &Event_CapsuleUpgraded{&CapsuleUpgraded{
+			From: d.From, To: d.To, Session: d.Session, Took: fromDuration(d.Took),
+		}}
+	case messages.UpgradeFailed:
+		out.What = &Event_UpgradeFailed{&UpgradeFailed{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
+	case messages.CapsuleRolledBack:
+		out.What = &Event_CapsuleRolledBack{&CapsuleRolledBack{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
 	case messages.CapsuleLoading:
 		out.What = &Event_CapsuleLoading{&CapsuleLoading{Version: d.Version}}
 	case messages.CapsuleStarting:
@@ -71,6 +83,19 @@ func toDetail(e *Event) messages.Detail {
 		return messages.ActorRestarted{Cause: what.ActorRestarted.GetCause(), Decision: what.ActorRestarted.GetDecision()}
 	case *Event_CapsuleRejected:
 		return toRejected(what.CapsuleRejected)
+	case *Event_CapsuleAdded:
+		return messages.CapsuleAdded{Version: what.CapsuleAdded.GetVersion()}
+	case *Event_CapsuleRemoved:
+		return messages.CapsuleRemoved{Version: what.CapsuleRemoved.GetVersion()}
+	case *Event_CapsuleUpgraded:
+		u := what.CapsuleUpgraded
+		return messages.CapsuleUpgraded{From: u.GetFrom(), To: u.GetTo(), Session: u.GetSession(), Took: u.GetTook().AsDuration()}
+	case *Event_UpgradeFailed:
+		u := what.UpgradeFailed
+		return messages.UpgradeFailed{From: u.GetFrom(), To: u.GetTo(), Failure: failureOrZero(u.GetFailure())}
+	case *Event_CapsuleRolledBack:
+		b := what.CapsuleRolledBack
+		return messages.CapsuleRolledBack{From: b.GetFrom(), To: b.GetTo(), Failure: failureOrZero(b.GetFailure())}
 	case *Event_CapsuleLoading:
 		return messages.CapsuleLoading{Version: what.CapsuleLoading.GetVersion()}
 	case *Event_CapsuleStarting:

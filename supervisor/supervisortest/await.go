@@ -178,6 +178,16 @@ func Line(e supervisor.Event) string {
 		return "answered " + d.Topic
 	case messages.LogSuppressed:
 		return fmt.Sprintf("suppressed %d lines", d.Lines)
+	case messages.CapsuleAdded:
+		return "added " + d.Version
+	case messages.CapsuleRemoved:
+		return "removed"
+	case messages.CapsuleUpgraded:
+		return fmt.Sprintf("upgraded %d: %s -> %s", e.Generation, d.From, d.To)
+	case messages.UpgradeFailed:
+		return fmt.Sprintf("upgrade %s -> %s failed: %s", d.From, d.To, d.Failure.Kind)
+	case messages.CapsuleRolledBack:
+		return fmt.Sprintf("rolled back %s -> %s: %s", d.From, d.To, d.Failure.Kind)
 	case messages.CapsuleLoading:
 		return fmt.Sprintf("loading %d", e.Generation)
 	case messages.CapsuleStarting:

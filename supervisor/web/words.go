@@ -51,6 +51,22 @@ func describe(e messages.Event) *happening {
 	case messages.CapsuleRejected:
 		h.Grade, h.What, h.Cause = "bad", "rejected", d.Directory+": "+d.Problem
 		h.Decision = "it is not started"
+	case messages.CapsuleAdded:
+		h.What, h.Cause = "added", "version "+d.Version
+	case messages.CapsuleRemoved:
+		h.What, h.Cause = "removed", "version "+d.Version
+	case messages.CapsuleUpgraded:
+		h.Grade, h.What, h.Cause = "ok", "upgraded", d.From+" to "+d.To
+		if d.From == d.To {
+			h.What, h.Cause = "replaced", "a fresh instance of version "+d.To
+		}
+		h.Cause += ", after " + duration(d.Took)
+	case messages.UpgradeFailed:
+		h.Grade, h.What = "bad", "upgrade failed"
+		h.Cause, h.Decision = fmt.Sprintf("%s to %s: %s", d.From, d.To, d.Failure.Message), "the running instance goes on"
+	case messages.CapsuleRolledBack:
+		h.Grade, h.What = "bad", "rolled back"
+		h.Cause, h.Decision = fmt.Sprintf("%s crashed: %s", d.From, d.Failure.Message), "start "+d.To+" again"
 	case messages.CapsuleLoading:
 		h.What, h.Cause = "loading", "version "+d.Version
 	case messages.CapsuleStarting:

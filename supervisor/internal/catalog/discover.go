@@ -14,7 +14,7 @@ type Entry struct {
 	Manifest     *manifest.Manifest
 	Embedded     *Embedded // nil for one from a directory
 	Interceptors []messages.Interceptor
-	WaitsFor     []int // indices into Catalog.Entries of the capsules that start before it
+	WaitsFor     []string // the ids of the capsules that start before it
 }
 
 // Embedded is a capsule that is embedded in the program: either a module, or a function
@@ -69,15 +69,18 @@ func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*
 	for _, m := range start.Manifests {
 		c.Warnings = append(c.Warnings, m.Warnings...)
 	}
-	var uplinks []int
+	var uplinks []string
 	for i, m := range start.Manifests {
-		e := Entry{Manifest: m, Embedded: byID[m.ID()], Interceptors: interceptorsOf(m), WaitsFor: start.WaitsFor[i]}
+		e := Entry{Manifest: m, Embedded: byID[m.ID()], Interceptors: interceptorsOf(m)}
 		if m.Capabilities.Uplink {
-			uplinks = append(uplinks, i) // they come first, and import nothing
+			uplinks = append(uplinks, m.ID()) // they come first, and import nothing
 		} else {
-			e.WaitsFor = append(slices.Clone(uplinks), e.WaitsFor...)
-			slices.Sort(e.WaitsFor)
-			e.WaitsFor = slices.Compact(e.WaitsFor)
+			e.WaitsFor = slices.Clone(uplinks)
+		}
+		for _, n := range start.WaitsFor[i] {
+			if id := start.Manifests[n].ID(); !slices.Contains(e.WaitsFor, id) {
+				e.WaitsFor = append(e.WaitsFor, id)
+			}
 		}
 		c.Entries = append(c.Entries, e)
 	}

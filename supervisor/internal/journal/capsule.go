@@ -64,6 +64,10 @@ func count(m *map[string]uint64, key string) {
 func (j *Journal) Suppressed(id string, lines uint64) {
 	j.mu.Lock()
 	c := j.capsules[id]
+	if c == nil { // it was removed
+		j.mu.Unlock()
+		return
+	}
 	c.shown.LogSuppressed += lines
 	c.unreported += lines
 	now := time.Now()
@@ -86,7 +90,9 @@ func (j *Journal) Suppressed(id string, lines uint64) {
 func (j *Journal) Hashed(id, hash string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.capsules[id].shown.ModuleHash = hash
+	if c := j.capsules[id]; c != nil {
+		c.shown.ModuleHash = hash
+	}
 }
 
 // Generation returns the generation of a known capsule's last load, in any Serve; 0

@@ -31,15 +31,16 @@ type Journal struct {
 	changed  chan struct{} // closed at the next event
 	ended    bool          // Serve has returned: no event comes until it is called again
 
-	started    time.Time
-	stopping   bool
-	restarts   map[string]uint64 // of our own actors
-	lost       uint64            // events that readers were too late for
-	capsules   map[string]*capsule
-	order      []string                   // capsule ids in start order
-	rejected   []messages.CapsuleRejected // directories that are rejected
-	undecided  int
-	allDecided chan struct{} // closed once undecided is 0
+	started     time.Time
+	stopping    bool
+	restarts    map[string]uint64 // of our own actors
+	lost        uint64            // events that readers were too late for
+	capsules    map[string]*capsule
+	order       []string                   // capsule ids in start order
+	rejected    []messages.CapsuleRejected // directories that are rejected
+	generations map[string]uint64          // of capsules that were removed: if they are added again, these go on
+	undecided   int
+	allDecided  chan struct{} // closed once undecided is 0
 
 	triggers atomic.Uint64 // accepted triggers from outside
 	open     atomic.Int64
@@ -92,19 +93,25 @@ type capsule struct {
 func New(cfg Config) *Journal {
 	j := &Journal{
 		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
-		capsules: map[string]*capsule{}, allDecided: make(chan struct{}),
+		capsules: map[string]*capsule{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
 	}
 	j.Triggers.Observe = j.Observe
 	return j
 }
 
-// Enter adds a capsule, in start order, before its first event.
+// Enter adds a capsule, in start order, before its first event: in place of one that was
+// only listed as rejected.
 func (j *Journal) Enter(c *messages.Capsule) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.capsules[c.ID] != nil {
-		return
+	if old := j.capsules[c.ID]; old != nil {
+		if !old.rejected {
+			return
+		}
+		j.removeLocked(old, 0)
 	}
+	c.Generation = j.generations[c.ID]
+	delete(j.generations, c.ID)
 	j.capsules[c.ID] = &capsule{shown: c}
 	j.order = append(j.order, c.ID)
 	j.undecided++
@@ -148,6 +155,10 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		if rejected, ok := e.Detail.(messages.CapsuleRejected); ok && len(j.rejected) < rejectedShown {
 			j.rejected = append(j.rejected, rejected)
 		}
+		return
+	}
+	if _, removed := e.Detail.(messages.CapsuleRemoved); removed {
+		j.removeLocked(c, e.Generation)
 		return
 	}
 	m := c.shown
@@ -203,6 +214,18 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		m.Session, m.RestartAt = "", time.Time{}
 		j.moveLocked(c, messages.StateStopped, what.Cause, e, now)
 	}
+}
+
+// removeLocked forgets a capsule. Its log ends.
+func (j *Journal) removeLocked(c *capsule, generation uint64) {
+	id := c.shown.ID
+	if generation > 0 {
+		j.generations[id] = generation
+	}
+	j.decideLocked(c)
+	c.log.end(true)
+	delete(j.capsules, id)
+	j.order = slices.DeleteFunc(j.order, func(other string) bool { return other == id })
 }
 
 // moveLocked changes a capsule's state.

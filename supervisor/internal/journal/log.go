@@ -81,6 +81,17 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(failure, "an actor of the system failed and was "+d.Decision, "cause", d.Cause)
 	case messages.CapsuleRejected:
 		line(failure, "capsule rejected", "directory", d.Directory, "problem", d.Problem)
+	case messages.CapsuleAdded:
+		line(info, "capsule added", "version", d.Version)
+	case messages.CapsuleRemoved:
+		line(info, "capsule removed", "version", d.Version)
+	case messages.CapsuleUpgraded:
+		line(info, "capsule upgraded", "from", d.From, "to", d.To, "took_ms", milliseconds(d.Took))
+	case messages.UpgradeFailed:
+		line(failure, "upgrade failed: the running instance goes on", "from", d.From, "to", d.To,
+			"kind", d.Failure.Kind, "failure", d.Failure.Message, "wasm_stack", d.Failure.WasmStack)
+	case messages.CapsuleRolledBack:
+		line(failure, "capsule rolled back", "from", d.From, "to", d.To, "failure", d.Failure.Message)
 	case messages.CapsuleLoading:
 		line(debug, "capsule loading", "version", d.Version)
 	case messages.CapsuleStarting:

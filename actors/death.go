@@ -1,0 +1,134 @@
+package actors
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// HandleFailure decides what follows a capsule's death. The library calls it on
+// this actor's goroutine; the capsule's actor is suspended until then.
+func (s *supervisor) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, pid *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+	ctx := supervisor.(actor.Context) //nolint:forcetypeassert // the library's contract: it is this actor's context
+	c := s.byPID(pid)
+	if c == nil || c.phase == stopping || s.stopping {
+		supervisor.StopChildren(pid)
+		return
+	}
+	crash, ok := reason.(*Crash)
+	generation := c.Ref.Generation()
+	if ok {
+		generation = crash.Generation
+	}
+	if generation <= c.over {
+		return // an operator's restart is on its way to it
+	}
+	if !ok {
+		crash = s.bug(c, reason)
+	}
+	c.over = crash.Generation
+	c.undecided = crash
+	s.decide(ctx, c, crash)
+	c.undecided = nil
+}
+
+// decide decides what follows a capsule's death, and does it.
+func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
+	c.stopTimer()
+	c.isDown(messages.StateCrashed, "it crashed")
+	s.settle(ctx, c)
+	s.answer(c, false, "it crashed: "+crash.Failure.Message)
+
+	v, cause := verdict{restart: true}, crash.Blameless
+	switch {
+	case crash.Blameless != "":
+		c.restarts.ran(crash.Uptime)
+	case crash.Permanent:
+		v = verdict{}
+	default:
+		v, cause = c.restarts.died(crash.Uptime, crash.Clean, jitter()), messages.CauseCrash
+	}
+	if !v.restart {
+		s.giveUp(ctx, c, crash)
+		return
+	}
+	s.scheduled(c, v, cause)
+	if v.delay == 0 {
+		s.restartNow(ctx, c)
+		return
+	}
+	c.phase = backoff
+	s.tellDown(c, messages.StateCrashed, fmt.Sprintf("it crashed, and restarts in %v", v.delay.Round(time.Millisecond)))
+	s.remind(c, v.delay, &restartDue{id: c.id, generation: crash.Generation})
+}
+
+// bug is the crash of a capsule's actor that is not its guest's fault.
+func (s *supervisor) bug(c *child, reason any) *Crash {
+	crash := &Crash{
+		Generation: c.Ref.Generation(), During: "call", Uptime: c.Ref.Uptime(),
+		Failure: messages.Failure{Kind: "panic", Message: fmt.Sprintf("panic in its actor: %v", reason), At: time.Now()},
+	}
+	c.undecided = crash // also if this fails
+	c.Ref.Revoke(messages.StateCrashed, crash.Failure.Message)
+	s.Observe(messages.Event{
+		Path: CapsulePath(c.id), Generation: crash.Generation,
+		Detail: messages.CapsuleCrashed{Failure: crash.Failure, During: crash.During},
+	})
+	return crash
+}
+
+// scheduled reports a restart that was decided, and returns of which generation.
+func (s *supervisor) scheduled(c *child, v verdict, cause string) (of uint64) {
+	c.Ref.During(func(generation uint64) {
+		of = generation
+		s.Observe(messages.Event{
+			Path: CapsulePath(c.id), Generation: generation,
+			Detail: messages.RestartScheduled{
+				Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
+				BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
+				Window: c.restarts.policy.Window, Delay: v.delay, Cause: cause,
+			},
+		})
+	})
+	return of
+}
+
+// giveUp ends a capsule that policy does not restart.
+func (s *supervisor) giveUp(ctx actor.Context, c *child, crash *Crash) {
+	if crash.Clean && c.restarts.policy.Mode != Permanent {
+		cause := fmt.Sprintf("it ended by itself, and restart = %q", c.restarts.policy.Mode)
+		s.end(ctx, c, messages.StateStopped, cause, func() { s.stoppedEvent(c, cause) })
+		return
+	}
+	decision := fmt.Sprintf("restart = %q", c.restarts.policy.Mode)
+	switch {
+	case crash.Permanent:
+		decision = "it can't load until its files change: start it again then"
+	case c.restarts.policy.Mode != Temporary:
+		decision = fmt.Sprintf("restart budget spent: %d in %v", c.restarts.policy.Budget, c.restarts.policy.Window)
+	}
+	s.end(ctx, c, messages.StateFailed, decision, func() { s.failedEvent(c, crash, decision) })
+}
+
+func (s *supervisor) failedEvent(c *child, crash *Crash, decision string) {
+	s.Observe(messages.Event{
+		Path: CapsulePath(c.id), Generation: crash.Generation,
+		Detail: messages.CapsuleFailed{Failure: crash.Failure, Decision: decision},
+	})
+}
+
+// restartDue: a backoff is over.
+func (s *supervisor) restartDue(ctx actor.Context, m *restartDue) {
+	if c := s.byID[m.id]; c != nil && c.phase == backoff && c.Ref.Generation() == m.generation {
+		s.restartNow(ctx, c)
+	}
+}
+
+// restartNow replaces the instance of a capsule whose actor runs or is suspended.
+func (s *supervisor) restartNow(ctx actor.Context, c *child) {
+	c.stopTimer()
+	c.phase, c.undecided = running, nil
+	ctx.(actor.Supervisor).RestartChildren(c.pid) //nolint:forcetypeassert // every context is one
+}
