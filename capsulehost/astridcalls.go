@@ -18,11 +18,6 @@ var notServed = map[string]struct {
 	answers   bool
 }{
 	"astrid_elicit":                  {1, true},
-	"astrid_fs_exists":               {1, true},
-	"astrid_fs_mkdir":                {1, false},
-	"astrid_fs_readdir":              {1, true},
-	"astrid_fs_stat":                 {1, true},
-	"astrid_fs_unlink":               {1, false},
 	"astrid_get_interceptor_handles": {0, true},
 	"astrid_has_secret":              {1, true},
 	"astrid_http_request":            {1, true},
@@ -51,14 +46,12 @@ var notServed = map[string]struct {
 	"astrid_net_poll_accept":         {1, true},
 	"astrid_net_read":                {1, true},
 	"astrid_net_write":               {2, false},
-	"astrid_read_file":               {1, true},
 	"astrid_read_process_logs_host":  {1, true},
 	"astrid_request_approval":        {1, true},
 	"astrid_spawn_background_host":   {1, true},
 	"astrid_spawn_host":              {1, true},
 	"astrid_uplink_register":         {3, true},
 	"astrid_uplink_send":             {3, true},
-	"astrid_write_file":              {2, false},
 }
 
 // shimFunctions are the functions of the module "shim", through which QuickJS
@@ -75,7 +68,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 
 // userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
-	all := slices.Clone(systemCalls)
+	all := slices.Concat(systemCalls, fileCalls)
 	for name, f := range notServed {
 		var results []api.ValueType
 		if f.answers {

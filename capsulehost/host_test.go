@@ -29,6 +29,7 @@ type world struct {
 	ready  int
 	now    func() time.Time
 	peers  Peers
+	files  Files
 }
 
 func (w *world) Log(level LogLevel, message string) {
@@ -37,7 +38,7 @@ func (w *world) Log(level LogLevel, message string) {
 func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
-func (w *world) Services() *Services      { return &Services{Peers: w.peers} }
+func (w *world) Services() *Services      { return &Services{Peers: w.peers, Files: w.files} }
 func (w *world) Name() string             { return w.name }
 
 func (w *world) Now() time.Time {

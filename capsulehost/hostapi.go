@@ -47,6 +47,8 @@ type Services struct {
 	// Peers gives access to other capsules. If it is nil, every trigger returns `[]`
 	// without being decoded, and every capability is denied.
 	Peers Peers
+	// Files are what the guest may read and write. If it is nil, every call is denied.
+	Files Files
 }
 
 // noServices is for a guest that has none.

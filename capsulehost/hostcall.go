@@ -91,6 +91,25 @@ func (i *Instance) answer(stack []uint64, data string) error {
 	return nil
 }
 
+// The status bytes before a result: what follows is the result, or an error's text.
+const (
+	statusOK    = 0
+	statusError = 1
+)
+
+// answerStatus stores a result with a status byte in front, or an error as a status byte
+// and its text. So the guest can go on after an error. It still traps if its call has
+// ended.
+func (i *Instance) answerStatus(stack []uint64, result string, err error) error {
+	if err != nil && i.ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
+		return i.answer(stack, string(rune(statusError))+err.Error())
+	}
+	return i.answer(stack, string(rune(statusOK))+result)
+}
+
 // lossy replaces invalid UTF-8 in the same way as Rust's from_utf8_lossy: one U+FFFD
 // for each maximal prefix of a valid sequence.
 func lossy(b []byte) string {

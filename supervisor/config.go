@@ -41,6 +41,14 @@ type Config struct {
 	// <home>/run/actors.sock. The Supervisor opens no socket itself.
 	SocketPath string
 
+	// Workspace is the directory that capsules see as cwd://, if their manifests grant
+	// it. What they write goes into layers of their own: see package files. "" means
+	// that there is none.
+	Workspace string
+	// WorkspaceQuota limits the layer of each capsule above the workspace; HomeQuota
+	// limits home:// and, separately, /tmp, for all capsules of the principal together.
+	WorkspaceQuota, HomeQuota FileQuota
+
 	// CacheDir keeps compiled modules between starts. Several programs of one user may
 	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is
 	// compiled again, so damage only costs time.
@@ -151,6 +159,10 @@ func (c *Config) problems() []error {
 	notNegative("OpenTriggers", c.OpenTriggers < 0, c.OpenTriggers)
 	notNegative("EventsKept", c.EventsKept < 0, c.EventsKept)
 	notNegative("EventsFileSize", c.EventsFileSize < 0, c.EventsFileSize)
+	for field, q := range map[string]FileQuota{"WorkspaceQuota": c.WorkspaceQuota, "HomeQuota": c.HomeQuota} {
+		notNegative(field+".Bytes", q.Bytes < 0, q.Bytes)
+		notNegative(field+".Files", q.Files < 0, q.Files)
+	}
 	if c.MemoryLimitPages > capsulehost.MaxMemoryLimitPages {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))

@@ -15,6 +15,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
+	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
@@ -66,6 +67,7 @@ type Supervisor struct {
 	file      *journal.File // nil if none is configured
 	log       *journal.Logger
 	logFiles  *capsulelog.Files
+	files     *files.Space
 
 	mu   sync.Mutex
 	tree *tree // while Serve runs
@@ -83,6 +85,15 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	if s.principal, err = home.ParsePrincipal(s.cfg.Principal); err != nil {
 		problems = append(problems, err)
+	}
+	if len(problems) == 0 {
+		s.files, err = files.New(files.Config{
+			Home: s.home, Principal: s.principal, Workspace: cfg.Workspace,
+			CapsuleQuota: cfg.WorkspaceQuota, PrincipalQuota: cfg.HomeQuota,
+		})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("config: %w", err))
+		}
 	}
 	brought, wrong := embedded(cfg.Capsules)
 	problems = append(append(problems, cfg.problems()...), wrong...)

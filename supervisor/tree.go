@@ -88,6 +88,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
 		ID: id, Version: m.Package.Version, Interceptors: e.Interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
+		Services:             s.services(m),
 		Load:                 load, LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout,
 		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -44,6 +45,9 @@ const (
 	Transient = actors.Transient
 	Temporary = actors.Temporary
 )
+
+// FileQuota limits what capsules store in files.
+type FileQuota = files.Quota
 
 // RestartPolicy decides whether and when a dead capsule is restarted.
 type RestartPolicy = actors.RestartPolicy

@@ -72,6 +72,15 @@ func (h Home) EnvFile(p Principal, capsule string) string {
 	return h.of(p, ".config", "env", capsule+".env.json")
 }
 
+// TmpDir returns the directory of a principal's temporary files, which guests see as /tmp.
+func (h Home) TmpDir(p Principal) string { return h.of(p, ".local", "tmp") }
+
+// WorkspaceDir returns the directory of what a principal's capsules have changed in a
+// workspace and nobody has committed yet.
+func (h Home) WorkspaceDir(p Principal, workspace string) string {
+	return h.of(p, ".local", "workspaces", workspace)
+}
+
 // ValidCapsule reports whether id is a valid capsule id: one or more of a-z 0-9 -. So it
 // is also a safe file name.
 func ValidCapsule(id string) bool {

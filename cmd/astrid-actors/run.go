@@ -56,6 +56,7 @@ and every user of this machine can reach 127.0.0.1. So it needs --http-token, or
 	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that have none")
+	flags.StringVar(&o.workspace, "workspace", "", "the `directory` that capsules see as cwd://; what they write waits for the command workspace")
 	cacheFlag(flags, &o.cache)
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	o.http.flags(flags)
@@ -72,6 +73,7 @@ type runOptions struct {
 	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	cache, eventsFile           string
+	workspace                   string
 	http                        httpOptions
 	logFormat, logLevel         string
 }
@@ -148,7 +150,7 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	return supervisor.Config{
 		Home: h.Dir(), CacheDir: cache, Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
-		EventsFile: o.eventsFile,
+		EventsFile: o.eventsFile, Workspace: o.workspace,
 	}, nil
 }
 

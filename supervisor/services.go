@@ -1,0 +1,28 @@
+package supervisor
+
+import (
+	"context"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/files"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+)
+
+// services returns what makes the services of each instance of a capsule: what its
+// manifest grants, within what the operator allows. One function for each family of
+// calls follows.
+func (s *Supervisor) services(m *manifest.Manifest) func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func()) {
+	ofFiles := s.filesFor(m)
+	return func(context.Context, uint64, string) (capsulehost.Services, func()) {
+		return capsulehost.Services{Files: ofFiles}, func() {}
+	}
+}
+
+// filesFor returns a capsule's files; nil if none are granted.
+func (s *Supervisor) filesFor(m *manifest.Manifest) capsulehost.Files {
+	granted := files.Grants{Read: m.Capabilities.FSRead, Write: m.Capabilities.FSWrite}
+	if granted.Empty() {
+		return nil
+	}
+	return s.files.For(m.ID(), granted)
+}
