@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +19,8 @@ import (
 
 // Config configures a Supervisor. Its zero value is useful: it runs the default
 // principal's capsules with the defaults below, and logs nothing. [New] copies it. The
-// [supervision] table of a capsule's manifest overrides the settings that it names.
+// [supervision] table of a capsule's manifest overrides the settings that it names, and
+// CapsuleSettings override both.
 type Config struct {
 	// Home is Astrid's directory; "" means $ASTRID_HOME, else ~/.astrid.
 	Home string
@@ -89,6 +92,8 @@ type Config struct {
 	MemoryLimitPages uint32
 	// Restart decides whether and when a capsule that died is restarted.
 	Restart RestartPolicy
+	// CapsuleSettings are the operator's settings of single capsules, by their id.
+	CapsuleSettings map[string]CapsuleSettings
 	// EventsKept is the number of past events that [Supervisor.Events] can return; 0
 	// means 4,096.
 	EventsKept int
@@ -113,6 +118,8 @@ type Config struct {
 	// Log receives events and problems; nil logs nothing. For a zerolog.Logger l it is
 	// slog.New(zerolog.NewSlogHandler(l)).
 	Log *slog.Logger
+
+	overrides *overrides // CapsuleSettings; nil until New
 }
 
 // withDefaults replaces every zero value by its default.
@@ -139,6 +146,7 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.overrides = newOverrides(c.CapsuleSettings)
 	return c
 }
 
@@ -167,7 +175,12 @@ func (c *Config) problems() []error {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
-	return append(found, c.Restart.Problems()...)
+	found = append(found, c.Restart.Problems()...)
+	for _, id := range slices.Sorted(maps.Keys(c.CapsuleSettings)) {
+		settings := c.CapsuleSettings[id]
+		found = append(found, settings.problems(id)...)
+	}
+	return found
 }
 
 // settings returns the system's limits.
@@ -181,7 +194,8 @@ func (c *Config) settings() messages.Settings {
 	}
 }
 
-// settings are one capsule's: the system's, with the overrides of its manifest.
+// settings are one capsule's: the system's, with the overrides of its manifest and then
+// those of the operator.
 type settings struct {
 	loadTimeout time.Duration
 	callTimeout time.Duration // 0 means none
@@ -200,7 +214,14 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	if m.Capabilities.Uplink {
 		s.callTimeout = 0 // as in the reference
 	}
-	own := m.Supervision
+	s.override(&m.Supervision)
+	operator := c.overrides.of(m.ID()).Supervision
+	s.override(&operator)
+	return s
+}
+
+// override replaces the settings that own sets.
+func (s *settings) override(own *manifest.Supervision) {
 	override(&s.loadTimeout, own.LoadTimeout)
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
@@ -218,10 +239,9 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		s.restart.InitialBackoff = min(s.restart.InitialBackoff, s.restart.MaxBackoff)
 	}
 	s.restart.MaxBackoff = max(s.restart.MaxBackoff, s.restart.InitialBackoff)
-	return s
 }
 
-// override replaces a setting by the manifest's, if the manifest has one.
+// override replaces a setting by a capsule's own, if there is one.
 func override[T any](setting *T, own *T) {
 	if own != nil {
 		*setting = *own

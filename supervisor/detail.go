@@ -78,7 +78,7 @@ func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
 			return values
 		}
 	}
-	values, _ := catalog.Configuration(catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath}, e)
+	values, _ := catalog.Configuration(catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, Env: s.cfg.overrides.env}, e)
 	return values
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -147,6 +149,12 @@ func (s *Supervisor) enter() {
 		s.journal.Observe(messages.Event{Path: path, Detail: messages.CapsuleRejected{
 			ID: r.ID, Directory: r.Dir, Problem: r.Err.Error(),
 		}})
+		known[r.ID] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.cfg.CapsuleSettings)) {
+		if !known[id] {
+			s.cfg.Log.Warn("there are settings for a capsule that is not here", "capsule", id)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	}
 	sources := catalog.Config{
 		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
-		Host: host, Log: s.cfg.Log,
+		Env: s.cfg.overrides.env, Host: host, Log: s.cfg.Log,
 	}
 	for i := range s.catalog.Entries {
 		t.add(s, sources, &s.catalog.Entries[i])

@@ -120,6 +120,14 @@ func (r *reader) interfaceName(n *tomlfile.Node) {
 // maxBudget is far more restarts than useful; it limits the memory for their times.
 const maxBudget = 10_000
 
+// ReadSupervision reads the table [supervision] in parent: a manifest's, or the one with
+// which the operator overrides it.
+func ReadSupervision(in *tomlfile.Reader, parent *tomlfile.Node) Supervision {
+	var s Supervision
+	(&reader{in}).supervision(parent, &s)
+	return s
+}
+
 func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 	t := r.Table(root, "supervision")
 	s.Restart = r.OneOf(t, "restart", "permanent", "transient", "temporary")

@@ -87,6 +87,8 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	flags.SortFlags = false
 	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
 	flags.StringVar(&a.socketFlag, "socket", "", "the `path` of the daemon's socket (default <home>/run/actors.sock)")
+	must(root.MarkPersistentFlagDirname("home"))
+	must(root.MarkPersistentFlagFilename("socket"))
 
 	root.AddGroup(
 		&cobra.Group{ID: groupDaemon, Title: "The daemon:"},
@@ -94,7 +96,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		&cobra.Group{ID: groupCapsule, Title: "With capsules on disk:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		groupDaemon: {newRun(a), newDemo(a)},
+		groupDaemon: {newRun(a), newDemo(a), newConfig(a)},
 		groupClient: {
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a),
 			newStart(a), newStop(a), newRestart(a), newKill(a),
@@ -120,7 +122,8 @@ func (a *app) home() (home.Home, error) {
 	return h, nil
 }
 
-// socketPath returns the path of the daemon's socket.
+// socketPath returns the path of the daemon's socket: the flag's, the default
+// configuration file's, or the one in the home.
 func (a *app) socketPath() (string, error) {
 	if a.socketFlag != "" {
 		path, err := filepath.Abs(a.socketFlag)
@@ -132,6 +135,9 @@ func (a *app) socketPath() (string, error) {
 	h, err := a.home()
 	if err != nil {
 		return "", err
+	}
+	if path := configuredSocket(h); path != "" {
+		return path, nil
 	}
 	return h.SocketPath(), nil
 }

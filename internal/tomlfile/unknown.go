@@ -28,15 +28,21 @@ func (r *Reader) Unknown(table *Node) Problems {
 
 // suggestion returns a question that names the known key that looks most like n's.
 func suggestion(n *Node, known map[string]bool) string {
-	best, nearest := 1+max(1, len(n.Name)/3), ""
-	for name := range known {
-		d := levenshtein.ComputeDistance(n.Name, name)
-		if d < best || d == best && name < nearest {
-			best, nearest = d, name
-		}
-	}
+	nearest := Nearest(n.Name, known)
 	if nearest == "" {
 		return ""
 	}
 	return ": did you mean " + Dotted([]string{nearest}) + "?"
+}
+
+// Nearest returns the known word that looks most like a misspelt one; "" if none is near.
+func Nearest(word string, known map[string]bool) string {
+	best, nearest := 1+max(1, len(word)/3), ""
+	for name := range known {
+		d := levenshtein.ComputeDistance(word, name)
+		if d < best || d == best && name < nearest {
+			best, nearest = d, name
+		}
+	}
+	return nearest
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"sync/atomic"
 
 	"lukechampine.com/blake3"
@@ -29,6 +30,9 @@ type Config struct {
 	SocketPath string
 	// AllowUnverified also loads modules without a recorded hash.
 	AllowUnverified bool
+	// Env returns the operator's configuration values for a capsule, which override all
+	// others; nil means none.
+	Env func(id string) map[string]string
 	// Host compiles the modules; capsules with the same bytes share the code.
 	Host *capsulehost.Host
 	Log  *slog.Logger
@@ -142,7 +146,11 @@ func (s *Source) configure() {
 
 // Configuration reads a capsule's configuration.
 func Configuration(cfg Config, entry *Entry) (map[string]string, []manifest.Problem) {
-	return entry.Manifest.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+	values, warnings := entry.Manifest.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+	if cfg.Env != nil {
+		maps.Copy(values, cfg.Env(entry.Manifest.ID()))
+	}
+	return values, warnings
 }
 
 // read reads and compiles the module. If it fails, the next load tries again.
