@@ -90,7 +90,8 @@ func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 		r.Wrong(root.Key("imports"),
 			"an uplink capsule imports nothing: uplinks start first, and can't wait for others")
 	}
-	ignored(root, "context_file", "command", "mcp_server", "skill", "uplink", "topic")
+	assets(root, m)
+	ignored(root, "mcp_server", "uplink")
 	r.Warnings = append(r.Warnings, r.Unknown(root)...)
 }
 

@@ -22,6 +22,9 @@ version = "1.2.3-rc.1+build"
 description = "says hello"
 astrid-version = ">=0.4, <1"
 authors = ["somebody"]
+readme = "README.md"
+include = ["data", 3]
+exclude = ["*.txt"]
 [package.metadata]
 name = 3
 
@@ -109,6 +112,11 @@ command = "make"
 
 [[topic]]
 name = 1
+schema = "s.json"
+[[topic]]
+schema = 3
+[[skill]]
+file = "skills/a.md"
 `
 
 func TestParseEverything(t *testing.T) {
@@ -120,10 +128,11 @@ func TestParseEverything(t *testing.T) {
 		File: "Capsule.toml",
 		Package: Package{
 			Name: "greeter-2", Version: "1.2.3-rc.1+build", Description: "says hello", AstridVersion: ">=0.4, <1",
+			Include: []string{"data"}, Exclude: []string{"*.txt"},
 		},
 		Components: []Component{
-			{ID: "main", File: "sub/greeter.wasm", Line: 15, Hash: "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF", Type: "executable"},
-			{File: "lib.wasm", Line: 26, Type: "library"},
+			{ID: "main", File: "sub/greeter.wasm", Line: 18, Hash: "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF", Type: "executable"},
+			{File: "lib.wasm", Line: 29, Type: "library"},
 		},
 		Interceptors: []Interceptor{
 			{Event: "greet.*", Action: "greet", Priority: 10},
@@ -161,11 +170,15 @@ func TestParseEverything(t *testing.T) {
 			LoadTimeout: new(90 * time.Second), CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
 		},
 		Build: Build{Command: "make"},
+		Assets: []Asset{
+			{Path: "skills/a.md", Line: 104, Key: "skill.file"}, {Path: "s.json", Line: 100, Key: "topic.schema"},
+			{Path: "README.md", Line: 10, Key: "package.readme"},
+		},
 		Warnings: Problems{
 			{File: "Capsule.toml", Line: 2, Key: "nothing", Message: "is unknown"},
-			{File: "Capsule.toml", Line: 51, Key: "capabilities.teleport", Message: "is unknown"},
-			{File: "Capsule.toml", Line: 54, Key: "env.plain.unknown", Message: "is unknown"},
-			{File: "Capsule.toml", Line: 90, Key: "supervision.unknown", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 54, Key: "capabilities.teleport", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 57, Key: "env.plain.unknown", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 93, Key: "supervision.unknown", Message: "is unknown"},
 		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Manifest{})); diff != "" {
@@ -247,13 +260,13 @@ func TestLoad(t *testing.T) {
 // A key that is not known has no effect, and is probably a mistake.
 func TestUnknownKeys(t *testing.T) {
 	for more, want := range map[string]string{
-		"[[interceptors]]\nevent = \"a\"":        `f:6: interceptors: is unknown: did you mean interceptor?`,
-		"[supervison]\nbudget = 1":               `f:6: supervison: is unknown: did you mean supervision?`,
-		"[supervision]\nbuget = 1":               `f:7: supervision.buget: is unknown: did you mean budget?`,
-		"[supervision]\nbackoff_inital = \"1s\"": `f:7: supervision.backoff_inital: is unknown: did you mean backoff_initial?`,
-		"[supervision]\nqueu = 1":                `f:7: supervision.queu: is unknown: did you mean queue?`,
-		"[Capabilities]":                         `f:6: Capabilities: is unknown: did you mean capabilities?`,
-		"budget = 3":                             `f:6: component.budget: is unknown`,
+		"[[interceptors]]\nevent = \"a\"":          `f:6: interceptors: is unknown: did you mean interceptor?`,
+		"[supervision1]\nbudget = 1":               `f:6: supervision1: is unknown: did you mean supervision?`,
+		"[supervision]\nbuget = 1":                 `f:7: supervision.buget: is unknown: did you mean budget?`,
+		"[supervision]\nbackoff_initials = \"1s\"": `f:7: supervision.backoff_initials: is unknown: did you mean backoff_initial?`,
+		"[supervision]\nqueu = 1":                  `f:7: supervision.queu: is unknown: did you mean queue?`,
+		"[Capabilities]":                           `f:6: Capabilities: is unknown: did you mean capabilities?`,
+		"budget = 3":                               `f:6: component.budget: is unknown`,
 		"[[interceptor]]\nevent = \"a\"\naction = \"a\"\n[[interceptor]]\nevent = \"a\"\naction = \"a\"\nprio = 1": `f:12: interceptor.prio: is unknown`,
 		"[env.a]\ndefalt = 1": `f:7: env.a.defalt: is unknown: did you mean default?`,
 		"[imports.a]\nb = { version = \"1\", optinal = true }": `f:7: imports.a.b.optinal: is unknown: did you mean optional?`,

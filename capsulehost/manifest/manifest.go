@@ -25,6 +25,7 @@ type Manifest struct {
 	Exports      []Export // by namespace, then name
 	Supervision  Supervision
 	Build        Build
+	Assets       []Asset
 
 	// Warnings are the parts of the manifest that have no effect.
 	Warnings Problems
@@ -46,6 +47,10 @@ type Package struct {
 	Version       string // a full semantic version
 	Description   string
 	AstridVersion string // a requirement that HostVersion satisfies, or ""
+
+	// Include and Exclude are patterns of path.Match for files that belong to the capsule,
+	// or that do not, beside those that the manifest names.
+	Include, Exclude []string
 }
 
 // Component is one [[component]].

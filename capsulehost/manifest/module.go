@@ -159,6 +159,18 @@ func Seal(dir string, accept func(m *Manifest, wasm []byte) error) (hash string,
 	return hash, nil
 }
 
+// Sealed returns the hash in the capsule's meta.json in lower-case hex, or "" if the capsule
+// is not sealed.
+func (m *Manifest) Sealed() (hash string, err error) {
+	dir, err := os.OpenRoot(m.Dir)
+	if err != nil {
+		return "", fmt.Errorf("open the capsule's directory %s: %w", m.Dir, plain(err))
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	hash, err = m.sealedHash(dir)
+	return strings.ToLower(hash), err
+}
+
 // sealedHash returns the hash in the capsule's meta.json, or "".
 func (m *Manifest) sealedHash(dir *os.Root) (hash string, err error) {
 	meta, text, err := readMeta(dir, m.Dir)
