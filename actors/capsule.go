@@ -230,10 +230,10 @@ func (c *capsule) invoke(m *invocation) {
 	t, began := m.trigger, m.began
 	if began == monotime.None {
 		began = monotime.Now()
-		if !t.isOpen() {
-			c.stats.missed(t.waited(began))
-			return // its trigger has ended
-		}
+	}
+	if !t.isOpen() {
+		c.stats.missed(t.waited(began))
+		return // its trigger has ended
 	}
 	var answer messages.Leg
 	switch {
@@ -247,6 +247,7 @@ func (c *capsule) invoke(m *invocation) {
 		err := c.call(m, began, &answer)
 		c.endSpan(span, &answer, began)
 		if lost(err) {
+			t.shared.Store(true) // the supervisor is told what the capsule died of
 			crash := c.died("call", err)
 			t.answer(m.leg, &answer, nil)
 			c.escalate(crash)

@@ -33,7 +33,8 @@ type CapsuleRef struct {
 	announced  atomic.Pointer[CapsuleUp] // of the current instance; nil without one
 	stats      *CallStats
 	quota      answerQuota
-	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if it may not be run by the goroutine that asks
+	node       waitNode      // it in the graph of waits
+	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if calls must be queued
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
 	mu        sync.Mutex
@@ -79,24 +80,8 @@ func (r *CapsuleRef) Version() string { return r.cfg.Version }
 // post queues a call.
 func (r *CapsuleRef) post(c *invocation) { r.mailbox.Load().PostUserMessage(c) }
 
-// run runs a call here and now if the capsule is idle, and else queues it. It
-// returns the time at which it ended: now, and at least at.
-func (r *CapsuleRef) run(c *invocation, at monotime.Time) monotime.Time {
-	c.began, c.ctx.inline = at, c.trigger
-	mailbox := r.mailbox.Load()
-	switch {
-	case !mailbox.TryRun(c):
-		c.began, c.ctx.inline = monotime.None, nil
-		mailbox.PostUserMessage(c)
-		return at
-	case c.ended == monotime.None: // its actor failed over it
-		return monotime.Now()
-	}
-	return c.ended
-}
-
 // expected returns how long a call is likely to take, by the last one; forever,
-// if it must not be run by the goroutine that asks.
+// if it must be queued.
 func (r *CapsuleRef) expected() time.Duration {
 	if last := r.lastCall.Load(); last > 0 {
 		return time.Duration(last)

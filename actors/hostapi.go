@@ -22,6 +22,7 @@ type hostAPI struct {
 	metered  metered             // the guest, if its reductions are counted
 	before   uint64              // its reductions when its call began
 	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
+	spare    *trigger            // zero, for the guest's next trigger; nil if there is none
 
 	mu        sync.Mutex
 	signalled bool   // the guest has called astrid_signal_ready
@@ -79,10 +80,11 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 		left := deadline.Sub(made)
 		timeout = min(timeout, left-left/16)
 	}
-	t := &trigger{
-		router: cfg.Router, topic: topic, payload: payload, from: cfg.ID, asker: ctx, made: made,
-		deadline: made.Add(timeout), reductions: a.inherited(),
-	}
+	t := a.newTrigger()
+	defer a.reuse(t)
+	t.router, t.topic, t.payload = cfg.Router, topic, payload
+	t.from, t.asking, t.asker = cfg.ID, &a.capsule.node, ctx
+	t.made, t.deadline, t.reductions = made, made.Add(timeout), a.inherited()
 	spans := ctx
 	if a.span != nil {
 		spans = a.span
@@ -98,16 +100,32 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 		return nil, err
 	}
 	cfg.Router.WarnOfLegs(cfg.Log, cfg.ID, topic, t.legs)
-	values := t.one.value[:0]
-	if len(t.legs) > 1 {
-		values = make([]json.RawMessage, 0, len(t.legs))
-	}
+	values := make([]json.RawMessage, 0, len(t.legs))
 	for n := range t.legs {
 		if value := t.legs[n].Value; len(value) > 0 {
 			values = append(values, value)
 		}
 	}
 	return values, nil
+}
+
+// newTrigger returns a trigger that is zero.
+func (a *hostAPI) newTrigger() *trigger {
+	t := a.spare
+	if a.spare = nil; t == nil {
+		t = &trigger{}
+	}
+	return t
+}
+
+// reuse keeps a trigger that has ended for the guest's next one, if nobody else can
+// hold a part of it. Only of WebAssembly is it certain that it makes one trigger at a
+// time.
+func (a *hostAPI) reuse(t *trigger) {
+	if a.capsule.inline && !t.shared.Load() {
+		*t = trigger{}
+		a.spare = t
+	}
 }
 
 // deadlineOf returns a context's deadline, of one of our own without a look at the

@@ -34,6 +34,7 @@ func (r *routingTable) plan(t *trigger) {
 	defer r.mu.RUnlock()
 	matches := r.index.match(t.topic)
 	t.room(len(matches))
+	var last map[*CapsuleRef]*invocation // of the capsules that may be asked more than once
 	n := 0
 	for _, m := range matches {
 		if m.target.id == t.from {
@@ -47,11 +48,20 @@ func (r *routingTable) plan(t *trigger) {
 		case n >= MaxLegs:
 			leg.Outcome = messages.OutcomeOverloaded
 			leg.Reason = fmt.Sprintf("the topic has %d interceptors: a trigger asks at most %d", len(matches), MaxLegs)
-		case t.from != "" && !t.router.waits.enter(t.from, m.target.id):
+		case t.asking != nil && !t.router.waits.enter(&t.edges[n], t.asking, &m.target.ref.node):
 			leg.Outcome, leg.Reason = messages.OutcomeDeadlock, fmt.Sprintf("%s waits for %s", m.target.id, t.from)
 		default:
-			call.trigger, call.leg, call.action, call.ref = t, n, leg.Action, m.target.ref
+			call.trigger, call.leg, call.action, call.ref, call.first = t, n, leg.Action, m.target.ref, true
 			t.pending++
+			if len(m.target.interceptors) > 1 {
+				if last == nil {
+					last = map[*CapsuleRef]*invocation{}
+				}
+				if before := last[call.ref]; before != nil {
+					before.then, call.first = call, false
+				}
+				last[call.ref] = call
+			}
 		}
 		n++
 	}

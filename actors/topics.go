@@ -75,9 +75,6 @@ func (x *topicIndex) remove(t *target, pattern string) {
 // match returns what subscribes to topic, in the order of the legs. The result
 // is good until the index changes.
 func (x *topicIndex) match(topic string) []subscription {
-	if !ValidTopic(topic) {
-		return nil
-	}
 	var few [8]*topicNode
 	nodes := x.root.match(few[:0], topic)
 	if len(nodes) == 1 {
@@ -110,6 +107,9 @@ func (n *topicNode) child(segment string) *topicNode {
 // match appends to found where the subscriptions to rest are, the segments below n.
 func (n *topicNode) match(found []*topicNode, rest string) []*topicNode {
 	segment, below, more := strings.Cut(rest, ".")
+	if segment == "" {
+		return found // topic is malformed
+	}
 	for _, next := range [...]*topicNode{n.exact[segment], n.any} {
 		switch {
 		case next == nil:

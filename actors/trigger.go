@@ -22,6 +22,7 @@ type trigger struct {
 	// payload is compact JSON, shared by all legs and never changed.
 	payload  []byte
 	from     string              // the capsule that asks; "" for a trigger from outside
+	asking   *waitNode           // that capsule; nil for a trigger from outside
 	caller   *capsulehost.Caller // nil for a trigger of a capsule
 	asker    context.Context     // of the caller: its end abandons the trigger
 	made     monotime.Time
@@ -32,22 +33,24 @@ type trigger struct {
 	spans      *spans // nil unless triggers are traced
 
 	calls []invocation // one for each leg
-	next  atomic.Int64 // the first call that is still to run on the goroutine that asks
+	edges []waitEdge   // one for each leg; nil for a trigger from outside
+	next  atomic.Int64 // the first of calls that nobody has taken yet
 
 	abandoned atomic.Bool // a call on the goroutine that asks was ended because that has given up
+	shared    atomic.Bool // others may hold a part of it after its end
 
 	mu      sync.Mutex
 	legs    []messages.Leg
 	charges []answerCharge
 	pending int
-	closed  bool          // no answer counts any more
+	closed  atomic.Bool   // no answer counts any more; set under mu
 	done    chan struct{} // closed when no leg is pending; made only to wait for it
 
 	// Room for the one leg that most triggers have.
 	one struct {
-		leg   [1]messages.Leg
-		call  [1]invocation
-		value [1]json.RawMessage
+		leg  [1]messages.Leg
+		call [1]invocation
+		edge [1]waitEdge
 	}
 	reply messages.Reply
 }
@@ -63,20 +66,25 @@ type invocation struct {
 	trigger *trigger // nil for a call that no trigger makes
 	leg     int
 	action  string
-	ref     *CapsuleRef // nil if the leg was decided without a call, or the call was queued
+	ref     *CapsuleRef // nil if the leg was decided without a call
+	first   bool        // it is still to be taken, with all that come after it
+	then    *invocation // the next call of the same capsule; nil if there is none
 	ctx     callContext
 	span    context.Context // with the leg's span; nil unless triggers are traced
-	began   monotime.Time   // None unless it runs on the goroutine that asks
+	began   monotime.Time   // None unless it runs without having been queued
 	ended   monotime.Time   // set by the capsule
 }
 
 // room makes the legs and calls for n matches.
 func (t *trigger) room(n int) {
 	if n <= 1 {
-		t.legs, t.calls = t.one.leg[:n], t.one.call[:n]
+		t.legs, t.calls, t.edges = t.one.leg[:n], t.one.call[:n], t.one.edge[:n]
 		return
 	}
 	t.legs, t.calls = make([]messages.Leg, n), make([]invocation, n)
+	if t.asking != nil {
+		t.edges = make([]waitEdge, n)
+	}
 }
 
 // answer records a leg's outcome, duration and value; only the first answer to a
@@ -87,7 +95,7 @@ func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	leg := &t.legs[n]
-	if t.closed || leg.Outcome != messages.OutcomePending {
+	if t.closed.Load() || leg.Outcome != messages.OutcomePending {
 		quota.refund(bytes)
 		return
 	}
@@ -104,18 +112,14 @@ func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
 
 // settleLocked ends the wait for one leg that was asked.
 func (t *trigger) settleLocked(n int) {
-	if t.from != "" {
-		t.router.waits.leave(t.from, t.legs[n].Capsule)
+	if t.asking != nil {
+		t.router.waits.leave(&t.edges[n], t.asking)
 	}
 	t.spans.answered(n, &t.legs[n])
 }
 
 // isOpen reports whether anybody waits for the answer.
-func (t *trigger) isOpen() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.closed
-}
+func (t *trigger) isOpen() bool { return !t.closed.Load() }
 
 // wait returns when no leg is pending, at the trigger's deadline, or when ctx ends.
 // Its error is the cause of a cancellation; the deadline is none. It reports whether
@@ -159,7 +163,7 @@ const reasonDeadline = "no answer by the trigger's deadline"
 func (t *trigger) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed = true
+	t.closed.Store(true)
 	for _, c := range t.charges {
 		c.quota.refund(c.bytes)
 	}

@@ -92,6 +92,10 @@ func (s *System) sendSystem(pid *actor.PID, message any) {
 	process.SendSystemMessage(pid, message)
 }
 
+// Schedule runs f soon, on a goroutine of the system's. f must not call
+// runtime.Goexit.
+func (s *System) Schedule(f func()) { s.dispatcher.Schedule(f) }
+
 // Close ends the system's goroutines. Stop the actors first: Close stops none.
 // It may be called more than once.
 func (s *System) Close() {
