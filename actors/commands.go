@@ -3,6 +3,7 @@ package actors
 import (
 	"github.com/asynkron/protoactor-go/actor"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -33,10 +34,15 @@ func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(acto
 	}
 }
 
+// startCapsule starts what does not run. What runs already is done at once, and what is
+// being started or restarted when that is decided.
 func (s *supervisor) startCapsule(ctx actor.Context, c *child) string {
 	switch c.phase {
 	case running:
-		return "it runs already"
+		if up := c.up; up != nil && up.Generation > c.over && (up.State == messages.StateReady || c.due == monotime.None) {
+			s.answer(c, true, "")
+		}
+		return ""
 	case stopping:
 		return "it is stopping"
 	case waiting:
@@ -78,7 +84,8 @@ func (s *supervisor) restartCapsule(ctx actor.Context, c *child) string {
 func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	switch c.phase {
 	case ended:
-		return "it does not run"
+		s.answer(c, false, "") // as asked
+		return ""
 	case stopping:
 		return "" // answered with the stop that is under way
 	case waiting:

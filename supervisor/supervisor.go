@@ -295,14 +295,15 @@ func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[Event] {
 func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.AwaitStarted(ctx) }
 
 // Start starts a capsule that has stopped or failed. It reads the capsule's files again
-// and gives it a full restart budget. It returns when the start has succeeded or failed.
-// Its errors match ErrNotFound, ErrRefused, ErrNotUp.
+// and gives it a full restart budget. It returns when the start has succeeded or failed;
+// it does nothing to a capsule that runs. Its errors match ErrNotFound, ErrRefused, ErrNotUp.
 func (s *Supervisor) Start(ctx context.Context, id string) error {
 	return s.command(ctx, "start", id, &messages.StartCapsule{ID: id})
 }
 
 // Stop stops a capsule: waiting calls are answered at once, the running one may continue
-// for the capsule's stop timeout. It returns when the capsule has ended.
+// for the capsule's stop timeout. It returns when the capsule has ended, at once if it does
+// not run.
 func (s *Supervisor) Stop(ctx context.Context, id string) error {
 	return s.command(ctx, "stop", id, &messages.StopCapsule{ID: id})
 }

@@ -168,7 +168,7 @@ func (o *runOptions) effective(a *app, flags *pflag.FlagSet) ([]setting, error) 
 	resolved := map[string]string{"home": cfg.Home, "socket": cfg.SocketPath, "cache": cfg.CacheDir}
 	var all []setting
 	flags.VisitAll(func(flag *pflag.Flag) {
-		if slices.Contains([]string{"config", "help", "json"}, flag.Name) {
+		if slices.Contains([]string{"config", "daemon-timeout", "help", "json"}, flag.Name) {
 			return
 		}
 		s := setting{Key: keyOf(flag.Name), Value: cmp.Or(resolved[flag.Name], flagText(flag)), From: "default"}

@@ -48,8 +48,9 @@ type setting struct {
 	From  string `json:"from"`
 }
 
-// notInFile are the flags of run that a file can't set: they say which file it is.
-var notInFile = []string{"config", "home"}
+// notInFile are the flags of run that a file can't set: they say which file it is, or are
+// for the other commands.
+var notInFile = []string{"config", "home", "daemon-timeout"}
 
 // keyOf returns the key that sets a flag in the file.
 func keyOf(flag string) string { return strings.ReplaceAll(flag, "-", "_") }

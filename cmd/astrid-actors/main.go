@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func main() {
@@ -30,6 +32,7 @@ type app struct {
 	stdout, stderr io.Writer
 
 	homeFlag, socketFlag string
+	patience             time.Duration // with a daemon that hangs
 }
 
 // execute runs one command line and returns its exit status.
@@ -87,6 +90,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	flags.SortFlags = false
 	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
 	flags.StringVar(&a.socketFlag, "socket", "", "the `path` of the daemon's socket (default <home>/run/actors.sock)")
+	flags.DurationVar(&a.patience, "daemon-timeout", control.DefaultPatience, "give up on a daemon that hangs after this `duration`")
 	must(root.MarkPersistentFlagDirname("home"))
 	must(root.MarkPersistentFlagFilename("socket"))
 

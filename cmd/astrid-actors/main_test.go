@@ -49,7 +49,7 @@ func (l leakTested) Run() int {
 //	status N COMMAND...    run a command, whose exit status must be N
 //	daemon [FLAG...]       start astrid-actors run, and wait until its capsules have started
 //	launch [FLAG...]       start astrid-actors run
-//	signal NAME            send the daemon TERM, INT, HUP or KILL
+//	signal NAME            send the daemon TERM, INT, HUP, KILL, STOP or CONT
 //	ended N                wait for the daemon's end, with exit status N; daemon.log has its log
 //	await PATTERN COMMAND  run a command, again and again, until a line of its output matches
 //	follow FILE [FLAG...]  start astrid-actors events --follow, and continue when the first line is in FILE
@@ -153,10 +153,10 @@ func command(ts *testscript.TestScript, args ...string) *exec.Cmd {
 }
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "HUP": syscall.SIGHUP, "KILL": os.Kill}
+	signals := map[string]os.Signal{"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "TERM": syscall.SIGTERM, "INT": os.Interrupt, "HUP": syscall.SIGHUP, "KILL": os.Kill}
 	d := daemonOf(ts)
 	if neg || len(args) != 1 || signals[args[0]] == nil || d.cmd == nil {
-		ts.Fatalf("usage: signal TERM|INT|HUP|KILL, while there is a daemon")
+		ts.Fatalf("usage: signal TERM|INT|HUP|KILL|STOP|CONT, while there is a daemon")
 	}
 	ts.Check(d.cmd.Process.Signal(signals[args[0]]))
 }

@@ -76,7 +76,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 		switch {
 		case err == nil:
 			return tree, nil
-		case errors.Is(err, control.ErrNoDaemon):
+		case errors.Is(err, control.ErrNoDaemon), errors.Is(err, control.ErrNoAnswer):
 			select {
 			case <-again.C:
 				continue
@@ -93,7 +93,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 
 // undecided returns an error that names the capsules that have not started.
 func undecided(ctx context.Context, c *control.Client, wait time.Duration) error {
-	tree, err := c.Snapshot(ctx, false)
+	tree, err := within(ctx, 0, func(ctx context.Context) (*messages.Tree, error) { return c.Snapshot(ctx, false) })
 	if err != nil {
 		return err
 	}

@@ -24,13 +24,23 @@ import (
 var ErrNoDaemon = errors.New("no daemon at that socket")
 
 // Client sends requests to a running daemon. Create one with [Dial]. Its methods may be
-// called from any goroutine. Their errors match [ErrNoDaemon], or have the code that the
-// service returned (connect.CodeOf).
-type Client struct{ rpc actorspbconnect.ControlClient }
+// called from any goroutine. Their errors match [ErrNoDaemon] or [ErrNoAnswer], or have the
+// code that the service returned (connect.CodeOf).
+type Client struct {
+	path string
+	rpc  actorspbconnect.ControlClient
+}
 
 // Dial returns a client of the daemon that listens on path. It connects with the first
-// request, and needs no close.
-func Dial(path string) *Client {
+// request, and needs no close. A request may last, but only while the daemon shows signs of
+// life: a daemon that hangs is waited for for DefaultPatience.
+func Dial(path string) *Client { return newClient(path, DefaultPatience) }
+
+// WithPatience returns a client that waits that long for a daemon that hangs. It must be
+// positive.
+func (c *Client) WithPatience(patience time.Duration) *Client { return newClient(c.path, patience) }
+
+func newClient(path string, patience time.Duration) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, "unix", path)
@@ -42,7 +52,8 @@ func Dial(path string) *Client {
 		DisableCompression: true,
 		DisableKeepAlives:  true, // so that there is nothing to close
 	}
-	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid",
+	client := &http.Client{Transport: &watched{Transport: transport, patience: patience}}
+	return &Client{path: path, rpc: actorspbconnect.NewControlClient(client, "http://astrid",
 		connect.WithAcceptCompression("gzip", nil, nil))}
 }
 
@@ -79,12 +90,12 @@ func (c *Client) Capsule(ctx context.Context, id string) (*messages.CapsuleDetai
 }
 
 // Start starts a capsule that has stopped or failed, and returns when the start has
-// succeeded or failed.
+// succeeded or failed; at once if it runs.
 func (c *Client) Start(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Start, &actorspb.StartCapsule{Id: id})
 }
 
-// Stop stops a capsule, and returns when it has ended.
+// Stop stops a capsule, and returns when it has ended; at once if it does not run.
 func (c *Client) Stop(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Stop, &actorspb.StopCapsule{Id: id})
 }
