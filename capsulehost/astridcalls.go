@@ -35,11 +35,6 @@ var notServed = map[string]struct {
 	"astrid_ipc_subscribe":           {1, true},
 	"astrid_ipc_unsubscribe":         {1, false},
 	"astrid_kill_process_host":       {1, true},
-	"astrid_kv_clear_prefix":         {1, true},
-	"astrid_kv_delete":               {1, false},
-	"astrid_kv_get":                  {1, true},
-	"astrid_kv_list_keys":            {1, true},
-	"astrid_kv_set":                  {2, false},
 	"astrid_net_accept":              {1, true},
 	"astrid_net_bind_unix":           {1, true},
 	"astrid_net_close_stream":        {1, false},
@@ -68,7 +63,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 
 // userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
-	all := slices.Concat(systemCalls, fileCalls)
+	all := slices.Concat(systemCalls, fileCalls, stateCalls)
 	for name, f := range notServed {
 		var results []api.ValueType
 		if f.answers {

@@ -98,7 +98,7 @@ func statusOf(read func(ctx context.Context, f Files, path string) (string, erro
 		if files := i.services().Files; files != nil {
 			i.outside(func() { result, err = read(i.ctx, files, string(path)) })
 		}
-		return i.answerStatus(stack, result, err)
+		return i.answerStatus(stack, []byte(result), err)
 	}
 }
 

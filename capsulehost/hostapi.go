@@ -49,6 +49,9 @@ type Services struct {
 	Peers Peers
 	// Files are what the guest may read and write. If it is nil, every call is denied.
 	Files Files
+	// State is the capsule's durable state. If it is nil, a call that answers with a
+	// status answers with an error, and any other call traps.
+	State State
 }
 
 // noServices is for a guest that has none.

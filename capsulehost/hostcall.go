@@ -82,8 +82,12 @@ func (i *Instance) text(what string, offset, limit uint64) (string, error) {
 
 // answer stores data as the result of a host function.
 func (i *Instance) answer(stack []uint64, data string) error {
+	return i.answerBytes(stack, []byte(data))
+}
+
+func (i *Instance) answerBytes(stack []uint64, data []byte) error {
 	i.meter.charge(uint64(len(data)) / bytesPerReduction)
-	offset, err := i.kernel.Store([]byte(data))
+	offset, err := i.kernel.Store(data)
 	if err != nil {
 		return fmt.Errorf("answer of %d bytes: %w", len(data), err)
 	}
@@ -91,23 +95,23 @@ func (i *Instance) answer(stack []uint64, data string) error {
 	return nil
 }
 
-// The status bytes before a result: what follows is the result, or an error's text.
+// The status bytes with which some host functions begin their answers.
 const (
-	statusOK    = 0
-	statusError = 1
+	statusOK    = 0 // the result follows
+	statusError = 1 // a message follows, in UTF-8
 )
 
-// answerStatus stores a result with a status byte in front, or an error as a status byte
-// and its text. So the guest can go on after an error. It still traps if its call has
-// ended.
-func (i *Instance) answerStatus(stack []uint64, result string, err error) error {
-	if err != nil && i.ctx.Err() != nil {
+// answerStatus stores the result of a host function that answers with a status: data, or
+// an error, which the guest can handle. But if its call has ended, the guest ends.
+func (i *Instance) answerStatus(stack []uint64, data []byte, err error) error {
+	switch {
+	case err == nil:
+		return i.answerBytes(stack, append(append(make([]byte, 0, 1+len(data)), statusOK), data...))
+	case i.ctx.Err() != nil:
 		return err
+	default:
+		return i.answerBytes(stack, append([]byte{statusError}, err.Error()...))
 	}
-	if err != nil {
-		return i.answer(stack, string(rune(statusError))+err.Error())
-	}
-	return i.answer(stack, string(rune(statusOK))+result)
 }
 
 // lossy replaces invalid UTF-8 in the same way as Rust's from_utf8_lossy: one U+FFFD
