@@ -15,6 +15,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // Config configures a Supervisor. Its zero value is useful: it runs the default
@@ -56,6 +57,21 @@ type Config struct {
 	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is
 	// compiled again, so damage only costs time.
 	CacheDir string
+
+	// Store keeps the durable state of the capsules; nil means a file of bbolt,
+	// <home>/state/actors.db, which Serve opens, and closes when it returns. Serve fails at
+	// once if another process has opened the file, or if the file is damaged. See
+	// store.NewMemory for state that ends with the program.
+	Store store.Store
+	// StateDurability says when a write to the file counts as done; "" means
+	// store.DurabilityCommit.
+	StateDurability store.Durability
+	// StateQuota is how much state a capsule may keep, in bytes of its keys and values; 0
+	// means 64 MiB. The [state] table of its manifest overrides it.
+	StateQuota uint64
+	// StateQuotas are the quotas of single capsules, by id, in bytes. They override those of
+	// the manifests.
+	StateQuotas map[string]uint64
 
 	// CallTimeout limits one guest call; 0 means 5 minutes. A call that exceeds it is a
 	// crash. Run-loop and uplink capsules have no such limit.
@@ -140,6 +156,8 @@ func (c Config) withDefaults() Config {
 	c.Queue = cmp.Or(c.Queue, 256)
 	c.OpenTriggers = cmp.Or(c.OpenTriggers, 10_000)
 	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
+	c.StateQuota = cmp.Or(c.StateQuota, 64<<20)
+	c.StateQuotas = maps.Clone(c.StateQuotas)
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
 	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	c.Restart = c.Restart.WithDefaults()
@@ -170,6 +188,9 @@ func (c *Config) problems() []error {
 	for field, q := range map[string]FileQuota{"WorkspaceQuota": c.WorkspaceQuota, "HomeQuota": c.HomeQuota} {
 		notNegative(field+".Bytes", q.Bytes < 0, q.Bytes)
 		notNegative(field+".Files", q.Files < 0, q.Files)
+	}
+	if d := c.StateDurability; d != "" && d != store.DurabilityCommit && d != store.DurabilityInterval {
+		found = append(found, fmt.Errorf("config: StateDurability is %q: it must be %q or %q", d, store.DurabilityCommit, store.DurabilityInterval))
 	}
 	if c.MemoryLimitPages > capsulehost.MaxMemoryLimitPages {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
@@ -203,13 +224,18 @@ type settings struct {
 	call        uint64 // reductions; 0 means no limit
 	perSecond   uint64 // reductions; 0 means no limit
 	queue       int
+	state       uint64 // bytes
 	restart     RestartPolicy
 }
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	s := settings{
 		loadTimeout: c.LoadTimeout, callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart,
-		call: c.CallReductions, perSecond: c.ReductionsPerSecond,
+		call: c.CallReductions, perSecond: c.ReductionsPerSecond, state: c.StateQuota,
+	}
+	override(&s.state, m.State.Quota)
+	if quota, ok := c.StateQuotas[m.ID()]; ok {
+		s.state = quota
 	}
 	if m.Capabilities.Uplink {
 		s.callTimeout = 0 // as in the reference

@@ -73,12 +73,14 @@ func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 
 // configured returns the values of the capsule's environment, as of its last load.
 func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
+	cfg := catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, Env: s.cfg.overrides.env}
 	if t, err := s.serving(); err == nil {
 		if values := t.sources[e.Manifest.ID()].Values(); values != nil {
 			return values
 		}
+		cfg.Stored = t.storedValue
 	}
-	values, _ := catalog.Configuration(catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, Env: s.cfg.overrides.env}, e)
+	values, _ := catalog.Configuration(context.Background(), cfg, e)
 	return values
 }
 

@@ -11,10 +11,11 @@ import (
 // services returns what makes the services of each instance of a capsule: what its
 // manifest grants, within what the operator allows. One function for each family of
 // calls follows.
-func (s *Supervisor) services(m *manifest.Manifest) func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func()) {
+func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func()) {
 	ofFiles := s.filesFor(m)
 	return func(context.Context, uint64, string) (capsulehost.Services, func()) {
-		return capsulehost.Services{Files: ofFiles}, func() {}
+		kept := t.state.Instance(m.ID())
+		return capsulehost.Services{Files: ofFiles, State: kept}, kept.Close
 	}
 }
 

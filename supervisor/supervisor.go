@@ -163,6 +163,9 @@ func (s *Supervisor) enter() {
 // returns nil after a clean stop; an error names the parts that did not start or stop.
 // It may be called again after it has returned, as in suture, but not twice at once.
 func (s *Supervisor) Serve(ctx context.Context) error {
+	if _, err := s.serving(); err == nil {
+		return errServing
+	}
 	t, err := newTree(ctx, s)
 	if err != nil {
 		return err
@@ -171,7 +174,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	if s.tree != nil {
 		s.mu.Unlock()
 		t.discard()
-		return errors.New("serve: the supervisor is serving already")
+		return errServing
 	}
 	s.tree = t
 	s.mu.Unlock()
@@ -334,6 +337,8 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 	}
 	return nil
 }
+
+var errServing = errors.New("serve: the supervisor is serving already")
 
 func (s *Supervisor) serving() (*tree, error) {
 	s.mu.Lock()

@@ -21,6 +21,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // stopMargin is added to the longest stop timeout to limit a shutdown: an interrupted
@@ -38,6 +40,8 @@ type tree struct {
 	refs    map[string]*actors.CapsuleRef
 	sources map[string]*catalog.Source
 	logs    []*capsulelog.Writer
+	state   *state.Keeper
+	opened  *store.Bolt // the store of state, unless the configuration brought one
 
 	mu       sync.Mutex
 	stopping bool
@@ -61,9 +65,13 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		router: actors.NewRouter(&s.journal.Triggers, tracer),
 		refs:   map[string]*actors.CapsuleRef{}, sources: map[string]*catalog.Source{},
 	}
+	if err := t.openState(ctx, s.home.StatePath()); err != nil {
+		t.discard()
+		return nil, fmt.Errorf("serve: %w", err)
+	}
 	sources := catalog.Config{
 		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
-		Env: s.cfg.overrides.env, Host: host, Log: s.cfg.Log,
+		Env: s.cfg.overrides.env, Stored: t.storedValue, Host: host, Log: s.cfg.Log,
 	}
 	for i := range s.catalog.Entries {
 		t.add(s, sources, &s.catalog.Entries[i])
@@ -88,7 +96,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
 		ID: id, Version: m.Package.Version, Interceptors: e.Interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
-		Services:             s.services(m),
+		Services:             s.services(t, m),
 		Load:                 load, LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout,
 		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
@@ -96,6 +104,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
 		Observe: t.journal.Observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
 	})
+	t.state.SetQuota(id, settings.state)
 	t.specs = append(t.specs, actors.ChildSpec{
 		Ref: ref, Reload: source.Reload, ReadyTimeout: s.cfg.ReadyTimeout, StopTimeout: settings.stopTimeout,
 		Restart: settings.restart, WaitsFor: e.WaitsFor,
@@ -172,6 +181,7 @@ func (t *tree) discard() {
 			t.cfg.Log.Warn("closing a capsule's log failed", "err", err)
 		}
 	}
+	t.closeState()
 	if err := t.host.Close(context.Background()); err != nil {
 		t.cfg.Log.Warn("closing the WebAssembly runtime failed", "err", err)
 	}

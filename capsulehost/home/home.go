@@ -51,6 +51,9 @@ func (h Home) Dir() string { return h.dir }
 // SocketPath returns the path of the daemon's socket.
 func (h Home) SocketPath() string { return filepath.Join(h.dir, "run", "actors.sock") }
 
+// StatePath returns the path of the file with the durable state of all capsules.
+func (h Home) StatePath() string { return filepath.Join(h.dir, "state", "actors.db") }
+
 // CacheDir returns the directory of files that can be rebuilt: compiled modules.
 func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 

@@ -85,6 +85,7 @@ func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 	r.imports(root, m)
 	r.exports(root, m)
 	r.supervision(root, &m.Supervision)
+	r.state(root, &m.State)
 	m.Build.Command = r.Text(r.Table(root, "build"), "command")
 	if m.Capabilities.Uplink && len(m.Imports) > 0 {
 		r.Wrong(root.Key("imports"),

@@ -128,6 +128,14 @@ func ReadSupervision(in *tomlfile.Reader, parent *tomlfile.Node) Supervision {
 	return s
 }
 
+// state reads [state].
+func (r *reader) state(root *tomlfile.Node, s *State) {
+	if whole := r.Whole(r.Table(root, "state"), "quota", 0, math.MaxInt64); whole != nil {
+		n := uint64(*whole) //nolint:gosec // not negative
+		s.Quota = &n
+	}
+}
+
 func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 	t := r.Table(root, "supervision")
 	s.Restart = r.OneOf(t, "restart", "permanent", "transient", "temporary")

@@ -24,6 +24,7 @@ type Manifest struct {
 	Imports      []Import // by namespace, then name
 	Exports      []Export // by namespace, then name
 	Supervision  Supervision
+	State        State
 	Build        Build
 	Assets       []Asset
 
@@ -108,6 +109,11 @@ type Import struct {
 type Export struct {
 	Namespace, Name string
 	Version         string // a full semantic version
+}
+
+// State is the table [state].
+type State struct {
+	Quota *uint64 // the most that the capsule may keep, in bytes; nil is not set
 }
 
 // Supervision is the table [supervision]. A nil field, or an empty Restart, is not set.

@@ -35,7 +35,7 @@ func (m *Memory) Get(_ context.Context, key string) (Entry, error) {
 	if !ok {
 		return Entry{}, ErrNotFound
 	}
-	return Entry{Key: key, Value: bytes.Clone(e.Value), Size: len(e.Value), Revision: e.Revision}, nil
+	return Entry{Key: key, Value: append([]byte{}, e.Value...), Size: len(e.Value), Revision: e.Revision}, nil
 }
 
 // List implements Store.
@@ -59,7 +59,7 @@ func (m *Memory) List(_ context.Context, r Range) ([]Entry, error) {
 		if e := &found[i]; r.KeysOnly {
 			e.Value = nil
 		} else {
-			e.Value = bytes.Clone(e.Value)
+			e.Value = append([]byte{}, e.Value...)
 		}
 	}
 	return found, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // TB is the part of *testing.T and *testing.B that this package uses.
@@ -63,11 +64,15 @@ func Start(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System
 }
 
 // New prepares a system that does not run yet, so that faults can be injected into the
-// first start of its capsules. Call Launch to run it.
+// first start of its capsules. Call Launch to run it. Without a Store in the configuration,
+// state is kept in memory.
 func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	tb.Helper()
 	if cfg.Home == "" {
 		cfg.Home = tb.TempDir()
+	}
+	if cfg.Store == nil {
+		cfg.Store = store.NewMemory()
 	}
 	cfg.Capsules = append(slices.Clone(cfg.Capsules), capsules...)
 	s := &System{

@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"lukechampine.com/blake3"
 
@@ -30,6 +32,9 @@ type Config struct {
 	SocketPath string
 	// AllowUnverified also loads modules without a recorded hash.
 	AllowUnverified bool
+	// Stored returns what a capsule keeps under the name of a setting, nil if nothing; it
+	// overrides the setting's other values. Stored may be nil.
+	Stored func(ctx context.Context, capsule, name string) ([]byte, error)
 	// Env returns the operator's configuration values for a capsule, which override all
 	// others; nil means none.
 	Env func(id string) map[string]string
@@ -114,7 +119,7 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 		s.values.Store(nil)
 	}
 	if s.values.Load() == nil {
-		s.configure()
+		s.configure(ctx)
 	}
 	if s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
 		made, err := s.entry.Embedded.Load(ctx, newGoHostAPI(api))
@@ -136,19 +141,36 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 }
 
 // configure reads the configuration.
-func (s *Source) configure() {
-	values, warnings := Configuration(s.cfg, s.entry)
+func (s *Source) configure(ctx context.Context) {
+	values, warnings := Configuration(ctx, s.cfg, s.entry)
 	for _, w := range warnings {
 		s.log.Warn(w.String())
 	}
 	s.values.Store(&values)
 }
 
-// Configuration reads a capsule's configuration.
-func Configuration(cfg Config, entry *Entry) (map[string]string, []manifest.Problem) {
-	values, warnings := entry.Manifest.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+// Configuration reads a capsule's configuration. As in the reference, a setting that the
+// capsule's state has under its name comes from there, and is empty if it is not UTF-8.
+func Configuration(ctx context.Context, cfg Config, entry *Entry) (map[string]string, []manifest.Problem) {
+	m := entry.Manifest
+	values, warnings := m.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
+		if cfg.Stored == nil || name == manifest.SocketVariable {
+			continue
+		}
+		value, err := cfg.Stored(ctx, m.ID(), name)
+		switch {
+		case err != nil:
+			warnings = append(warnings, m.Problem("env."+name, "can't be read from the capsule's state: "+err.Error()))
+		case !utf8.Valid(value):
+			values[name] = ""
+			warnings = append(warnings, m.Problem("env."+name, "is empty: the value in the capsule's state is not UTF-8"))
+		case value != nil:
+			values[name] = string(value)
+		}
+	}
 	if cfg.Env != nil {
-		maps.Copy(values, cfg.Env(entry.Manifest.ID()))
+		maps.Copy(values, cfg.Env(m.ID()))
 	}
 	return values, warnings
 }

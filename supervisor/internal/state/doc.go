@@ -1,7 +1,7 @@
 // Package state keeps the durable state of capsules in a store: one name space for each
 // principal and capsule, a quota for each capsule, and a fence for each instance.
 //
-//	keeper := state.New(state.Config{Store: s, Principal: "default"})
+//	keeper, err := state.New(ctx, state.Config{Store: s, Principal: "default", Quota: 64 << 20})
 //	instance := keeper.Instance("greeter")  // what one guest uses
 //	defer instance.Close()
 //	space := keeper.Space("greeter", "alice")  // what an operator uses

@@ -25,8 +25,9 @@ type Config struct {
 	Store store.Store
 	// Principal owns the capsules: their name space if they run for nobody else.
 	Principal string
-	// Quota returns the quota of a capsule, in bytes of its keys and values.
-	Quota func(capsule string) uint64
+	// Quota is the most that a capsule may keep, in bytes of its keys and values, unless
+	// SetQuota says otherwise.
+	Quota uint64
 }
 
 // Keeper keeps the state of all capsules. Its methods may be called from any goroutine.
@@ -39,8 +40,9 @@ type Keeper struct {
 
 // capsule is what the instances of a capsule share.
 type capsule struct {
-	id   string
-	used atomic.Uint64 // bytes, as of the last write
+	id    string
+	used  atomic.Uint64 // bytes, as of the last write
+	quota atomic.Uint64 // bytes
 
 	// fences is a lock, with one token, for the fences of the instances: a wait for it can
 	// be given up.
@@ -82,6 +84,7 @@ func (k *Keeper) capsule(id string) *capsule {
 	c := k.capsules[id]
 	if c == nil {
 		c = &capsule{id: id, fences: make(chan struct{}, 1)}
+		c.quota.Store(k.cfg.Quota)
 		k.capsules[id] = c
 	}
 	return c
@@ -91,7 +94,10 @@ func (k *Keeper) capsule(id string) *capsule {
 func (k *Keeper) Used(capsule string) uint64 { return k.capsule(capsule).used.Load() }
 
 // Quota returns the most that a capsule may keep, in bytes.
-func (k *Keeper) Quota(capsule string) uint64 { return k.cfg.Quota(capsule) }
+func (k *Keeper) Quota(capsule string) uint64 { return k.capsule(capsule).quota.Load() }
+
+// SetQuota changes it. What a capsule keeps already, it keeps.
+func (k *Keeper) SetQuota(capsule string, bytes uint64) { k.capsule(capsule).quota.Store(bytes) }
 
 // Space returns the state of a capsule for a principal, "" for the capsule's own. Its
 // writes are an operator's: no instance makes them stale.
@@ -198,7 +204,7 @@ func (s *Space) change(ctx context.Context, plan func() ([]store.Write, usage, e
 			return 0, err
 		}
 		after := before.plus(change)
-		if quota := s.keeper.Quota(s.capsule.id); after.bytes > quota && after.bytes > before.bytes {
+		if quota := s.capsule.quota.Load(); after.bytes > quota && after.bytes > before.bytes {
 			return 0, fmt.Errorf("%w: it would keep %d bytes of %d; it can delete keys, or an operator can raise [state] quota",
 				ErrQuota, after.bytes, quota)
 		}
