@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,6 +31,7 @@ type world struct {
 	now    func() time.Time
 	peers  Peers
 	files  Files
+	state  State
 }
 
 func (w *world) Log(level LogLevel, message string) {
@@ -38,8 +40,10 @@ func (w *world) Log(level LogLevel, message string) {
 func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
-func (w *world) Services() *Services      { return &Services{Peers: w.peers, Files: w.files} }
-func (w *world) Name() string             { return w.name }
+func (w *world) Services() *Services {
+	return &Services{Peers: w.peers, Files: w.files, State: w.state}
+}
+func (w *world) Name() string { return w.name }
 
 func (w *world) Now() time.Time {
 	if w.now != nil {

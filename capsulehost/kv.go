@@ -15,8 +15,8 @@ import (
 
 // Limits of the arguments of the state calls, in bytes.
 const (
-	maxStateKey   = 4 << 10
-	maxStateValue = 10 << 20
+	MaxStateKey   = 4 << 10
+	MaxStateValue = 10 << 20
 )
 
 // State is a capsule's durable state: keys and values, in one name space for each
@@ -65,18 +65,20 @@ func (i *Instance) withState(f func(s State, principal string) error) (err error
 
 // stateKey reads a key. As in the reference, one that is not UTF-8 counts as empty.
 func (i *Instance) stateKey(offset uint64) (string, error) {
-	b, err := i.bytes("key", offset, maxStateKey)
+	b, err := i.bytes("key", offset, MaxStateKey)
 	if err != nil || !utf8.Valid(b) {
 		return "", err
 	}
 	return string(b), nil
 }
 
-// checkStateKey refuses keys that can't exist.
-func checkStateKey(key string) error {
+// CheckStateKey refuses keys that no capsule can have.
+func CheckStateKey(key string) error {
 	switch {
-	case key == "":
+	case key == "" || !utf8.ValidString(key):
 		return errors.New("the key is empty or not UTF-8")
+	case len(key) > MaxStateKey:
+		return fmt.Errorf("the key has %d bytes, over the limit of %d", len(key), MaxStateKey)
 	case strings.Contains(key, "\x00"):
 		return fmt.Errorf("key %q has a zero byte", key)
 	}
@@ -85,7 +87,7 @@ func checkStateKey(key string) error {
 
 // statePrefix reads a prefix; "" means all keys.
 func (i *Instance) statePrefix(offset uint64) (string, error) {
-	b, err := i.bytes("prefix", offset, maxStateKey)
+	b, err := i.bytes("prefix", offset, MaxStateKey)
 	if err == nil && !utf8.Valid(b) {
 		err = errors.New("the prefix is not UTF-8")
 	}
@@ -98,7 +100,7 @@ func astridKVGet(_ context.Context, i *Instance, stack []uint64) error {
 		return err
 	}
 	var value []byte
-	if err = checkStateKey(key); err == nil {
+	if err = CheckStateKey(key); err == nil {
 		err = i.withState(func(s State, principal string) error {
 			value, err = s.Get(i.ctx, principal, key)
 			return err
@@ -112,11 +114,11 @@ func astridKVSet(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	value, err := i.bytes("value", stack[1], maxStateValue)
+	value, err := i.bytes("value", stack[1], MaxStateValue)
 	if err != nil {
 		return err
 	}
-	if err := checkStateKey(key); err != nil {
+	if err := CheckStateKey(key); err != nil {
 		return err
 	}
 	return i.withState(func(s State, principal string) error { return s.Set(i.ctx, principal, key, value) })
@@ -127,7 +129,7 @@ func astridKVDelete(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := checkStateKey(key); err != nil {
+	if err := CheckStateKey(key); err != nil {
 		return err
 	}
 	return i.withState(func(s State, principal string) error { return s.Delete(i.ctx, principal, key) })

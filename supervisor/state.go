@@ -3,7 +3,10 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
@@ -39,4 +42,111 @@ func (t *tree) storedValue(ctx context.Context, capsule, name string) ([]byte, e
 		return nil, nil
 	}
 	return value, err
+}
+
+// State is a capsule's durable state in the name space of one principal, as an operator
+// sees and changes it. Get one with [Supervisor.State]. Its methods may be called from any
+// goroutine, while Serve runs. Their errors match ErrNotServing, ErrNotFound if the capsule
+// is unknown and keeps nothing, or ErrInvalidKey.
+type State struct {
+	sup                *Supervisor
+	capsule, principal string
+}
+
+// StateEntry is one key of a capsule's state.
+type StateEntry struct {
+	Key   string
+	Value []byte // nil if only keys were requested
+	Size  int    // of the value, in bytes
+}
+
+// State returns the state of a capsule, in the name space of the system's own principal.
+func (s *Supervisor) State(capsule string) *State { return &State{sup: s, capsule: capsule} }
+
+// For returns the state that the capsule keeps for another principal.
+func (s *State) For(principal string) *State {
+	return &State{sup: s.sup, capsule: s.capsule, principal: principal}
+}
+
+// Get returns a value. Its error matches ErrNoKey if there is none.
+func (s *State) Get(ctx context.Context, key string) ([]byte, error) {
+	var value []byte
+	err := s.use("get from", key, nil, func(space *state.Space) (err error) {
+		value, err = space.Get(ctx, key)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%w: capsule %q keeps nothing under %q", ErrNoKey, s.capsule, key)
+	}
+	return value, err
+}
+
+// Set sets a value, of at most 10 MiB, within the capsule's quota. It is durable when Set
+// returns nil. The capsule is not told: what it has read already, it may write again.
+func (s *State) Set(ctx context.Context, key string, value []byte) error {
+	return s.use("set in", key, value, func(space *state.Space) error { return space.Set(ctx, key, value) })
+}
+
+// Delete deletes a key, and reports whether there was one.
+func (s *State) Delete(ctx context.Context, key string) (existed bool, err error) {
+	err = s.use("delete from", key, nil, func(space *state.Space) (err error) {
+		existed, err = space.Delete(ctx, key)
+		return err
+	})
+	return existed, err
+}
+
+// Keys returns the entries whose keys have a prefix, in the order of their keys, without
+// their values.
+func (s *State) Keys(ctx context.Context, prefix string) ([]StateEntry, error) {
+	return s.list(ctx, prefix, false)
+}
+
+// Entries is Keys with the values.
+func (s *State) Entries(ctx context.Context, prefix string) ([]StateEntry, error) {
+	return s.list(ctx, prefix, true)
+}
+
+func (s *State) list(ctx context.Context, prefix string, values bool) (entries []StateEntry, err error) {
+	err = s.use("list", "-", nil, func(space *state.Space) error {
+		found, err := space.Entries(ctx, prefix, values)
+		for _, e := range found {
+			entries = append(entries, StateEntry{Key: e.Key, Value: e.Value, Size: e.Size})
+		}
+		return err
+	})
+	return entries, err
+}
+
+// use checks the arguments and calls f with the name space.
+func (s *State) use(what, key string, value []byte, f func(*state.Space) error) error {
+	t, err := s.sup.serving()
+	if err == nil {
+		err = s.check(t, key, value)
+	}
+	if err == nil {
+		err = f(t.state.Space(s.capsule, s.principal))
+	}
+	if err != nil {
+		return fmt.Errorf("%s the state of capsule %q: %w", what, s.capsule, err)
+	}
+	return nil
+}
+
+func (s *State) check(t *tree, key string, value []byte) error {
+	if s.sup.journal.Detail(s.capsule) == nil && t.state.Used(s.capsule) == 0 {
+		return ErrNotFound
+	}
+	if s.principal != "" {
+		if _, err := home.ParsePrincipal(s.principal); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalidKey, err)
+		}
+	}
+	if err := capsulehost.CheckStateKey(key); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidKey, err)
+	}
+	if len(value) > capsulehost.MaxStateValue {
+		return fmt.Errorf("%w: the value has %d bytes, over the limit of %d", ErrInvalidKey, len(value), capsulehost.MaxStateValue)
+	}
+	return nil
 }

@@ -38,6 +38,10 @@ var (
 	ErrInvalid = errors.New("invalid trigger")
 	// ErrRefused: the capsule's state does not allow the command.
 	ErrRefused = errors.New("refused")
+	// ErrNoKey: the capsule keeps nothing under the key.
+	ErrNoKey = errors.New("no such key")
+	// ErrInvalidKey: the key, the principal or the value can't be one of a capsule's state.
+	ErrInvalidKey = errors.New("invalid")
 	// ErrNotUp: the command was carried out, and the capsule did not come up.
 	ErrNotUp = errors.New("the capsule did not come up")
 )
