@@ -67,11 +67,8 @@ type Config struct {
 	// store.DurabilityCommit.
 	StateDurability store.Durability
 	// StateQuota is how much state a capsule may keep, in bytes of its keys and values; 0
-	// means 64 MiB. The [state] table of its manifest overrides it.
+	// means 64 MiB. The [state] table of its manifest overrides it, and CapsuleSettings both.
 	StateQuota uint64
-	// StateQuotas are the quotas of single capsules, by id, in bytes. They override those of
-	// the manifests.
-	StateQuotas map[string]uint64
 
 	// CallTimeout limits one guest call; 0 means 5 minutes. A call that exceeds it is a
 	// crash. Run-loop and uplink capsules have no such limit.
@@ -157,7 +154,6 @@ func (c Config) withDefaults() Config {
 	c.OpenTriggers = cmp.Or(c.OpenTriggers, 10_000)
 	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
 	c.StateQuota = cmp.Or(c.StateQuota, 64<<20)
-	c.StateQuotas = maps.Clone(c.StateQuotas)
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
 	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	c.Restart = c.Restart.WithDefaults()
@@ -234,9 +230,7 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		call: c.CallReductions, perSecond: c.ReductionsPerSecond, state: c.StateQuota,
 	}
 	override(&s.state, m.State.Quota)
-	if quota, ok := c.StateQuotas[m.ID()]; ok {
-		s.state = quota
-	}
+	override(&s.state, c.overrides.of(m.ID()).State.Quota)
 	if m.Capabilities.Uplink {
 		s.callTimeout = 0 // as in the reference
 	}

@@ -15,8 +15,11 @@ import (
 type CapsuleSettings struct {
 	// Supervision overrides the keys of the manifest's [supervision] that it sets.
 	Supervision manifest.Supervision
+	// State overrides the keys of the manifest's [state] that it sets.
+	State manifest.State
 	// Env overrides single values of the capsule's configuration, wherever they come from:
-	// the manifest's defaults, .env.json, or the principal's environment file. Values have
+	// the manifest's defaults, .env.json, the principal's environment file, or the
+	// capsule's state. Values have
 	// the form of astrid_get_config: strings raw, anything else as JSON.
 	Env map[string]string
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
@@ -145,7 +146,9 @@ func TestStateHasAQuota(t *testing.T) {
 	small, large := keep(t), keep(t)
 	small.Manifest += "[state]\nquota = 10\n"
 	large.Manifest = strings.NewReplacer(`"keep"`, `"large"`, "test.keep", "test.large").Replace(large.Manifest) + "[state]\nquota = 10\n"
-	s := supervisortest.Start(t, supervisor.Config{StateQuotas: map[string]uint64{"large": 100}}, small, large)
+	s := supervisortest.Start(t, supervisor.Config{
+		CapsuleSettings: map[string]supervisor.CapsuleSettings{"large": {State: manifest.State{Quota: new(uint64(100))}}},
+	}, small, large)
 	asks(t, s, "test.keep.set", "12345", "[keep empty]")
 	asks(t, s, "test.large.set", "12345", "[large empty]")
 	asks(t, s, "test.large.set", "67890", "[large empty]")

@@ -128,7 +128,13 @@ func ReadSupervision(in *tomlfile.Reader, parent *tomlfile.Node) Supervision {
 	return s
 }
 
-// state reads [state].
+// ReadState reads the table [state] in parent, as ReadSupervision does its own.
+func ReadState(in *tomlfile.Reader, parent *tomlfile.Node) State {
+	var s State
+	(&reader{in}).state(parent, &s)
+	return s
+}
+
 func (r *reader) state(root *tomlfile.Node, s *State) {
 	if whole := r.Whole(r.Table(root, "state"), "quota", 0, math.MaxInt64); whole != nil {
 		n := uint64(*whole) //nolint:gosec // not negative

@@ -180,7 +180,7 @@ func (f *configFile) resolve(path string) string {
 	return filepath.Join(filepath.Dir(f.path), path)
 }
 
-// readCapsules reads [capsule.ID.supervision] and [capsule.ID.env].
+// readCapsules reads [capsule.ID.supervision], [capsule.ID.state] and [capsule.ID.env].
 func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 	all := r.Table(root, "capsule")
 	f.capsules, f.lines = map[string]supervisor.CapsuleSettings{}, map[string]int{}
@@ -192,10 +192,12 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 		if !home.ValidCapsule(id) {
 			r.Wrong(t, "%q is no capsule's id, which is one or more of a-z 0-9 -", id)
 		}
-		settings := supervisor.CapsuleSettings{Supervision: manifest.ReadSupervision(r, t)}
-		supervision := r.Table(t, "supervision")
-		for _, name := range supervision.Names() {
-			f.show(supervision.Keys()[name], supervision.Keys()[name].Text)
+		settings := supervisor.CapsuleSettings{Supervision: manifest.ReadSupervision(r, t), State: manifest.ReadState(r, t)}
+		for _, table := range []string{"supervision", "state"} {
+			keys := r.Table(t, table)
+			for _, name := range keys.Names() {
+				f.show(keys.Keys()[name], keys.Keys()[name].Text)
+			}
 		}
 		env := r.Table(t, "env")
 		for _, name := range env.Names() {
