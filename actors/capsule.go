@@ -74,6 +74,11 @@ type CapsuleConfig struct {
 	Registry   *actor.PID
 	HookRouter *actor.PID
 	Router     *Router
+	// Bus is the event bus; nil is none. Publish and Subscribe are the topics that the
+	// manifest grants, and Principal is the capsule's own.
+	Bus                *Bus
+	Publish, Subscribe []string
+	Principal          string
 	// Generation is that of its last load so far: the first one from now on is one
 	// more. 0 means that there was none.
 	Generation uint64
@@ -148,6 +153,10 @@ func (c *capsule) start(ctx actor.Context) {
 		c.api.services, c.release = c.cfg.Services(c.run.ctx, c.run.generation, c.run.session)
 	}
 	c.api.services.Peers = c.api
+	if c.cfg.Bus != nil {
+		c.api.bus = c.cfg.Bus.guest(c.api)
+		c.api.services.Bus = c.api.bus
+	}
 	guest, err := c.load(began)
 	if err != nil {
 		c.escalate(c.died("load", err))
@@ -262,17 +271,17 @@ func (c *capsule) invoke(m *invocation) {
 func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg) error {
 	t := cmp.Or(m.trigger, &noTrigger)
 	m.ctx.begin(c.run.ctx, began, c.cfg.CallTimeout, t.deadline)
-	c.api.caller = t.caller
+	c.api.caller, c.api.depth = t.caller, t.depth
 	c.api.grant(t.reductions)
 	c.stats.begin(began)
 	result, err := c.guestCall(m, t.payload)
-	c.api.caller = nil
+	c.api.caller, c.api.depth = nil, 0
 	err = c.api.explain(m.ctx.explain(err), t.reductions)
 	m.ctx.release()
 	m.ended = monotime.Now()
 	took := m.ended.Sub(began)
 	answer.Generation, answer.Duration, answer.Reductions = c.run.generation, took, c.api.spent()
-	judge(answer, result, err)
+	judge(answer, result, err, t.step != nil)
 	if m.trigger != nil {
 		c.quota.charge(answer)
 	}
@@ -281,7 +290,7 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 	}
 	c.stats.end(c.guest, &recentCall{
 		ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation,
-		topic: shortened(t.topic, topicKept), from: t.from, action: m.action,
+		topic: shortened(t.topic, topicKept), from: cmp.Or(t.from, t.publisher), action: m.action,
 		outcome: answer.Outcome, reason: answer.Reason,
 	})
 	return err

@@ -121,6 +121,9 @@ func (c *capsule) discard(state messages.CapsuleState) {
 			c.cfg.Log.Warn("closing the instance failed", "capsule", c.cfg.ID, "err", err)
 		}
 	}
+	if c.api != nil && c.api.bus != nil {
+		c.api.bus.close()
+	}
 	if c.release != nil {
 		c.release()
 		c.release = nil

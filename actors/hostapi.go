@@ -18,7 +18,9 @@ import (
 type hostAPI struct {
 	capsule  *capsule
 	services capsulehost.Services
+	bus      *guestBus           // nil without one
 	caller   *capsulehost.Caller // during one call
+	depth    int                 // of the publications that the call follows from
 	metered  metered             // the guest, if its reductions are counted
 	before   uint64              // its reductions when its call began
 	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
@@ -85,6 +87,7 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 	t.router, t.topic, t.payload = cfg.Router, topic, payload
 	t.from, t.asking, t.asker = cfg.ID, &a.capsule.node, ctx
 	t.made, t.deadline, t.reductions = made, made.Add(timeout), a.inherited()
+	t.depth = a.depth
 	spans := ctx
 	if a.span != nil {
 		spans = a.span
@@ -150,7 +153,7 @@ func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability st
 }
 
 // judge turns the result of a guest call into its leg's outcome.
-func judge(answer *messages.Leg, result capsulehost.Result, err error) {
+func judge(answer *messages.Leg, result capsulehost.Result, err error, isStep bool) {
 	defer func() { answer.Reason = shortened(answer.Reason, reasonKept) }()
 	failure, isLost := errors.AsType[*capsulehost.Failure](err)
 	switch {
@@ -165,6 +168,8 @@ func judge(answer *messages.Leg, result capsulehost.Result, err error) {
 		answer.Outcome, answer.Reason = messages.OutcomeFailed, err.Error()
 	case result.Action == capsulehost.Deny:
 		answer.Outcome, answer.Reason = messages.OutcomeDenied, string(result.Data)
+	case isStep:
+		judgeStep(answer, result)
 	case result.Action == capsulehost.Continue && len(result.Data) == 0:
 		answer.Outcome = messages.OutcomeEmpty
 	case len(result.Data) > maxAnswer:

@@ -23,6 +23,7 @@ type target struct {
 	id           string
 	interceptors []messages.Interceptor
 	down         string // why it can't be asked; empty if it can
+	runLoop      bool   // it receives messages by subscriptions
 }
 
 func newRoutingTable() *routingTable { return &routingTable{targets: map[string]*target{}} }
@@ -77,7 +78,7 @@ func (r *routingTable) up(m *CapsuleUp) {
 		return
 	}
 	r.subscribe(t, m.Interceptors)
-	t.down = ""
+	t.down, t.runLoop = "", m.RunLoop
 	if m.RunLoop {
 		t.down = "it is a run loop, which triggers do not reach"
 	}

@@ -27,6 +27,9 @@ func (c *capsule) startLoop(ctx actor.Context, began monotime.Time) {
 		}))
 		return
 	}
+	if c.api.bus != nil {
+		c.api.bus.intercept(c.cfg.Interceptors)
+	}
 	c.up(ctx, messages.StateStarting, began)
 	own, run, guest, done := c.own, c.run, c.guest, make(chan struct{})
 	c.loop = done

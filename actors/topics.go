@@ -6,22 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
-
-// ValidTopic reports whether a topic, or a pattern, is well formed: dot-separated
-// segments, none of them empty. A malformed one matches nothing.
-func ValidTopic(topic string) bool {
-	if topic == "" {
-		return false
-	}
-	for segment := range strings.SplitSeq(topic, ".") {
-		if segment == "" {
-			return false
-		}
-	}
-	return true
-}
 
 // subscription is one interceptor of one capsule.
 type subscription struct {
@@ -54,7 +41,7 @@ type topicNode struct {
 
 // add enters s under its pattern. A malformed pattern is left out.
 func (x *topicIndex) add(s subscription) {
-	if !ValidTopic(s.interceptor.Event) {
+	if !capsulehost.ValidTopic(s.interceptor.Event) {
 		return
 	}
 	node := &x.root
@@ -67,7 +54,7 @@ func (x *topicIndex) add(s subscription) {
 
 // remove takes every subscription of t under pattern out again.
 func (x *topicIndex) remove(t *target, pattern string) {
-	if ValidTopic(pattern) {
+	if capsulehost.ValidTopic(pattern) {
 		x.root.remove(t, strings.Split(pattern, "."))
 	}
 }

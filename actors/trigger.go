@@ -20,13 +20,18 @@ type trigger struct {
 	router *Router
 	topic  string
 	// payload is compact JSON, shared by all legs and never changed.
-	payload  []byte
-	from     string              // the capsule that asks; "" for a trigger from outside
-	asking   *waitNode           // that capsule; nil for a trigger from outside
-	caller   *capsulehost.Caller // nil for a trigger of a capsule
-	asker    context.Context     // of the caller: its end abandons the trigger
-	made     monotime.Time
-	deadline monotime.Time // None if there is none
+	payload []byte
+	from    string    // the capsule that asks; "" for a trigger from outside
+	asking  *waitNode // that capsule; nil for a trigger from outside
+	// publisher is the capsule whose message it is, of a step of a chain; "" for one from
+	// outside.
+	publisher string
+	step      *chainStep          // nil unless it is a step of a chain
+	depth     int                 // how many publications it follows from
+	caller    *capsulehost.Caller // nil for a trigger of a capsule
+	asker     context.Context     // of the caller: its end abandons the trigger
+	made      monotime.Time
+	deadline  monotime.Time // None if there is none
 	// reductions is how many each leg may spend, with all that it triggers in
 	// turn; 0 is no bound.
 	reductions uint64
@@ -91,13 +96,20 @@ func (t *trigger) room(n int) {
 // leg counts, and none after the end. What it takes of the capsule's quota, nil
 // for none, is returned when the trigger ends.
 func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
+	if t.record(n, a, quota) && t.step != nil {
+		t.step.answered()
+	}
+}
+
+// record reports whether it is the first answer.
+func (t *trigger) record(n int, a *messages.Leg, quota *answerQuota) bool {
 	bytes := chargedBytes(a)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	leg := &t.legs[n]
 	if t.closed.Load() || leg.Outcome != messages.OutcomePending {
 		quota.refund(bytes)
-		return
+		return false
 	}
 	if bytes > 0 {
 		t.charges = append(t.charges, answerCharge{quota, bytes})
@@ -108,6 +120,7 @@ func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
 	if t.pending--; t.pending == 0 && t.done != nil {
 		close(t.done)
 	}
+	return true
 }
 
 // settleLocked ends the wait for one leg that was asked.

@@ -52,6 +52,9 @@ type Services struct {
 	// State is the capsule's durable state. If it is nil, a call that answers with a
 	// status answers with an error, and any other call traps.
 	State State
+	// Bus gives access to the event bus. If it is nil, nothing may be published or
+	// subscribed to.
+	Bus Bus
 }
 
 // noServices is for a guest that has none.

@@ -31,6 +31,7 @@ type Instance struct {
 	lost    *Failure    // why the instance is lost; nil while it is usable
 	meter   meter
 	usage   published
+	sent    publishRate // of the event bus
 }
 
 // Action tells the caller what to do with an interceptor's answer.

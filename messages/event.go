@@ -218,6 +218,21 @@ type LogSuppressed struct {
 	Total uint64 `json:"total"`
 }
 
+// DeadLetter is the detail of: a message on the event bus did not reach an interceptor.
+// The path is that of the capsule that it was for, or the bus's if that is no single
+// one. It is a sample: at most one a second for each path and reason.
+type DeadLetter struct {
+	Topic string `json:"topic"`
+	// Publisher is the capsule that published it; empty for one from outside.
+	Publisher string `json:"publisher"`
+	// Reason is "depth": it follows from too many others; "backlog": its publisher has
+	// too much under way; "full": the capsule's queue is full; "poison": the capsule has
+	// failed over it too often.
+	Reason string `json:"reason"`
+	// Count is how many there were since the last event of this kind, with this one.
+	Count uint64 `json:"count"`
+}
+
 // EventsLost is the detail of: the reader was too slow, and this many events
 // before the next one are gone.
 type EventsLost struct {
@@ -254,6 +269,7 @@ func (CapsuleStopping) Name() string   { return "capsule_stopping" }
 func (CapsuleStopped) Name() string    { return "capsule_stopped" }
 func (TriggerAnswered) Name() string   { return "trigger_answered" }
 func (LogSuppressed) Name() string     { return "log_suppressed" }
+func (DeadLetter) Name() string        { return "dead_letter" }
 func (EventsLost) Name() string        { return "events_lost" }
 func (EpochChanged) Name() string      { return "epoch_changed" }
 

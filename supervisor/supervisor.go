@@ -230,7 +230,7 @@ func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
 	if r.Topic == "" {
 		return invalid("the topic is empty")
 	}
-	if !actors.ValidTopic(r.Topic) {
+	if !capsulehost.ValidTopic(r.Topic) {
 		return invalid("topic %q has an empty segment", r.Topic)
 	}
 	if len(r.Payload) > MaxPayload {

@@ -119,14 +119,27 @@ func (m *Mailbox) PostSystemMessage(message any) {
 // are left to another goroutine. It must not be used for an actor whose code may
 // call runtime.Goexit.
 func (m *Mailbox) TryRun(message any) bool {
+	if !m.Claim() {
+		return false
+	}
+	m.RunClaimed(message)
+	return true
+}
+
+// Claim takes an idle actor for the caller, who then calls RunClaimed: messages that
+// arrive meanwhile come after that one. It returns false if the actor is not idle.
+func (m *Mailbox) Claim() bool {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.scheduled || m.suspended || m.closed || m.dispatcher == nil || m.system.len()+m.urgent.len()+m.user.len() > 0 {
-		m.mu.Unlock()
 		return false
 	}
 	m.scheduled = true
-	m.mu.Unlock()
+	return true
+}
 
+// RunClaimed handles a message on the caller's goroutine, after Claim.
+func (m *Mailbox) RunClaimed(message any) {
 	m.handle(message, false)
 
 	m.mu.Lock()
@@ -136,7 +149,6 @@ func (m *Mailbox) TryRun(message any) bool {
 	} else {
 		m.mu.Unlock()
 	}
-	return true
 }
 
 // RegisterHandlers is called by the library before the first message of its own.

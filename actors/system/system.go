@@ -148,6 +148,9 @@ func (s *System) Request(pid *actor.PID, message any, sender *actor.PID) {
 	s.system.Root.RequestWithCustomSender(pid, message, sender)
 }
 
+// Go runs f soon, on a worker of the actors'. It may block no longer than an actor may.
+func (s *System) Go(f func()) { s.dispatcher.Schedule(f) }
+
 // Stop asks an actor to stop after the message that it is working on.
 func (s *System) Stop(pid *actor.PID) { s.system.Root.Stop(pid) }
 
