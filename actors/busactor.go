@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -70,8 +71,8 @@ func (e *eventBus) Receive(ctx actor.Context) {
 		e.lagged()
 	case *requestsWait:
 		e.answerRequests()
-	case *CapsuleFailedOnBus:
-		e.bus.kernel(TopicHealthFailed, custom(map[string]string{"capsule_id": m.Capsule, "reason": m.Reason}), ownSource())
+	case *CapsuleDied:
+		e.died(m)
 	case *SystemReady:
 		e.ready()
 	case *actor.Stopping, *actor.Restarting:
@@ -122,10 +123,17 @@ func (e *eventBus) ready() {
 	e.bus.kernel(TopicCapsulesReady, raw(map[string]string{"status": "ready"}), KernelSource)
 }
 
-// CapsuleFailedOnBus and SystemReady have the event-bus actor tell the bus of it.
+// died says that an instance has died. What its supervisor does about it is no matter of
+// the bus.
+func (e *eventBus) died(m *CapsuleDied) {
+	id := strings.TrimPrefix(m.Path, CapsulesPath+"/")
+	e.bus.kernel(TopicHealthFailed, custom(map[string]string{"capsule_id": id, "reason": m.Reason}), ownSource())
+}
+
+// CapsuleDied and SystemReady are what the event-bus actor publishes for others.
 type (
-	CapsuleFailedOnBus struct{ Capsule, Reason string }
-	SystemReady        struct{}
+	CapsuleDied struct{ Path, Reason string }
+	SystemReady struct{}
 )
 
 // custom is a payload of the kernel's of kind custom; raw is one of kind raw_json. What

@@ -74,14 +74,6 @@ var busCalls = []hostFunction{
 	{"astrid_get_interceptor_handles", nil, []api.ValueType{i64}, astridGetInterceptorHandles},
 }
 
-// grants returns the patterns that the guest may publish and subscribe to.
-func (i *Instance) busGrants() (publish, subscribe []string) {
-	if bus := i.services().Bus; bus != nil {
-		return bus.Grants()
-	}
-	return nil, nil
-}
-
 func astridIPCPublish(_ context.Context, i *Instance, stack []uint64) error {
 	if n, ok := i.kernel.Length(stack[0]); ok && n > MaxTopicBytes {
 		return fmt.Errorf("topic of %d bytes is over the limit of %d", n, MaxTopicBytes)
@@ -93,15 +85,12 @@ func astridIPCPublish(_ context.Context, i *Instance, stack []uint64) error {
 	if err := i.sent.add(size, time.Now()); err != nil {
 		return err
 	}
-	topic, err := i.topic("topic", stack[0])
+	topic, err := i.bytes("topic", stack[0], MaxTopicBytes)
 	if err != nil {
 		return err
 	}
-	if strings.Count(topic, ".") >= MaxTopicSegments {
-		return tooManySegments("topic", topic)
-	}
-	granted, _ := i.busGrants()
-	if err := allowed("publish", topic, granted); err != nil {
+	bus := i.services().Bus
+	if err := CheckPublish(bus, string(topic)); err != nil {
 		return err
 	}
 	text, err := i.bytes("payload", stack[1], MaxBusPayload)
@@ -112,23 +101,20 @@ func astridIPCPublish(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return fmt.Errorf("payload for topic %q is not JSON: %w", topic, err)
 	}
-	i.outside(func() { err = i.services().Bus.Publish(i.ctx, topic, payload) })
+	i.outside(func() { err = bus.Publish(i.ctx, string(topic), payload) })
 	return err
 }
 
 func astridIPCSubscribe(_ context.Context, i *Instance, stack []uint64) error {
-	pattern, err := i.topic("topic pattern", stack[0])
+	pattern, err := i.bytes("topic pattern", stack[0], MaxTopicBytes)
 	if err != nil {
 		return err
 	}
-	if err := checkPattern(pattern); err != nil {
+	bus := i.services().Bus
+	if err := CheckSubscribe(bus, string(pattern)); err != nil {
 		return err
 	}
-	_, granted := i.busGrants()
-	if err := allowed("subscribe", pattern, granted); err != nil {
-		return err
-	}
-	handle, err := i.services().Bus.Subscribe(pattern)
+	handle, err := bus.Subscribe(string(pattern))
 	if err != nil {
 		return err
 	}
@@ -209,20 +195,6 @@ func astridGetInterceptorHandles(_ context.Context, i *Instance, stack []uint64)
 	return i.answer(stack, string(append(text, ']')))
 }
 
-// topic reads an argument as a topic or a pattern: UTF-8 with well-formed segments.
-func (i *Instance) topic(what string, offset uint64) (string, error) {
-	b, err := i.bytes(what, offset, MaxTopicBytes)
-	switch {
-	case err != nil:
-		return "", err
-	case !utf8.Valid(b):
-		return "", fmt.Errorf("%s %q is not UTF-8", what, b)
-	case !ValidTopic(string(b)):
-		return "", fmt.Errorf("%s %q has an empty segment", what, b)
-	}
-	return string(b), nil
-}
-
 // number reads an argument in decimal digits.
 func (i *Instance) number(what string, offset uint64) (uint64, error) {
 	b, err := i.bytes(what, offset, maxBusNumber)
@@ -240,16 +212,50 @@ func (i *Instance) number(what string, offset uint64) (uint64, error) {
 	return n, nil
 }
 
-// CheckTopic reports why a topic can't be published to; nil if it can.
-func CheckTopic(topic string) error { return checkForm("topic", topic) }
+// CheckPublish reports why a guest with that bus may not publish to a topic; nil if it
+// may.
+func CheckPublish(bus Bus, topic string) error {
+	if err := CheckTopic(topic); err != nil {
+		return err
+	}
+	var granted []string
+	if bus != nil {
+		granted, _ = bus.Grants()
+	}
+	return allowed("publish", topic, granted)
+}
 
-// CheckPattern reports why there can't be a subscription with that pattern; nil if there
-// can.
+// CheckSubscribe reports why a guest with that bus may not subscribe to a pattern; nil if
+// it may.
+func CheckSubscribe(bus Bus, pattern string) error {
+	if err := CheckPattern(pattern); err != nil {
+		return err
+	}
+	var granted []string
+	if bus != nil {
+		_, granted = bus.Grants()
+	}
+	return allowed("subscribe", pattern, granted)
+}
+
+// CheckTopic reports why nobody can publish to a topic; nil if it is well formed.
+func CheckTopic(topic string) error {
+	if err := checkForm("topic", topic); err != nil {
+		return err
+	}
+	return checkDepth("topic", topic)
+}
+
+// CheckPattern reports why nobody can subscribe to a pattern; nil if it is well formed.
 func CheckPattern(pattern string) error {
 	if err := checkForm("topic pattern", pattern); err != nil {
 		return err
 	}
-	return checkPattern(pattern)
+	segments := strings.Split(pattern, ".")
+	if at := slices.Index(segments, "*"); at >= 0 && at < len(segments)-1 {
+		return fmt.Errorf("topic pattern %q: `*` may only be its last segment", pattern)
+	}
+	return checkDepth("topic pattern", pattern)
 }
 
 func checkForm(what, topic string) error {
@@ -260,26 +266,15 @@ func checkForm(what, topic string) error {
 		return fmt.Errorf("%s %q is not UTF-8", what, topic)
 	case !ValidTopic(topic):
 		return fmt.Errorf("%s %q has an empty segment", what, topic)
-	case strings.Count(topic, ".") >= MaxTopicSegments:
-		return tooManySegments(what, topic)
 	}
 	return nil
 }
 
-// checkPattern checks the segments of a well-formed pattern.
-func checkPattern(pattern string) error {
-	segments := strings.Split(pattern, ".")
-	if at := slices.Index(segments, "*"); at >= 0 && at < len(segments)-1 {
-		return fmt.Errorf("topic pattern %q: `*` may only be its last segment", pattern)
-	}
-	if len(segments) > MaxTopicSegments {
-		return tooManySegments("topic pattern", pattern)
+func checkDepth(what, topic string) error {
+	if n := strings.Count(topic, ".") + 1; n > MaxTopicSegments {
+		return fmt.Errorf("%s %q has %d segments, over the limit of %d", what, topic, n, MaxTopicSegments)
 	}
 	return nil
-}
-
-func tooManySegments(what, topic string) error {
-	return fmt.Errorf("%s %q has %d segments, over the limit of %d", what, topic, strings.Count(topic, ".")+1, MaxTopicSegments)
 }
 
 // allowed checks a topic against the patterns that are granted. Of a subscription it is

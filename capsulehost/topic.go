@@ -25,32 +25,16 @@ func ValidTopic(topic string) bool {
 // TopicMatches reports whether a topic matches a pattern of an interceptor or of a
 // grant: both have the same number of segments, and `*` matches any one.
 func TopicMatches(topic, pattern string) bool {
-	return ValidTopic(topic) && matchSegments(topic, pattern, false)
-}
-
-// SubscriptionMatches reports whether a topic matches the pattern of a subscription:
-// as TopicMatches, but a `*` at the end, after another segment, matches one or more.
-func SubscriptionMatches(topic, pattern string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, ".*"); ok {
-		return ValidTopic(topic) && matchSegments(topic, prefix, true)
-	}
-	return TopicMatches(topic, pattern)
-}
-
-// matchSegments compares segment by segment. With deeper, the topic must have more
-// segments than the pattern.
-func matchSegments(topic, pattern string, deeper bool) bool {
-	for {
+	for ValidTopic(topic) {
 		t, topicRest, moreTopic := strings.Cut(topic, ".")
 		p, patternRest, morePattern := strings.Cut(pattern, ".")
-		switch {
-		case p == "" || p != "*" && p != t:
+		if p == "" || p != "*" && p != t || moreTopic != morePattern {
 			return false
-		case !morePattern:
-			return moreTopic == deeper
-		case !moreTopic:
-			return false
+		}
+		if !moreTopic {
+			return true
 		}
 		topic, pattern = topicRest, patternRest
 	}
+	return false
 }

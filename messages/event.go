@@ -233,6 +233,22 @@ type DeadLetter struct {
 	Count uint64 `json:"count"`
 }
 
+// Why explains the reason to a person.
+func (d DeadLetter) Why() string {
+	switch d.Reason {
+	case "depth":
+		return "it follows from too many other messages: a loop?"
+	case "backlog":
+		return "its publisher has too much under way"
+	case "full":
+		return "the capsule's queue is full"
+	case "poison":
+		return "the capsule has failed over it too often"
+	default:
+		return d.Reason
+	}
+}
+
 // EventsLost is the detail of: the reader was too slow, and this many events
 // before the next one are gone.
 type EventsLost struct {

@@ -72,6 +72,7 @@ type Supervisor struct {
 	journal   *journal.Journal
 	file      *journal.File // nil if none is configured
 	log       *journal.Logger
+	source    string // of messages that are published from outside: a UUID
 	logFiles  *capsulelog.Files
 	files     *files.Space
 
@@ -83,7 +84,7 @@ type Supervisor struct {
 // problem of the configuration at once. A problem of one capsule is not an error of the
 // system: it is an event, and the capsule's state is `failed`.
 func New(cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
+	s := &Supervisor{source: uuid.NewString(), cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
 	var err error
 	var problems []error
 	if s.home, err = home.Resolve(cfg.Home); err != nil {

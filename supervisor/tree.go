@@ -36,6 +36,7 @@ type tree struct {
 	sys     *system.System
 	host    *capsulehost.Host
 	router  *actors.Router
+	bus     *actors.Bus
 	specs   []actors.ChildSpec // in start order
 	refs    map[string]*actors.CapsuleRef
 	sources map[string]*catalog.Source
@@ -69,6 +70,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		t.discard()
 		return nil, fmt.Errorf("serve: %w", err)
 	}
+	t.bus = actors.NewBus(actors.BusConfig{System: t.sys, Router: t.router, Stats: &s.journal.Bus})
 	sources := catalog.Config{
 		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
 		Env: s.cfg.overrides.env, Stored: t.storedValue, Host: host, Log: s.cfg.Log,
@@ -101,8 +103,9 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
 		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
 		System: t.sys, Registry: t.sys.PID(actors.RegistryPath), HookRouter: t.sys.PID(actors.RouterPath), Router: t.router,
+		Bus: t.bus, Publish: m.Capabilities.IPCPublish, Subscribe: m.Capabilities.IPCSubscribe, Principal: s.cfg.Principal,
 		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
-		Observe: t.journal.Observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
+		Observe: t.observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
 	})
 	t.state.SetQuota(id, settings.state)
 	t.specs = append(t.specs, actors.ChildSpec{
@@ -123,6 +126,8 @@ func rate(perSecond uint64) *capsulehost.Rate {
 // run starts the actors, waits until ctx ends, and stops them.
 func (t *tree) run(ctx context.Context) error {
 	defer t.discard()
+	ctx, shutdown := context.WithCancelCause(ctx)
+	defer shutdown(nil)
 	faults.From(ctx).Open(func(path, cause string, next bool) {
 		t.sys.Send(t.sys.PID(actors.RootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
 	})
@@ -130,8 +135,9 @@ func (t *tree) run(ctx context.Context) error {
 		System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
 		Registry:   actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
 		HookRouter: t.router.Props(t.sys, t.cfg.Log),
+		EventBus:   t.bus.Props(&kernel{tree: t, shutdown: shutdown}, t.cfg.Log),
 		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
-			System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
+			System: t.sys, Log: t.cfg.Log, Observe: t.observe,
 			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0),
 		}),
 	}))

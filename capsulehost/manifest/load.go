@@ -81,6 +81,7 @@ func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 	r.capabilities(root, &m.Capabilities)
 	r.components(root, m)
 	r.interceptors(root, m)
+	r.commands(root, m)
 	r.env(root, m)
 	r.imports(root, m)
 	r.exports(root, m)
@@ -201,6 +202,16 @@ func (r *reader) interceptors(root *tomlfile.Node, m *Manifest) {
 			in.Priority = uint32(*p) //nolint:gosec // whole checked its range
 		}
 		m.Interceptors = append(m.Interceptors, in)
+	}
+}
+
+// commands reads the slash commands: the kernel tells them to capsules that ask.
+func (r *reader) commands(root *tomlfile.Node, m *Manifest) {
+	for _, t := range r.Nodes(root, "command", unstable.Table) {
+		ignored(t, "file")
+		if name := r.Required(t, "name", "it is what a user types"); name != nil {
+			m.Commands = append(m.Commands, Command{Name: name.Text, Description: r.Text(t, "description")})
+		}
 	}
 }
 

@@ -274,9 +274,9 @@ func TestUnknownKeys(t *testing.T) {
 		"[component.capabilities]\nnets = [\"a\"]":             `f:7: component.capabilities.nets: is unknown: did you mean net?`,
 
 		// What has an effect, what may have any key, and what only astrid-capsule has.
-		"[env.anything]\ndefault = { any = 1 }":                                                "",
-		"[exports.any]\nthing = \"1.0.0\"":                                                     "",
-		"[[topic]]\nname = \"a\"\nany = 1\n[[skill]]\n[[uplink]]\n[[command]]\n[[mcp_server]]": "",
+		"[env.anything]\ndefault = { any = 1 }": "",
+		"[exports.any]\nthing = \"1.0.0\"":      "",
+		"[[topic]]\nname = \"a\"\nany = 1\n[[skill]]\n[[uplink]]\n[[command]]\nname = \"/a\"\n[[mcp_server]]": "",
 	} {
 		m, problems := parse("f", []byte(header+more))
 		if len(problems) > 0 {

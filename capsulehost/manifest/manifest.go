@@ -19,6 +19,7 @@ type Manifest struct {
 	Package      Package
 	Components   []Component // the first one runs
 	Interceptors []Interceptor
+	Commands     []Command
 	Capabilities Capabilities
 	Env          map[string]EnvVar
 	Imports      []Import // by namespace, then name
@@ -68,6 +69,12 @@ type Interceptor struct {
 	Event    string // a topic pattern
 	Action   string
 	Priority uint32 // lower runs earlier
+}
+
+// Command is one [[command]]: a slash command that the capsule provides.
+type Command struct {
+	Name        string
+	Description string
 }
 
 // MaxInterceptors is the maximum number of interceptors in one manifest. Each one is called

@@ -94,6 +94,8 @@ func eventWhat(e *messages.Event) string {
 		return triggerAnswered(d)
 	case messages.LogSuppressed:
 		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", d.Lines, d.Total)
+	case messages.DeadLetter:
+		return fmt.Sprintf("dead letters on %s: %d: %s", d.Topic, d.Count, d.Why())
 	case messages.EventsLost:
 		return fmt.Sprintf("events that are no longer kept: %d", d.Count)
 	case messages.EpochChanged:

@@ -53,6 +53,8 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_TriggerAnswered{&TriggerAnswered{
 			Topic: d.Topic, Duration: fromDuration(d.Duration), Legs: d.Legs, StandsFor: d.StandsFor, Problem: d.Problem,
 		}}
+	case messages.DeadLetter:
+		out.What = &Event_DeadLetter{&DeadLetter{Topic: d.Topic, Publisher: d.Publisher, Reason: d.Reason, Count: d.Count}}
 	case messages.LogSuppressed:
 		out.What = &Event_LogSuppressed{&LogSuppressed{Lines: d.Lines, Total: d.Total}}
 	case messages.EventsLost:
@@ -123,6 +125,9 @@ func toDetail(e *Event) messages.Detail {
 		return messages.TriggerAnswered{
 			Topic: a.GetTopic(), Duration: a.GetDuration().AsDuration(), Legs: a.GetLegs(), StandsFor: a.GetStandsFor(), Problem: a.GetProblem(),
 		}
+	case *Event_DeadLetter:
+		d := what.DeadLetter
+		return messages.DeadLetter{Topic: d.GetTopic(), Publisher: d.GetPublisher(), Reason: d.GetReason(), Count: d.GetCount()}
 	case *Event_LogSuppressed:
 		return messages.LogSuppressed{Lines: what.LogSuppressed.GetLines(), Total: what.LogSuppressed.GetTotal()}
 	case *Event_EventsLost:

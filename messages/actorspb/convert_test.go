@@ -51,7 +51,7 @@ var details = []messages.Detail{
 	messages.SystemStarted{}, messages.SystemStopping{}, messages.SystemStopped{}, messages.ActorRestarted{},
 	messages.CapsuleRejected{}, messages.CapsuleLoading{}, messages.CapsuleStarting{}, messages.CapsuleReady{},
 	messages.ReadinessTimedOut{}, messages.CapsuleCrashed{}, messages.RestartScheduled{}, messages.CapsuleFailed{},
-	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{},
+	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{}, messages.DeadLetter{},
 	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
 	messages.CapsuleRolledBack{}, messages.EventsLost{}, messages.EpochChanged{},
 }

@@ -57,6 +57,7 @@ type Event struct {
 	//	*Event_CapsuleUpgraded
 	//	*Event_UpgradeFailed
 	//	*Event_CapsuleRolledBack
+	//	*Event_DeadLetter
 	//	*Event_EventsLost
 	//	*Event_EpochChanged
 	What          isEvent_What `protobuf_oneof:"what"`
@@ -318,6 +319,15 @@ func (x *Event) GetCapsuleRolledBack() *CapsuleRolledBack {
 	return nil
 }
 
+func (x *Event) GetDeadLetter() *DeadLetter {
+	if x != nil {
+		if x, ok := x.What.(*Event_DeadLetter); ok {
+			return x.DeadLetter
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetEventsLost() *EventsLost {
 	if x != nil {
 		if x, ok := x.What.(*Event_EventsLost); ok {
@@ -424,6 +434,10 @@ type Event_CapsuleRolledBack struct {
 	CapsuleRolledBack *CapsuleRolledBack `protobuf:"bytes,36,opt,name=capsule_rolled_back,json=capsuleRolledBack,proto3,oneof"`
 }
 
+type Event_DeadLetter struct {
+	DeadLetter *DeadLetter `protobuf:"bytes,37,opt,name=dead_letter,json=deadLetter,proto3,oneof"`
+}
+
 type Event_EventsLost struct {
 	EventsLost *EventsLost `protobuf:"bytes,40,opt,name=events_lost,json=eventsLost,proto3,oneof"`
 }
@@ -473,6 +487,8 @@ func (*Event_CapsuleUpgraded) isEvent_What() {}
 func (*Event_UpgradeFailed) isEvent_What() {}
 
 func (*Event_CapsuleRolledBack) isEvent_What() {}
+
+func (*Event_DeadLetter) isEvent_What() {}
 
 func (*Event_EventsLost) isEvent_What() {}
 
@@ -1559,6 +1575,80 @@ func (x *LogSuppressed) GetTotal() uint64 {
 	return 0
 }
 
+// DeadLetter: a message on the event bus did not reach an interceptor. The path is that of
+// the capsule that it was for, or the bus's. It is a sample: at most one a second for each
+// path and reason.
+type DeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The capsule that published it; empty for one from outside.
+	Publisher string `protobuf:"bytes,2,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// "depth", "backlog", "full" or "poison".
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many there were since the last event of this kind, with this one.
+	Count         uint64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *DeadLetter) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // EventsLost: the reader was too slow, and this many events before the next one are
 // gone.
 type EventsLost struct {
@@ -1570,7 +1660,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1672,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1685,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1617,7 +1707,7 @@ type EpochChanged struct {
 
 func (x *EpochChanged) Reset() {
 	*x = EpochChanged{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1629,7 +1719,7 @@ func (x *EpochChanged) String() string {
 func (*EpochChanged) ProtoMessage() {}
 
 func (x *EpochChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1642,7 +1732,7 @@ func (x *EpochChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
 func (*EpochChanged) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EpochChanged) GetEpoch() string {
@@ -1656,7 +1746,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x0e\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x0f\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1686,6 +1776,8 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x10capsule_upgraded\x18\" \x01(\v2!.astrid.actors.v1.CapsuleUpgradedH\x00R\x0fcapsuleUpgraded\x12H\n" +
 	"\x0eupgrade_failed\x18# \x01(\v2\x1f.astrid.actors.v1.UpgradeFailedH\x00R\rupgradeFailed\x12U\n" +
 	"\x13capsule_rolled_back\x18$ \x01(\v2#.astrid.actors.v1.CapsuleRolledBackH\x00R\x11capsuleRolledBack\x12?\n" +
+	"\vdead_letter\x18% \x01(\v2\x1c.astrid.actors.v1.DeadLetterH\x00R\n" +
+	"deadLetter\x12?\n" +
 	"\vevents_lost\x18( \x01(\v2\x1c.astrid.actors.v1.EventsLostH\x00R\n" +
 	"eventsLost\x12E\n" +
 	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChangedB\x06\n" +
@@ -1754,7 +1846,13 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\";\n" +
 	"\rLogSuppressed\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"\"\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"n\n" +
+	"\n" +
+	"DeadLetter\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\"\"\n" +
 	"\n" +
 	"EventsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\"$\n" +
@@ -1773,7 +1871,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -1796,21 +1894,22 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*CapsuleStopped)(nil),        // 18: astrid.actors.v1.CapsuleStopped
 	(*TriggerAnswered)(nil),       // 19: astrid.actors.v1.TriggerAnswered
 	(*LogSuppressed)(nil),         // 20: astrid.actors.v1.LogSuppressed
-	(*EventsLost)(nil),            // 21: astrid.actors.v1.EventsLost
-	(*EpochChanged)(nil),          // 22: astrid.actors.v1.EpochChanged
-	nil,                           // 23: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 25: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 26: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 27: astrid.actors.v1.CapsuleFailure
+	(*DeadLetter)(nil),            // 21: astrid.actors.v1.DeadLetter
+	(*EventsLost)(nil),            // 22: astrid.actors.v1.EventsLost
+	(*EpochChanged)(nil),          // 23: astrid.actors.v1.EpochChanged
+	nil,                           // 24: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 26: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 28: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	24, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	25, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	25, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	26, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	10, // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
 	11, // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
 	12, // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
@@ -1827,24 +1926,25 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	7,  // 19: astrid.actors.v1.Event.capsule_upgraded:type_name -> astrid.actors.v1.CapsuleUpgraded
 	8,  // 20: astrid.actors.v1.Event.upgrade_failed:type_name -> astrid.actors.v1.UpgradeFailed
 	9,  // 21: astrid.actors.v1.Event.capsule_rolled_back:type_name -> astrid.actors.v1.CapsuleRolledBack
-	21, // 22: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	22, // 23: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
-	26, // 24: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
-	27, // 25: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 26: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	26, // 27: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	26, // 28: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	27, // 29: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	26, // 30: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	26, // 31: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	27, // 32: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	26, // 33: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	23, // 34: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	35, // [35:35] is the sub-list for method output_type
-	35, // [35:35] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	21, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
+	22, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	23, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	27, // 25: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
+	28, // 26: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	28, // 27: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	27, // 28: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	27, // 29: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	28, // 30: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	27, // 31: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	27, // 32: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	28, // 33: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	27, // 34: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	24, // 35: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	36, // [36:36] is the sub-list for method output_type
+	36, // [36:36] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -1875,6 +1975,7 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_CapsuleUpgraded)(nil),
 		(*Event_UpgradeFailed)(nil),
 		(*Event_CapsuleRolledBack)(nil),
+		(*Event_DeadLetter)(nil),
 		(*Event_EventsLost)(nil),
 		(*Event_EpochChanged)(nil),
 	}
@@ -1884,7 +1985,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

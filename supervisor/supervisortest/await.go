@@ -146,7 +146,7 @@ func (s *System) timeline(capsule string) []string {
 	}
 	for e := range s.Events(context.Background(), 0) {
 		switch e.Detail.(type) {
-		case messages.TriggerAnswered, messages.LogSuppressed: // samples of normal work
+		case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter: // samples of normal work
 		default:
 			if capsule == "" {
 				lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
@@ -178,6 +178,8 @@ func Line(e supervisor.Event) string {
 		return "answered " + d.Topic
 	case messages.LogSuppressed:
 		return fmt.Sprintf("suppressed %d lines", d.Lines)
+	case messages.DeadLetter:
+		return "dead letter " + d.Topic + ": " + d.Reason
 	case messages.CapsuleAdded:
 		return "added " + d.Version
 	case messages.CapsuleRemoved:

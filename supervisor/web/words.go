@@ -106,6 +106,9 @@ func describe(e messages.Event) *happening {
 	case messages.LogSuppressed:
 		h.Grade, h.What = "warn", "log flood"
 		h.Cause, h.Decision = "it logs too fast", fmt.Sprintf("%s kept out, %s in all", plural(d.Lines, "line"), count(d.Total))
+	case messages.DeadLetter:
+		h.Grade, h.What = "warn", "dead letter"
+		h.Cause = fmt.Sprintf("%s on %s: %s", plural(d.Count, "message"), d.Topic, d.Why())
 	case messages.EventsLost:
 		h.Grade, h.What, h.Cause = "", "lost", plural(d.Count, "event")+" that are no longer kept"
 	case messages.EpochChanged:

@@ -98,6 +98,9 @@ type goHostAPI struct {
 func newGoHostAPI(api capsulehost.HostAPI) *goHostAPI {
 	a := &goHostAPI{HostAPI: api, services: *api.Services()}
 	a.services.Peers = goPeers{a.services.Peers}
+	if a.services.Bus != nil {
+		a.services.Bus = goBus{a.services.Bus}
+	}
 	return a
 }
 
@@ -110,6 +113,23 @@ type goPeers struct{ capsulehost.Peers }
 
 func (p goPeers) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
 	return p.Peers.TriggerHook(ctx, topic, bytes.Clone(payload))
+}
+
+// goBus checks what its guest asks for, as the system calls do for one in WebAssembly.
+type goBus struct{ capsulehost.Bus }
+
+func (b goBus) Publish(ctx context.Context, topic string, payload capsulehost.Payload) error {
+	if err := capsulehost.CheckPublish(b.Bus, topic); err != nil {
+		return err
+	}
+	return b.Bus.Publish(ctx, topic, payload)
+}
+
+func (b goBus) Subscribe(pattern string) (uint64, error) {
+	if err := capsulehost.CheckSubscribe(b.Bus, pattern); err != nil {
+		return 0, err
+	}
+	return b.Bus.Subscribe(pattern)
 }
 
 // Load creates a new instance. All earlier instances must be closed.
@@ -227,6 +247,9 @@ func (s *Source) release(ctx context.Context) {
 // Reload makes the next load read the capsule's module and configuration again. It
 // may be called from any goroutine.
 func (s *Source) Reload() { s.stale.Store(true) }
+
+// Commands returns the slash commands that the manifest declares.
+func (s *Source) Commands() []manifest.Command { return s.entry.Manifest.Commands }
 
 // Value returns the value that astrid_get_config returns for key. It may be called from
 // any goroutine.

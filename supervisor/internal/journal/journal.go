@@ -48,6 +48,8 @@ type Journal struct {
 
 	// Triggers counts the triggers that were sent.
 	Triggers actors.TriggerStats
+	// Bus counts the messages of the event bus.
+	Bus actors.BusStats
 }
 
 // Config describes a journal.
@@ -95,7 +97,7 @@ func New(cfg Config) *Journal {
 		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
 		capsules: map[string]*capsule{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
 	}
-	j.Triggers.Observe = j.Observe
+	j.Triggers.Observe, j.Bus.Observe = j.Observe, j.Observe
 	return j
 }
 
@@ -141,7 +143,7 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	case messages.SystemStarted:
 		j.decideLocked(nil)
 		return
-	case messages.TriggerAnswered, messages.LogSuppressed:
+	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter:
 		return
 	case messages.SystemStopping:
 		j.stopping = true

@@ -117,6 +117,8 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(info, "capsule stopped", "cause", d.Cause)
 	case messages.LogSuppressed:
 		line(warn, "capsule logs too fast: lines suppressed", "lines", d.Lines, "total", d.Total)
+	case messages.DeadLetter:
+		line(warn, "dead letter: "+d.Why(), "topic", d.Topic, "publisher", d.Publisher, "count", d.Count)
 	case messages.EventsLost:
 		line(warn, "events lost: this log is too slow", "count", d.Count)
 	case messages.TriggerAnswered:
