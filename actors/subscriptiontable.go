@@ -61,7 +61,7 @@ func (t *subscriptionTable) remove(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !isWild(s.pattern) {
-		left, found := without(t.exact[s.pattern], s)
+		left, found := dropOne(t.exact[s.pattern], s)
 		if t.exact[s.pattern] = left; len(left) == 0 {
 			delete(t.exact, s.pattern)
 		}
@@ -76,9 +76,9 @@ func (t *subscriptionTable) remove(s *Subscription) {
 func (n *patternNode) remove(path []string, deeper bool, s *Subscription) (found int) {
 	if len(path) == 0 {
 		if deeper {
-			n.deeper, found = without(n.deeper, s)
+			n.deeper, found = dropOne(n.deeper, s)
 		} else {
-			n.here, found = without(n.here, s)
+			n.here, found = dropOne(n.here, s)
 		}
 		return found
 	}
@@ -129,8 +129,8 @@ func (n *patternNode) deliver(m *capsulehost.Message, rest string) (count int) {
 	return count
 }
 
-// without returns a list without one subscription, and how often that was in it.
-func without(list []*Subscription, s *Subscription) (left []*Subscription, found int) {
+// dropOne returns a list without one subscription, and how often that was in it.
+func dropOne(list []*Subscription, s *Subscription) (left []*Subscription, found int) {
 	left = slices.DeleteFunc(list, func(other *Subscription) bool { return other == s })
 	return left, len(list) - len(left)
 }

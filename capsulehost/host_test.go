@@ -232,7 +232,7 @@ func TestFaults(t *testing.T) {
 		{"over-limit", KindHostCall, "astrid_log: level of 65 bytes is over the limit of 64"},
 		{"bad-trigger", KindHostCall, "astrid_trigger_hook: invalid trigger request: missing field `payload`"},
 		{"bad-capability", KindHostCall, "astrid_check_capsule_capability: invalid capability check request: "},
-		{"unknown-import", KindHostCall, "astrid_ipc_publish: this host does not have this system call yet"},
+		{"unknown-import", KindHostCall, "astrid_net_write: this host does not have this system call yet"},
 	} {
 		t.Run(tt.capsule, func(t *testing.T) {
 			i, err := instantiate(t, h, fixture(t, tt.capsule), &world{peers: &asked{}})

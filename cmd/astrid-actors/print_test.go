@@ -147,6 +147,7 @@ func TestEventJSON(t *testing.T) {
 		"capsule_stopped":     `,"cause":"<text>"}`,
 		"trigger_answered":    `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
 		"log_suppressed":      `,"lines":5,"total":5}`,
+		"dead_letter":         `,"topic":"<text>","publisher":"<text>","reason":"<text>","count":5}`,
 		"events_lost":         `,"count":5}`,
 		"epoch_changed":       `,"epoch":"<text>"}`,
 	}

@@ -51,9 +51,9 @@ var details = []messages.Detail{
 	messages.SystemStarted{}, messages.SystemStopping{}, messages.SystemStopped{}, messages.ActorRestarted{},
 	messages.CapsuleRejected{}, messages.CapsuleLoading{}, messages.CapsuleStarting{}, messages.CapsuleReady{},
 	messages.ReadinessTimedOut{}, messages.CapsuleCrashed{}, messages.RestartScheduled{}, messages.CapsuleFailed{},
-	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{}, messages.DeadLetter{},
+	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{},
 	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
-	messages.CapsuleRolledBack{}, messages.EventsLost{}, messages.EpochChanged{},
+	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{},
 }
 
 // TestEveryEventHasAWireForm holds the list above against event.proto: a kind
