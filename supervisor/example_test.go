@@ -178,6 +178,29 @@ func ExampleSupervisor_Events() {
 	// capsules/greeter 2 capsule_ready
 }
 
+// Install puts a capsule into the principal's directory; a running system loads it at once.
+func ExampleSupervisor_Install() {
+	home, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(home)
+	sup, err := supervisor.New(supervisor.Config{Home: home})
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		change, err := sup.Install(context.Background(), "../test/capsules/echo", supervisor.InstallOptions{})
+		if err != nil {
+			panic(err) // the reason; nothing was installed
+		}
+		fmt.Println(change)
+	}
+	// Output:
+	// added echo 1.0.0
+	// unchanged echo
+}
+
 // TestReadme checks that the snippet in README is the Example, except for the
 // directories.
 func TestReadme(t *testing.T) {

@@ -31,6 +31,9 @@ type (
 	// LogLine is a line of a capsule's log.
 	LogLine = messages.LogLine
 
+	// Change is what an installation or a reload did to one capsule.
+	Change = messages.Change
+
 	// Event is something that happened. The types of its Detail are in package
 	// messages.
 	Event = messages.Event

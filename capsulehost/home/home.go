@@ -61,6 +61,9 @@ func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 // hash is its BLAKE3 hash in hex.
 func (h Home) ModulePath(hash string) string { return filepath.Join(h.dir, "bin", hash+".wasm") }
 
+// InstallLock returns the path of the file that an installation locks.
+func (h Home) InstallLock() string { return filepath.Join(h.dir, "run", "install.lock") }
+
 // PrincipalDir returns the directory of all files of a principal.
 func (h Home) PrincipalDir(p Principal) string { return h.of(p) }
 
