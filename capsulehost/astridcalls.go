@@ -19,10 +19,6 @@ var notServed = map[string]struct {
 }{
 	"astrid_elicit":                 {1, true},
 	"astrid_has_secret":             {1, true},
-	"astrid_http_request":           {1, true},
-	"astrid_http_stream_close":      {1, false},
-	"astrid_http_stream_read":       {1, true},
-	"astrid_http_stream_start":      {1, true},
 	"astrid_identity_create_user":   {1, true},
 	"astrid_identity_link":          {1, true},
 	"astrid_identity_list_links":    {1, true},
@@ -57,7 +53,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 
 // userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
-	all := slices.Concat(systemCalls, fileCalls, stateCalls, busCalls)
+	all := slices.Concat(systemCalls, fileCalls, stateCalls, busCalls, httpCalls)
 	for name, f := range notServed {
 		var results []api.ValueType
 		if f.answers {

@@ -32,6 +32,7 @@ type world struct {
 	peers  Peers
 	files  Files
 	state  State
+	http   HTTP
 }
 
 func (w *world) Log(level LogLevel, message string) {
@@ -41,7 +42,7 @@ func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
 func (w *world) Services() *Services {
-	return &Services{Peers: w.peers, Files: w.files, State: w.state}
+	return &Services{Peers: w.peers, Files: w.files, State: w.state, HTTP: w.http}
 }
 func (w *world) Name() string { return w.name }
 

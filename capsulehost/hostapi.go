@@ -55,6 +55,8 @@ type Services struct {
 	// Bus gives access to the event bus. If it is nil, nothing may be published or
 	// subscribed to.
 	Bus Bus
+	// HTTP sends the guest's requests. If it is nil, every call is denied.
+	HTTP HTTP
 }
 
 // noServices is for a guest that has none.

@@ -2,7 +2,6 @@ package capsulehost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -197,9 +196,6 @@ func (v *variables) remove(key string) {
 	}
 }
 
-// errNoHTTP is returned by http_request: no capsule can be granted HTTP yet.
-var errNoHTTP = errors.New("outgoing HTTP is not granted to capsules by this host")
-
 // envFunctions are the functions of `extism:host/env` that need the host; the kernel
 // implements the others. Their names and types are those of the Extism PDKs. Like
 // Extism's, they free the blocks of their arguments, since PDKs don't.
@@ -233,15 +229,9 @@ var envFunctions = []hostFunction{
 		}
 		return i.vars.set(key, value)
 	}},
-	{"http_request", []api.ValueType{i64, i64}, []api.ValueType{i64}, func(context.Context, *Instance, []uint64) error { return errNoHTTP }},
-	{"http_status_code", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {
-		stack[0] = 0
-		return nil
-	}},
-	{"http_headers", nil, []api.ValueType{i64}, func(_ context.Context, _ *Instance, stack []uint64) error {
-		stack[0] = 0
-		return nil
-	}},
+	{"http_request", []api.ValueType{i64, i64}, []api.ValueType{i64}, extismHTTPRequest},
+	{"http_status_code", nil, []api.ValueType{i32}, extismHTTPStatusCode},
+	{"http_headers", nil, []api.ValueType{i64}, extismHTTPHeaders},
 	logFunction("log_trace", LevelTrace), logFunction("log_debug", LevelDebug), logFunction("log_info", LevelInfo),
 	logFunction("log_warn", LevelWarn), logFunction("log_error", LevelError),
 	{"get_log_level", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {

@@ -24,6 +24,7 @@ type Instance struct {
 	stdout  capture
 	stderr  capture
 	vars    variables
+	http    httpState
 	callee  callee      // of the current or the last call
 	within  callContext // the context passed to the guest: ctx with the instance
 	stack   [2]uint64   // parameters and results of the called export
@@ -109,6 +110,7 @@ func (i *Instance) startUp(ctx context.Context) error {
 func (i *Instance) unload(ctx context.Context) {
 	i.publish() // its memory after the call
 	i.meter.granted, i.meter.counter = i.meter.spent(), nil
+	i.http.close()
 	_ = i.guest.Close(ctx) // it only frees memory
 	i.guest, i.callee = nil, callee{}
 }
@@ -176,6 +178,7 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	}
 	in.write(view)
 	i.exited = false
+	i.http.status, i.http.headers = 0, ""
 	i.stdout.newCall()
 	i.stderr.newCall()
 	i.begin(ctx)
@@ -212,6 +215,7 @@ func (i *Instance) guestMemory() uint64 {
 
 // Close frees the instance. It may be called more than once.
 func (i *Instance) Close(ctx context.Context) error {
+	i.http.close()
 	err := i.kernel.Close(ctx)
 	if i.guest != nil {
 		err = errors.Join(err, i.guest.Close(ctx))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -52,6 +54,15 @@ type Config struct {
 	// WorkspaceQuota limits the layer of each capsule above the workspace; HomeQuota
 	// limits home:// and, separately, /tmp, for all capsules of the principal together.
 	WorkspaceQuota, HomeQuota FileQuota
+
+	// HTTPNetworks are networks that capsules may reach by HTTP although they are not
+	// public, such as 10.0.0.0/8 or 127.0.0.1/32: see package egress. A capsule's manifest
+	// must also grant the host.
+	HTTPNetworks []netip.Prefix
+	// HTTPTransport, if not nil, sends the capsules' HTTP requests, for example through a
+	// proxy. Which addresses it connects to is then its own responsibility; the hosts of a
+	// manifest are still checked. It must return when a request's context ends.
+	HTTPTransport http.RoundTripper
 
 	// CacheDir keeps compiled modules between starts. Several programs of one user may
 	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is

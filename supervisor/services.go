@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/egress"
 	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
@@ -15,7 +16,12 @@ func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Co
 	ofFiles := s.filesFor(m)
 	return func(context.Context, uint64, string) (capsulehost.Services, func()) {
 		kept := t.state.Instance(m.ID())
-		return capsulehost.Services{Files: ofFiles, State: kept}, kept.Close
+		services := capsulehost.Services{Files: ofFiles, State: kept}
+		releaseHTTP := s.giveHTTP(&services, m)
+		return services, func() {
+			releaseHTTP()
+			kept.Close()
+		}
 	}
 }
 
@@ -26,4 +32,17 @@ func (s *Supervisor) filesFor(m *manifest.Manifest) capsulehost.Files {
 		return nil
 	}
 	return s.files.For(m.ID(), granted)
+}
+
+// giveHTTP gives an instance an HTTP client of its own, if any host is granted. The
+// returned function ends its requests and closes its connections.
+func (s *Supervisor) giveHTTP(services *capsulehost.Services, m *manifest.Manifest) (release func()) {
+	if len(m.Capabilities.Net) == 0 {
+		return func() {}
+	}
+	client := egress.New(egress.Config{
+		Hosts: m.Capabilities.Net, Networks: s.cfg.HTTPNetworks, Transport: s.cfg.HTTPTransport,
+	})
+	services.HTTP = client
+	return client.Close
 }
