@@ -105,7 +105,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a),
 			newStart(a), newStop(a), newRestart(a), newKill(a),
 		},
-		groupCapsule: {newCheck(a), newSeal(a), newPack(a), newInstall(a)},
+		groupCapsule: {newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
 		"":           {newVersion(a), newCompletion(a)},
 	} {
 		for _, c := range commands {

@@ -28,7 +28,7 @@ type runOptions struct {
 	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	cache, eventsFile           string
-	workspace                   string
+	outside                     outsideOptions
 	http                        httpOptions
 	logFormat, logLevel         string
 
@@ -48,7 +48,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that have none")
-	flags.StringVar(&o.workspace, "workspace", "", "the `directory` that capsules see as cwd://; what they write waits for the command workspace")
+	o.outside.flags(flags)
 	cacheFlag(flags, &o.cache)
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	o.http.flags(flags)
@@ -92,7 +92,7 @@ func (o *runOptions) load(a *app, flags *pflag.FlagSet) error {
 	inFile = append(inFile, o.file.apply(flags)...)
 	var problems []error
 	hint := ""
-	for _, p := range append(o.problems(), o.http.problems()...) {
+	for _, p := range slices.Concat(o.problems(), o.outside.problems(), o.http.problems()) {
 		hint = cmp.Or(hint, p.err.hint)
 		err := o.locate(p)
 		if located, ok := errors.AsType[tomlfile.Problem](err); ok {
@@ -188,11 +188,13 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	if err != nil {
 		return supervisor.Config{}, err
 	}
-	return supervisor.Config{
+	cfg := supervisor.Config{
 		Home: h.Dir(), CacheDir: cache, Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
-		EventsFile: o.eventsFile, Workspace: o.workspace, CapsuleSettings: o.file.capsules,
-	}, nil
+		EventsFile: o.eventsFile, CapsuleSettings: o.file.capsules,
+	}
+	o.outside.apply(&cfg)
+	return cfg, nil
 }
 
 // log returns the daemon's logger, which writes above the progress, if there is one.
