@@ -47,21 +47,25 @@ func (a *app) printPs(tree *messages.Tree, asJSON bool) error {
 func psJSON(tree *messages.Tree) []psCapsule {
 	out := make([]psCapsule, 0, len(tree.Capsules))
 	for _, c := range tree.Capsules {
-		p := psCapsule{
-			ID: c.ID, Version: c.Version, State: c.State.String(),
-			Generation: c.Generation, Session: c.Session, Restarts: c.Restarts,
-			Queue: c.Queue, Calls: c.Calls, UptimeMS: c.Uptime.Milliseconds(),
-			Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
-		}
-		if f := c.LastFailure; f != nil {
-			p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At.UTC()}
-		}
-		for _, i := range c.Interceptors {
-			p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
-		}
-		out = append(out, p)
+		out = append(out, psOf(c))
 	}
 	return out
+}
+
+func psOf(c *messages.Capsule) psCapsule {
+	p := psCapsule{
+		ID: c.ID, Version: c.Version, State: c.State.String(),
+		Generation: c.Generation, Session: c.Session, Restarts: c.Restarts,
+		Queue: c.Queue, Calls: c.Calls, UptimeMS: c.Uptime.Milliseconds(),
+		Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
+	}
+	if f := c.LastFailure; f != nil {
+		p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At.UTC()}
+	}
+	for _, i := range c.Interceptors {
+		p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
+	}
+	return p
 }
 
 func psText(tree *messages.Tree, p painter) string {

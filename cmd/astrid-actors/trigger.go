@@ -77,6 +77,7 @@ anything else than continue, final or empty.` +
 				return nil
 			})
 		},
+		ValidArgsFunction: a.completeTopics,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&principal, "principal", "", "the `name` of the principal on whose behalf the trigger is sent")

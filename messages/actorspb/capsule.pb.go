@@ -845,9 +845,15 @@ type CapsuleDetail struct {
 	// The last lines, oldest first.
 	Log []*LogLine `protobuf:"bytes,14,rep,name=log,proto3" json:"log,omitempty"`
 	// The file of its module; empty for an embedded capsule.
-	Module        string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Module string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
+	// Its manifest; empty for an embedded capsule.
+	Manifest    string               `protobuf:"bytes,16,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	LoadTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=load_timeout,json=loadTimeout,proto3" json:"load_timeout,omitempty"`
+	// The limits of reductions for one call, and per second; 0 means none.
+	CallReductions      uint64 `protobuf:"varint,18,opt,name=call_reductions,json=callReductions,proto3" json:"call_reductions,omitempty"`
+	ReductionsPerSecond uint64 `protobuf:"varint,19,opt,name=reductions_per_second,json=reductionsPerSecond,proto3" json:"reductions_per_second,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CapsuleDetail) Reset() {
@@ -985,6 +991,34 @@ func (x *CapsuleDetail) GetModule() string {
 	return ""
 }
 
+func (x *CapsuleDetail) GetManifest() string {
+	if x != nil {
+		return x.Manifest
+	}
+	return ""
+}
+
+func (x *CapsuleDetail) GetLoadTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.LoadTimeout
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetCallReductions() uint64 {
+	if x != nil {
+		return x.CallReductions
+	}
+	return 0
+}
+
+func (x *CapsuleDetail) GetReductionsPerSecond() uint64 {
+	if x != nil {
+		return x.ReductionsPerSecond
+	}
+	return 0
+}
+
 // Interface is an interface that a capsule imports or exports.
 type Interface struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1055,14 +1089,17 @@ func (x *Interface) GetOptional() bool {
 	return false
 }
 
-// EnvVariable is a variable that a manifest declares. Its value is never shown.
+// EnvVariable is a configuration value of a capsule.
 type EnvVariable struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type        string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	Description string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Whether it has a value.
-	Set           bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
+	Set bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
+	// Its value; "***" if it may be a secret: its type says so, its name does, or the manifest
+	// does not declare it.
+	Value         string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1123,6 +1160,13 @@ func (x *EnvVariable) GetSet() bool {
 		return x.Set
 	}
 	return false
+}
+
+func (x *EnvVariable) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
 }
 
 // FailureRecord is one death of a capsule.
@@ -1936,7 +1980,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\tHistogram\x12\x16\n" +
 	"\x06bucket\x18\x01 \x03(\rR\x06bucket\x12\x14\n" +
 	"\x05count\x18\x02 \x03(\x04R\x05count\x12+\n" +
-	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\x89\x06\n" +
+	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\xc0\a\n" +
 	"\rCapsuleDetail\x123\n" +
 	"\acapsule\x18\x01 \x01(\v2\x19.astrid.actors.v1.CapsuleR\acapsule\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\"\n" +
@@ -1955,17 +1999,22 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\bfailures\x18\f \x03(\v2\x1f.astrid.actors.v1.FailureRecordR\bfailures\x12?\n" +
 	"\frecent_calls\x18\r \x03(\v2\x1c.astrid.actors.v1.RecentCallR\vrecentCalls\x12+\n" +
 	"\x03log\x18\x0e \x03(\v2\x19.astrid.actors.v1.LogLineR\x03log\x12\x16\n" +
-	"\x06module\x18\x0f \x01(\tR\x06module\"s\n" +
+	"\x06module\x18\x0f \x01(\tR\x06module\x12\x1a\n" +
+	"\bmanifest\x18\x10 \x01(\tR\bmanifest\x12<\n" +
+	"\fload_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\vloadTimeout\x12'\n" +
+	"\x0fcall_reductions\x18\x12 \x01(\x04R\x0ecallReductions\x122\n" +
+	"\x15reductions_per_second\x18\x13 \x01(\x04R\x13reductionsPerSecond\"s\n" +
 	"\tInterface\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\boptional\x18\x04 \x01(\bR\boptional\"i\n" +
+	"\boptional\x18\x04 \x01(\bR\boptional\"\x7f\n" +
 	"\vEnvVariable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x10\n" +
-	"\x03set\x18\x04 \x01(\bR\x03set\"\x9f\x01\n" +
+	"\x03set\x18\x04 \x01(\bR\x03set\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\"\x9f\x01\n" +
 	"\rFailureRecord\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -2122,32 +2171,33 @@ var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
 	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	2,  // 25: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // 26: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	24, // 27: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 28: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	23, // 29: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	22, // 30: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	22, // 31: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	22, // 32: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	7,  // 33: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	21, // 34: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	17, // 35: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
-	8,  // 36: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
-	8,  // 37: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	18, // 38: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	16, // 39: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	24, // 40: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 41: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	23, // 42: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	23, // 43: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	23, // 44: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	23, // 45: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	23, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	22, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	24, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	23, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	23, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	22, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	22, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	22, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	21, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	17, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	18, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	16, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	24, // 41: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	23, // 42: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	23, // 43: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	23, // 44: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	23, // 45: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	23, // 46: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }

@@ -231,7 +231,7 @@ func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
 		Capsule: fromCapsule(d.Capsule), Description: d.Description, Capabilities: d.Capabilities,
 		Imports: each(d.Imports, fromInterface), Exports: each(d.Exports, fromInterface),
 		Env: each(d.Env, func(e messages.EnvVariable) *EnvVariable {
-			return &EnvVariable{Name: e.Name, Type: e.Type, Description: e.Description, Set: e.Set}
+			return &EnvVariable{Name: e.Name, Type: e.Type, Description: e.Description, Set: e.Set, Value: e.Value}
 		}),
 		CallTimeout: fromDuration(d.CallTimeout), StopTimeout: fromDuration(d.StopTimeout), QueueLimit: d.QueueLimit,
 		BackoffInitial: fromDuration(d.BackoffInitial), BackoffMax: fromDuration(d.BackoffMax),
@@ -244,7 +244,8 @@ func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
 				QueueWait: fromDuration(c.QueueWait), Generation: c.Generation, Reason: c.Reason, FromCapsule: c.FromCapsule,
 			}
 		}),
-		Log: each(d.Log, FromLogLine), Module: d.Module,
+		Log: each(d.Log, FromLogLine), Module: d.Module, Manifest: d.Manifest, LoadTimeout: fromDuration(d.LoadTimeout),
+		CallReductions: d.CallReductions, ReductionsPerSecond: d.ReductionsPerSecond,
 	}
 }
 
@@ -254,7 +255,7 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 		Capsule: toCapsule(d.GetCapsule()), Description: d.GetDescription(), Capabilities: d.GetCapabilities(),
 		Imports: each(d.GetImports(), toInterface), Exports: each(d.GetExports(), toInterface),
 		Env: each(d.GetEnv(), func(e *EnvVariable) messages.EnvVariable {
-			return messages.EnvVariable{Name: e.GetName(), Type: e.GetType(), Description: e.GetDescription(), Set: e.GetSet()}
+			return messages.EnvVariable{Name: e.GetName(), Type: e.GetType(), Description: e.GetDescription(), Set: e.GetSet(), Value: e.GetValue()}
 		}),
 		CallTimeout: d.GetCallTimeout().AsDuration(), StopTimeout: d.GetStopTimeout().AsDuration(), QueueLimit: d.GetQueueLimit(),
 		BackoffInitial: d.GetBackoffInitial().AsDuration(), BackoffMax: d.GetBackoffMax().AsDuration(),
@@ -270,7 +271,8 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 				Reason: c.GetReason(), FromCapsule: c.GetFromCapsule(),
 			}
 		}),
-		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(),
+		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(), Manifest: d.GetManifest(), LoadTimeout: d.GetLoadTimeout().AsDuration(),
+		CallReductions: d.GetCallReductions(), ReductionsPerSecond: d.GetReductionsPerSecond(),
 	}
 }
 
