@@ -126,7 +126,7 @@ func (e *eventBus) ready() {
 // died says that an instance has died. What its supervisor does about it is no matter of
 // the bus.
 func (e *eventBus) died(m *CapsuleDied) {
-	id := strings.TrimPrefix(m.Path, CapsulesPath+"/")
+	id := m.Path[strings.LastIndexByte(m.Path, '/')+1:] // its groups come before it
 	e.bus.kernel(TopicHealthFailed, custom(map[string]string{"capsule_id": id, "reason": m.Reason}), ownSource())
 }
 

@@ -40,7 +40,9 @@ type Inline interface{ Inline() }
 
 // CapsuleConfig describes a capsule, for all its instances.
 type CapsuleConfig struct {
-	ID           string
+	ID string
+	// Path is the capsule's place in the tree; "" means CapsulePath(ID).
+	Path         string
 	Version      string
 	Interceptors []messages.Interceptor // never changed: compared by identity
 	// AllowPromptInjection is the capability that the manifest grants.
@@ -134,6 +136,8 @@ func (c *capsule) Receive(ctx actor.Context) {
 		c.signalled(ctx, m)
 	case *loopEnded:
 		c.loopEnded(m)
+	case *halt:
+		c.halt(m)
 	case *interrupted:
 		c.interrupted(m)
 	default:
@@ -145,6 +149,9 @@ func (c *capsule) Receive(ctx actor.Context) {
 func (c *capsule) start(ctx actor.Context) {
 	if c.own.Closed() {
 		return // it is to stop before it has begun
+	}
+	if c.halting.Load() != 0 {
+		c.giveUpInstance()
 	}
 	began := monotime.Now()
 	c.run = c.begin()
@@ -323,7 +330,7 @@ func (t *trigger) waited(began monotime.Time) time.Duration {
 
 // observe reports an event about the current instance.
 func (c *capsule) observe(detail messages.Detail) {
-	c.cfg.Observe(messages.Event{Path: CapsulePath(c.cfg.ID), Generation: c.run.generation, Detail: detail})
+	c.cfg.Observe(messages.Event{Path: c.Path(), Generation: c.run.generation, Detail: detail})
 }
 
 // lost reports whether an error means that the guest is lost.

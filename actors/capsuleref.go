@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -33,6 +34,8 @@ type CapsuleRef struct {
 	announced  atomic.Pointer[CapsuleUp] // of the current instance; nil without one
 	stats      *CallStats
 	quota      answerQuota
+	halting    atomic.Uint64 // the halt that the capsule is to obey; 0 is none
+	halts      uint64        // how many there have been; its supervisor's
 	node       waitNode      // it in the graph of waits
 	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if calls must be queued
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
@@ -70,6 +73,9 @@ func (r *CapsuleRef) Props() *actor.Props {
 	r.mailbox.Store(mailbox)
 	return r.cfg.System.Props(func() actor.Actor { return newCapsule(r, mailbox) }, mailbox)
 }
+
+// Path returns the capsule's place in the tree, as its events have it.
+func (r *CapsuleRef) Path() string { return cmp.Or(r.cfg.Path, CapsulePath(r.cfg.ID)) }
 
 // ID returns the capsule's id.
 func (r *CapsuleRef) ID() string { return r.cfg.ID }
@@ -151,7 +157,7 @@ func (r *CapsuleRef) begin() *run {
 	run.ctx, run.end = context.WithCancelCause(context.Background())
 	r.interrupt, r.ready = run.end, monotime.None
 	r.cfg.Observe(messages.Event{
-		Path: CapsulePath(r.cfg.ID), Generation: run.generation, Detail: messages.CapsuleLoading{Version: r.cfg.Version},
+		Path: r.Path(), Generation: run.generation, Detail: messages.CapsuleLoading{Version: r.cfg.Version},
 	})
 	return run
 }
@@ -194,5 +200,6 @@ func (r *CapsuleRef) refuse(message any, _ *actor.PID, why system.Refusal) bool 
 // CapsulesPath is the path of the capsules' supervisor, below the root.
 const CapsulesPath = "capsules"
 
-// CapsulePath returns a capsule's name in the tree, and in its events.
+// CapsulePath returns a capsule's name in the tree, and in its events, if it is in no
+// group. One in a group has the names of those around it before its id.
 func CapsulePath(id string) string { return CapsulesPath + "/" + id }

@@ -15,7 +15,8 @@ type AddCapsule struct{ Spec ChildSpec }
 
 // enter adds a child to the supervisor's state.
 func (s *supervisor) enter(spec ChildSpec) *child {
-	c := &child{ChildSpec: spec, id: spec.Ref.ID(), restarts: restarts{policy: spec.Restart}, over: spec.Ref.Generation()}
+	c := newChild(spec)
+	s.place(c)
 	s.children, s.byID[c.id] = append(s.children, c), c
 	s.unsettled++
 	return c
@@ -50,12 +51,9 @@ func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
 	c := s.enter(m.Spec)
 	c.waiters = append(c.waiters, waiter{pid: ctx.Sender(), up: true})
 	s.depend(c)
-	s.Observe(messages.Event{Path: CapsulePath(id), Detail: messages.CapsuleAdded{Version: m.Spec.Ref.Version()}})
+	s.Observe(messages.Event{Path: c.Ref.Path(), Detail: messages.CapsuleAdded{Version: m.Spec.Ref.Version()}})
 	s.tellDown(c, messages.StateLoading, "it has not been started yet")
-	if c.imports == 0 {
-		s.ready = append(s.ready, c)
-	}
-	s.spawnReady(ctx)
+	s.firstStart(ctx, c)
 }
 
 // removeCapsule ends a child in order, and then forgets it. Children that import from
@@ -64,7 +62,7 @@ func (s *supervisor) removeCapsule(ctx actor.Context, c *child) string {
 	c.removing = true
 	switch c.phase {
 	case waiting:
-		s.endBeforeStart(ctx, c)
+		s.endBeforeStart(ctx, c, stoppedByOperator)
 	case running, backoff, stopping:
 		return s.stopCapsule(ctx, c)
 	}
@@ -79,13 +77,18 @@ func (s *supervisor) remove(c *child) {
 	delete(s.byID, c.id)
 	isIt := func(other *child) bool { return other == c }
 	s.children = slices.DeleteFunc(s.children, isIt)
+	c.set(slotEnded)
+	c.stays = true
+	if c.parent == s.top { // a place in a group is kept, for one that is added again
+		s.top.members = slices.DeleteFunc(s.top.members, func(m member) bool { return m == c.slot })
+	}
 	for _, other := range s.children {
 		other.dependents = slices.DeleteFunc(other.dependents, isIt)
 	}
 	gone := &CapsuleGone{Ref: c.Ref}
 	s.System.Send(s.System.PID(RegistryPath), gone)
 	s.System.Send(s.System.PID(RouterPath), gone)
-	s.Observe(messages.Event{Path: CapsulePath(c.id), Generation: c.Ref.Generation(), Detail: messages.CapsuleRemoved{Version: c.Ref.Version()}})
+	s.Observe(messages.Event{Path: c.Ref.Path(), Generation: c.Ref.Generation(), Detail: messages.CapsuleRemoved{Version: c.Ref.Version()}})
 	if c.Removed != nil {
 		c.Removed()
 	}

@@ -9,6 +9,7 @@ import (
 
 const (
 	stoppedByOperator = "stopped by an operator"
+	restartsWithGroup = "it is being restarted with its group"
 	reasonStopping    = "the system stops"
 )
 
@@ -18,6 +19,10 @@ const (
 // up, a stop when it has ended, a kill when it has crashed.
 func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(actor.Context, *child) (refusal string)) {
 	c := s.byID[id]
+	if g := s.groups[id]; c == nil && g != nil {
+		s.groupCommand(ctx, g)
+		return
+	}
 	if c == nil {
 		ctx.Respond(&messages.CommandDone{Result: messages.CommandNotFound})
 		return
@@ -46,7 +51,9 @@ func (s *supervisor) startCapsule(ctx actor.Context, c *child) string {
 	case stopping:
 		return "it is stopping"
 	case waiting:
-		return "it starts as soon as the capsules that it imports from have"
+		return "it starts as soon as the capsules that it imports from, and those before it in its group, have"
+	case halting:
+		return restartsWithGroup
 	}
 	return s.restartCapsule(ctx, c)
 }
@@ -63,7 +70,13 @@ func (s *supervisor) restartCapsule(ctx actor.Context, c *child) string {
 	}
 	c.restarts.reset()
 	c.Reload()
-	generation := s.scheduled(c, verdict{}, messages.CauseOperator)
+	if c.doomed || c.phase == halting || c.phase == backoff && c.scope != nil {
+		if c.then == slotEnded && c.phase != backoff {
+			return "its group stops it"
+		}
+		return "" // it is being restarted with its group
+	}
+	generation := s.scheduled(c, verdict{}, messages.CauseOperator, nil, nil)
 	if c.phase == ended {
 		s.spawn(ctx, c)
 		return ""
@@ -89,20 +102,26 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	case stopping:
 		return "" // answered with the stop that is under way
 	case waiting:
-		s.endBeforeStart(ctx, c)
+		s.endBeforeStart(ctx, c, stoppedByOperator)
+		c.stays = true
 		s.answer(c, false, "")
+		s.advance(ctx, c.slot)
 		return ""
 	}
 	s.stoppingEvent(c, messages.CauseOperator)
+	c.set(slotEnded)
+	c.stays = true
 	s.end(ctx, c, messages.StateStopped, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })
+	s.advance(ctx, c.slot)
 	return ""
 }
 
 // endBeforeStart ends a capsule that has no actor yet.
-func (s *supervisor) endBeforeStart(ctx actor.Context, c *child) {
+func (s *supervisor) endBeforeStart(ctx actor.Context, c *child, cause string) {
 	c.phase = ended
-	s.stoppedEvent(c, stoppedByOperator)
-	s.tellDown(c, messages.StateStopped, stoppedByOperator)
+	c.set(slotEnded)
+	s.stoppedEvent(c, cause)
+	s.tellDown(c, messages.StateStopped, cause)
 	s.settle(ctx, c)
 }
 

@@ -33,10 +33,8 @@ func TestARestartLeavesTheNextGenerationAlone(t *testing.T) {
 		ref := NewCapsuleRef(CapsuleConfig{ID: "a", System: sys, Observe: func(messages.Event) {}})
 		ref.begin()
 		ref.announced.Store(&CapsuleUp{Ref: ref, Generation: 1})
-		c := &child{
-			ChildSpec: ChildSpec{Ref: ref, Reload: func() {}, StopTimeout: time.Second},
-			pid:       sys.PID("a"), phase: running,
-		}
+		c := newChild(ChildSpec{Ref: ref, Reload: func() {}, StopTimeout: time.Second})
+		c.pid, c.phase, c.over = sys.PID("a"), running, 0
 		s := &supervisor{SupervisorConfig: SupervisorConfig{System: sys, Observe: func(messages.Event) {}}}
 		var next *run
 		if refusal := s.restartCapsule(atOnce{restart: func() {

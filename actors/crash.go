@@ -30,6 +30,7 @@ type Crash struct {
 	Uptime time.Duration
 
 	exited bool // the goroutine is about to end
+	halted bool // no death: it has given up its instance, as it was told
 }
 
 // Answered implements system.Answered: the call that it broke has been answered.

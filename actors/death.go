@@ -1,9 +1,11 @@
 package actors
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/asynkron/protoactor-go/actor"
 )
@@ -18,6 +20,10 @@ func (s *supervisor) HandleFailure(_ *actor.ActorSystem, supervisor actor.Superv
 		return
 	}
 	crash, ok := reason.(*Crash)
+	if ok && crash.halted {
+		s.halted(ctx, c, crash)
+		return
+	}
 	generation := c.Ref.Generation()
 	if ok {
 		generation = crash.Generation
@@ -41,27 +47,24 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.Message)
 
-	v, cause := verdict{restart: true}, crash.Blameless
-	switch {
-	case crash.Blameless != "":
-		c.restarts.ran(crash.Uptime)
-	case crash.Permanent:
-		v = verdict{}
-	default:
-		v, cause = c.restarts.died(crash.Uptime, crash.Clean, jitter()), messages.CauseCrash
-	}
-	if !v.restart {
-		s.giveUp(ctx, c, crash)
+	d := c.died(death{
+		uptime: crash.Uptime, clean: crash.Clean, permanent: crash.Permanent, blameless: crash.Blameless != "",
+		now: monotime.Now(), jitter: jitter(),
+	})
+	if d.absorbed {
+		s.absorbed(ctx, c)
 		return
 	}
-	s.scheduled(c, v, cause)
-	if v.delay == 0 {
-		s.restartNow(ctx, c)
-		return
-	}
+	s.follow(ctx, c, crash, d, cmp.Or(crash.Blameless, messages.CauseCrash))
+}
+
+// absorbed: a capsule died that was to be halted.
+func (s *supervisor) absorbed(ctx actor.Context, c *child) {
 	c.phase = backoff
-	s.tellDown(c, messages.StateCrashed, fmt.Sprintf("it crashed, and restarts in %v", v.delay.Round(time.Millisecond)))
-	s.remind(c, v.delay, &restartDue{id: c.id, generation: crash.Generation})
+	if c.state == slotEnded {
+		s.endOfGroup(ctx, c)
+	}
+	s.advance(ctx, c.slot)
 }
 
 // bug is the crash of a capsule's actor that is not its guest's fault.
@@ -73,30 +76,41 @@ func (s *supervisor) bug(c *child, reason any) *Crash {
 	c.undecided = crash // also if this fails
 	c.Ref.Revoke(messages.StateCrashed, crash.Failure.Message)
 	s.Observe(messages.Event{
-		Path: CapsulePath(c.id), Generation: crash.Generation,
+		Path: c.Ref.Path(), Generation: crash.Generation,
 		Detail: messages.CapsuleCrashed{Failure: crash.Failure, During: crash.During},
 	})
 	return crash
 }
 
-// scheduled reports a restart that was decided, and returns of which generation.
-func (s *supervisor) scheduled(c *child, v verdict, cause string) (of uint64) {
+// scheduled reports a restart that was decided, and returns of which generation. Unless
+// by is nil, its strategy decided so because of dead.
+func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dead *child) (of uint64) {
+	var group, strategy, causePath string
+	switch {
+	case by == nil:
+	case by.parent != nil:
+		group, strategy, causePath = groupPath(by), string(by.strategy), capsulePath(dead.slot)
+	case dead.outermost() != nil: // the top restarts a group that has failed
+		group, strategy, causePath = CapsulesPath, string(by.strategy), capsulePath(dead.slot)
+	}
 	c.Ref.During(func(generation uint64) {
 		of = generation
 		s.Observe(messages.Event{
-			Path: CapsulePath(c.id), Generation: generation,
+			Path: c.Ref.Path(), Generation: generation,
 			Detail: messages.RestartScheduled{
 				Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
 				BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
 				Window: c.restarts.policy.Window, Delay: v.delay, Cause: cause,
+				Supervisor: group, Strategy: strategy, CausePath: causePath,
 			},
 		})
 	})
 	return of
 }
 
-// giveUp ends a capsule that policy does not restart.
-func (s *supervisor) giveUp(ctx actor.Context, c *child, crash *Crash) {
+// giveUp ends a capsule that policy does not restart. The decision of a group replaces
+// that of its own policy, unless empty.
+func (s *supervisor) giveUp(ctx actor.Context, c *child, crash *Crash, ofGroup string) {
 	if crash.Clean && c.restarts.policy.Mode != Permanent {
 		cause := fmt.Sprintf("it ended by itself, and restart = %q", c.restarts.policy.Mode)
 		s.end(ctx, c, messages.StateStopped, cause, func() { s.stoppedEvent(c, cause) })
@@ -104,6 +118,8 @@ func (s *supervisor) giveUp(ctx actor.Context, c *child, crash *Crash) {
 	}
 	decision := fmt.Sprintf("restart = %q", c.restarts.policy.Mode)
 	switch {
+	case ofGroup != "":
+		decision = ofGroup
 	case crash.Permanent:
 		decision = "it can't load until its files change: start it again then"
 	case c.restarts.policy.Mode != Temporary:
@@ -114,21 +130,16 @@ func (s *supervisor) giveUp(ctx actor.Context, c *child, crash *Crash) {
 
 func (s *supervisor) failedEvent(c *child, crash *Crash, decision string) {
 	s.Observe(messages.Event{
-		Path: CapsulePath(c.id), Generation: crash.Generation,
+		Path: c.Ref.Path(), Generation: crash.Generation,
 		Detail: messages.CapsuleFailed{Failure: crash.Failure, Decision: decision},
 	})
-}
-
-// restartDue: a backoff is over.
-func (s *supervisor) restartDue(ctx actor.Context, m *restartDue) {
-	if c := s.byID[m.id]; c != nil && c.phase == backoff && c.Ref.Generation() == m.generation {
-		s.restartNow(ctx, c)
-	}
 }
 
 // restartNow replaces the instance of a capsule whose actor runs or is suspended.
 func (s *supervisor) restartNow(ctx actor.Context, c *child) {
 	c.stopTimer()
 	c.phase, c.undecided = running, nil
+	c.started()
+	c.Ref.Go()
 	ctx.(actor.Supervisor).RestartChildren(c.pid) //nolint:forcetypeassert // every context is one
 }

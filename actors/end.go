@@ -11,6 +11,9 @@ import (
 // running call gets the stop time-out, a load none.
 func (s *supervisor) end(ctx actor.Context, c *child, state messages.CapsuleState, reason string, final func()) {
 	c.stopTimer()
+	if c.state != slotHalting {
+		c.set(slotEnded)
+	}
 	c.phase, c.final = stopping, final
 	c.Ref.Close()
 	s.tellDown(c, state, reason)
@@ -47,15 +50,28 @@ func (s *supervisor) terminated(ctx actor.Context, m *actor.Terminated) {
 	}
 	s.settle(ctx, c) // the start of others comes after its end
 	c.phase, c.pid = ended, nil
+	if c.state == slotHalting {
+		c.slot.halted()
+	} else if !c.again {
+		c.set(slotEnded)
+	}
 	if c.removing {
 		s.remove(c)
 	}
 	s.answer(c, false, c.down.Reason)
+	if c.again && !s.stopping {
+		c.again = false
+		s.spawn(ctx, c)
+	}
+	s.advance(ctx, c.slot)
 }
 
 // stopAll begins the end of all: the library stops the children when this returns.
 func (s *supervisor) stopAll() {
 	s.stopping = true
+	for _, timer := range s.holds {
+		timer.Stop()
+	}
 	for _, c := range s.children {
 		if c.phase == waiting {
 			c.phase = ended
@@ -76,14 +92,14 @@ func (s *supervisor) stopAll() {
 
 func (s *supervisor) stoppingEvent(c *child, cause string) {
 	s.Observe(messages.Event{
-		Path: CapsulePath(c.id), Generation: c.Ref.Generation(),
+		Path: c.Ref.Path(), Generation: c.Ref.Generation(),
 		Detail: messages.CapsuleStopping{Cause: cause},
 	})
 }
 
 func (s *supervisor) stoppedEvent(c *child, cause string) {
 	s.Observe(messages.Event{
-		Path: CapsulePath(c.id), Generation: c.Ref.Generation(),
+		Path: c.Ref.Path(), Generation: c.Ref.Generation(),
 		Detail: messages.CapsuleStopped{Cause: cause},
 	})
 }

@@ -43,12 +43,15 @@ func (s *supervisor) reconcile(ctx actor.Context) {
 		switch up := c.Ref.Announced(); {
 		case c.undecided != nil && (c.phase == running || c.phase == backoff):
 			s.decideAgain(ctx, c)
-		case c.phase == backoff && isDue:
-			s.restartNow(ctx, c)
 		case c.phase == running && up != nil && (c.up == nil || c.up.Generation != up.Generation || c.up.State != up.State):
 			s.up(ctx, up)
 		case c.phase == running && isDue:
 			s.readinessDue(ctx, &readinessDue{id: c.id, generation: c.Ref.Generation()})
+		}
+	}
+	for h := range s.holds {
+		if now >= h.due {
+			s.holdDue(ctx, h)
 		}
 	}
 	s.resync(ctx, s.System.PID(RegistryPath))

@@ -18,11 +18,18 @@ func (s *supervisor) start(ctx actor.Context) {
 	ctx.Send(s.System.PID(RouterPath), &resyncDone{}) // triggers are answered from now on
 	s.reportStarted()
 	for _, c := range s.children {
-		if c.imports == 0 {
-			s.ready = append(s.ready, c)
-		}
+		c.await(c.imports > 0)
 	}
-	s.spawnReady(ctx)
+	for _, c := range s.children {
+		s.advance(ctx, c.slot)
+	}
+}
+
+// firstStart starts a child as soon as those that it imports from, and those before it
+// in its group, have started.
+func (s *supervisor) firstStart(ctx actor.Context, c *child) {
+	c.await(c.imports > 0)
+	s.advance(ctx, c.slot)
 }
 
 // spawnReady fills the free start slots.
@@ -37,14 +44,14 @@ func (s *supervisor) spawnReady(ctx actor.Context) {
 		// The more loads hang, the sooner the next is taken for one: each costs those
 		// behind it only its share of one readiness time-out.
 		hold := c.ReadyTimeout / time.Duration(1+s.hanging)
-		c.slot = time.AfterFunc(hold, func() { s.System.Send(s.self, &slotDue{c}) })
+		c.startSlot = time.AfterFunc(hold, func() { s.System.Send(s.self, &slotDue{c}) })
 		s.spawn(ctx, c)
 	}
 }
 
 // slotDue: a first start takes so long that unrelated capsules no longer wait for it.
 func (s *supervisor) slotDue(ctx actor.Context, m *slotDue) {
-	if c := m.child; c.slot != nil {
+	if c := m.child; c.startSlot != nil {
 		c.hanging = true
 		s.hanging++
 		s.releaseSlot(ctx, c)
@@ -53,11 +60,11 @@ func (s *supervisor) slotDue(ctx actor.Context, m *slotDue) {
 
 // releaseSlot gives a start slot back.
 func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
-	if c.slot == nil {
+	if c.startSlot == nil {
 		return
 	}
-	c.slot.Stop()
-	c.slot = nil
+	c.startSlot.Stop()
+	c.startSlot = nil
 	s.starting--
 	s.spawnReady(ctx)
 }
@@ -65,13 +72,14 @@ func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
 // spawn starts a capsule's actor.
 func (s *supervisor) spawn(ctx actor.Context, c *child) {
 	over := c.Ref.Generation() // read before the next one can begin
-	pid, err := ctx.SpawnNamed(c.Ref.Props(), c.id)
+	pid, err := ctx.SpawnNamed(c.Ref.Props(), c.path())
 	if err != nil {
 		// Only a name that is taken: two starts of one capsule, which phase forbids.
 		s.Log.Error("capsule not started", "err", err, "capsule", c.id)
 		return
 	}
 	c.pid, c.phase, c.over = pid, running, over
+	c.started()
 }
 
 // up: an instance serves.
@@ -84,8 +92,7 @@ func (s *supervisor) up(ctx actor.Context, m *CapsuleUp) {
 	c.stopTimer()
 	s.killUp(c)
 	if m.State == messages.StateReady {
-		s.settle(ctx, c)
-		s.answer(c, true, "")
+		s.serves(ctx, c)
 		return
 	}
 	s.remind(c, c.ReadyTimeout, &readinessDue{id: c.id, generation: m.Generation})
@@ -110,11 +117,18 @@ func (s *supervisor) readinessDue(ctx actor.Context, m *readinessDue) {
 	}
 	c.due = monotime.None
 	s.Observe(messages.Event{
-		Path: CapsulePath(c.id), Generation: m.generation,
+		Path: c.Ref.Path(), Generation: m.generation,
 		Detail: messages.ReadinessTimedOut{Waited: c.ReadyTimeout},
 	})
+	s.serves(ctx, c)
+}
+
+// serves: an instance is ready, or others have waited long enough for it.
+func (s *supervisor) serves(ctx actor.Context, c *child) {
+	c.serves()
 	s.settle(ctx, c)
 	s.answer(c, true, "")
+	s.advance(ctx, c.slot)
 }
 
 // settle ends the wait of others for a capsule's first start.
@@ -129,8 +143,9 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 	}
 	s.releaseSlot(ctx, c)
 	for _, d := range c.dependents {
-		if d.imports--; d.imports == 0 {
-			s.ready = append(s.ready, d)
+		if d.imports--; d.imports == 0 && d.state == slotWaiting {
+			d.state = slotPending
+			s.advance(ctx, d.slot)
 		}
 	}
 	s.unsettled--

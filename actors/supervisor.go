@@ -23,6 +23,13 @@ type SupervisorConfig struct {
 	Observe func(messages.Event)
 	// Children are in start order.
 	Children []ChildSpec
+	// Supervisors are groups of children. Each is listed before those below it.
+	Supervisors []GroupSpec
+	// Restart, with its defaults, says how often a group that is in no other may fail.
+	Restart RestartPolicy
+	// Escalate, if not nil, is called once, when a child that is in no group fails for
+	// good. It must not block.
+	Escalate func(cause string)
 	// StartSlots is how many may be starting at once.
 	StartSlots int
 }
@@ -47,11 +54,18 @@ type ChildSpec struct {
 }
 
 // SupervisorProps describes the supervisor of all capsules: one for one, with
-// backoff and a restart budget. It starts them in dependency order, several at a
+// backoff and a restart budget. Groups of capsules have strategies of their own
+// (strategy.go); they are part of its state, so that one goroutine sees every death in
+// one order. It starts them in dependency order, several at a
 // time, and carries out the operator's commands. Its parent is the root, which
 // resumes it with its state should it fail: its children need not die of that.
 func SupervisorProps(cfg SupervisorConfig) *actor.Props {
-	s := &supervisor{SupervisorConfig: cfg, byID: map[string]*child{}}
+	s := &supervisor{
+		SupervisorConfig: cfg, byID: map[string]*child{}, groups: map[string]*group{}, placeOf: map[string]*group{},
+		top: newGroup("", nil, OneForOne, cfg.Restart), holds: map[*hold]*time.Timer{}, groupWaiters: map[*group][]waiter{},
+	}
+	s.top.exits = cfg.Escalate != nil
+	s.enterGroups()
 	for _, spec := range cfg.Children {
 		s.enter(spec)
 	}
@@ -67,14 +81,19 @@ type supervisor struct {
 	SupervisorConfig
 	self *actor.PID
 
-	children  []*child // in start order, added ones last
-	byID      map[string]*child
-	ready     []*child // may be spawned, waiting for a start slot
-	starting  int      // start slots in use
-	hanging   int      // first starts that have lost their slot and are not settled
-	unsettled int      // first starts not settled yet
-	started   bool     // the first start of all has been reported
-	stopping  bool
+	children     []*child // in start order, added ones last
+	byID         map[string]*child
+	top          *group                // of all
+	groups       map[string]*group     // by name
+	placeOf      map[string]*group     // the group of each child that is in one
+	holds        map[*hold]*time.Timer // backoffs that have not ended
+	groupWaiters map[*group][]waiter
+	ready        []*child // may be spawned, waiting for a start slot
+	starting     int      // start slots in use
+	hanging      int      // first starts that have lost their slot and are not settled
+	unsettled    int      // first starts not settled yet
+	started      bool     // the first start of all has been reported
+	stopping     bool
 }
 
 // phase is the state of a child as its supervisor sees it.
@@ -83,7 +102,8 @@ type phase int
 const (
 	waiting  phase = iota // for capsules that it imports from, before its first start
 	running               // its actor runs, or is being restarted
-	backoff               // its actor is suspended until restartDue
+	halting               // its instance is to end, and its actor to be suspended
+	backoff               // its actor is suspended until its turn comes
 	stopping              // its actor was told to stop
 	ended                 // there is no actor: stopped, or failed
 )
@@ -91,16 +111,16 @@ const (
 // child is one capsule under supervision.
 type child struct {
 	ChildSpec
-	id       string
-	restarts restarts
+	*slot // its place in its group
+	id    string
 
 	phase      phase
 	pid        *actor.PID
 	up         *CapsuleUp    // its current instance; nil if none serves
 	down       *CapsuleDown  // why none does; nil if one serves
-	timer      *time.Timer   // for restartDue, readinessDue or an overdue stop
-	due        monotime.Time // when one of the first two is to come; None when it has
-	slot       *time.Timer   // holds a start slot, until it fires or the start is settled; nil without one
+	timer      *time.Timer   // for readinessDue or an overdue stop
+	due        monotime.Time // when the first is to come; None when it has
+	startSlot  *time.Timer   // holds a start slot, until it fires or the start is settled; nil without one
 	hanging    bool          // it has lost its start slot, and is not settled
 	settled    bool          // no start of others waits for its first start
 	dependents []*child
@@ -111,6 +131,8 @@ type child struct {
 	waiters    []waiter // for a command to be done
 	final      func()   // reports the end, once the actor has stopped
 	removing   bool     // it is to be removed at its end
+	again      bool     // it is to be started at its end
+	why        string   // why its group halts it
 }
 
 // Receive handles one message.
@@ -136,8 +158,8 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.addCapsule(ctx, m)
 	case *messages.RemoveCapsule:
 		s.command(ctx, m.ID, false, s.removeCapsule)
-	case *restartDue:
-		s.restartDue(ctx, m)
+	case *holdDue:
+		s.holdDue(ctx, m.hold)
 	case *readinessDue:
 		s.readinessDue(ctx, m)
 	case *slotDue:
@@ -194,11 +216,8 @@ func (s *supervisor) answer(c *child, up bool, reason string) {
 
 // Self-messages say what is due; by their generation late ones are ignored.
 type (
-	slotDue    struct{ child *child }
-	restartDue struct {
-		id         string
-		generation uint64
-	}
+	slotDue      struct{ child *child }
+	holdDue      struct{ hold *hold }
 	readinessDue struct {
 		id         string
 		generation uint64

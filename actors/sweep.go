@@ -24,6 +24,13 @@ func (s *slot) await(blocked bool) {
 	s.scope = s.outermost()
 }
 
+// started records that a slot was told to start, in its turn or out of it.
+func (s *slot) started() {
+	if s.state != slotStarting {
+		s.set(slotStarting)
+	}
+}
+
 // restart marks a slot to be halted and started again, or to be started if it has
 // ended by itself. Anew says that its group is made anew, too. It returns false if
 // nothing changes for the slot.
@@ -193,6 +200,7 @@ func (b *blockers) block(s *slot) bool {
 
 // stop halts all of a group for good, until an operator starts it.
 func (g *group) stop() {
+	g.renew()
 	g.each(func(s *slot) {
 		s.end(g)
 		s.stays = true

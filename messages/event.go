@@ -1,8 +1,10 @@
 package messages
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +13,8 @@ type Event struct {
 	// Sequence counts up from 1 without gaps.
 	Sequence uint64
 	At       time.Time
-	// Path of the actor that it is about: "capsules/<id>", "registry"; "" for the
+	// Path of the actor that it is about: "capsules/<id>", "capsules/<group>/<id>" for a
+	// capsule in a group, "capsules/<group>" for the group, "registry"; "" for the
 	// system.
 	Path string
 	// Generation of the capsule; 0 if it has none.
@@ -33,6 +36,15 @@ func (e *Event) Name() string {
 		return ""
 	}
 	return e.Detail.Name()
+}
+
+// Child returns the name of the capsule or supervisor that the event is about; "" if it
+// is about none.
+func (e *Event) Child() string {
+	if !strings.HasPrefix(e.Path, "capsules/") {
+		return ""
+	}
+	return lastName(e.Path)
 }
 
 // Clone returns a deep copy.
@@ -174,6 +186,48 @@ type RestartScheduled struct {
 	Delay       time.Duration `json:"delay"`
 	// Cause is "crash", "an operator's command" or "a trigger's deadline".
 	Cause string `json:"cause"`
+	// Supervisor is the path of the group that decided so, and Strategy is its strategy.
+	// CausePath is the path of the capsule whose death is the reason: this one, or
+	// another in the group. All are empty if a capsule is restarted alone by no group.
+	Supervisor string `json:"supervisor"`
+	Strategy   string `json:"strategy"`
+	CausePath  string `json:"cause_path"`
+}
+
+// Because says who took a capsule down: "ledger crashed, rest_for_one of payments"; the
+// cause alone if no other capsule did.
+func (d *RestartScheduled) Because() string {
+	if d.Cause != CauseStrategy {
+		return d.Cause
+	}
+	return fmt.Sprintf("%s crashed, %s of %s", lastName(d.CausePath), d.Strategy, lastName(d.Supervisor))
+}
+
+// lastName returns the last part of a path.
+func lastName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// SupervisorStarted is the detail of: each capsule of a group serves, or has ended.
+type SupervisorStarted struct {
+	// Children is how many capsules serve.
+	Children uint32 `json:"children"`
+}
+
+// SupervisorFailed is the detail of: a group has spent its budget, or can't bring a
+// child back. Its capsules stop.
+type SupervisorFailed struct {
+	Cause string `json:"cause"`
+	// CausePath is the path of the capsule whose death was the last.
+	CausePath string `json:"cause_path"`
+	// Decision is what follows: "restarted in 100ms".
+	Decision string `json:"decision"`
+	// Restarted says that the group is restarted: by its supervisor, or with it.
+	Restarted bool `json:"restarted"`
+}
+
+// SupervisorStopped is the detail of: a group stops, because of a significant child or
+// of an operator.
+type SupervisorStopped struct {
+	Cause string `json:"cause"`
 }
 
 // CapsuleFailed is the detail of: no restart is left, or policy allows none.
@@ -280,6 +334,9 @@ func (CapsuleReady) Name() string      { return "capsule_ready" }
 func (ReadinessTimedOut) Name() string { return "readiness_timed_out" }
 func (CapsuleCrashed) Name() string    { return "capsule_crashed" }
 func (RestartScheduled) Name() string  { return "restart_scheduled" }
+func (SupervisorStarted) Name() string { return "supervisor_started" }
+func (SupervisorFailed) Name() string  { return "supervisor_failed" }
+func (SupervisorStopped) Name() string { return "supervisor_stopped" }
 func (CapsuleFailed) Name() string     { return "capsule_failed" }
 func (CapsuleStopping) Name() string   { return "capsule_stopping" }
 func (CapsuleStopped) Name() string    { return "capsule_stopped" }
@@ -296,4 +353,5 @@ const (
 	CauseBudget    = "a trigger's budget"
 	CauseAbandoned = "a caller that gave up"
 	CauseOperator  = "an operator's command"
+	CauseStrategy  = "another capsule of its group"
 )

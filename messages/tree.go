@@ -47,7 +47,43 @@ type Tree struct {
 	// Rejected are directories that cannot become a capsule and have no entry in
 	// Capsules: the first 100.
 	Rejected []CapsuleRejected
+	// Supervisors are the groups of capsules, each before those in it.
+	Supervisors []*Supervisor
 }
+
+// Supervisor is a group of capsules, as a snapshot shows it.
+type Supervisor struct {
+	// Path is its place in the tree: "capsules/payments".
+	Path string
+	Name string
+	// Strategy is "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy string
+	// Children are ids of capsules and names of groups, in start order.
+	Children    []string
+	Significant []string
+	// AutoShutdown is "never", "any" or "all".
+	AutoShutdown string
+	// Budget is how many deaths of children are allowed in Window; BudgetSpent counts
+	// those of the last Window, as of the snapshot.
+	Budget, BudgetSpent uint32
+	Window              time.Duration
+	// State is one of the states below; Since is when the group entered it, Reason
+	// explains it.
+	State  string
+	Since  time.Time
+	Reason string
+	// Restarts counts how often it has failed and was restarted.
+	Restarts uint64
+}
+
+// The states of a group.
+const (
+	SupervisorStarting   = "starting" // its first capsules are on their way
+	SupervisorRunning    = "running"
+	SupervisorRestarting = "restarting" // it has failed, and is restarted
+	SupervisorHasFailed  = "failed"     // for good
+	SupervisorHasStopped = "stopped"
+)
 
 // Settings are the system's limits; a capsule's manifest may override some for it.
 type Settings struct {

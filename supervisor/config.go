@@ -118,6 +118,12 @@ type Config struct {
 	Restart RestartPolicy
 	// CapsuleSettings are the operator's settings of single capsules, by their id.
 	CapsuleSettings map[string]CapsuleSettings
+	// Supervisors are groups of capsules, each with a strategy of its own. A capsule in no
+	// group is restarted alone.
+	Supervisors []Group
+	// OnFailure decides what follows when a capsule or group that is in no other group
+	// fails for good; "" means KeepServing.
+	OnFailure OnFailure
 	// EventsKept is the number of past events that [Supervisor.Events] can return; 0
 	// means 4,096.
 	EventsKept int
@@ -204,6 +210,9 @@ func (c *Config) problems() []error {
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
 	found = append(found, c.Restart.Problems()...)
+	if !slices.Contains([]OnFailure{"", KeepServing, Exit}, c.OnFailure) {
+		found = append(found, fmt.Errorf("config: OnFailure is %q: it is %s or %s", c.OnFailure, KeepServing, Exit))
+	}
 	for _, id := range slices.Sorted(maps.Keys(c.CapsuleSettings)) {
 		settings := c.CapsuleSettings[id]
 		found = append(found, settings.problems(id)...)

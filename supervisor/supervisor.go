@@ -19,6 +19,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
 	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
@@ -69,6 +70,7 @@ type Supervisor struct {
 	home      home.Home
 	principal home.Principal
 	catalog   *catalog.Catalog
+	groups    *groups
 	journal   *journal.Journal
 	file      *journal.File // nil if none is configured
 	log       *journal.Logger
@@ -118,6 +120,11 @@ func New(cfg Config) (*Supervisor, error) {
 	s.journal = journal.New(kept)
 	s.log = journal.NewLogger(s.cfg.Log)
 	s.catalog = catalog.Discover(s.home, s.principal, cfg.CapsuleDirs, brought)
+	s.groups = newGroups(cfg.Supervisors)
+	mode := func(m *manifest.Manifest) RestartMode { return s.cfg.forCapsule(m).restart.Mode }
+	if problems := s.groups.problems(s.catalog, mode); len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
 	s.enter()
 	return s, nil
 }
@@ -133,13 +140,16 @@ func (s *Supervisor) enter() {
 	if len(s.catalog.Entries)+len(s.catalog.Rejected) == 0 {
 		s.cfg.Log.Warn("no capsules found", "looked_in", s.catalog.LookedIn)
 	}
+	for _, g := range s.groups.shown() {
+		s.journal.EnterGroup(g)
+	}
 	known := map[string]bool{}
 	for _, e := range s.catalog.Entries {
 		m := e.Manifest
 		known[m.ID()] = true
 		policy := s.cfg.forCapsule(m).restart
 		s.journal.Enter(&messages.Capsule{
-			Path: actors.CapsulePath(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
+			Path: s.groups.path(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
 			MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
 			State:            messages.StateLoading, Interceptors: e.Interceptors,
 			Restart: string(policy.Mode), Budget: uint32(policy.Budget), Window: policy.Window, //nolint:gosec // not negative

@@ -44,6 +44,8 @@ type tree struct {
 	state   *state.Keeper
 	opened  *store.Bolt // the store of state, unless the configuration brought one
 
+	groups *groups
+
 	mu       sync.Mutex
 	stopping bool
 	open     sync.WaitGroup // triggers from outside; added to under mu
@@ -63,6 +65,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 	}
 	t := &tree{
 		cfg: s.cfg, journal: s.journal, host: host, sys: system.New(s.cfg.Log),
+		groups: s.groups,
 		router: actors.NewRouter(&s.journal.Triggers, tracer),
 		refs:   map[string]*actors.CapsuleRef{}, sources: map[string]*catalog.Source{},
 	}
@@ -96,7 +99,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 	}
 	settings := s.cfg.forCapsule(m)
 	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
-		ID: id, Version: m.Package.Version, Interceptors: e.Interceptors,
+		ID: id, Path: s.groups.path(id), Version: m.Package.Version, Interceptors: e.Interceptors,
 		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
 		Services:             s.services(t, m),
 		Load:                 load, LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout,
@@ -138,6 +141,7 @@ func (t *tree) run(ctx context.Context) error {
 		EventBus:   t.bus.Props(&kernel{tree: t, shutdown: shutdown}, t.cfg.Log),
 		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
 			System: t.sys, Log: t.cfg.Log, Observe: t.observe,
+			Supervisors: t.groups.specs(), Restart: t.cfg.Restart, Escalate: t.escalation(shutdown),
 			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0),
 		}),
 	}))
@@ -145,7 +149,20 @@ func (t *tree) run(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	<-ctx.Done()
-	return t.stop(ctx, pid)
+	err = t.stop(ctx, pid)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrEscalated) {
+		err = errors.Join(fmt.Errorf("serve: %w", cause), err)
+	}
+	return err
+}
+
+// escalation returns what ends the system if a child of its top fails for good; nil if
+// nothing does.
+func (t *tree) escalation(shutdown context.CancelCauseFunc) func(cause string) {
+	if t.cfg.OnFailure != Exit {
+		return nil
+	}
+	return func(cause string) { shutdown(fmt.Errorf("%w: %s", ErrEscalated, cause)) }
 }
 
 // stop stops the capsules first, so that their answers still arrive, and then the rest.

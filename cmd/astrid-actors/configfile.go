@@ -30,6 +30,7 @@ type configFile struct {
 	path     string
 	flags    map[string]fileFlag // by the flag's name
 	capsules map[string]supervisor.CapsuleSettings
+	groups   []supervisor.Group
 	lines    map[string]int // of each capsule's table
 	settings []setting      // of capsules, for config show
 	warnings tomlfile.Problems
@@ -86,6 +87,7 @@ func readConfigFile(path string, named bool, flags *pflag.FlagSet) (*configFile,
 	r := &tomlfile.Reader{File: path, Lines: map[string]int{}}
 	f.readFlags(r, root, flags)
 	f.readCapsules(r, root)
+	f.readGroups(r, root)
 	return f, append(r.Problems, r.Unknown(root)...)
 }
 

@@ -82,8 +82,14 @@ func eventWhat(e *messages.Event) string {
 		if d.Delay > 0 {
 			when = "in " + duration(d.Delay)
 		}
-		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Cause,
+		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Because(),
 			d.BudgetSpent, d.Budget, duration(d.Window))
+	case messages.SupervisorStarted:
+		return fmt.Sprintf("serves, capsules: %d", d.Children)
+	case messages.SupervisorFailed:
+		return fmt.Sprintf("failed: %s; the last death was that of %s; %s", d.Cause, d.CausePath, d.Decision)
+	case messages.SupervisorStopped:
+		return because("stopped", d.Cause)
 	case messages.CapsuleFailed:
 		return fmt.Sprintf("failed for good: %s: %s", d.Decision, d.Failure.Message)
 	case messages.CapsuleStopping:

@@ -94,6 +94,8 @@ func fill(m protoreflect.Message) {
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
 			m.Set(field, protoreflect.ValueOfString("<text>"))
+		case field.Kind() == protoreflect.BoolKind:
+			m.Set(field, protoreflect.ValueOfBool(true))
 		case field.Kind() == protoreflect.Uint32Kind:
 			m.Set(field, protoreflect.ValueOfUint32(4))
 		case field.Kind() == protoreflect.Uint64Kind:
@@ -141,15 +143,19 @@ func TestEventJSON(t *testing.T) {
 		"capsule_ready":       `,"session":"<text>","took_ms":1.5}`,
 		"readiness_timed_out": `,"waited_ms":1.5}`,
 		"capsule_crashed":     `,` + failure + `,"during":"<text>"}`,
-		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>"}`,
-		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
-		"capsule_stopping":    `,"cause":"<text>"}`,
-		"capsule_stopped":     `,"cause":"<text>"}`,
-		"trigger_answered":    `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
-		"log_suppressed":      `,"lines":5,"total":5}`,
-		"dead_letter":         `,"topic":"<text>","publisher":"<text>","reason":"<text>","count":5}`,
-		"events_lost":         `,"count":5}`,
-		"epoch_changed":       `,"epoch":"<text>"}`,
+		"restart_scheduled": `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>",` +
+			`"supervisor":"<text>","strategy":"<text>","cause_path":"<text>"}`,
+		"supervisor_started": `,"children":4}`,
+		"supervisor_failed":  `,"cause":"<text>","cause_path":"<text>","decision":"<text>","restarted":true}`,
+		"supervisor_stopped": `,"cause":"<text>"}`,
+		"capsule_failed":     `,` + failure + `,"decision":"<text>"}`,
+		"capsule_stopping":   `,"cause":"<text>"}`,
+		"capsule_stopped":    `,"cause":"<text>"}`,
+		"trigger_answered":   `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
+		"log_suppressed":     `,"lines":5,"total":5}`,
+		"dead_letter":        `,"topic":"<text>","publisher":"<text>","reason":"<text>","count":5}`,
+		"events_lost":        `,"count":5}`,
+		"epoch_changed":      `,"epoch":"<text>"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -229,6 +235,36 @@ func TestTreeText(t *testing.T) {
       ├─ stopped    stopped, generation 2, permanent, restarts 3/5 in 60s: by an operator
       └─ rejected   failed: no version
 rejected: /c: no name
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Groups are drawn with their children, in start order.
+func TestTreeWithGroups(t *testing.T) {
+	capsule := func(path string) *messages.Capsule {
+		return &messages.Capsule{ID: path[strings.LastIndexByte(path, '/')+1:], Path: path, State: messages.StateReady}
+	}
+	group := func(path, state string, children ...string) *messages.Supervisor {
+		return &messages.Supervisor{
+			Path: path, Name: path[strings.LastIndexByte(path, '/')+1:], State: state, Strategy: "rest_for_one", Children: children,
+			Budget: 5, BudgetSpent: 1, Window: time.Minute,
+		}
+	}
+	failed := group("capsules/shop/cache", "failed", "b")
+	failed.Restarts, failed.Reason = 2, "no budget"
+	got := treeText(&messages.Tree{
+		Capsules:    []*messages.Capsule{capsule("capsules/shop/web"), capsule("capsules/alone"), capsule("capsules/shop/cache/b")},
+		Supervisors: []*messages.Supervisor{group("capsules/shop", "running", "cache", "web"), failed},
+	}, false)
+	_, got, _ = strings.Cut(got, "one for one\n   ├─ registry")
+	_, got, _ = strings.Cut(got, "one for one\n")
+	want := `      ├─ shop       running, rest_for_one, deaths 1/5 in 60s
+      │  ├─ cache   failed, rest_for_one, deaths 1/5 in 60s, restarted: 2: no budget
+      │  │  └─ b    ready
+      │  └─ web     ready
+      └─ alone      ready
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -31,6 +31,7 @@ type runOptions struct {
 	outside                     outsideOptions
 	http                        httpOptions
 	logFormat, logLevel         string
+	onFailure                   string
 
 	configFlag string
 	file       *configFile // once load has returned
@@ -51,6 +52,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	o.outside.flags(flags)
 	cacheFlag(flags, &o.cache)
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
+	flags.StringVar(&o.onFailure, "on-failure", string(supervisor.KeepServing), "when a capsule or supervisor fails for good: keep the others, or exit with status 1; `keep` or exit")
 	o.http.flags(flags)
 	flags.StringVar(&o.logFormat, "log-format", "", "`format`: json or console (default console at a terminal, else json)")
 	flags.StringVar(&o.logLevel, "log-level", "info", "`level`: "+strings.ReplaceAll(logLevels, " ", ", "))
@@ -150,6 +152,9 @@ func (o *runOptions) problems() []flagProblem {
 	if !slices.Contains(strings.Fields(logLevels), o.logLevel) {
 		wrong("log-level", " is %q: it must be one of %s", o.logLevel, logLevels)
 	}
+	if !slices.Contains([]string{string(supervisor.KeepServing), string(supervisor.Exit)}, o.onFailure) {
+		wrong("on-failure", " is %q: it must be %s or %s", o.onFailure, supervisor.KeepServing, supervisor.Exit)
+	}
 	if !slices.Contains([]string{"", "json", "console"}, o.logFormat) {
 		wrong("log-format", " is %q: it must be json or console", o.logFormat)
 	}
@@ -192,6 +197,7 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 		Home: h.Dir(), CacheDir: cache, Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
 		EventsFile: o.eventsFile, CapsuleSettings: o.file.capsules,
+		Supervisors: o.file.groups, OnFailure: supervisor.OnFailure(o.onFailure),
 	}
 	o.outside.apply(&cfg)
 	return cfg, nil

@@ -1482,7 +1482,9 @@ type Tree struct {
 	Rejected []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// The journal that numbers the events: after a restart the daemon counts from 1 in a
 	// new journal.
-	Epoch         string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The groups of capsules, each before those in it.
+	Supervisors   []*Supervisor `protobuf:"bytes,23,rep,name=supervisors,proto3" json:"supervisors,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1671,6 +1673,161 @@ func (x *Tree) GetEpoch() string {
 	return ""
 }
 
+func (x *Tree) GetSupervisors() []*Supervisor {
+	if x != nil {
+		return x.Supervisors
+	}
+	return nil
+}
+
+// Supervisor is a group of capsules with a strategy of its own.
+type Supervisor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place in the tree: "capsules/payments".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy string `protobuf:"bytes,3,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// Ids of capsules and names of groups, in start order.
+	Children    []string `protobuf:"bytes,4,rep,name=children,proto3" json:"children,omitempty"`
+	Significant []string `protobuf:"bytes,5,rep,name=significant,proto3" json:"significant,omitempty"`
+	// "never", "any" or "all".
+	AutoShutdown string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
+	// How many deaths of children are allowed in the window, and how many count now.
+	Budget      uint32               `protobuf:"varint,7,opt,name=budget,proto3" json:"budget,omitempty"`
+	BudgetSpent uint32               `protobuf:"varint,8,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"`
+	Window      *durationpb.Duration `protobuf:"bytes,9,opt,name=window,proto3" json:"window,omitempty"`
+	// "starting", "running", "restarting", "failed" or "stopped".
+	State  string                 `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
+	Since  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`
+	Reason string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How often it has failed and was restarted.
+	Restarts      uint64 `protobuf:"varint,13,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Supervisor) Reset() {
+	*x = Supervisor{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Supervisor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Supervisor) ProtoMessage() {}
+
+func (x *Supervisor) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Supervisor.ProtoReflect.Descriptor instead.
+func (*Supervisor) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Supervisor) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Supervisor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Supervisor) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *Supervisor) GetChildren() []string {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *Supervisor) GetSignificant() []string {
+	if x != nil {
+		return x.Significant
+	}
+	return nil
+}
+
+func (x *Supervisor) GetAutoShutdown() string {
+	if x != nil {
+		return x.AutoShutdown
+	}
+	return ""
+}
+
+func (x *Supervisor) GetBudget() uint32 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+func (x *Supervisor) GetBudgetSpent() uint32 {
+	if x != nil {
+		return x.BudgetSpent
+	}
+	return 0
+}
+
+func (x *Supervisor) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *Supervisor) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Supervisor) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Supervisor) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Supervisor) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
 // CapsuleRejected: a directory that cannot become a capsule, and the reason.
 type CapsuleRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1684,7 +1841,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1696,7 +1853,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1709,7 +1866,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -1744,7 +1901,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1756,7 +1913,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1769,7 +1926,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -1806,7 +1963,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1975,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1988,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2042,7 +2199,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xb8\b\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xf8\b\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2070,10 +2227,27 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x10events_file_lost\x18\x13 \x01(\x04R\x0eeventsFileLost\x12\x1c\n" +
 	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x12=\n" +
 	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x12\x14\n" +
-	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x1aA\n" +
+	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x12>\n" +
+	"\vsupervisors\x18\x17 \x03(\v2\x1c.astrid.actors.v1.SupervisorR\vsupervisors\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"Y\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9d\x03\n" +
+	"\n" +
+	"Supervisor\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\bstrategy\x18\x03 \x01(\tR\bstrategy\x12\x1a\n" +
+	"\bchildren\x18\x04 \x03(\tR\bchildren\x12 \n" +
+	"\vsignificant\x18\x05 \x03(\tR\vsignificant\x12#\n" +
+	"\rauto_shutdown\x18\x06 \x01(\tR\fautoShutdown\x12\x16\n" +
+	"\x06budget\x18\a \x01(\rR\x06budget\x12!\n" +
+	"\fbudget_spent\x18\b \x01(\rR\vbudgetSpent\x121\n" +
+	"\x06window\x18\t \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
+	"\x05state\x18\n" +
+	" \x01(\tR\x05state\x120\n" +
+	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x1a\n" +
+	"\brestarts\x18\r \x01(\x04R\brestarts\"Y\n" +
 	"\x0fCapsuleRejected\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
@@ -2117,7 +2291,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -2135,69 +2309,73 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*RecentCall)(nil),            // 13: astrid.actors.v1.RecentCall
 	(*LogLine)(nil),               // 14: astrid.actors.v1.LogLine
 	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
-	(*CapsuleRejected)(nil),       // 16: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 17: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 18: astrid.actors.v1.Settings
-	nil,                           // 19: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 20: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 21: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(Outcome)(0),                  // 24: astrid.actors.v1.Outcome
+	(*Supervisor)(nil),            // 16: astrid.actors.v1.Supervisor
+	(*CapsuleRejected)(nil),       // 17: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 18: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 19: astrid.actors.v1.Settings
+	nil,                           // 20: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 21: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 22: astrid.actors.v1.Tree.SystemRestartsEntry
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
+	(Outcome)(0),                  // 25: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	22, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	23, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	23, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	23, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	24, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	23, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	22, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	23, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	24, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	23, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	24, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	19, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	20, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	23, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	20, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	21, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	24, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
 	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
 	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
 	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	23, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	23, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	23, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	23, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	24, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	24, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	24, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	24, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
 	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	23, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	24, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
 	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	24, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	23, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	22, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	22, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	22, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	23, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	25, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	24, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	24, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	23, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	23, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	23, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
 	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	21, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	17, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	22, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	18, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
 	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	18, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	16, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	24, // 41: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 42: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	23, // 43: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	23, // 44: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	23, // 45: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	23, // 46: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	19, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	17, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
+	24, // 42: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	23, // 43: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	25, // 44: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	24, // 45: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	24, // 46: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	24, // 47: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	24, // 48: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	24, // 49: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	50, // [50:50] is the sub-list for method output_type
+	50, // [50:50] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2212,7 +2390,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -142,7 +142,7 @@ func FromTree(t *messages.Tree) *Tree {
 		TriggerDuration: fromHistogram(t.TriggerDuration), NestedTriggerDuration: fromHistogram(t.NestedTriggerDuration),
 		EventsLost: t.EventsLost, LogSuppressed: t.LogSuppressed, WaitEdges: t.WaitEdges,
 		ProcessMemoryBytes: t.ProcessMemoryBytes, Goroutines: t.Goroutines, EventsFileLost: t.EventsFileLost,
-		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected),
+		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected), Supervisors: each(t.Supervisors, fromSupervisor),
 		Settings: &Settings{
 			Strategy: t.Settings.Strategy, CallTimeout: fromDuration(t.Settings.CallTimeout),
 			TriggerTimeout: fromDuration(t.Settings.TriggerTimeout), ReadyTimeout: fromDuration(t.Settings.ReadyTimeout),
@@ -169,7 +169,7 @@ func ToTree(t *Tree) *messages.Tree {
 		TriggerDuration: toHistogram(t.GetTriggerDuration()), NestedTriggerDuration: toHistogram(t.GetNestedTriggerDuration()),
 		EventsLost: t.GetEventsLost(), LogSuppressed: t.GetLogSuppressed(), WaitEdges: t.GetWaitEdges(),
 		ProcessMemoryBytes: t.GetProcessMemoryBytes(), Goroutines: t.GetGoroutines(), EventsFileLost: t.GetEventsFileLost(),
-		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected),
+		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected), Supervisors: each(t.GetSupervisors(), toSupervisor),
 		Settings: messages.Settings{
 			Strategy: s.GetStrategy(), CallTimeout: s.GetCallTimeout().AsDuration(),
 			TriggerTimeout: s.GetTriggerTimeout().AsDuration(), ReadyTimeout: s.GetReadyTimeout().AsDuration(),
@@ -185,6 +185,22 @@ func ToTree(t *Tree) *messages.Tree {
 		out.Legs[toOutcome(leg.GetOutcome())] += leg.GetCount()
 	}
 	return out
+}
+
+func fromSupervisor(s *messages.Supervisor) *Supervisor {
+	return &Supervisor{
+		Path: s.Path, Name: s.Name, Strategy: s.Strategy, Children: s.Children, Significant: s.Significant,
+		AutoShutdown: s.AutoShutdown, Budget: s.Budget, BudgetSpent: s.BudgetSpent, Window: fromDuration(s.Window),
+		State: s.State, Since: fromTime(s.Since), Reason: s.Reason, Restarts: s.Restarts,
+	}
+}
+
+func toSupervisor(s *Supervisor) *messages.Supervisor {
+	return &messages.Supervisor{
+		Path: s.GetPath(), Name: s.GetName(), Strategy: s.GetStrategy(), Children: s.GetChildren(), Significant: s.GetSignificant(),
+		AutoShutdown: s.GetAutoShutdown(), Budget: s.GetBudget(), BudgetSpent: s.GetBudgetSpent(), Window: s.GetWindow().AsDuration(),
+		State: s.GetState(), Since: toTime(s.GetSince()), Reason: s.GetReason(), Restarts: s.GetRestarts(),
+	}
 }
 
 func fromRejected(r messages.CapsuleRejected) *CapsuleRejected {

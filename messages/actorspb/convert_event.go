@@ -42,7 +42,16 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_RestartScheduled{&RestartScheduled{
 			Attempt: d.Attempt, BudgetSpent: d.BudgetSpent, Budget: d.Budget, Window: fromDuration(d.Window),
 			Delay: fromDuration(d.Delay), Cause: d.Cause,
+			Supervisor: d.Supervisor, Strategy: d.Strategy, CausePath: d.CausePath,
 		}}
+	case messages.SupervisorStarted:
+		out.What = &Event_SupervisorStarted{&SupervisorStarted{Children: d.Children}}
+	case messages.SupervisorFailed:
+		out.What = &Event_SupervisorFailed{&SupervisorFailed{
+			Cause: d.Cause, CausePath: d.CausePath, Decision: d.Decision, Restarted: d.Restarted,
+		}}
+	case messages.SupervisorStopped:
+		out.What = &Event_SupervisorStopped{&SupervisorStopped{Cause: d.Cause}}
 	case messages.CapsuleFailed:
 		out.What = &Event_CapsuleFailed{&CapsuleFailed{Failure: fromFailure(&d.Failure), Decision: d.Decision}}
 	case messages.CapsuleStopping:
@@ -113,7 +122,17 @@ func toDetail(e *Event) messages.Detail {
 		return messages.RestartScheduled{
 			Attempt: s.GetAttempt(), BudgetSpent: s.GetBudgetSpent(), Budget: s.GetBudget(), Window: s.GetWindow().AsDuration(),
 			Delay: s.GetDelay().AsDuration(), Cause: s.GetCause(),
+			Supervisor: s.GetSupervisor(), Strategy: s.GetStrategy(), CausePath: s.GetCausePath(),
 		}
+	case *Event_SupervisorStarted:
+		return messages.SupervisorStarted{Children: what.SupervisorStarted.GetChildren()}
+	case *Event_SupervisorFailed:
+		f := what.SupervisorFailed
+		return messages.SupervisorFailed{
+			Cause: f.GetCause(), CausePath: f.GetCausePath(), Decision: f.GetDecision(), Restarted: f.GetRestarted(),
+		}
+	case *Event_SupervisorStopped:
+		return messages.SupervisorStopped{Cause: what.SupervisorStopped.GetCause()}
 	case *Event_CapsuleFailed:
 		return messages.CapsuleFailed{Failure: failureOrZero(what.CapsuleFailed.GetFailure()), Decision: what.CapsuleFailed.GetDecision()}
 	case *Event_CapsuleStopping:

@@ -53,7 +53,8 @@ var details = []messages.Detail{
 	messages.ReadinessTimedOut{}, messages.CapsuleCrashed{}, messages.RestartScheduled{}, messages.CapsuleFailed{},
 	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{},
 	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
-	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{},
+	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{}, messages.SupervisorStarted{},
+	messages.SupervisorFailed{}, messages.SupervisorStopped{},
 }
 
 // TestEveryEventHasAWireForm holds the list above against event.proto: a kind

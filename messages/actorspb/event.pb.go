@@ -60,6 +60,9 @@ type Event struct {
 	//	*Event_DeadLetter
 	//	*Event_EventsLost
 	//	*Event_EpochChanged
+	//	*Event_SupervisorStarted
+	//	*Event_SupervisorFailed
+	//	*Event_SupervisorStopped
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -346,6 +349,33 @@ func (x *Event) GetEpochChanged() *EpochChanged {
 	return nil
 }
 
+func (x *Event) GetSupervisorStarted() *SupervisorStarted {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorStarted); ok {
+			return x.SupervisorStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSupervisorFailed() *SupervisorFailed {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorFailed); ok {
+			return x.SupervisorFailed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSupervisorStopped() *SupervisorStopped {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorStopped); ok {
+			return x.SupervisorStopped
+		}
+	}
+	return nil
+}
+
 type isEvent_What interface {
 	isEvent_What()
 }
@@ -446,6 +476,18 @@ type Event_EpochChanged struct {
 	EpochChanged *EpochChanged `protobuf:"bytes,41,opt,name=epoch_changed,json=epochChanged,proto3,oneof"`
 }
 
+type Event_SupervisorStarted struct {
+	SupervisorStarted *SupervisorStarted `protobuf:"bytes,42,opt,name=supervisor_started,json=supervisorStarted,proto3,oneof"`
+}
+
+type Event_SupervisorFailed struct {
+	SupervisorFailed *SupervisorFailed `protobuf:"bytes,43,opt,name=supervisor_failed,json=supervisorFailed,proto3,oneof"`
+}
+
+type Event_SupervisorStopped struct {
+	SupervisorStopped *SupervisorStopped `protobuf:"bytes,44,opt,name=supervisor_stopped,json=supervisorStopped,proto3,oneof"`
+}
+
 func (*Event_SystemStarted) isEvent_What() {}
 
 func (*Event_SystemStopping) isEvent_What() {}
@@ -493,6 +535,12 @@ func (*Event_DeadLetter) isEvent_What() {}
 func (*Event_EventsLost) isEvent_What() {}
 
 func (*Event_EpochChanged) isEvent_What() {}
+
+func (*Event_SupervisorStarted) isEvent_What() {}
+
+func (*Event_SupervisorFailed) isEvent_What() {}
+
+func (*Event_SupervisorStopped) isEvent_What() {}
 
 // SystemStarted: every capsule's first start has a result.
 type SystemStarted struct {
@@ -1218,7 +1266,13 @@ type RestartScheduled struct {
 	Window      *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
 	Delay       *durationpb.Duration `protobuf:"bytes,5,opt,name=delay,proto3" json:"delay,omitempty"`
 	// The cause: "crash", "an operator's restart", "a trigger's deadline".
-	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The path of the group that decided so, and its strategy; empty if a capsule is
+	// restarted alone by no group.
+	Supervisor string `protobuf:"bytes,7,opt,name=supervisor,proto3" json:"supervisor,omitempty"`
+	Strategy   string `protobuf:"bytes,8,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// The path of the capsule whose death is the reason: this one, or another in the group.
+	CausePath     string `protobuf:"bytes,9,opt,name=cause_path,json=causePath,proto3" json:"cause_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1295,6 +1349,190 @@ func (x *RestartScheduled) GetCause() string {
 	return ""
 }
 
+func (x *RestartScheduled) GetSupervisor() string {
+	if x != nil {
+		return x.Supervisor
+	}
+	return ""
+}
+
+func (x *RestartScheduled) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *RestartScheduled) GetCausePath() string {
+	if x != nil {
+		return x.CausePath
+	}
+	return ""
+}
+
+// SupervisorStarted: each capsule of a group serves, or has ended.
+type SupervisorStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many capsules serve.
+	Children      uint32 `protobuf:"varint,1,opt,name=children,proto3" json:"children,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorStarted) Reset() {
+	*x = SupervisorStarted{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorStarted) ProtoMessage() {}
+
+func (x *SupervisorStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorStarted.ProtoReflect.Descriptor instead.
+func (*SupervisorStarted) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SupervisorStarted) GetChildren() uint32 {
+	if x != nil {
+		return x.Children
+	}
+	return 0
+}
+
+// SupervisorFailed: a group has spent its budget, or can't bring a child back.
+type SupervisorFailed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cause string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The path of the capsule whose death was the last.
+	CausePath string `protobuf:"bytes,2,opt,name=cause_path,json=causePath,proto3" json:"cause_path,omitempty"`
+	// What follows: "restarted in 100ms".
+	Decision string `protobuf:"bytes,3,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The group is restarted.
+	Restarted     bool `protobuf:"varint,4,opt,name=restarted,proto3" json:"restarted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorFailed) Reset() {
+	*x = SupervisorFailed{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorFailed) ProtoMessage() {}
+
+func (x *SupervisorFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorFailed.ProtoReflect.Descriptor instead.
+func (*SupervisorFailed) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SupervisorFailed) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetCausePath() string {
+	if x != nil {
+		return x.CausePath
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetRestarted() bool {
+	if x != nil {
+		return x.Restarted
+	}
+	return false
+}
+
+// SupervisorStopped: a group stops, because of a significant child or an operator.
+type SupervisorStopped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorStopped) Reset() {
+	*x = SupervisorStopped{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorStopped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorStopped) ProtoMessage() {}
+
+func (x *SupervisorStopped) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorStopped.ProtoReflect.Descriptor instead.
+func (*SupervisorStopped) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SupervisorStopped) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // CapsuleFailed: no restart is left, or the policy allows none.
 type CapsuleFailed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1307,7 +1545,7 @@ type CapsuleFailed struct {
 
 func (x *CapsuleFailed) Reset() {
 	*x = CapsuleFailed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1557,7 @@ func (x *CapsuleFailed) String() string {
 func (*CapsuleFailed) ProtoMessage() {}
 
 func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1570,7 @@ func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleFailed.ProtoReflect.Descriptor instead.
 func (*CapsuleFailed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CapsuleFailed) GetFailure() *CapsuleFailure {
@@ -1358,7 +1596,7 @@ type CapsuleStopping struct {
 
 func (x *CapsuleStopping) Reset() {
 	*x = CapsuleStopping{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1608,7 @@ func (x *CapsuleStopping) String() string {
 func (*CapsuleStopping) ProtoMessage() {}
 
 func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1621,7 @@ func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopping.ProtoReflect.Descriptor instead.
 func (*CapsuleStopping) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CapsuleStopping) GetCause() string {
@@ -1402,7 +1640,7 @@ type CapsuleStopped struct {
 
 func (x *CapsuleStopped) Reset() {
 	*x = CapsuleStopped{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1652,7 @@ func (x *CapsuleStopped) String() string {
 func (*CapsuleStopped) ProtoMessage() {}
 
 func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1665,7 @@ func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopped.ProtoReflect.Descriptor instead.
 func (*CapsuleStopped) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CapsuleStopped) GetCause() string {
@@ -1457,7 +1695,7 @@ type TriggerAnswered struct {
 
 func (x *TriggerAnswered) Reset() {
 	*x = TriggerAnswered{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1707,7 @@ func (x *TriggerAnswered) String() string {
 func (*TriggerAnswered) ProtoMessage() {}
 
 func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1720,7 @@ func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerAnswered.ProtoReflect.Descriptor instead.
 func (*TriggerAnswered) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TriggerAnswered) GetTopic() string {
@@ -1533,7 +1771,7 @@ type LogSuppressed struct {
 
 func (x *LogSuppressed) Reset() {
 	*x = LogSuppressed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1783,7 @@ func (x *LogSuppressed) String() string {
 func (*LogSuppressed) ProtoMessage() {}
 
 func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1796,7 @@ func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogSuppressed.ProtoReflect.Descriptor instead.
 func (*LogSuppressed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogSuppressed) GetLines() uint64 {
@@ -1593,7 +1831,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1605,7 +1843,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1618,7 +1856,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DeadLetter) GetTopic() string {
@@ -1660,7 +1898,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1672,7 +1910,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1685,7 +1923,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1707,7 +1945,7 @@ type EpochChanged struct {
 
 func (x *EpochChanged) Reset() {
 	*x = EpochChanged{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +1957,7 @@ func (x *EpochChanged) String() string {
 func (*EpochChanged) ProtoMessage() {}
 
 func (x *EpochChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +1970,7 @@ func (x *EpochChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
 func (*EpochChanged) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EpochChanged) GetEpoch() string {
@@ -1746,7 +1984,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x0f\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x11\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1780,7 +2018,10 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"deadLetter\x12?\n" +
 	"\vevents_lost\x18( \x01(\v2\x1c.astrid.actors.v1.EventsLostH\x00R\n" +
 	"eventsLost\x12E\n" +
-	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChangedB\x06\n" +
+	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChanged\x12T\n" +
+	"\x12supervisor_started\x18* \x01(\v2#.astrid.actors.v1.SupervisorStartedH\x00R\x11supervisorStarted\x12Q\n" +
+	"\x11supervisor_failed\x18+ \x01(\v2\".astrid.actors.v1.SupervisorFailedH\x00R\x10supervisorFailed\x12T\n" +
+	"\x12supervisor_stopped\x18, \x01(\v2#.astrid.actors.v1.SupervisorStoppedH\x00R\x11supervisorStoppedB\x06\n" +
 	"\x04what\"+\n" +
 	"\rSystemStarted\x12\x1a\n" +
 	"\bcapsules\x18\x01 \x01(\rR\bcapsules\"&\n" +
@@ -1819,14 +2060,30 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x06waited\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06waited\"d\n" +
 	"\x0eCapsuleCrashed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x16\n" +
-	"\x06during\x18\x02 \x01(\tR\x06during\"\xe1\x01\n" +
+	"\x06during\x18\x02 \x01(\tR\x06during\"\xbc\x02\n" +
 	"\x10RestartScheduled\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12!\n" +
 	"\fbudget_spent\x18\x02 \x01(\rR\vbudgetSpent\x12\x16\n" +
 	"\x06budget\x18\x03 \x01(\rR\x06budget\x121\n" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12/\n" +
 	"\x05delay\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12\x14\n" +
-	"\x05cause\x18\x06 \x01(\tR\x05cause\"g\n" +
+	"\x05cause\x18\x06 \x01(\tR\x05cause\x12\x1e\n" +
+	"\n" +
+	"supervisor\x18\a \x01(\tR\n" +
+	"supervisor\x12\x1a\n" +
+	"\bstrategy\x18\b \x01(\tR\bstrategy\x12\x1d\n" +
+	"\n" +
+	"cause_path\x18\t \x01(\tR\tcausePath\"/\n" +
+	"\x11SupervisorStarted\x12\x1a\n" +
+	"\bchildren\x18\x01 \x01(\rR\bchildren\"\x81\x01\n" +
+	"\x10SupervisorFailed\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1d\n" +
+	"\n" +
+	"cause_path\x18\x02 \x01(\tR\tcausePath\x12\x1a\n" +
+	"\bdecision\x18\x03 \x01(\tR\bdecision\x12\x1c\n" +
+	"\trestarted\x18\x04 \x01(\bR\trestarted\")\n" +
+	"\x11SupervisorStopped\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\"g\n" +
 	"\rCapsuleFailed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"'\n" +
@@ -1871,7 +2128,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -1889,62 +2146,68 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*ReadinessTimedOut)(nil),     // 13: astrid.actors.v1.ReadinessTimedOut
 	(*CapsuleCrashed)(nil),        // 14: astrid.actors.v1.CapsuleCrashed
 	(*RestartScheduled)(nil),      // 15: astrid.actors.v1.RestartScheduled
-	(*CapsuleFailed)(nil),         // 16: astrid.actors.v1.CapsuleFailed
-	(*CapsuleStopping)(nil),       // 17: astrid.actors.v1.CapsuleStopping
-	(*CapsuleStopped)(nil),        // 18: astrid.actors.v1.CapsuleStopped
-	(*TriggerAnswered)(nil),       // 19: astrid.actors.v1.TriggerAnswered
-	(*LogSuppressed)(nil),         // 20: astrid.actors.v1.LogSuppressed
-	(*DeadLetter)(nil),            // 21: astrid.actors.v1.DeadLetter
-	(*EventsLost)(nil),            // 22: astrid.actors.v1.EventsLost
-	(*EpochChanged)(nil),          // 23: astrid.actors.v1.EpochChanged
-	nil,                           // 24: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 26: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 28: astrid.actors.v1.CapsuleFailure
+	(*SupervisorStarted)(nil),     // 16: astrid.actors.v1.SupervisorStarted
+	(*SupervisorFailed)(nil),      // 17: astrid.actors.v1.SupervisorFailed
+	(*SupervisorStopped)(nil),     // 18: astrid.actors.v1.SupervisorStopped
+	(*CapsuleFailed)(nil),         // 19: astrid.actors.v1.CapsuleFailed
+	(*CapsuleStopping)(nil),       // 20: astrid.actors.v1.CapsuleStopping
+	(*CapsuleStopped)(nil),        // 21: astrid.actors.v1.CapsuleStopped
+	(*TriggerAnswered)(nil),       // 22: astrid.actors.v1.TriggerAnswered
+	(*LogSuppressed)(nil),         // 23: astrid.actors.v1.LogSuppressed
+	(*DeadLetter)(nil),            // 24: astrid.actors.v1.DeadLetter
+	(*EventsLost)(nil),            // 25: astrid.actors.v1.EventsLost
+	(*EpochChanged)(nil),          // 26: astrid.actors.v1.EpochChanged
+	nil,                           // 27: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 29: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 31: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	25, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	28, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	26, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	29, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	10, // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
 	11, // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
 	12, // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
 	13, // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
 	14, // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
 	15, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
-	16, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
-	17, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
-	18, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
-	19, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
-	20, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
+	19, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
+	20, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
+	21, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
+	22, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
+	23, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
 	5,  // 17: astrid.actors.v1.Event.capsule_added:type_name -> astrid.actors.v1.CapsuleAdded
 	6,  // 18: astrid.actors.v1.Event.capsule_removed:type_name -> astrid.actors.v1.CapsuleRemoved
 	7,  // 19: astrid.actors.v1.Event.capsule_upgraded:type_name -> astrid.actors.v1.CapsuleUpgraded
 	8,  // 20: astrid.actors.v1.Event.upgrade_failed:type_name -> astrid.actors.v1.UpgradeFailed
 	9,  // 21: astrid.actors.v1.Event.capsule_rolled_back:type_name -> astrid.actors.v1.CapsuleRolledBack
-	21, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
-	22, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	23, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
-	27, // 25: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
-	28, // 26: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	28, // 27: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 28: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	27, // 29: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	28, // 30: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 31: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	27, // 32: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	28, // 33: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 34: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	24, // 35: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	36, // [36:36] is the sub-list for method output_type
-	36, // [36:36] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	24, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
+	25, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	26, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	16, // 25: astrid.actors.v1.Event.supervisor_started:type_name -> astrid.actors.v1.SupervisorStarted
+	17, // 26: astrid.actors.v1.Event.supervisor_failed:type_name -> astrid.actors.v1.SupervisorFailed
+	18, // 27: astrid.actors.v1.Event.supervisor_stopped:type_name -> astrid.actors.v1.SupervisorStopped
+	30, // 28: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
+	31, // 29: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	31, // 30: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 31: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	30, // 32: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	31, // 33: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 34: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	30, // 35: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	31, // 36: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 37: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	27, // 38: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -1978,6 +2241,9 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_DeadLetter)(nil),
 		(*Event_EventsLost)(nil),
 		(*Event_EpochChanged)(nil),
+		(*Event_SupervisorStarted)(nil),
+		(*Event_SupervisorFailed)(nil),
+		(*Event_SupervisorStopped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1985,7 +2251,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -150,7 +150,7 @@ func (s *System) timeline(capsule string) []string {
 		default:
 			if capsule == "" {
 				lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
-			} else if e.Path == "capsules/"+capsule {
+			} else if e.Child() == capsule {
 				lines = append(lines, Line(e))
 			}
 		}
@@ -202,6 +202,12 @@ func Line(e supervisor.Event) string {
 		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, d.During, d.Failure.Kind)
 	case messages.RestartScheduled:
 		return fmt.Sprintf("restart %d/%d after %s", d.BudgetSpent, d.Budget, d.Cause)
+	case messages.SupervisorStarted:
+		return fmt.Sprintf("started %d", d.Children)
+	case messages.SupervisorFailed:
+		return fmt.Sprintf("failed: %s: %s", d.Cause, d.Decision)
+	case messages.SupervisorStopped:
+		return "stopped: " + d.Cause
 	case messages.CapsuleFailed:
 		return "failed: " + d.Decision
 	case messages.CapsuleStopping:

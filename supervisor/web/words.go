@@ -24,11 +24,11 @@ func (h *happening) Whom() string { return cmp.Or(h.Event.Path, "system") }
 
 // Capsule returns the id of the capsule that the event concerns; "" for none.
 func (h *happening) Capsule() string {
-	id, ok := strings.CutPrefix(h.Event.Path, "capsules/")
-	if !ok {
-		return ""
+	switch h.Event.Detail.(type) {
+	case messages.SupervisorStarted, messages.SupervisorFailed, messages.SupervisorStopped:
+		return "" // it is about a group
 	}
-	return id
+	return h.Event.Child()
 }
 
 // describe describes an event in words.
@@ -85,7 +85,7 @@ func describe(e messages.Event) *happening {
 			h.Cause = fmt.Sprintf("in %s: %s: %s", d.During, d.Failure.Kind, d.Failure.Message)
 		}
 	case messages.RestartScheduled:
-		h.Grade, h.What, h.Cause = "warn", "restart", d.Cause
+		h.Grade, h.What, h.Cause = "warn", "restart", d.Because()
 		when := "at once"
 		if d.Delay > 0 {
 			when = "in " + duration(d.Delay)
@@ -94,6 +94,13 @@ func describe(e messages.Event) *happening {
 		if d.Attempt > 0 {
 			h.Decision += fmt.Sprintf("; %d of %d in %s spent", d.BudgetSpent, d.Budget, age(d.Window))
 		}
+	case messages.SupervisorStarted:
+		h.Grade, h.What, h.Cause = "ok", "serves", plural(uint64(d.Children), "capsule")+" up"
+	case messages.SupervisorFailed:
+		h.Grade, h.What = "bad", "supervisor failed"
+		h.Cause, h.Decision = d.Cause+"; the last death was that of "+d.CausePath, d.Decision
+	case messages.SupervisorStopped:
+		h.What, h.Cause = "supervisor stopped", d.Cause
 	case messages.CapsuleFailed:
 		h.Grade, h.What = "bad", "failed"
 		h.Cause, h.Decision = d.Failure.Message, d.Decision

@@ -19,6 +19,9 @@ const suppressedEvery = time.Minute
 // kindOperator is the kind that counts the restarts of an operator.
 const kindOperator = "operator"
 
+// kindStrategy is the kind that counts the restarts because of another capsule's death.
+const kindStrategy = "strategy"
+
 // crashed records a death. Its caller holds the journal's lock; so do those of the
 // methods below.
 func (c *capsule) crashed(generation uint64, m messages.CapsuleCrashed) {
@@ -44,6 +47,9 @@ func restartDecision(s messages.RestartScheduled) string {
 	when := "restarted at once"
 	if d := s.Delay; d > 0 {
 		when = fmt.Sprintf("restarted after %v", d.Round(time.Millisecond))
+	}
+	if s.CausePath != "" {
+		when += fmt.Sprintf(" by %s, %s", s.Supervisor, s.Strategy)
 	}
 	if s.Cause != messages.CauseCrash {
 		return fmt.Sprintf("%s, not counted: the cause was %s", when, s.Cause)

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +35,8 @@ type Journal struct {
 	restarts    map[string]uint64 // of our own actors
 	lost        uint64            // events that readers were too late for
 	capsules    map[string]*capsule
+	groups      map[string]*group // by path
+	groupOrder  []*group
 	order       []string                   // capsule ids in start order
 	rejected    []messages.CapsuleRejected // directories that are rejected
 	generations map[string]uint64          // of capsules that were removed: if they are added again, these go on
@@ -95,7 +96,7 @@ type capsule struct {
 func New(cfg Config) *Journal {
 	j := &Journal{
 		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
-		capsules: map[string]*capsule{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
+		capsules: map[string]*capsule{}, groups: map[string]*group{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
 	}
 	j.Triggers.Observe, j.Bus.Observe = j.Observe, j.Observe
 	return j
@@ -152,7 +153,12 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.restarts[e.Path]++
 		return
 	}
-	c := j.capsules[capsuleID(e.Path)]
+	if g := j.groups[e.Path]; g != nil {
+		g.apply(e, now)
+		return
+	}
+	j.countDeathLocked(e, now)
+	c := j.capsules[e.Child()]
 	if c == nil {
 		if rejected, ok := e.Detail.(messages.CapsuleRejected); ok && len(j.rejected) < rejectedShown {
 			j.rejected = append(j.rejected, rejected)
@@ -196,7 +202,12 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 			m.RestartAt = (now.Add(s.Delay))
 		}
 		kind := kindOperator
-		if s.Cause != messages.CauseOperator {
+		switch s.Cause {
+		case messages.CauseOperator:
+		case messages.CauseStrategy:
+			m.Restarts++
+			kind = kindStrategy
+		default:
 			m.Restarts++
 			kind = "" // for example a deadline before any failure
 			if m.LastFailure != nil {
@@ -314,6 +325,9 @@ func (j *Journal) Begin(live Live) {
 	for _, c := range j.capsules {
 		c.spent = nil // every Serve begins with full budgets
 	}
+	for _, g := range j.groupOrder {
+		g.begin(j.started)
+	}
 	if again && j.undecided == 0 {
 		j.allDecided = make(chan struct{})
 		for _, c := range j.capsules {
@@ -358,6 +372,9 @@ func (j *Journal) Snapshot() *messages.Tree {
 		tree.Capsules = append(tree.Capsules, shown)
 		tree.LogSuppressed += shown.LogSuppressed
 	}
+	for _, g := range j.groupOrder {
+		tree.Supervisors = append(tree.Supervisors, g.copy(now))
+	}
 	j.Triggers.Show(tree)
 	j.process.show(tree)
 	if j.live != nil {
@@ -381,15 +398,6 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 		out.Queue = uint32(j.live.Queue(out.ID)) //nolint:gosec // a count
 	}
 	return out
-}
-
-// capsuleID returns the id in an event's path, "" if the event concerns no capsule.
-func capsuleID(path string) string {
-	id, ok := strings.CutPrefix(path, actors.CapsulesPath+"/")
-	if !ok {
-		return ""
-	}
-	return id
 }
 
 // AwaitStarted waits until every capsule's first start has a result.

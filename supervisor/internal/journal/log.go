@@ -108,7 +108,14 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(failure, "capsule crashed", args...)
 	case messages.RestartScheduled:
 		line(info, "capsule restarts", "cause", d.Cause, "attempt", d.Attempt, "budget_spent", d.BudgetSpent,
-			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay))
+			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay),
+			"supervisor", d.Supervisor, "strategy", d.Strategy, "cause_path", d.CausePath)
+	case messages.SupervisorStarted:
+		line(info, "supervisor serves", "capsules", d.Children)
+	case messages.SupervisorFailed:
+		line(failure, "supervisor failed", "cause", d.Cause, "cause_path", d.CausePath, "decision", d.Decision)
+	case messages.SupervisorStopped:
+		line(info, "supervisor stopped", "cause", d.Cause)
 	case messages.CapsuleFailed:
 		line(failure, "capsule failed for good", "decision", d.Decision, "failure", d.Failure.Message)
 	case messages.CapsuleStopping:
