@@ -19,11 +19,6 @@ var notServed = map[string]struct {
 }{
 	"astrid_elicit":                 {1, true},
 	"astrid_has_secret":             {1, true},
-	"astrid_identity_create_user":   {1, true},
-	"astrid_identity_link":          {1, true},
-	"astrid_identity_list_links":    {1, true},
-	"astrid_identity_resolve":       {1, true},
-	"astrid_identity_unlink":        {1, true},
 	"astrid_kill_process_host":      {1, true},
 	"astrid_net_accept":             {1, true},
 	"astrid_net_bind_unix":          {1, true},
@@ -53,7 +48,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 
 // userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
-	all := slices.Concat(systemCalls, fileCalls, stateCalls, busCalls, httpCalls)
+	all := slices.Concat(systemCalls, fileCalls, stateCalls, busCalls, httpCalls, identityCalls)
 	for name, f := range notServed {
 		var results []api.ValueType
 		if f.answers {

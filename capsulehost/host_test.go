@@ -23,16 +23,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a HostAPI that records its guest's calls.
 type world struct {
-	name   string
-	lines  []string
-	config map[string]string
-	caller *Caller
-	ready  int
-	now    func() time.Time
-	peers  Peers
-	files  Files
-	state  State
-	http   HTTP
+	name       string
+	lines      []string
+	config     map[string]string
+	caller     *Caller
+	ready      int
+	now        func() time.Time
+	peers      Peers
+	files      Files
+	state      State
+	http       HTTP
+	identities Identities
 }
 
 func (w *world) Log(level LogLevel, message string) {
@@ -42,7 +43,7 @@ func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
 func (w *world) Services() *Services {
-	return &Services{Peers: w.peers, Files: w.files, State: w.state, HTTP: w.http}
+	return &Services{Peers: w.peers, Files: w.files, State: w.state, HTTP: w.http, Identities: w.identities}
 }
 func (w *world) Name() string { return w.name }
 

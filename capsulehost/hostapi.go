@@ -57,6 +57,9 @@ type Services struct {
 	Bus Bus
 	// HTTP sends the guest's requests. If it is nil, every call is denied.
 	HTTP HTTP
+	// Identities are users and their accounts. If it is nil, every call answers with an
+	// error.
+	Identities Identities
 }
 
 // noServices is for a guest that has none.

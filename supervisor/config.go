@@ -64,6 +64,10 @@ type Config struct {
 	// manifest are still checked. It must return when a request's context ends.
 	HTTPTransport http.RoundTripper
 
+	// HostFunctions are functions of this program that every capsule may import, besides
+	// the system calls.
+	HostFunctions []capsulehost.HostFunction
+
 	// CacheDir keeps compiled modules between starts. Several programs of one user may
 	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is
 	// compiled again, so damage only costs time.

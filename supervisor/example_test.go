@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -222,4 +223,43 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(code, snippet) {
 		t.Errorf("the Example does not contain README's snippet:\n%s", snippet)
 	}
+}
+
+// A program offers its capsules a function of its own: the capsule embedder imports
+// "upper" from "example:text".
+func Example_hostFunctions() {
+	home, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(home)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	sup, err := supervisor.New(supervisor.Config{
+		Home: home, CapsuleDirs: []string{"../test/capsules/embedder"},
+		HostFunctions: []capsulehost.HostFunction{{
+			Namespace: "example:text", Name: "upper", Status: true,
+			Call: func(_ context.Context, c capsulehost.HostCall) ([]byte, error) {
+				return bytes.ToUpper(c.Input), nil // an error would be shown to the capsule
+			},
+		}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- sup.Serve(ctx) }()
+	if err := sup.AwaitStarted(ctx); err != nil {
+		panic(err)
+	}
+	reply, err := sup.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.embedder", Payload: json.RawMessage(`"hello"`)})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(reply.Legs[0].Outcome, string(reply.Legs[0].Value))
+	stop()
+	fmt.Println(<-done)
+	// Output:
+	// continue "HELLO"
+	// <nil>
 }

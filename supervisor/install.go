@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,9 +92,7 @@ func (s *Supervisor) installHost(ctx context.Context) (host *capsulehost.Host, r
 	if t, err := s.serving(); err == nil {
 		return t.host, func() {}, nil
 	}
-	host, err = capsulehost.New(ctx, capsulehost.Config{
-		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
-	})
+	host, err = capsulehost.New(ctx, s.hostConfig())
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,9 @@ func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Co
 	return func(context.Context, uint64, string) (capsulehost.Services, func()) {
 		kept := t.state.Instance(m.ID())
 		services := capsulehost.Services{Files: ofFiles, State: kept}
+		if granted := m.Capabilities.Identity; len(granted) > 0 {
+			services.Identities = t.identities.For(granted)
+		}
 		releaseHTTP := s.giveHTTP(&services, m)
 		return services, func() {
 			releaseHTTP()

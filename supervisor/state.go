@@ -7,6 +7,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
@@ -22,7 +23,7 @@ func (t *tree) openState(ctx context.Context, path string) error {
 		t.opened, s = opened, opened
 	}
 	kept, err := state.New(ctx, state.Config{Store: s, Principal: t.cfg.Principal, Quota: t.cfg.StateQuota})
-	t.state = kept
+	t.state, t.identities = kept, identity.New(s)
 	return err
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
@@ -42,7 +43,9 @@ type tree struct {
 	sources map[string]*catalog.Source
 	logs    []*capsulelog.Writer
 	state   *state.Keeper
-	opened  *store.Bolt // the store of state, unless the configuration brought one
+	// identities are in the same store as state.
+	identities *identity.Book
+	opened     *store.Bolt // the store of state, unless the configuration brought one
 
 	groups *groups
 
@@ -53,9 +56,7 @@ type tree struct {
 
 // newTree creates everything, and starts nothing.
 func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
-	host, err := capsulehost.New(ctx, capsulehost.Config{
-		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
-	})
+	host, err := capsulehost.New(ctx, s.hostConfig())
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
@@ -82,6 +83,14 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		t.add(s, sources, &s.catalog.Entries[i])
 	}
 	return t, nil
+}
+
+// hostConfig configures the host of the guests.
+func (s *Supervisor) hostConfig() capsulehost.Config {
+	return capsulehost.Config{
+		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
+		HostFunctions: s.cfg.HostFunctions,
+	}
 }
 
 // add creates the child spec of a discovered capsule.

@@ -1,5 +1,5 @@
-;; Makes the call of the host that its action names: for files, or for HTTP. The payload
-;; is the argument; of a JSON string what is between its quotes. It answers Continue with
+;; Makes the call of the host that its action names: for files, HTTP or identities. The
+;; payload is the argument; of a JSON string what is between its quotes. It answers Continue with
 ;; the result. The status byte of a result is the tag of the answer, so an error that the
 ;; host reports is answered with Final. "write" writes {"written":true}; "extism" makes
 ;; a request with Extism's own function, and answers with its status, headers and body.
@@ -26,6 +26,11 @@
   (import "extism:host/user" "astrid_http_stream_start" (func $open (param i64) (result i64)))
   (import "extism:host/user" "astrid_http_stream_read" (func $next (param i64) (result i64)))
   (import "extism:host/user" "astrid_http_stream_close" (func $close (param i64)))
+  (import "extism:host/user" "astrid_identity_resolve" (func $resolve (param i64) (result i64)))
+  (import "extism:host/user" "astrid_identity_link" (func $link (param i64) (result i64)))
+  (import "extism:host/user" "astrid_identity_unlink" (func $unlink (param i64) (result i64)))
+  (import "extism:host/user" "astrid_identity_create_user" (func $create (param i64) (result i64)))
+  (import "extism:host/user" "astrid_identity_list_links" (func $links (param i64) (result i64)))
   (memory (export "memory") 2)
   (data (i32.const 0) "read")
   (data (i32.const 16) "exists")
@@ -38,13 +43,18 @@
   (data (i32.const 128) "open")
   (data (i32.const 144) "next")
   (data (i32.const 160) "close")
-  (data (i32.const 176) "extism")
-  (data (i32.const 192) "{\"written\":true}") ;; content
-  (data (i32.const 224) "\00{\"status\":") ;; k_status
-  (data (i32.const 240) ",\"headers\":") ;; k_headers
-  (data (i32.const 256) ",\"body\":") ;; k_body
-  (data (i32.const 272) "}")
-  (global $number i32 (i32.const 288)) ;; room for three digits
+  (data (i32.const 176) "resolve")
+  (data (i32.const 192) "link")
+  (data (i32.const 208) "unlink")
+  (data (i32.const 224) "create")
+  (data (i32.const 240) "links")
+  (data (i32.const 256) "extism")
+  (data (i32.const 272) "{\"written\":true}") ;; content
+  (data (i32.const 304) "\00{\"status\":") ;; k_status
+  (data (i32.const 320) ",\"headers\":") ;; k_headers
+  (data (i32.const 336) ",\"body\":") ;; k_body
+  (data (i32.const 352) "}")
+  (global $number i32 (i32.const 368)) ;; room for three digits
 
   (func (export "astrid_hook_trigger") (result i32)
     (local $n i32)
@@ -62,7 +72,7 @@
     (if (call $action (i32.const 80) (i32.const 6)) ;; remove
       (then (call $remove (call $argument (local.get $n))) (return (i32.const 0))))
     (if (call $action (i32.const 96) (i32.const 5)) ;; write
-      (then (call $write (call $argument (local.get $n)) (call $put (i32.const 192) (i32.const 16))) (return (i32.const 0))))
+      (then (call $write (call $argument (local.get $n)) (call $put (i32.const 272) (i32.const 16))) (return (i32.const 0))))
     (if (call $action (i32.const 112) (i32.const 5)) ;; fetch
       (then (return (call $tagged (call $fetch (call $argument (local.get $n)))))))
     (if (call $action (i32.const 128) (i32.const 4)) ;; open
@@ -71,7 +81,17 @@
       (then (return (call $tagged (call $next (call $argument (local.get $n)))))))
     (if (call $action (i32.const 160) (i32.const 5)) ;; close
       (then (call $close (call $argument (local.get $n))) (return (i32.const 0))))
-    (if (call $action (i32.const 176) (i32.const 6)) ;; extism
+    (if (call $action (i32.const 176) (i32.const 7)) ;; resolve
+      (then (return (call $tagged (call $resolve (call $argument (local.get $n)))))))
+    (if (call $action (i32.const 192) (i32.const 4)) ;; link
+      (then (return (call $tagged (call $link (call $argument (local.get $n)))))))
+    (if (call $action (i32.const 208) (i32.const 6)) ;; unlink
+      (then (return (call $tagged (call $unlink (call $argument (local.get $n)))))))
+    (if (call $action (i32.const 224) (i32.const 6)) ;; create
+      (then (return (call $tagged (call $create (call $argument (local.get $n)))))))
+    (if (call $action (i32.const 240) (i32.const 5)) ;; links
+      (then (return (call $tagged (call $links (call $argument (local.get $n)))))))
+    (if (call $action (i32.const 256) (i32.const 6)) ;; extism
       (then (return (call $ask_extism (call $argument (local.get $n))))))
     (unreachable))
 
@@ -89,7 +109,7 @@
   ;; tagged answers Continue with a block.
   (func $tagged (param $block i64) (result i32)
     (call $begin (i32.const 65536))
-    (call $add (i32.const 224) (i32.const 1)) ;; the zero byte of k_status
+    (call $add (i32.const 304) (i32.const 1)) ;; the zero byte of k_status
     (call $add_block (local.get $block))
     (call $answer (global.get $text) (call $length)))
 
@@ -97,14 +117,14 @@
     (local $body i64)
     (local.set $body (call $http_request (local.get $request) (i64.const 0)))
     (call $begin (i32.const 65536))
-    (call $add (i32.const 224) (i32.const 11)) ;; k_status
+    (call $add (i32.const 304) (i32.const 11)) ;; k_status
     (call $digits (call $http_status_code))
     (call $add (global.get $number) (i32.const 3))
-    (call $add (i32.const 240) (i32.const 11)) ;; k_headers
+    (call $add (i32.const 320) (i32.const 11)) ;; k_headers
     (call $add_block (call $http_headers))
-    (call $add (i32.const 256) (i32.const 8)) ;; k_body
+    (call $add (i32.const 336) (i32.const 8)) ;; k_body
     (call $add_block (local.get $body))
-    (call $add (i32.const 272) (i32.const 1))
+    (call $add (i32.const 352) (i32.const 1))
     (call $answer (global.get $text) (call $length)))
 
   ;; digits writes a number of three digits.
