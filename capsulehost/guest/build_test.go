@@ -22,6 +22,7 @@ func TestExamplesBuild(t *testing.T) {
 		"greeter":   {"_initialize", "astrid_hook_trigger"},
 		"guardian":  {"_initialize", "astrid_hook_trigger"},
 		"heartbeat": {"_initialize", "astrid_hook_trigger", "run"},
+		"notes":     {"_initialize", "astrid_hook_trigger"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), name+".wasm")
