@@ -11,8 +11,6 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
-	"github.com/astrid-actors/astrid-actors/internal/monotime"
-	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // BusName is the event bus's name in the tree, and in its events.
@@ -146,7 +144,7 @@ func (p *publisher) publish(what Publication) {
 	if table != nil {
 		matches = table.matches(m.Topic)
 	}
-	b.stats.published(m, delivered, len(matches))
+	b.stats.published(m, p, delivered, len(matches))
 	if len(matches) > 0 {
 		p.startLocked(m, what.depth, matches)
 	}
@@ -187,131 +185,3 @@ const KernelSource = "00000000-0000-0000-0000-000000000000"
 // ownSource is the source of the kernel's other messages: a fresh UUID for each.
 func ownSource() string { return uuid.NewString() }
 
-// Why a message, or one step of its chain, is a dead letter.
-const (
-	DeadDepth   = "depth"   // it follows from MaxDepth publications
-	DeadBacklog = "backlog" // its publisher has too much under way
-	DeadFull    = "full"    // the capsule's queue is full
-)
-
-// reportEvery is how often dead letters are reported, in the long run.
-const reportEvery = time.Second
-
-// BusStats counts what happens on the bus. The zero value is ready for use, from any
-// goroutine.
-type BusStats struct {
-	// Observe, unless nil, takes a sample of the dead letters as events. It must not
-	// block.
-	Observe func(messages.Event)
-
-	delivered, lagged atomic.Uint64
-	topics            topicCounts
-
-	mu          sync.Mutex
-	steps       [messages.OutcomeCount]uint64
-	deadLetters map[string]uint64      // by reason
-	reported    map[string]*unreported // by reason and receiver
-}
-
-// unreported counts dead letters since the last event.
-type unreported struct {
-	limiter limiter
-	count   uint64
-}
-
-// published counts a message.
-func (s *BusStats) published(m *capsulehost.Message, delivered, chained int) {
-	s.delivered.Add(uint64(delivered)) //nolint:gosec // a count
-	s.topics.add(m.Topic, m.Payload.Size(), delivered+chained)
-}
-
-// stepped counts a step of a chain.
-func (s *BusStats) stepped(outcome messages.Outcome) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.steps[outcome]++
-}
-
-// maxReported bounds the pairs of reason and receiver that are told apart.
-const maxReported = 1024
-
-// deadLetter counts one, and reports it, unless there were many. Receiver is "" if there
-// is no single one.
-func (s *BusStats) deadLetter(topic, publisher, receiver, reason string) {
-	now := monotime.Now()
-	s.mu.Lock()
-	if s.deadLetters == nil {
-		s.deadLetters, s.reported = map[string]uint64{}, map[string]*unreported{}
-	}
-	s.deadLetters[reason]++
-	key := reason + "\x00" + receiver
-	about := s.reported[key]
-	if about == nil {
-		if len(s.reported) >= maxReported {
-			clear(s.reported)
-		}
-		about = &unreported{}
-		s.reported[key] = about
-	}
-	about.count++
-	report := s.Observe != nil && about.limiter.take(now, reportEvery, 1)
-	count := about.count
-	if report {
-		about.count = 0
-	}
-	s.mu.Unlock()
-	if !report {
-		return
-	}
-	path := BusName
-	if receiver != "" {
-		path = CapsulePath(receiver)
-	}
-	s.Observe(messages.Event{Path: path, Detail: messages.DeadLetter{
-		Topic: shortened(topic, topicKept), Publisher: publisher, Reason: reason, Count: count,
-	}})
-}
-
-// topicsCounted bounds the topics that are counted by name; the others are one.
-const topicsCounted = 100
-
-// otherTopics stands for all topics beyond those.
-const otherTopics = "(other)"
-
-// topicCounts counts messages by topic.
-type topicCounts struct {
-	counts sync.Map // topic to *topicCount
-	mu     sync.Mutex
-	known  int
-}
-
-type topicCount struct {
-	messages, bytes, receivers atomic.Uint64
-	last                       atomic.Int64 // monotime.Time
-}
-
-func (t *topicCounts) add(topic string, size, receivers int) {
-	found, ok := t.counts.Load(topic)
-	if !ok {
-		found = t.enter(topic)
-	}
-	if c, ok := found.(*topicCount); ok {
-		c.messages.Add(1)
-		c.bytes.Add(uint64(size))          //nolint:gosec // a count
-		c.receivers.Add(uint64(receivers)) //nolint:gosec // a count
-	}
-}
-
-// enter returns the counts of a topic that is new, or those of all others.
-func (t *topicCounts) enter(topic string) any {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.known >= topicsCounted {
-		topic = otherTopics
-	}
-	found, there := t.counts.LoadOrStore(topic, &topicCount{})
-	if !there {
-		t.known++
-	}
-	return found
-}

@@ -49,6 +49,45 @@ type Tree struct {
 	Rejected []CapsuleRejected
 	// Supervisors are the groups of capsules, each before those in it.
 	Supervisors []*Supervisor
+	Bus         Bus
+}
+
+// Bus is the event bus in a snapshot.
+type Bus struct {
+	// Delivered counts the messages that subscriptions have received; Lagged those that
+	// they have lost because they were read too slowly.
+	Delivered, Lagged uint64
+	// Steps counts the calls of interceptors, by outcome.
+	Steps map[Outcome]uint64
+	// DeadLetters counts them by reason; see DeadLetter.
+	DeadLetters map[string]uint64
+	// Topics are sorted by name: the first 100 that were published to, and "(other)".
+	Topics []BusTopic
+	// Subscriptions are at most 1,000 of SubscriptionCount: first those with the most
+	// messages that wait.
+	Subscriptions     []BusSubscription
+	SubscriptionCount uint64
+}
+
+// BusTopic counts the messages of one topic.
+type BusTopic struct {
+	Name     string
+	Messages uint64
+	Bytes    uint64 // of payloads
+	// Receivers counts deliveries to subscriptions and starts of interceptors.
+	Receivers uint64
+	// Last is when the last message was published, and Publisher the capsule that did;
+	// empty for one from outside.
+	Last      time.Time
+	Publisher string
+}
+
+// BusSubscription is one subscription.
+type BusSubscription struct {
+	Pattern string
+	Capsule string // empty for a reader that is no capsule
+	Waiting uint32
+	Lost    uint64
 }
 
 // Supervisor is a group of capsules, as a snapshot shows it.

@@ -13,6 +13,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // MaxMessage is the size of the largest payload of a message, in bytes.
@@ -142,3 +143,6 @@ func message(m *capsulehost.Message, lost uint64) Message {
 		Timestamp: m.Timestamp, Sequence: m.Sequence, Lost: lost, sent: m,
 	}
 }
+
+// ShowBus fills the subscriptions into a snapshot.
+func (t *tree) ShowBus(b *messages.Bus) { t.bus.Show(b) }

@@ -103,6 +103,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		groupDaemon: {newRun(a), newDemo(a), newConfig(a)},
 		groupClient: {
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
+			newPublish(a), newSubscribe(a),
 			newStart(a), newStop(a), newRestart(a), newKill(a),
 		},
 		groupCapsule: {newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},

@@ -1485,6 +1485,7 @@ type Tree struct {
 	Epoch string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The groups of capsules, each before those in it.
 	Supervisors   []*Supervisor `protobuf:"bytes,23,rep,name=supervisors,proto3" json:"supervisors,omitempty"`
+	Bus           *Bus          `protobuf:"bytes,24,opt,name=bus,proto3" json:"bus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1680,6 +1681,13 @@ func (x *Tree) GetSupervisors() []*Supervisor {
 	return nil
 }
 
+func (x *Tree) GetBus() *Bus {
+	if x != nil {
+		return x.Bus
+	}
+	return nil
+}
+
 // Supervisor is a group of capsules with a strategy of its own.
 type Supervisor struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1828,6 +1836,261 @@ func (x *Supervisor) GetRestarts() uint64 {
 	return 0
 }
 
+// Bus is the event bus.
+type Bus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages that subscriptions have received, and lost because they were read too slowly.
+	Delivered uint64 `protobuf:"varint,1,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Lagged    uint64 `protobuf:"varint,2,opt,name=lagged,proto3" json:"lagged,omitempty"`
+	// Calls of interceptors, by Outcome.
+	Steps []*OutcomeCount `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// By reason: "depth", "backlog", "full", "poison".
+	DeadLetters map[string]uint64 `protobuf:"bytes,4,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By name; the first 100 that were published to, and "(other)" for the rest.
+	Topics []*BusTopic `protobuf:"bytes,5,rep,name=topics,proto3" json:"topics,omitempty"`
+	// At most 1,000: those with the most messages that wait come first.
+	Subscriptions     []*BusSubscription `protobuf:"bytes,6,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	SubscriptionCount uint64             `protobuf:"varint,7,opt,name=subscription_count,json=subscriptionCount,proto3" json:"subscription_count,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Bus) Reset() {
+	*x = Bus{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bus) ProtoMessage() {}
+
+func (x *Bus) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bus.ProtoReflect.Descriptor instead.
+func (*Bus) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Bus) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Bus) GetLagged() uint64 {
+	if x != nil {
+		return x.Lagged
+	}
+	return 0
+}
+
+func (x *Bus) GetSteps() []*OutcomeCount {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Bus) GetDeadLetters() map[string]uint64 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+func (x *Bus) GetTopics() []*BusTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *Bus) GetSubscriptions() []*BusSubscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+func (x *Bus) GetSubscriptionCount() uint64 {
+	if x != nil {
+		return x.SubscriptionCount
+	}
+	return 0
+}
+
+type BusTopic struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Messages uint64                 `protobuf:"varint,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	// Of payloads.
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Deliveries to subscriptions and starts of interceptors.
+	Receivers uint64                 `protobuf:"varint,4,opt,name=receivers,proto3" json:"receivers,omitempty"`
+	Last      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// The capsule that published last; empty for one from outside.
+	Publisher     string `protobuf:"bytes,6,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusTopic) Reset() {
+	*x = BusTopic{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusTopic) ProtoMessage() {}
+
+func (x *BusTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusTopic.ProtoReflect.Descriptor instead.
+func (*BusTopic) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BusTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BusTopic) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *BusTopic) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BusTopic) GetReceivers() uint64 {
+	if x != nil {
+		return x.Receivers
+	}
+	return 0
+}
+
+func (x *BusTopic) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *BusTopic) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+type BusSubscription struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Pattern string                 `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// Empty for a reader that is no capsule.
+	Capsule string `protobuf:"bytes,2,opt,name=capsule,proto3" json:"capsule,omitempty"`
+	Waiting uint32 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Messages that it has lost.
+	Lost          uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusSubscription) Reset() {
+	*x = BusSubscription{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusSubscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusSubscription) ProtoMessage() {}
+
+func (x *BusSubscription) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusSubscription.ProtoReflect.Descriptor instead.
+func (*BusSubscription) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BusSubscription) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *BusSubscription) GetCapsule() string {
+	if x != nil {
+		return x.Capsule
+	}
+	return ""
+}
+
+func (x *BusSubscription) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *BusSubscription) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
 // CapsuleRejected: a directory that cannot become a capsule, and the reason.
 type CapsuleRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1841,7 +2104,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1853,7 +2116,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1866,7 +2129,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -1901,7 +2164,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1913,7 +2176,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1926,7 +2189,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -1963,7 +2226,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2238,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2251,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2199,7 +2462,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xf8\b\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xa1\t\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2228,7 +2491,8 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x12=\n" +
 	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x12\x14\n" +
 	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x12>\n" +
-	"\vsupervisors\x18\x17 \x03(\v2\x1c.astrid.actors.v1.SupervisorR\vsupervisors\x1aA\n" +
+	"\vsupervisors\x18\x17 \x03(\v2\x1c.astrid.actors.v1.SupervisorR\vsupervisors\x12'\n" +
+	"\x03bus\x18\x18 \x01(\v2\x15.astrid.actors.v1.BusR\x03bus\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9d\x03\n" +
@@ -2247,7 +2511,30 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	" \x01(\tR\x05state\x120\n" +
 	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
 	"\x06reason\x18\f \x01(\tR\x06reason\x12\x1a\n" +
-	"\brestarts\x18\r \x01(\x04R\brestarts\"Y\n" +
+	"\brestarts\x18\r \x01(\x04R\brestarts\"\xa8\x03\n" +
+	"\x03Bus\x12\x1c\n" +
+	"\tdelivered\x18\x01 \x01(\x04R\tdelivered\x12\x16\n" +
+	"\x06lagged\x18\x02 \x01(\x04R\x06lagged\x124\n" +
+	"\x05steps\x18\x03 \x03(\v2\x1e.astrid.actors.v1.OutcomeCountR\x05steps\x12I\n" +
+	"\fdead_letters\x18\x04 \x03(\v2&.astrid.actors.v1.Bus.DeadLettersEntryR\vdeadLetters\x122\n" +
+	"\x06topics\x18\x05 \x03(\v2\x1a.astrid.actors.v1.BusTopicR\x06topics\x12G\n" +
+	"\rsubscriptions\x18\x06 \x03(\v2!.astrid.actors.v1.BusSubscriptionR\rsubscriptions\x12-\n" +
+	"\x12subscription_count\x18\a \x01(\x04R\x11subscriptionCount\x1a>\n" +
+	"\x10DeadLettersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbc\x01\n" +
+	"\bBusTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\x04R\bmessages\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1c\n" +
+	"\treceivers\x18\x04 \x01(\x04R\treceivers\x12.\n" +
+	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1c\n" +
+	"\tpublisher\x18\x06 \x01(\tR\tpublisher\"s\n" +
+	"\x0fBusSubscription\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\x12\x18\n" +
+	"\acapsule\x18\x02 \x01(\tR\acapsule\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\rR\awaiting\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\"Y\n" +
 	"\x0fCapsuleRejected\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
@@ -2291,7 +2578,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -2310,72 +2597,82 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*LogLine)(nil),               // 14: astrid.actors.v1.LogLine
 	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
 	(*Supervisor)(nil),            // 16: astrid.actors.v1.Supervisor
-	(*CapsuleRejected)(nil),       // 17: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 18: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 19: astrid.actors.v1.Settings
-	nil,                           // 20: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 21: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 22: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 24: google.protobuf.Duration
-	(Outcome)(0),                  // 25: astrid.actors.v1.Outcome
+	(*Bus)(nil),                   // 17: astrid.actors.v1.Bus
+	(*BusTopic)(nil),              // 18: astrid.actors.v1.BusTopic
+	(*BusSubscription)(nil),       // 19: astrid.actors.v1.BusSubscription
+	(*CapsuleRejected)(nil),       // 20: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 21: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 22: astrid.actors.v1.Settings
+	nil,                           // 23: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 24: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 25: astrid.actors.v1.Tree.SystemRestartsEntry
+	nil,                           // 26: astrid.actors.v1.Bus.DeadLettersEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(Outcome)(0),                  // 29: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	23, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	27, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	23, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	24, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	27, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	28, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	24, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	23, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	24, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	28, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	27, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	28, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	20, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	21, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	24, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	23, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	24, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	28, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
 	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
 	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
 	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	24, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	24, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	24, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	24, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	28, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	28, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	28, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	28, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
 	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	24, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	28, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
 	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	23, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	25, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	24, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	24, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	23, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	23, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	23, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	27, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	29, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	28, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	28, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	27, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	27, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	27, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
 	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	22, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	18, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	25, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	21, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
 	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	19, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	17, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	22, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	20, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
-	24, // 42: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
-	23, // 43: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
-	25, // 44: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	24, // 45: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	24, // 46: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	24, // 47: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	24, // 48: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	24, // 49: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	50, // [50:50] is the sub-list for method output_type
-	50, // [50:50] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	17, // 42: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
+	28, // 43: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	27, // 44: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	21, // 45: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	26, // 46: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	18, // 47: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	19, // 48: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	27, // 49: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	29, // 50: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	28, // 51: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	28, // 52: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	28, // 53: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	28, // 54: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	28, // 55: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2390,7 +2687,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -93,6 +94,219 @@ func (x *TriggerRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+type PublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// JSON text, at most 1 MiB; empty means null.
+	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	// The principal on whose behalf the message is published; empty means none.
+	Principal     string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRequest) Reset() {
+	*x = PublishRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRequest) ProtoMessage() {}
+
+func (x *PublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
+func (*PublishRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PublishRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+type SubscribeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A `*` is any one segment; at the end, after another one, it is one or more.
+	Pattern       string `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeRequest) Reset() {
+	*x = SubscribeRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeRequest) ProtoMessage() {}
+
+func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SubscribeRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+// BusMessage is a message on the event bus.
+type BusMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// JSON text, as interceptors receive it.
+	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	// The session of the capsule that published it, or another UUID.
+	SourceId  string                 `protobuf:"bytes,3,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
+	Principal string                 `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Counts the messages since the daemon started, from 1.
+	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// How many messages before this one the reader was too slow for.
+	Lost uint64 `protobuf:"varint,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	// JSON text: the message as capsules receive it in an envelope.
+	Envelope      string `protobuf:"bytes,8,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusMessage) Reset() {
+	*x = BusMessage{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusMessage) ProtoMessage() {}
+
+func (x *BusMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusMessage.ProtoReflect.Descriptor instead.
+func (*BusMessage) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BusMessage) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *BusMessage) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *BusMessage) GetSourceId() string {
+	if x != nil {
+		return x.SourceId
+	}
+	return ""
+}
+
+func (x *BusMessage) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *BusMessage) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *BusMessage) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *BusMessage) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *BusMessage) GetEnvelope() string {
+	if x != nil {
+		return x.Envelope
+	}
+	return ""
+}
+
 type SnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Wait until every capsule's first start has a result, or the request's deadline.
@@ -103,7 +317,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +329,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +342,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SnapshotRequest) GetWaitUntilStarted() bool {
@@ -147,7 +361,7 @@ type CapsuleRequest struct {
 
 func (x *CapsuleRequest) Reset() {
 	*x = CapsuleRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +373,7 @@ func (x *CapsuleRequest) String() string {
 func (*CapsuleRequest) ProtoMessage() {}
 
 func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +386,7 @@ func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRequest.ProtoReflect.Descriptor instead.
 func (*CapsuleRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CapsuleRequest) GetId() string {
@@ -195,7 +409,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -207,7 +421,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -220,7 +434,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LogsRequest) GetId() string {
@@ -259,7 +473,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +485,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +498,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EventsRequest) GetSince() uint64 {
@@ -316,7 +530,7 @@ type CommandReply struct {
 
 func (x *CommandReply) Reset() {
 	*x = CommandReply{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +542,7 @@ func (x *CommandReply) String() string {
 func (*CommandReply) ProtoMessage() {}
 
 func (x *CommandReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,19 +555,35 @@ func (x *CommandReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandReply.ProtoReflect.Descriptor instead.
 func (*CommandReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 var File_astrid_actors_v1_control_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/control.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1castrid/actors/v1/event.proto\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n" +
+	"\x1eastrid/actors/v1/control.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1castrid/actors/v1/event.proto\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x01\n" +
 	"\x0eTriggerRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
 	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"^\n" +
+	"\x0ePublishRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
+	"\tprincipal\x18\x03 \x01(\tR\tprincipal\",\n" +
+	"\x10SubscribeRequest\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\"\xfd\x01\n" +
+	"\n" +
+	"BusMessage\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1b\n" +
+	"\tsource_id\x18\x03 \x01(\tR\bsourceId\x12\x1c\n" +
+	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x128\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04lost\x18\a \x01(\x04R\x04lost\x12\x1a\n" +
+	"\benvelope\x18\b \x01(\tR\benvelope\"?\n" +
 	"\x0fSnapshotRequest\x12,\n" +
 	"\x12wait_until_started\x18\x01 \x01(\bR\x10waitUntilStarted\" \n" +
 	"\x0eCapsuleRequest\x12\x0e\n" +
@@ -366,13 +596,15 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"\x0e\n" +
-	"\fCommandReply2\x99\x05\n" +
+	"\fCommandReply2\xb7\x06\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
 	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +
 	"\aCapsule\x12 .astrid.actors.v1.CapsuleRequest\x1a\x1f.astrid.actors.v1.CapsuleDetail\x12B\n" +
 	"\x04Logs\x12\x1d.astrid.actors.v1.LogsRequest\x1a\x19.astrid.actors.v1.LogLine0\x01\x12D\n" +
-	"\x06Events\x12\x1f.astrid.actors.v1.EventsRequest\x1a\x17.astrid.actors.v1.Event0\x01\x12G\n" +
+	"\x06Events\x12\x1f.astrid.actors.v1.EventsRequest\x1a\x17.astrid.actors.v1.Event0\x01\x12K\n" +
+	"\aPublish\x12 .astrid.actors.v1.PublishRequest\x1a\x1e.astrid.actors.v1.CommandReply\x12O\n" +
+	"\tSubscribe\x12\".astrid.actors.v1.SubscribeRequest\x1a\x1c.astrid.actors.v1.BusMessage0\x01\x12G\n" +
 	"\x05Start\x12\x1e.astrid.actors.v1.StartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
 	"\x04Stop\x12\x1d.astrid.actors.v1.StopCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12K\n" +
 	"\aRestart\x12 .astrid.actors.v1.RestartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
@@ -390,50 +622,59 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
-	(*TriggerRequest)(nil),      // 0: astrid.actors.v1.TriggerRequest
-	(*SnapshotRequest)(nil),     // 1: astrid.actors.v1.SnapshotRequest
-	(*CapsuleRequest)(nil),      // 2: astrid.actors.v1.CapsuleRequest
-	(*LogsRequest)(nil),         // 3: astrid.actors.v1.LogsRequest
-	(*EventsRequest)(nil),       // 4: astrid.actors.v1.EventsRequest
-	(*CommandReply)(nil),        // 5: astrid.actors.v1.CommandReply
-	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
-	(*StartCapsule)(nil),        // 7: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),         // 8: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),      // 9: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),         // 10: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),        // 11: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                // 12: astrid.actors.v1.Tree
-	(*CapsuleDetail)(nil),       // 13: astrid.actors.v1.CapsuleDetail
-	(*LogLine)(nil),             // 14: astrid.actors.v1.LogLine
-	(*Event)(nil),               // 15: astrid.actors.v1.Event
+	(*TriggerRequest)(nil),        // 0: astrid.actors.v1.TriggerRequest
+	(*PublishRequest)(nil),        // 1: astrid.actors.v1.PublishRequest
+	(*SubscribeRequest)(nil),      // 2: astrid.actors.v1.SubscribeRequest
+	(*BusMessage)(nil),            // 3: astrid.actors.v1.BusMessage
+	(*SnapshotRequest)(nil),       // 4: astrid.actors.v1.SnapshotRequest
+	(*CapsuleRequest)(nil),        // 5: astrid.actors.v1.CapsuleRequest
+	(*LogsRequest)(nil),           // 6: astrid.actors.v1.LogsRequest
+	(*EventsRequest)(nil),         // 7: astrid.actors.v1.EventsRequest
+	(*CommandReply)(nil),          // 8: astrid.actors.v1.CommandReply
+	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*StartCapsule)(nil),          // 11: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 12: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 13: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 14: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),          // 15: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                  // 16: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),         // 17: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),               // 18: astrid.actors.v1.LogLine
+	(*Event)(nil),                 // 19: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	6,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
-	0,  // 1: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
-	1,  // 2: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	2,  // 3: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
-	3,  // 4: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
-	4,  // 5: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	7,  // 6: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	8,  // 7: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	9,  // 8: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	10, // 9: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	11, // 10: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	12, // 11: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	13, // 12: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
-	14, // 13: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
-	15, // 14: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	5,  // 15: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	5,  // 16: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	5,  // 17: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	5,  // 18: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	10, // [10:19] is the sub-list for method output_type
-	1,  // [1:10] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	9,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	10, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
+	0,  // 2: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
+	4,  // 3: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
+	5,  // 4: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	6,  // 5: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	7,  // 6: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	1,  // 7: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
+	2,  // 8: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
+	11, // 9: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	12, // 10: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	13, // 11: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	14, // 12: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	15, // 13: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	16, // 14: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	17, // 15: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	18, // 16: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	19, // 17: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	8,  // 18: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
+	3,  // 19: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
+	8,  // 20: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	8,  // 21: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	8,  // 22: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	8,  // 23: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	13, // [13:24] is the sub-list for method output_type
+	2,  // [2:13] is the sub-list for method input_type
+	2,  // [2:2] is the sub-list for extension type_name
+	2,  // [2:2] is the sub-list for extension extendee
+	0,  // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_control_proto_init() }
@@ -450,7 +691,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

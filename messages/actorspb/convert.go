@@ -142,7 +142,7 @@ func FromTree(t *messages.Tree) *Tree {
 		TriggerDuration: fromHistogram(t.TriggerDuration), NestedTriggerDuration: fromHistogram(t.NestedTriggerDuration),
 		EventsLost: t.EventsLost, LogSuppressed: t.LogSuppressed, WaitEdges: t.WaitEdges,
 		ProcessMemoryBytes: t.ProcessMemoryBytes, Goroutines: t.Goroutines, EventsFileLost: t.EventsFileLost,
-		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected), Supervisors: each(t.Supervisors, fromSupervisor),
+		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected), Supervisors: each(t.Supervisors, fromSupervisor), Bus: fromBus(&t.Bus),
 		Settings: &Settings{
 			Strategy: t.Settings.Strategy, CallTimeout: fromDuration(t.Settings.CallTimeout),
 			TriggerTimeout: fromDuration(t.Settings.TriggerTimeout), ReadyTimeout: fromDuration(t.Settings.ReadyTimeout),
@@ -151,10 +151,25 @@ func FromTree(t *messages.Tree) *Tree {
 			MemoryLimitBytes: t.Settings.MemoryLimitBytes, EventsKept: t.Settings.EventsKept,
 		},
 	}
+	out.Legs = fromOutcomes(t.Legs)
+	return out
+}
+
+func fromOutcomes(counts map[messages.Outcome]uint64) (out []*OutcomeCount) {
 	for o := range messages.OutcomeCount {
-		if n := t.Legs[messages.Outcome(o)]; n > 0 {
-			out.Legs = append(out.Legs, &OutcomeCount{Outcome: Outcome(o), Count: n})
+		if n := counts[messages.Outcome(o)]; n > 0 {
+			out = append(out, &OutcomeCount{Outcome: Outcome(o), Count: n})
 		}
+	}
+	return out
+}
+
+func toOutcomes(counts []*OutcomeCount) (out map[messages.Outcome]uint64) {
+	for _, leg := range counts {
+		if out == nil {
+			out = map[messages.Outcome]uint64{}
+		}
+		out[toOutcome(leg.GetOutcome())] += leg.GetCount()
 	}
 	return out
 }
@@ -169,7 +184,7 @@ func ToTree(t *Tree) *messages.Tree {
 		TriggerDuration: toHistogram(t.GetTriggerDuration()), NestedTriggerDuration: toHistogram(t.GetNestedTriggerDuration()),
 		EventsLost: t.GetEventsLost(), LogSuppressed: t.GetLogSuppressed(), WaitEdges: t.GetWaitEdges(),
 		ProcessMemoryBytes: t.GetProcessMemoryBytes(), Goroutines: t.GetGoroutines(), EventsFileLost: t.GetEventsFileLost(),
-		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected), Supervisors: each(t.GetSupervisors(), toSupervisor),
+		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected), Supervisors: each(t.GetSupervisors(), toSupervisor), Bus: toBus(t.GetBus()),
 		Settings: messages.Settings{
 			Strategy: s.GetStrategy(), CallTimeout: s.GetCallTimeout().AsDuration(),
 			TriggerTimeout: s.GetTriggerTimeout().AsDuration(), ReadyTimeout: s.GetReadyTimeout().AsDuration(),
@@ -178,12 +193,7 @@ func ToTree(t *Tree) *messages.Tree {
 			MemoryLimitBytes: s.GetMemoryLimitBytes(), EventsKept: s.GetEventsKept(),
 		},
 	}
-	for _, leg := range t.GetLegs() {
-		if out.Legs == nil {
-			out.Legs = map[messages.Outcome]uint64{}
-		}
-		out.Legs[toOutcome(leg.GetOutcome())] += leg.GetCount()
-	}
+	out.Legs = toOutcomes(t.GetLegs())
 	return out
 }
 

@@ -78,6 +78,43 @@ func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply
 	return ask(ctx, c.rpc.Trigger, request, actorspb.ToReply)
 }
 
+// Publish publishes a message on the event bus, on behalf of a principal, empty for none.
+// The payload is JSON of at most supervisor.MaxPayload bytes; empty means null.
+func (c *Client) Publish(ctx context.Context, topic string, payload json.RawMessage, principal string) error {
+	return command(ctx, c.rpc.Publish, &actorspb.PublishRequest{Topic: topic, Payload: string(payload), Principal: principal})
+}
+
+// Message is a message on the event bus.
+type Message struct {
+	Topic     string
+	Payload   json.RawMessage // as interceptors receive it
+	SourceID  string
+	Principal string // empty for none
+	Timestamp time.Time
+	Sequence  uint64
+	// Lost counts the messages before this one that the reader was too slow for.
+	Lost uint64
+	// Envelope is the message as capsules receive it in an envelope: a JSON object.
+	Envelope json.RawMessage
+}
+
+// Subscribe returns when the daemon has subscribed to a pattern, with the messages from
+// then on, until the daemon or ctx ends. An error comes last, with a zero message.
+func (c *Client) Subscribe(ctx context.Context, pattern string) (iter.Seq2[Message, error], error) {
+	answers, err := c.rpc.Subscribe(ctx, connect.NewRequest(&actorspb.SubscribeRequest{Pattern: pattern}))
+	if err != nil {
+		return nil, err
+	}
+	return received(answers, toMessage), nil
+}
+
+func toMessage(m *actorspb.BusMessage) Message {
+	return Message{
+		Topic: m.GetTopic(), Payload: json.RawMessage(m.GetPayload()), SourceID: m.GetSourceId(), Principal: m.GetPrincipal(),
+		Timestamp: m.GetTimestamp().AsTime(), Sequence: m.GetSequence(), Lost: m.GetLost(), Envelope: json.RawMessage(m.GetEnvelope()),
+	}
+}
+
 // Snapshot returns the tree. With waitUntilStarted it waits until the first start of
 // every capsule has a result, or ctx ends.
 func (c *Client) Snapshot(ctx context.Context, waitUntilStarted bool) (*messages.Tree, error) {
@@ -170,6 +207,13 @@ func stream[Request, Answer, Plain any](
 			yield(zero, err)
 			return
 		}
+		received(answers, plain)(yield)
+	}
+}
+
+// received yields the answers of a stream, converted.
+func received[Answer, Plain any](answers *connect.ServerStreamForClient[Answer], plain func(*Answer) Plain) iter.Seq2[Plain, error] {
+	return func(yield func(Plain, error) bool) {
 		defer answers.Close()
 		for answers.Receive() {
 			if !yield(plain(answers.Msg()), nil) {
@@ -177,6 +221,7 @@ func stream[Request, Answer, Plain any](
 			}
 		}
 		if err := answers.Err(); err != nil {
+			var zero Plain
 			yield(zero, err)
 		}
 	}

@@ -3,10 +3,12 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages/actorspb"
 	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
@@ -118,6 +120,46 @@ func (s *service) Events(ctx context.Context, r *connect.Request[actorspb.Events
 		}
 	}
 	return nil
+}
+
+// Publish publishes a message. Its payload has the limit of a trigger's, which is that of
+// a request.
+func (s *service) Publish(ctx context.Context, r *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	if n := len(r.Msg.GetPayload()); n > supervisor.MaxPayload {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("invalid message: the payload has %d bytes, over the limit of %d", n, supervisor.MaxPayload))
+	}
+	var caller *supervisor.Caller
+	if principal := r.Msg.GetPrincipal(); principal != "" {
+		caller = &supervisor.Caller{Principal: principal}
+	}
+	return done(s.supervisor.Publish(ctx, r.Msg.GetTopic(), []byte(r.Msg.GetPayload()), caller))
+}
+
+// Subscribe streams messages until the client or the daemon ends.
+func (s *service) Subscribe(ctx context.Context, r *connect.Request[actorspb.SubscribeRequest], stream *connect.ServerStream[actorspb.BusMessage]) error {
+	messages := s.supervisor.Subscribe(ctx, r.Msg.GetPattern())
+	// Sends the headers, so that a client learns that messages wait for it from now on.
+	if err := stream.Send(nil); err != nil {
+		return err
+	}
+	for m, err := range messages {
+		if err != nil {
+			return coded(err)
+		}
+		if err := stream.Send(fromMessage(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fromMessage converts a message.
+func fromMessage(m supervisor.Message) *actorspb.BusMessage {
+	envelope, _ := m.MarshalJSON() // never fails
+	return &actorspb.BusMessage{
+		Topic: m.Topic, Payload: string(m.Payload), SourceId: m.SourceID, Principal: m.Principal,
+		Timestamp: timestamppb.New(m.Timestamp), Sequence: m.Sequence, Lost: m.Lost, Envelope: string(envelope),
+	}
 }
 
 // Start starts a capsule that has stopped or failed.

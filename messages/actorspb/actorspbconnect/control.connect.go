@@ -43,6 +43,10 @@ const (
 	ControlLogsProcedure = "/astrid.actors.v1.Control/Logs"
 	// ControlEventsProcedure is the fully-qualified name of the Control's Events RPC.
 	ControlEventsProcedure = "/astrid.actors.v1.Control/Events"
+	// ControlPublishProcedure is the fully-qualified name of the Control's Publish RPC.
+	ControlPublishProcedure = "/astrid.actors.v1.Control/Publish"
+	// ControlSubscribeProcedure is the fully-qualified name of the Control's Subscribe RPC.
+	ControlSubscribeProcedure = "/astrid.actors.v1.Control/Subscribe"
 	// ControlStartProcedure is the fully-qualified name of the Control's Start RPC.
 	ControlStartProcedure = "/astrid.actors.v1.Control/Start"
 	// ControlStopProcedure is the fully-qualified name of the Control's Stop RPC.
@@ -60,6 +64,10 @@ type ControlClient interface {
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest]) (*connect.ServerStreamForClient[actorspb.LogLine], error)
 	Events(context.Context, *connect.Request[actorspb.EventsRequest]) (*connect.ServerStreamForClient[actorspb.Event], error)
+	// Publishes a message on the event bus, and returns before any interceptor is called.
+	Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error)
+	// Streams the messages of the event bus from now on, until the daemon ends.
+	Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest]) (*connect.ServerStreamForClient[actorspb.BusMessage], error)
 	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
@@ -107,6 +115,18 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Events")),
 			connect.WithClientOptions(opts...),
 		),
+		publish: connect.NewClient[actorspb.PublishRequest, actorspb.CommandReply](
+			httpClient,
+			baseURL+ControlPublishProcedure,
+			connect.WithSchema(controlMethods.ByName("Publish")),
+			connect.WithClientOptions(opts...),
+		),
+		subscribe: connect.NewClient[actorspb.SubscribeRequest, actorspb.BusMessage](
+			httpClient,
+			baseURL+ControlSubscribeProcedure,
+			connect.WithSchema(controlMethods.ByName("Subscribe")),
+			connect.WithClientOptions(opts...),
+		),
 		start: connect.NewClient[actorspb.StartCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlStartProcedure,
@@ -136,15 +156,17 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 
 // controlClient implements ControlClient.
 type controlClient struct {
-	trigger  *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
-	snapshot *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
-	capsule  *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
-	logs     *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
-	events   *connect.Client[actorspb.EventsRequest, actorspb.Event]
-	start    *connect.Client[actorspb.StartCapsule, actorspb.CommandReply]
-	stop     *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
-	restart  *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
-	kill     *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
+	trigger   *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
+	snapshot  *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
+	capsule   *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
+	logs      *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
+	events    *connect.Client[actorspb.EventsRequest, actorspb.Event]
+	publish   *connect.Client[actorspb.PublishRequest, actorspb.CommandReply]
+	subscribe *connect.Client[actorspb.SubscribeRequest, actorspb.BusMessage]
+	start     *connect.Client[actorspb.StartCapsule, actorspb.CommandReply]
+	stop      *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
+	restart   *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
+	kill      *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
 }
 
 // Trigger calls astrid.actors.v1.Control.Trigger.
@@ -170,6 +192,16 @@ func (c *controlClient) Logs(ctx context.Context, req *connect.Request[actorspb.
 // Events calls astrid.actors.v1.Control.Events.
 func (c *controlClient) Events(ctx context.Context, req *connect.Request[actorspb.EventsRequest]) (*connect.ServerStreamForClient[actorspb.Event], error) {
 	return c.events.CallServerStream(ctx, req)
+}
+
+// Publish calls astrid.actors.v1.Control.Publish.
+func (c *controlClient) Publish(ctx context.Context, req *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	return c.publish.CallUnary(ctx, req)
+}
+
+// Subscribe calls astrid.actors.v1.Control.Subscribe.
+func (c *controlClient) Subscribe(ctx context.Context, req *connect.Request[actorspb.SubscribeRequest]) (*connect.ServerStreamForClient[actorspb.BusMessage], error) {
+	return c.subscribe.CallServerStream(ctx, req)
 }
 
 // Start calls astrid.actors.v1.Control.Start.
@@ -199,6 +231,10 @@ type ControlHandler interface {
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest], *connect.ServerStream[actorspb.LogLine]) error
 	Events(context.Context, *connect.Request[actorspb.EventsRequest], *connect.ServerStream[actorspb.Event]) error
+	// Publishes a message on the event bus, and returns before any interceptor is called.
+	Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error)
+	// Streams the messages of the event bus from now on, until the daemon ends.
+	Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest], *connect.ServerStream[actorspb.BusMessage]) error
 	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
@@ -242,6 +278,18 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Events")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlPublishHandler := connect.NewUnaryHandler(
+		ControlPublishProcedure,
+		svc.Publish,
+		connect.WithSchema(controlMethods.ByName("Publish")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlSubscribeHandler := connect.NewServerStreamHandler(
+		ControlSubscribeProcedure,
+		svc.Subscribe,
+		connect.WithSchema(controlMethods.ByName("Subscribe")),
+		connect.WithHandlerOptions(opts...),
+	)
 	controlStartHandler := connect.NewUnaryHandler(
 		ControlStartProcedure,
 		svc.Start,
@@ -278,6 +326,10 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlLogsHandler.ServeHTTP(w, r)
 		case ControlEventsProcedure:
 			controlEventsHandler.ServeHTTP(w, r)
+		case ControlPublishProcedure:
+			controlPublishHandler.ServeHTTP(w, r)
+		case ControlSubscribeProcedure:
+			controlSubscribeHandler.ServeHTTP(w, r)
 		case ControlStartProcedure:
 			controlStartHandler.ServeHTTP(w, r)
 		case ControlStopProcedure:
@@ -313,6 +365,14 @@ func (UnimplementedControlHandler) Logs(context.Context, *connect.Request[actors
 
 func (UnimplementedControlHandler) Events(context.Context, *connect.Request[actorspb.EventsRequest], *connect.ServerStream[actorspb.Event]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Events is not implemented"))
+}
+
+func (UnimplementedControlHandler) Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Publish is not implemented"))
+}
+
+func (UnimplementedControlHandler) Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest], *connect.ServerStream[actorspb.BusMessage]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Subscribe is not implemented"))
 }
 
 func (UnimplementedControlHandler) Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {

@@ -72,6 +72,8 @@ type Live interface {
 	Queue(id string) int
 	// Awaited returns how many legs capsules wait for.
 	Awaited() int
+	// ShowBus fills in the subscriptions of the event bus.
+	ShowBus(b *messages.Bus)
 }
 
 // rejectedShown limits the rejected directories in a snapshot.
@@ -376,9 +378,11 @@ func (j *Journal) Snapshot() *messages.Tree {
 		tree.Supervisors = append(tree.Supervisors, g.copy(now))
 	}
 	j.Triggers.Show(tree)
+	j.Bus.Show(&tree.Bus)
 	j.process.show(tree)
 	if j.live != nil {
 		tree.WaitEdges = uint64(j.live.Awaited()) //nolint:gosec // a count
+		j.live.ShowBus(&tree.Bus)
 	}
 	if j.cfg.FileLost != nil {
 		tree.EventsFileLost = j.cfg.FileLost()
