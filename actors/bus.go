@@ -93,6 +93,17 @@ func (b *Bus) subscribe(s *Subscription) *Subscription {
 	return s
 }
 
+// End ends every subscription, once its reader has read what it has. Nothing may be
+// published any more.
+func (b *Bus) End() {
+	b.subscriptions.mu.Lock()
+	b.subscriptions.ended = true
+	b.subscriptions.mu.Unlock()
+	for _, s := range b.subscriptions.all() {
+		s.end()
+	}
+}
+
 // publisher is one source of messages: a capsule, over all its instances, or all that is
 // outside. Its lock gives its messages their order.
 type publisher struct {
@@ -184,4 +195,3 @@ const KernelSource = "00000000-0000-0000-0000-000000000000"
 
 // ownSource is the source of the kernel's other messages: a fresh UUID for each.
 func ownSource() string { return uuid.NewString() }
-

@@ -176,15 +176,7 @@ const subscriptionsShown = 1000
 
 // Show fills the subscriptions into a snapshot.
 func (b *Bus) Show(shown *messages.Bus) {
-	t := &b.subscriptions
-	var all []*Subscription
-	t.mu.RLock()
-	for _, exact := range t.exact {
-		all = append(all, exact...)
-	}
-	all = t.wild.collect(all)
-	t.mu.RUnlock()
-	for _, s := range all {
+	for _, s := range b.subscriptions.all() {
 		s.mu.Lock()
 		one := messages.BusSubscription{Pattern: s.pattern, Capsule: s.owner, Waiting: uint32(s.count), Lost: s.lost} //nolint:gosec // a count
 		s.mu.Unlock()
@@ -197,13 +189,4 @@ func (b *Bus) Show(shown *messages.Bus) {
 	if len(shown.Subscriptions) > subscriptionsShown {
 		shown.Subscriptions = shown.Subscriptions[:subscriptionsShown:subscriptionsShown]
 	}
-}
-
-// collect appends all subscriptions below n.
-func (n *patternNode) collect(all []*Subscription) []*Subscription {
-	all = append(append(all, n.here...), n.deeper...)
-	for _, below := range n.next {
-		all = below.collect(all)
-	}
-	return all
 }

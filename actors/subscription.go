@@ -36,6 +36,7 @@ type Subscription struct {
 	lagged uint64 // lost since the last batch
 	lost   uint64 // in all
 	closed bool
+	ended  bool // nothing arrives any more
 }
 
 // push adds a message, and loses the oldest ones that there is no room for.
@@ -68,10 +69,7 @@ func (s *Subscription) push(m *capsulehost.Message) {
 		s.notify()
 		return
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.wakeUp()
 }
 
 func (s *Subscription) appendLocked(m *capsulehost.Message) {
@@ -138,19 +136,15 @@ func (s *Subscription) batch(limit int, woken bool) (b capsulehost.Batch) {
 	return b
 }
 
-// Wait returns when a message waits, or was taken by another call of Wait's goroutine
-// since; when due receives, when ctx ends, or when the subscription is closed. It reports
-// whether it was woken by a message.
+// Wait returns when a message waits, when due receives, when ctx ends, or when nothing can
+// arrive any more. It reports whether a message waits.
 func (s *Subscription) Wait(ctx context.Context, due <-chan time.Time) bool {
 	for {
 		s.mu.Lock()
-		waiting, closed := s.count > 0, s.closed
+		waiting, ended := s.count > 0, s.closed || s.ended
 		s.mu.Unlock()
-		switch {
-		case waiting:
-			return true
-		case closed:
-			return false
+		if waiting || ended {
+			return waiting
 		}
 		select {
 		case <-s.wake:
@@ -159,6 +153,22 @@ func (s *Subscription) Wait(ctx context.Context, due <-chan time.Time) bool {
 		case <-ctx.Done():
 			return false
 		}
+	}
+}
+
+// end lets the reader read what it has, and then ends.
+func (s *Subscription) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// wakeUp has a reader that waits look again.
+func (s *Subscription) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -171,8 +181,5 @@ func (s *Subscription) Close() {
 	s.held.Add(-s.bytes)
 	s.ring, s.first, s.count, s.bytes = nil, 0, 0, 0
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}: // a reader that waits sees that it is closed
-	default:
-	}
+	s.wakeUp()
 }

@@ -15,6 +15,7 @@ type subscriptionTable struct {
 	exact map[string][]*Subscription
 	wild  patternNode // those whose pattern has a `*`
 	count int
+	ended bool // no message comes any more
 }
 
 // patternNode is a tree of patterns, by segment.
@@ -29,6 +30,7 @@ func (t *subscriptionTable) add(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.count++
+	s.ended = t.ended // nobody else has it yet
 	if !isWild(s.pattern) {
 		if t.exact == nil {
 			t.exact = map[string][]*Subscription{}
@@ -91,6 +93,25 @@ func (n *patternNode) remove(path []string, deeper bool, s *Subscription) (found
 		delete(n.next, path[0])
 	}
 	return found
+}
+
+// all returns every subscription.
+func (t *subscriptionTable) all() (all []*Subscription) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, exact := range t.exact {
+		all = append(all, exact...)
+	}
+	return t.wild.collect(all)
+}
+
+// collect appends all subscriptions below n.
+func (n *patternNode) collect(all []*Subscription) []*Subscription {
+	all = append(append(all, n.here...), n.deeper...)
+	for _, below := range n.next {
+		all = below.collect(all)
+	}
+	return all
 }
 
 // deliver pushes a message to every subscription that it matches, and returns how many

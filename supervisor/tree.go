@@ -207,6 +207,9 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 
 // discard frees the resources of a tree that are not its actors'.
 func (t *tree) discard() {
+	if t.bus != nil {
+		t.bus.End()
+	}
 	t.sys.Close()
 	for _, lines := range t.logs {
 		if err := lines.Close(); err != nil {

@@ -19,6 +19,7 @@ func TestExamplesBuild(t *testing.T) {
 		t.Skip("compiles Go's library for WebAssembly")
 	}
 	for name, want := range map[string][]string{
+		"answerer":  {"_initialize", "astrid_hook_trigger", "run"},
 		"greeter":   {"_initialize", "astrid_hook_trigger"},
 		"guardian":  {"_initialize", "astrid_hook_trigger"},
 		"heartbeat": {"_initialize", "astrid_hook_trigger", "run"},

@@ -18,6 +18,11 @@ type Host interface {
 	ClockMillis() string
 	Trigger(request string) string
 	CheckCapability(request string) string
+	Publish(topic, payload string)
+	Subscribe(pattern string) string
+	Unsubscribe(handle string)
+	Receive(handle, milliseconds string) string
+	InterceptorHandles() string
 }
 
 // Current is the host for this process, as a capsule has one host.
@@ -48,6 +53,21 @@ func (Alone) Trigger(string) string { return "[]" }
 // CheckCapability always denies.
 func (Alone) CheckCapability(string) string { return `{"allowed":false}` }
 
+// Publish does nothing.
+func (Alone) Publish(_, _ string) {}
+
+// Subscribe returns a handle that nothing arrives at.
+func (Alone) Subscribe(string) string { return "1" }
+
+// Unsubscribe does nothing.
+func (Alone) Unsubscribe(string) {}
+
+// Receive returns no messages, at once.
+func (Alone) Receive(_, _ string) string { return `{"dropped":0,"lagged":0,"messages":[]}` }
+
+// InterceptorHandles returns none.
+func (Alone) InterceptorHandles() string { return "[]" }
+
 // The same functions as in the WebAssembly build.
 
 // Log calls Current.
@@ -70,3 +90,21 @@ func Trigger(request string) string { return Current.Trigger(request) }
 
 // CheckCapability calls Current.
 func CheckCapability(request string) string { return Current.CheckCapability(request) }
+
+// Publish calls Current.
+func Publish(topic, payload string) { Current.Publish(topic, payload) }
+
+// Subscribe calls Current.
+func Subscribe(pattern string) string { return Current.Subscribe(pattern) }
+
+// Unsubscribe calls Current.
+func Unsubscribe(handle string) { Current.Unsubscribe(handle) }
+
+// Poll calls Current: it is Receive without a wait.
+func Poll(handle string) string { return Current.Receive(handle, "0") }
+
+// Receive calls Current.
+func Receive(handle, milliseconds string) string { return Current.Receive(handle, milliseconds) }
+
+// InterceptorHandles calls Current.
+func InterceptorHandles() string { return Current.InterceptorHandles() }
