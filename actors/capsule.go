@@ -159,7 +159,7 @@ func (c *capsule) start(ctx actor.Context) {
 	if c.cfg.Services != nil {
 		c.api.services, c.release = c.cfg.Services(c.run.ctx, c.run.generation, c.run.session)
 	}
-	c.api.services.Peers = c.api
+	c.api.services.Peers, c.api.services.Output = c.api, c.api
 	if c.cfg.Bus != nil {
 		c.api.bus = c.cfg.Bus.guest(c.api)
 		c.api.services.Bus = c.api.bus

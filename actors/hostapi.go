@@ -34,6 +34,7 @@ type hostAPI struct {
 var (
 	_ capsulehost.HostAPI = (*hostAPI)(nil)
 	_ capsulehost.Peers   = (*hostAPI)(nil)
+	_ capsulehost.Output  = (*hostAPI)(nil)
 )
 
 func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
@@ -43,6 +44,9 @@ func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	}
 	a.capsule.cfg.Lines.Write(level, principal, message)
 }
+
+// WriteLine logs a line that the guest has written to a standard stream.
+func (a *hostAPI) WriteLine(stream, line string) { a.Log(capsulehost.LevelInfo, stream+": "+line) }
 
 func (a *hostAPI) Name() string                { return a.capsule.cfg.ID }
 func (a *hostAPI) Config(key string) string    { return a.capsule.cfg.Config(key) }

@@ -60,6 +60,17 @@ type Services struct {
 	// Identities are users and their accounts. If it is nil, every call answers with an
 	// error.
 	Identities Identities
+	// Output receives what the guest writes to its standard output and error. If it is nil,
+	// only a Failure shows the end of it.
+	Output Output
+}
+
+// Output receives a guest's output by lines, without their ends: empty ones are left out,
+// and a line of more than 4 KiB comes in parts. Stream is "stdout" or "stderr". What a call
+// has begun without a line end comes when the call ends. It is called on the goroutine that
+// runs the guest, and must not block.
+type Output interface {
+	WriteLine(stream, line string)
 }
 
 // noServices is for a guest that has none.

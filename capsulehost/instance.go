@@ -23,6 +23,8 @@ type Instance struct {
 	wasi    wasi
 	stdout  capture
 	stderr  capture
+	outLine output // of stdout
+	errLine output // of stderr
 	vars    variables
 	http    httpState
 	callee  callee      // of the current or the last call
@@ -185,6 +187,7 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	defer i.end()
 	i.stack = [2]uint64{} // hs_init has two parameters, both 0
 	err = i.callee.CallWithStack(i.enter(ctx), i.stack[:])
+	i.outputFlushed()
 	i.callee.returned()
 	if err != nil {
 		if exit, ok := errors.AsType[*exited](err); ok && exit.code == 0 {

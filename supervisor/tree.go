@@ -117,7 +117,7 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 		System: t.sys, Registry: t.sys.PID(actors.RegistryPath), HookRouter: t.sys.PID(actors.RouterPath), Router: t.router,
 		Bus: t.bus, Publish: m.Capabilities.IPCPublish, Subscribe: m.Capabilities.IPCSubscribe, Principal: s.cfg.Principal,
 		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
-		Observe: t.observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
+		Observe: logged(lines, t.observe), Lines: lines, Config: source.Value, Log: s.cfg.Log,
 	})
 	t.state.SetQuota(id, settings.state)
 	t.specs = append(t.specs, actors.ChildSpec{
@@ -125,6 +125,20 @@ func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
 		Restart: settings.restart, WaitsFor: e.WaitsFor,
 	})
 	t.refs[id], t.sources[id], t.logs = ref, source, append(t.logs, lines)
+}
+
+// logged returns observe, preceded by a line in the capsule's log if the capsule crashed:
+// why, and one for each frame of its stack.
+func logged(lines *capsulelog.Writer, observe func(messages.Event)) func(messages.Event) {
+	return func(e messages.Event) {
+		if crash, ok := e.Detail.(messages.CapsuleCrashed); ok {
+			lines.WriteHost(capsulehost.LevelError, fmt.Sprintf("host: generation %d crashed in %s: %s", e.Generation, crash.During, crash.Failure.Message))
+			for _, frame := range crash.Failure.WasmStack {
+				lines.WriteHost(capsulehost.LevelError, "host:   at "+frame)
+			}
+		}
+		observe(e)
+	}
 }
 
 // rate limits a capsule's reductions per second; it returns nil for no limit.
