@@ -135,8 +135,8 @@ func otherCases() map[string]func(*testing.T) {
 				id   string
 				want error
 			}{
-				{"start", s.Start, "a", supervisor.ErrRefused}, {"restart", s.Restart, "a", nil}, {"kill", s.Kill, "a", nil},
-				{"stop", s.Stop, "a", nil}, {"stop", s.Stop, "a", supervisor.ErrRefused}, {"kill", s.Kill, "a", supervisor.ErrRefused},
+				{"start", s.Start, "a", nil}, {"restart", s.Restart, "a", nil}, {"kill", s.Kill, "a", nil},
+				{"stop", s.Stop, "a", nil}, {"stop", s.Stop, "a", nil}, {"kill", s.Kill, "a", supervisor.ErrRefused},
 				{"start", s.Start, "a", nil}, {"stop", s.Stop, "a", nil}, {"restart", s.Restart, "a", nil},
 				{"start", s.Start, "b", supervisor.ErrNotFound}, {"stop", s.Stop, "b", supervisor.ErrNotFound},
 				{"restart", s.Restart, "b", supervisor.ErrNotFound}, {"kill", s.Kill, "b", supervisor.ErrNotFound},
