@@ -81,6 +81,13 @@ const (
 // error names the chain of causes.
 var ErrEscalated = errors.New("a failure has escalated")
 
+// TreeError lists everything that is wrong with Config.Supervisors, for the capsules that
+// there are.
+type TreeError struct{ Problems []error }
+
+// Error returns a line for each problem.
+func (e *TreeError) Error() string { return errors.Join(e.Problems...).Error() }
+
 // spec converts a group.
 func (g *Group) spec() actors.GroupSpec {
 	spec := actors.GroupSpec{

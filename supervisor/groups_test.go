@@ -261,3 +261,97 @@ func TestGroupProblems(t *testing.T) {
 		})
 	}
 }
+
+// Calls that wait at a capsule survive the restart of its group; the running one gets
+// the stop time-out, and is then cut off.
+func TestGroupRestartKeepsQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: 2 * time.Second, TriggerTimeout: time.Minute,
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b", "c"}}},
+		}
+		s := supervisortest.Start(t, cfg, worker("a"), worker("b"), worker("c"))
+		s.Patience = 24 * time.Hour
+		s.Inject("a", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Inject("c", supervisortest.Fault{Do: supervisortest.Delay(time.Second)})
+		hangs, slow := s.Begin("ask.a", ""), s.Begin("ask.c", "")
+		synctest.Wait()
+		queued := []func() *supervisor.Reply{s.Begin("ask.a", ""), s.Begin("ask.c", "")}
+		synctest.Wait()
+		began := time.Now()
+		killIn(t, s, "b")
+		during := s.Begin("ask.b", "")
+		for i, answer := range append(queued, during) {
+			if legs := supervisortest.Legs(answer()); !strings.Contains(legs[0], " continue ") {
+				t.Errorf("queued call %d: %v", i, legs)
+			}
+		}
+		if legs := supervisortest.Legs(slow()); !strings.Contains(legs[0], " continue ") {
+			t.Errorf("the call that ends within the stop time-out: %v", legs)
+		}
+		if legs := supervisortest.Legs(hangs()); strings.Contains(legs[0], " continue ") {
+			t.Errorf("the call that hangs: %v", legs)
+		}
+		// c is halted after 1 s, then a after another 2 s.
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("the restart took %v, want 3s", took)
+		}
+	})
+}
+
+// A group that starts waits for each child; one that dies in its load is restarted, and
+// those after it wait.
+func TestGroupStartsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()},
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.RestForOne, Children: []string{"c", "b", "a"}}},
+		}
+		s := supervisortest.New(t, cfg, worker("a"), worker("b"), worker("c"), worker("x"))
+		s.Inject("b", supervisortest.Fault{At: supervisortest.AtLoad, Times: 3, Do: supervisortest.Fail("not yet")})
+		s.Launch()
+		if err := s.AwaitStarted(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want := []string{"b crashed", "b crashed", "b crashed", "b ready", "a ready"}
+		got := slices.DeleteFunc(order(s, 0), func(what string) bool { return what == "c ready" || what == "x ready" })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// Whatever happens at the same time, a group comes back whole: deaths of several
+// children, commands, and faults of the supervisor itself.
+func TestGroupUnderFire(t *testing.T) {
+	for _, strategy := range []supervisor.Strategy{supervisor.OneForOne, supervisor.OneForAll, supervisor.RestForOne} {
+		t.Run(string(strategy), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := grouped(t, supervisor.Group{Strategy: strategy, Budget: 1000})
+				for round := range 20 {
+					for _, id := range []string{"a", "b", "c"} {
+						go func() { _ = s.Kill(t.Context(), id) }()
+						if round%3 == 0 {
+							go func() { _ = s.Restart(t.Context(), id) }()
+						}
+						if round%5 == 0 {
+							s.FailActorNext("capsules")
+						}
+					}
+					if round%4 == 0 {
+						go func() { _ = s.Restart(t.Context(), "g") }()
+					}
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				if err := s.Start(t.Context(), "g"); err != nil {
+					t.Error(err)
+				}
+				for _, id := range []string{"a", "b", "c"} {
+					s.Expect("ask."+id, "", id+` continue "`+id+`"`)
+				}
+			})
+		})
+	}
+}

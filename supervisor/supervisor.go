@@ -123,7 +123,7 @@ func New(cfg Config) (*Supervisor, error) {
 	s.groups = newGroups(cfg.Supervisors)
 	mode := func(m *manifest.Manifest) RestartMode { return s.cfg.forCapsule(m).restart.Mode }
 	if problems := s.groups.problems(s.catalog, mode); len(problems) > 0 {
-		return nil, errors.Join(problems...)
+		return nil, &TreeError{Problems: problems}
 	}
 	s.enter()
 	return s, nil
