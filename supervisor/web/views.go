@@ -59,7 +59,8 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 		p.events(v, q, since)
 	case "trigger":
 		v.Title = "Trigger"
-		v.Data = &triggerForm{Topic: q.Get("topic"), Payload: q.Get("payload"), Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
+		v.Data = &triggerForm{Topic: q.Get("topic"), Payload: q.Get("payload"), Topics: suggested(v.Frame.tree),
+			Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
 	case "capsule":
 		err = p.capsule(v, q)
 	default:
