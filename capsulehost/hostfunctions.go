@@ -49,7 +49,7 @@ func HostFunctionProblems(functions []HostFunction) []error {
 	var found []error
 	seen := map[[2]string]bool{}
 	for _, f := range functions {
-		problem := ""
+		var problem string
 		switch key := [2]string{f.Namespace, f.Name}; {
 		case f.Namespace == "":
 			problem = "it has no name space"

@@ -169,15 +169,17 @@ func (i *Instance) sendHTTP(ctx context.Context, r *requestHTTP, body []byte) (*
 	return answer, err
 }
 
-// fetchHTTP sends a request and reads the whole answer.
-func (i *Instance) fetchHTTP(r *requestHTTP, body []byte) (answer *http.Response, content []byte, err error) {
+// fetchHTTP sends a request and reads the whole answer. The headers are JSON.
+func (i *Instance) fetchHTTP(r *requestHTTP, body []byte) (status int, headers string, content []byte, err error) {
 	i.outside(func() {
 		ctx, cancel := context.WithTimeoutCause(i.ctx, httpTimeout, errHTTPTimeout)
 		defer cancel()
+		var answer *http.Response
 		if answer, err = i.sendHTTP(ctx, r, body); err != nil {
 			return
 		}
-		defer answer.Body.Close() //nolint:errcheck // it was only read
+		status, headers = answer.StatusCode, headersJSON(answer.Header)
+		defer answer.Body.Close()
 		content, err = io.ReadAll(io.LimitReader(answer.Body, maxHTTPBody+1))
 		switch {
 		case err != nil && ctx.Err() != nil:
@@ -186,7 +188,7 @@ func (i *Instance) fetchHTTP(r *requestHTTP, body []byte) (answer *http.Response
 			err = fmt.Errorf("the answer's body is over the limit of %d bytes", maxHTTPBody)
 		}
 	})
-	return answer, content, err
+	return status, headers, content, err
 }
 
 // headersJSON prints headers as a JSON object, with lower-case names in order. Of several
@@ -241,14 +243,14 @@ func astridHTTPRequest(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	answer, content, err := i.fetchHTTP(r, r.bodyOf())
+	status, headers, content, err := i.fetchHTTP(r, r.bodyOf())
 	if err != nil {
 		return err
 	}
 	if !utf8.Valid(content) {
 		return errors.New("the answer's body is not UTF-8: read it as a stream")
 	}
-	text := fmt.Appendf(nil, `{"status":%d,"headers":%s,"body":`, answer.StatusCode, headersJSON(answer.Header))
+	text := fmt.Appendf(nil, `{"status":%d,"headers":%s,"body":`, status, headers)
 	return i.answer(stack, string(append(serdejson.AppendString(text, string(content)), '}')))
 }
 
@@ -265,7 +267,7 @@ func astridHTTPStreamStart(_ context.Context, i *Instance, stack []uint64) error
 	var answer *http.Response
 	i.outside(func() {
 		defer i.endWith(end, httpTimeout, errHTTPTimeout)()
-		answer, err = i.sendHTTP(ctx, r, r.bodyOf())
+		answer, err = i.sendHTTP(ctx, r, r.bodyOf()) //nolint:bodyclose // by the stream
 	})
 	if err != nil {
 		end(nil)
@@ -353,11 +355,11 @@ func extismHTTPRequest(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	answer, content, err := i.fetchHTTP(r, body)
+	status, headers, content, err := i.fetchHTTP(r, body)
 	if err != nil {
 		return err
 	}
-	i.http.status, i.http.headers = answer.StatusCode, headersJSON(answer.Header)
+	i.http.status, i.http.headers = status, headers
 	return i.answer(stack, string(content))
 }
 

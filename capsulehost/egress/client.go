@@ -150,7 +150,7 @@ func (c *Client) send(q *http.Request) (*http.Response, error) {
 	if q.Header.Get("User-Agent") == "" {
 		q.Header.Set("User-Agent", "astrid-actors")
 	}
-	answer, err := c.client.Do(q) //nolint:bodyclose // by the caller of Do
+	answer, err := c.client.Do(q)
 	if err == nil {
 		return answer, nil
 	}

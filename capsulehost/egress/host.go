@@ -15,7 +15,7 @@ import (
 
 // badPorts are the ports of other protocols, to which browsers don't speak HTTP either
 // (https://fetch.spec.whatwg.org/#port-blocking): a request could hold commands for them.
-var badPorts = []uint16{ //nolint:gochecknoglobals // a constant table
+var badPorts = []uint16{
 	0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95,
 	101, 102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179,
 	389, 427, 465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601,

@@ -277,7 +277,7 @@ func (l *layer) commit(c Change) error {
 	if err != nil {
 		return plain(err)
 	}
-	defer dir.Close() //nolint:errcheck // what was written is closed
+	defer dir.Close()
 	if err := replace(dir, path.Base(c.Path), data, perm, func() error { return nil }); err != nil {
 		return err
 	}

@@ -67,7 +67,8 @@ func attacked(t *testing.T) (*world, guest) {
 		t.Fatal(err)
 	}
 	granted := []string{"cwd://granted", "home://", "/tmp"}
-	return w, w.guest("attacker", Grants{Read: granted, Write: granted})
+	g := w.guest("attacker", Grants{Read: granted, Write: granted})
+	return w, g
 }
 
 // Each attack names a file that the capsule was not granted, in some form. Every
@@ -77,7 +78,7 @@ func TestEscapes(t *testing.T) {
 	w, g := attacked(t)
 	long := strings.Repeat("../", 1000)
 	attacks := map[string]string{
-		"absolute path":                        filepath.Join(w.dir, "outside/file"),
+		"absolute path":                        filepath.Join(w.dir, "outside", "file"),
 		"absolute path of the machine":         "/etc/passwd",
 		"absolute path in cwd":                 "cwd:///etc/passwd",
 		"absolute path in home":                "home:///etc/passwd",
@@ -198,8 +199,8 @@ func TestEscapes(t *testing.T) {
 func TestSwappedLinks(t *testing.T) {
 	w, g := attacked(t)
 	before := snapshot(t, filepath.Join(w.dir, "outside"))
-	dir, link := filepath.Join(w.workspace, "granted/swap"), filepath.Join(w.workspace, "granted/swap-link")
-	other := filepath.Join(w.workspace, "granted/swap-dir")
+	dir, link := filepath.Join(w.workspace, "granted", "swap"), filepath.Join(w.workspace, "granted", "swap-link")
+	other := filepath.Join(w.workspace, "granted", "swap-dir")
 	w.put("workspace/granted/swap/file", "fine")
 	if err := os.Symlink(filepath.Join(w.dir, "outside"), link); err != nil {
 		t.Fatal(err)

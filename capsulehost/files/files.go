@@ -211,7 +211,7 @@ func (p *place) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	if info, err := file.Stat(); err != nil || !os.SameFile(info, p.info) || !info.Mode().IsRegular() {
 		return nil, errChanged
 	}
@@ -228,7 +228,7 @@ func (p *place) read(ctx context.Context) ([]byte, error) {
 		switch {
 		case len(data) > MaxFile:
 			return nil, fmt.Errorf("more than the limit of %d bytes", MaxFile)
-		case err == io.EOF: //nolint:errorlint // os.File returns it as it is
+		case err == io.EOF:
 			return data, nil
 		case err != nil:
 			return nil, plain(err)
@@ -274,7 +274,7 @@ func eachName(ctx context.Context, in *os.Root, do func(name string) error) erro
 	if err != nil {
 		return plain(err)
 	}
-	defer file.Close() //nolint:errcheck // it was only read
+	defer file.Close()
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -286,7 +286,7 @@ func eachName(ctx context.Context, in *os.Root, do func(name string) error) erro
 			}
 		}
 		switch {
-		case err == io.EOF: //nolint:errorlint // os.File returns it as it is
+		case err == io.EOF:
 			return nil
 		case err != nil:
 			return plain(err)

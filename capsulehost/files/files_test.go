@@ -466,8 +466,8 @@ func TestCommitAndDiscard(t *testing.T) {
 	files := snapshot(t, w.workspace)
 	maps.DeleteFunc(files, func(path, text string) bool { return strings.HasPrefix(text, "d") })
 	expect(t, "the workspace", files, map[string]string{
-		filepath.Join(w.workspace, "README.md"): "changed", filepath.Join(w.workspace, "new/file"): "new",
-		filepath.Join(w.workspace, "src/main.go"): "rewritten",
+		filepath.Join(w.workspace, "README.md"): "changed", filepath.Join(w.workspace, "new", "file"): "new",
+		filepath.Join(w.workspace, "src", "main.go"): "rewritten",
 	})
 	if info, err := os.Stat(filepath.Join(w.workspace, "README.md")); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("the mode is %v (%v), want that of the file before", info.Mode(), err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,10 +80,8 @@ func (a *area) measure() (bytes, files int64) {
 			if err != nil || path == "." {
 				return nil //nolint:nilerr // what can't be read is not counted
 			}
-			for _, hidden := range a.hidden {
-				if path == hidden {
-					return fs.SkipDir
-				}
+			if slices.Contains(a.hidden, path) {
+				return fs.SkipDir
 			}
 			info, err := entry.Info()
 			if err != nil {

@@ -25,7 +25,6 @@ import (
 // outside is what a host call waits for: a server that never answers, a file that
 // somebody has locked, a function of the program that does not return.
 type outside struct {
-	url     string
 	entered chan struct{} // one element when a call has begun to wait
 	left    chan struct{} // one element when its request has gone; nil if that is not seen
 	topic   string

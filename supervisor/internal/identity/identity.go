@@ -54,7 +54,7 @@ const (
 	admin
 )
 
-var words = map[string]level{"resolve": resolve, "link": link, "admin": admin} //nolint:gochecknoglobals // a constant table
+var words = map[string]level{"resolve": resolve, "link": link, "admin": admin}
 
 // For returns the identities as a capsule may use them. granted is the list identity of
 // its manifest: "resolve", "link" (also links and unlinks), "admin" (also creates users).

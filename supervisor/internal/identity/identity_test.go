@@ -107,13 +107,16 @@ func TestInvalid(t *testing.T) {
 	ctx := t.Context()
 	long, slash := strings.Repeat("x", maxText+1), "a/b"
 	for what, do := range map[string]func() error{
-		"no platform":    func() error { _, err := all.Resolve(ctx, " ", "a"); return err },
-		"no account":     func() error { _, err := all.Resolve(ctx, "p", ""); return err },
-		"slash":          func() error { _, err := all.Link(ctx, "p/q", "a", ada, "m"); return err },
-		"zero byte":      func() error { _, err := all.Unlink(ctx, "p", "a\x00"); return err },
-		"long":           func() error { _, err := all.Resolve(ctx, "p", long); return err },
-		"no method":      func() error { _, err := all.Link(ctx, "p", "a", ada, ""); return err },
-		"no such user":   func() error { _, err := all.Link(ctx, "p", "a", "00000000-0000-0000-0000-000000000000", "m"); return err },
+		"no platform": func() error { _, err := all.Resolve(ctx, " ", "a"); return err },
+		"no account":  func() error { _, err := all.Resolve(ctx, "p", ""); return err },
+		"slash":       func() error { _, err := all.Link(ctx, "p/q", "a", ada, "m"); return err },
+		"zero byte":   func() error { _, err := all.Unlink(ctx, "p", "a\x00"); return err },
+		"long":        func() error { _, err := all.Resolve(ctx, "p", long); return err },
+		"no method":   func() error { _, err := all.Link(ctx, "p", "a", ada, ""); return err },
+		"no such user": func() error {
+			_, err := all.Link(ctx, "p", "a", "00000000-0000-0000-0000-000000000000", "m")
+			return err
+		},
 		"name and slash": func() error { _, err := all.CreateUser(ctx, &slash); return err },
 		"long name":      func() error { _, err := all.CreateUser(ctx, &long); return err },
 	} {
