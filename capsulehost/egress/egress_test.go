@@ -337,12 +337,14 @@ func TestOwnAddresses(t *testing.T) {
 	}
 }
 
-// The environment's proxies are not asked.
+// The environment's proxies are not asked, not even one that could be reached.
 func TestNoProxy(t *testing.T) {
 	port, reached := internal(t)
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:"+port)
 	t.Setenv("http_proxy", "http://127.0.0.1:"+port)
-	if got := get(t, client(t, Config{Hosts: []string{"*"}}), "http://10.0.0.1/"); !strings.HasPrefix(got, "error") || reached.Load() != 0 {
+	private := resolverOf(t, func() [4]byte { return [4]byte{10, 0, 0, 1} })
+	c := client(t, Config{Hosts: []string{"example.com"}, Networks: loopback, Resolver: private})
+	if got := get(t, c, "http://example.com/"); !strings.Contains(got, "is not public") || reached.Load() != 0 {
 		t.Errorf("got %q; the proxy was asked %d times", got, reached.Load())
 	}
 }
