@@ -45,7 +45,7 @@ run: build ## run the demo tree in the foreground, until Ctrl-C
 	bin/astrid-actors run --demo
 
 .PHONY: demo
-demo: build ## run the scripted demo: a story of crashes and recoveries
+demo: build ## run the scripted demo: capsules crash and recover
 	bin/astrid-actors demo
 
 # The race detector needs cgo, which needs a C compiler with its headers.
@@ -76,7 +76,7 @@ sim: ## simulate whole systems under faults: make sim SEEDS=20000
 	go test $(RACEFLAGS) -timeout 0 ./test/sim -run TestSim -seeds $(SEEDS) -first $(FIRST)
 
 .PHONY: soak
-soak: ## flood a system for SOAK, and see its memory stay flat: make soak SOAK=1h
+soak: ## flood a system for a while and check that its memory stays flat: make soak SOAK=1h
 	go test $(TESTFLAGS) -run 'TestSoak$$' -v -timeout 0 ./test/faults -soak $(SOAK)
 
 .PHONY: bench
@@ -85,11 +85,11 @@ bench: ## run the benchmarks, and the comparison with other hosts
 	go -C test/compare run . $(COMPAREFLAGS)
 
 .PHONY: bench-check
-bench-check: ## fail where we are slower than we were, beside other hosts
+bench-check: ## fail if a ratio to other hosts is worse than in baseline.json
 	go -C test/compare run . -short -check baseline.json -tolerance 2 $(COMPAREFLAGS)
 
 .PHONY: lint
-lint: ## vet and lint, import arrows and formatting included
+lint: ## run go vet and the linters, which also check imports and formatting
 	$(call each,vet,go vet ./...)
 	$(call each,lint,$(LINT) run --config $(CURDIR)/.golangci.yml)
 
@@ -98,7 +98,7 @@ format: ## format all Go files
 	$(call each,format,$(LINT) fmt --config $(CURDIR)/.golangci.yml)
 
 .PHONY: generate
-generate: ## generate messages/ from its .proto files
+generate: ## generate Go code in messages/ from its .proto files
 	$(PROTOBUF) ../messages
 
 .PHONY: kernel
@@ -111,7 +111,7 @@ capsules: ## assemble every capsule written as WebAssembly text
 
 .PHONY: check
 check: RACE := required
-check: check-text check-built check-tidy lint test sim bench-check cross ## everything that has to hold before a change is merged
+check: check-text check-built check-tidy lint test sim bench-check cross ## run everything that must pass before a change is merged
 	@echo 'check: all well'
 
 .PHONY: check-text
