@@ -30,11 +30,11 @@ func (w *tree) lasting(took time.Duration) {
 	}
 }
 
-// prioritized are interceptors for one topic, with these priorities.
-func prioritized(topic string, priorities ...uint32) []messages.Interceptor {
+// prioritized are interceptors for the topic t, with these priorities.
+func prioritized(priorities ...uint32) []messages.Interceptor {
 	var out []messages.Interceptor
 	for _, p := range priorities {
-		out = append(out, messages.Interceptor{Event: topic, Action: fmt.Sprint(p), Priority: p})
+		out = append(out, messages.Interceptor{Event: "t", Action: fmt.Sprint(p), Priority: p})
 	}
 	return out
 }
@@ -61,6 +61,7 @@ func TestOthersHelpWithManyCalls(t *testing.T) {
 		}
 		synctest.Wait()
 		w.trigger("t")
+		synctest.Wait()
 		w.lasting(longCall)
 		meet.Store(true)
 		for n, line := range show(w.trigger("t")) {
@@ -75,9 +76,9 @@ func TestOthersHelpWithManyCalls(t *testing.T) {
 // overtake another.
 func TestCallsOfOneCapsuleAreTakenTogether(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		w.start("a", says("1"), inline, wanting(prioritized("t", 1, 4, 6)...))
-		w.start("b", says("1"), inline, wanting(prioritized("t", 2)...))
-		w.start("c", says("1"), inline, wanting(prioritized("t", 3, 5)...))
+		w.start("a", says("1"), inline, wanting(prioritized(1, 4, 6)...))
+		w.start("b", says("1"), inline, wanting(prioritized(2)...))
+		w.start("c", says("1"), inline, wanting(prioritized(3, 5)...))
 		synctest.Wait()
 		planned := &trigger{router: w.router, topic: "t", asker: t.Context()}
 		w.router.table.Load().plan(planned)
@@ -107,7 +108,7 @@ func TestCallsOfOneCapsuleStayInOrder(t *testing.T) {
 			defer mu.Unlock()
 			ran[id] = append(ran[id], payload)
 			return capsulehost.Result{Data: fmt.Append(nil, len(ran[id]))}, nil
-		}, inline, wanting(prioritized("t", uint32(n), uint32(10-n), 20)...))
+		}, inline, wanting(prioritized(uint32(n), uint32(10-n), 20)...))
 	}
 	for id := range w.handles {
 		w.awaitReady(id, 1)
@@ -162,9 +163,10 @@ func TestGivingUpBetweenTwoCallsOfOneCapsule(t *testing.T) {
 				}
 			}
 			return capsulehost.Result{Data: []byte("1")}, nil
-		}, inline, wanting(prioritized("t", 1, 2)...))
+		}, inline, wanting(prioritized(1, 2)...))
 		synctest.Wait()
 		w.trigger("t")
+		synctest.Wait() // it is idle
 		slow = true
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(early, cancel)
