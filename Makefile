@@ -101,6 +101,10 @@ format: ## format all Go files
 generate: ## generate Go code in messages/ from its .proto files
 	$(PROTOBUF) ../messages
 
+.PHONY: sdk
+sdk: ## copy the Go guest library into the capsules of new
+	go test ./cmd/astrid-actors -run TestGoSDK -update-sdk
+
 .PHONY: kernel
 kernel: ## assemble the kernel from its WebAssembly text
 	$(GEN) $(KERNEL)

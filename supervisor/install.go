@@ -22,6 +22,10 @@ type InstallOptions struct {
 	AllowUnverified bool
 	// Seal seals the installed copy: the caller vouches for the module.
 	Seal bool
+	// DropReplaced removes the module of the version that was replaced, if no installed
+	// capsule in the home uses it: for a developer's many versions. Otherwise modules stay,
+	// as in Astrid.
+	DropReplaced bool
 	// Load loads the installed capsule where it runs, and returns what that changed. An
 	// error, or the change `rejected`, undoes the installation; ErrNotFound does not: the
 	// capsule is installed, and its files are not looked for there. nil means this
@@ -53,13 +57,14 @@ func (s *Supervisor) Install(ctx context.Context, path string, o InstallOptions)
 	defer release()
 	in := s.installer(host)
 	change, err := in.Install(ctx, path, catalog.InstallOptions{
-		UpgradeOnly: o.UpgradeOnly, AllowUnverified: o.AllowUnverified, Seal: o.Seal,
+		UpgradeOnly: o.UpgradeOnly, AllowUnverified: o.AllowUnverified, Seal: o.Seal, DropReplaced: o.DropReplaced,
 	}, func(ctx context.Context, change Change) (Change, error) {
-		if o.Load == nil {
-			return change, nil
+		load := o.Load
+		if load == nil {
+			load = s.loadInstalled
 		}
-		live, err := o.Load(ctx, change.ID)
-		if errors.Is(err, ErrNotFound) {
+		live, err := load(ctx, change.ID)
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotServing) {
 			return change, nil
 		}
 		return live, err
@@ -68,6 +73,24 @@ func (s *Supervisor) Install(ctx context.Context, path string, o InstallOptions)
 		err = fmt.Errorf("%w: %w", err, ErrNotFound)
 	}
 	return change, err
+}
+
+// reloader is what can load capsules while it serves.
+type reloader interface {
+	Reload(ctx context.Context, ids ...string) ([]Change, error)
+}
+
+// loadInstalled makes this Supervisor load a capsule that was installed.
+func (s *Supervisor) loadInstalled(ctx context.Context, id string) (Change, error) {
+	r, ok := any(s).(reloader)
+	if !ok {
+		return Change{}, ErrNotServing
+	}
+	changes, err := r.Reload(ctx, id)
+	if err != nil || len(changes) == 0 {
+		return Change{}, err
+	}
+	return changes[0], nil
 }
 
 // InstallDir returns the directory in which a capsule is, or would be, installed.

@@ -11,6 +11,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func newInstall(a *app) *cobra.Command {
@@ -68,12 +69,44 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 	if err != nil {
 		return supervisor.Change{}, err
 	}
+	o.Load = a.loadInDaemon
 	change, err := sup.Install(ctx, path, o.InstallOptions)
 	switch {
 	case errors.Is(err, supervisor.ErrUnsealed):
 		return change, &failure{status: exitFailed, err: err, hint: "--seal, if you trust the module; --allow-unverified, to run it only under run --allow-unverified"}
 	case errors.Is(err, supervisor.ErrNotFound):
 		return change, &failure{status: exitNotFound, err: err}
+	}
+	return change, err
+}
+
+// reloader is what can load capsules while they run.
+type reloader interface {
+	Reload(ctx context.Context, ids ...string) ([]messages.Change, error)
+}
+
+// loadInDaemon makes a running daemon load a capsule that was installed. If none runs, the
+// error is supervisor.ErrNotServing; if it does not look where the capsule is, ErrNotFound.
+func (a *app) loadInDaemon(ctx context.Context, id string) (change supervisor.Change, err error) {
+	err = a.ask(func(c *control.Client) error {
+		r, ok := any(c).(reloader)
+		if !ok {
+			return supervisor.ErrNotServing
+		}
+		changes, err := r.Reload(ctx, id)
+		if err == nil && len(changes) > 0 {
+			change = changes[0]
+		}
+		return err
+	})
+	if f, ok := errors.AsType[*failure](err); ok {
+		switch f.status {
+		case exitNoDaemon:
+			err = fmt.Errorf("%w: %w", supervisor.ErrNotServing, err)
+		case exitNotFound:
+			fmt.Fprintf(a.stderr, "warning: the daemon does not look for capsules where %s is installed: it was started with --capsules, or for another principal\n", printable(id))
+			err = fmt.Errorf("%w: %w", supervisor.ErrNotFound, err)
+		}
 	}
 	return change, err
 }

@@ -58,6 +58,9 @@ type InstallOptions struct {
 	AllowUnverified bool
 	// Seal seals the installed copy.
 	Seal bool
+	// DropReplaced removes the shared module of the version that was replaced, if no
+	// installed capsule in the home uses it.
+	DropReplaced bool
 }
 
 // Install installs the capsule in a directory or an archive. If the installed capsule has
@@ -77,7 +80,15 @@ func (in *Installer) Install(ctx context.Context, path string, o InstallOptions,
 	}
 	defer unlock()
 	t := &installation{Installer: in, options: o}
+	defer func() {
+		if t.module != nil {
+			_ = t.module.Close(context.WithoutCancel(ctx)) // it only frees memory
+		}
+	}()
 	change, err := t.run(ctx, path, load)
+	if err == nil && o.DropReplaced {
+		t.dropReplaced()
+	}
 	if err != nil {
 		err = fmt.Errorf("install %s: %w", path, errors.Join(err, t.undo()))
 		err = &problem{err: err, temporary: []string{filepath.Join(in.staging(), unpackedDir), filepath.Join(in.staging(), newDir)}}
@@ -181,6 +192,7 @@ type installation struct {
 	old      *installed         // nil at a first installation
 	hash     string
 	sealed   bool
+	module   *capsulehost.Module // nil until it is compiled
 
 	createdModule string // the path of the shared module, if this installation wrote it
 	placed        bool   // the new capsule is in its place

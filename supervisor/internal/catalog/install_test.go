@@ -396,3 +396,35 @@ func TestRemove(t *testing.T) {
 	}
 	f.must(version(t, "1.0.0"), "added life-cycle 1.0.0")
 }
+
+// A developer's versions do not pile up, and no other capsule loses its module.
+func TestDropReplaced(t *testing.T) {
+	host := newHost(t)
+	f, other := newFixture(t, host), newFixture(t, host)
+	other.Home, other.Principal = f.Home, "ada"
+	drop := InstallOptions{DropReplaced: true}
+	modules := func() int {
+		all, err := filepath.Glob(f.Home.ModulePath("*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all)
+	}
+	first, second := version(t, "1.0.0"), otherModule(t, "1.0.0")
+	for i, c := range []struct {
+		by   *fixture
+		path string
+		want int
+	}{{f, first, 1}, {f, second, 1}, {other, second, 1}, {f, first, 2}, {other, first, 1}, {other, first, 1}} {
+		if _, err := c.by.install(c.path, drop); err != nil {
+			t.Fatal(err)
+		}
+		if got := modules(); got != c.want {
+			t.Errorf("%d: there are %d modules, want %d", i, got, c.want)
+		}
+	}
+	f.must(second, "upgraded life-cycle 1.0.0 -> 1.0.0")
+	if got := modules(); got != 2 {
+		t.Errorf("without the option: there are %d modules", got)
+	}
+}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/archive"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 )
 
@@ -46,7 +48,7 @@ func (t *installation) stage(source *manifest.Manifest, wasm []byte) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = from.Close() }() // it was only read
+	defer func() { _ = from.Close() }()              // it was only read
 	if err := os.Mkdir(t.new(), 0o755); err != nil { //nolint:gosec // as readable as the capsules of Astrid's installer
 		return err
 	}
@@ -129,7 +131,8 @@ func (t *installation) write(name string, mode fs.FileMode, content io.Reader) (
 }
 
 // check compiles the module as a load would, and calls its hook. Then nothing is left that
-// could refuse the module but a lack of space.
+// could refuse the module but a lack of space. The module is kept until the installation is
+// over: the load at its end need not compile it again.
 func (t *installation) check(ctx context.Context, wasm []byte) error {
 	if err := t.step("compile"); err != nil {
 		return err
@@ -138,7 +141,7 @@ func (t *installation) check(ctx context.Context, wasm []byte) error {
 	if err != nil {
 		return plainFailure(err)
 	}
-	defer func() { _ = module.Close(ctx) }() // it only frees memory
+	t.module = module
 	if err := module.Serves(len(t.manifest.Interceptors)); err != nil {
 		return plainFailure(err)
 	}
@@ -256,4 +259,38 @@ func (t *installation) undo() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// dropReplaced removes the shared module of the version that was replaced, unless another
+// installed capsule uses it. In doubt it stays.
+func (t *installation) dropReplaced() {
+	if t.old == nil || !validModule(t.old.meta.WasmHash) || t.old.meta.WasmHash == t.hash {
+		return
+	}
+	principals, err := filepath.Glob(filepath.Join(filepath.Dir(t.Home.PrincipalDir(t.Principal)), "*"))
+	if err != nil {
+		return
+	}
+	for _, p := range principals {
+		all, err := filepath.Glob(filepath.Join(t.Home.CapsulesDir(home.Principal(filepath.Base(p))), "*"))
+		if err != nil {
+			return
+		}
+		for _, dir := range all {
+			var used meta
+			text, err := os.ReadFile(filepath.Join(dir, manifest.MetaName))
+			if err == nil && json.Unmarshal(text, &used) == nil && used.WasmHash == t.old.meta.WasmHash {
+				return
+			}
+		}
+	}
+	if err := os.Remove(t.Home.ModulePath(t.old.meta.WasmHash)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Log.Warn("a module that was replaced can't be removed", "err", err)
+	}
+}
+
+// validModule reports whether a hash is one that Install has written.
+func validModule(hash string) bool {
+	_, err := hex.DecodeString(hash)
+	return err == nil && len(hash) == 64
 }
