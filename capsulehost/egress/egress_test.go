@@ -344,6 +344,9 @@ func TestNoProxy(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:"+port)
 	private := resolverOf(t, func() [4]byte { return [4]byte{10, 0, 0, 1} })
 	c := client(t, Config{Hosts: []string{"example.com"}, Networks: loopback, Resolver: private})
+	if c.own.Proxy != nil { // net/http reads the environment once in a process
+		t.Error("the transport asks for a proxy")
+	}
 	if got := get(t, c, "http://example.com/"); !strings.Contains(got, "is not public") || reached.Load() != 0 {
 		t.Errorf("got %q; the proxy was asked %d times", got, reached.Load())
 	}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -46,6 +47,7 @@ func attacked(t *testing.T) (*world, guest) {
 	link("../granted-not", "workspace/granted/beside-dir")
 	link("rel-dir", "workspace/granted/twice")
 	link("up/up/up/outside", "workspace/granted/ladder")
+	link("/ok", "workspace/granted/abs-ok")
 	link("loop", "workspace/granted/loop")
 	link("loop-b", "workspace/granted/loop-a")
 	link("loop-a", "workspace/granted/loop-b")
@@ -106,6 +108,7 @@ func TestEscapes(t *testing.T) {
 		"dot":                                  ".",
 		"absolute link to a directory":         "granted/abs-dir/file",
 		"absolute link to a file":              "granted/abs-file",
+		"absolute link, read as relative":      "granted/abs-ok",
 		"relative link to a directory":         "granted/rel-dir/file",
 		"relative link to a file":              "granted/rel-file",
 		"link to the parent":                   "granted/up/secret.txt",
@@ -269,4 +272,25 @@ func TestAstridsHomeIsNotSeenInTheWorkspace(t *testing.T) {
 	g := w.guest("one", all)
 	expect(t, "list", g.list("cwd://"), "README.md src")
 	expect(t, "read", g.read("cwd://.astrid/cache/key"), `error: read "cwd://.astrid/cache/key": `+errHidden.Error())
+}
+
+// A directory is the one that was looked at, and a hidden one is known by what it is:
+// other disks have several spellings of one name.
+func TestDirectoriesAreCompared(t *testing.T) {
+	w, g := attacked(t)
+	p, release, err := g.find(t.Context(), "home://", g.Files.read, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	info, err := os.Lstat(filepath.Join(w.dir, w.principal(".local")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.isHidden(".LOCAL", info) || p.isHidden("notes", nil) {
+		t.Error("another spelling of .local is not hidden")
+	}
+	if root, err := openDir(p.path[0].upper, ".config", info); !errors.Is(err, errChanged) {
+		t.Errorf("another directory was opened: %v, %v", root, err)
+	}
 }
