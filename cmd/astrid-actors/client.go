@@ -55,7 +55,7 @@ func (a *app) ask(do func(*control.Client) error) error {
 // noAnswer returns the part of an error of a client that says how long it has waited.
 func noAnswer(err error) error {
 	for err := err; err != nil; err = errors.Unwrap(err) {
-		if errors.Unwrap(err) == control.ErrNoAnswer {
+		if errors.Unwrap(err) == control.ErrNoAnswer { //nolint:errorlint // the error that wraps it directly
 			return err
 		}
 	}

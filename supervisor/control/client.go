@@ -33,7 +33,7 @@ type Client struct {
 
 // Dial returns a client of the daemon that listens on path. It connects with the first
 // request, and needs no close. A request may last, but only while the daemon shows signs of
-// life: a daemon that hangs is waited for for DefaultPatience.
+// life: a daemon that hangs is given up on after DefaultPatience.
 func Dial(path string) *Client { return newClient(path, DefaultPatience) }
 
 // WithPatience returns a client that waits that long for a daemon that hangs. It must be

@@ -82,7 +82,7 @@ func (w *watched) watch(ctx context.Context, r *http.Request, period time.Durati
 func (w *watched) probe(ctx context.Context, r *http.Request, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	question, err := http.NewRequestWithContext(ctx, http.MethodGet, r.URL.Scheme+"://"+r.URL.Host+"/", http.NoBody)
+	question, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://astrid/", http.NoBody) // the transport knows the socket
 	if err != nil {
 		return err
 	}
