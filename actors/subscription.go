@@ -111,6 +111,21 @@ func (s *Subscription) Next() (m *capsulehost.Message, lost uint64) {
 	return m, lost
 }
 
+// Take returns all messages that wait, oldest first, with how many were lost before them.
+// A reader that is as fast as its publishers so needs the lock once for many messages.
+func (s *Subscription) Take() (all []*capsulehost.Message, lost uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost, s.lagged = s.lagged, 0
+	all = make([]*capsulehost.Message, 0, s.count)
+	for s.count > 0 {
+		all = append(all, s.popLocked())
+	}
+	s.held.Add(-s.bytes)
+	s.bytes = 0
+	return all, lost
+}
+
 // batch takes what waits, up to limit bytes of payloads. The message that does not fit
 // any more is dropped, as the reference does it. With woken, the first message is not
 // counted.

@@ -128,9 +128,12 @@ func (s *Supervisor) Subscribe(ctx context.Context, pattern string) iter.Seq2[Me
 			subscription.Close()
 		}()
 		for subscription.Wait(ctx, nil) {
-			m, lost := subscription.Next()
-			if m != nil && !yield(message(m, lost), nil) {
-				return
+			all, lost := subscription.Take()
+			for _, m := range all {
+				if ctx.Err() != nil || !yield(message(m, lost), nil) {
+					return
+				}
+				lost = 0
 			}
 		}
 	}
