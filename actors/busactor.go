@@ -130,11 +130,11 @@ func (e *eventBus) died(m *CapsuleDied) {
 	e.bus.kernel(TopicHealthFailed, custom(map[string]string{"capsule_id": id, "reason": m.Reason}), ownSource())
 }
 
-// CapsuleDied and SystemReady are what the event-bus actor publishes for others.
-type (
-	CapsuleDied struct{ Path, Reason string }
-	SystemReady struct{}
-)
+// CapsuleDied has the event-bus actor publish that an instance has died.
+type CapsuleDied struct{ Path, Reason string }
+
+// SystemReady has it publish that the first start of every capsule has a result.
+type SystemReady struct{}
 
 // custom is a payload of the kernel's of kind custom; raw is one of kind raw_json. What
 // they hold can be encoded.

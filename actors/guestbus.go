@@ -98,7 +98,7 @@ func (g *guestBus) Receive(ctx context.Context, handle uint64, wait time.Duratio
 		defer timer.Stop()
 		woken = s.Wait(ctx, timer.C)
 	}
-	return s.batch(capsulehost.MaxBatchBytes, woken), nil
+	return s.batch(woken), nil
 }
 
 func (g *guestBus) find(handle uint64) (*Subscription, error) {

@@ -126,10 +126,10 @@ func (s *Subscription) Take() (all []*capsulehost.Message, lost uint64) {
 	return all, lost
 }
 
-// batch takes what waits, up to limit bytes of payloads. The message that does not fit
+// batch takes what waits, up to MaxBatchBytes of payloads. The message that does not fit
 // any more is dropped, as the reference does it. With woken, the first message is not
 // counted.
-func (s *Subscription) batch(limit int, woken bool) (b capsulehost.Batch) {
+func (s *Subscription) batch(woken bool) (b capsulehost.Batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b.Lagged, s.lagged = s.lagged, 0
@@ -140,7 +140,7 @@ func (s *Subscription) batch(limit int, woken bool) (b capsulehost.Batch) {
 		m := s.popLocked()
 		s.releaseLocked(m)
 		if !woken || len(b.Messages) > 0 {
-			if size += m.Payload.Size(); size > limit {
+			if size += m.Payload.Size(); size > capsulehost.MaxBatchBytes {
 				b.Dropped++
 				s.lost++
 				break

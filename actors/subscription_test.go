@@ -90,11 +90,11 @@ func TestSubscriptionLosesItsOldest(t *testing.T) {
 	for range subscriptionMessages + 10 {
 		s.push(note("t", "1"))
 	}
-	got := s.batch(capsulehost.MaxBatchBytes, false)
+	got := s.batch(false)
 	if len(got.Messages) != subscriptionMessages || got.Lagged != 10 || got.Dropped != 0 {
 		t.Errorf("by number: %d messages, %d lagged, %d dropped", len(got.Messages), got.Lagged, got.Dropped)
 	}
-	if again := s.batch(capsulehost.MaxBatchBytes, false); again.Lagged != 0 || len(again.Messages) != 0 {
+	if again := s.batch(false); again.Lagged != 0 || len(again.Messages) != 0 {
 		t.Errorf("a second time: %+v", again)
 	}
 
@@ -105,11 +105,11 @@ func TestSubscriptionLosesItsOldest(t *testing.T) {
 	if s.count != 5 || held.Load() != 5*int64(large.Payload.Size()) {
 		t.Errorf("by bytes: %d wait, with %d bytes", s.count, held.Load())
 	}
-	got = s.batch(capsulehost.MaxBatchBytes, false)
+	got = s.batch(false)
 	if len(got.Messages) != 3 || got.Lagged != 2 || got.Dropped != 1 {
 		t.Errorf("a batch of 10 MiB: %d messages, %d lagged, %d dropped", len(got.Messages), got.Lagged, got.Dropped)
 	}
-	if got = s.batch(capsulehost.MaxBatchBytes, true); len(got.Messages) != 1 || held.Load() != 0 {
+	if got = s.batch(true); len(got.Messages) != 1 || held.Load() != 0 {
 		t.Errorf("the rest: %d messages, %d bytes held", len(got.Messages), held.Load())
 	}
 

@@ -151,7 +151,7 @@ func astridIPCRecv(_ context.Context, i *Instance, stack []uint64) error {
 		return err
 	}
 	limit := uint64(MaxReceiveWait / time.Millisecond)
-	return i.receive(stack, handle, time.Duration(min(milliseconds, limit))*time.Millisecond) //nolint:gosec // at most a minute
+	return i.receive(stack, handle, time.Duration(min(milliseconds, limit))*time.Millisecond)
 }
 
 // receive answers with the envelope of a subscription.
