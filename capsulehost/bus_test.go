@@ -27,7 +27,9 @@ func (w *busWorld) Services() *Services                   { return &Services{Bus
 func (w *busWorld) Grants() (publish, subscribe []string) { return w.publish, w.subscribe }
 func (w *busWorld) Interceptors() []InterceptorHandle     { return w.handles }
 
-func (w *busWorld) record(format string, args ...any) { w.asked = append(w.asked, fmt.Sprintf(format, args...)) }
+func (w *busWorld) record(format string, args ...any) {
+	w.asked = append(w.asked, fmt.Sprintf(format, args...))
+}
 
 func (w *busWorld) Publish(_ context.Context, topic string, p Payload) error {
 	w.record("publish %s %s", topic, p.Bytes())
