@@ -317,7 +317,7 @@ func TestDepth(t *testing.T) {
 func TestFullQueue(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		var j journal
-		w.start("busy", hangs, wanting(messages.Interceptor{Event: "t", Action: "on", Priority: 1}), func(c *CapsuleConfig) { c.Queue = 2 })
+		w.start("busy", hangs, wanting(messages.Interceptor{Event: "t", Action: "on", Priority: 1}), func(c *CapsuleConfig) { c.Version.Queue = 2 })
 		w.start("next", notes(&j, "next", capsulehost.Result{}, nil), wanting(messages.Interceptor{Event: "t", Action: "on", Priority: 2}))
 		synctest.Wait()
 		w.seen()
@@ -371,7 +371,7 @@ func TestChainOverDeaths(t *testing.T) {
 // A publisher that has too much under way reaches subscriptions only.
 func TestBacklog(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		w.start("c", hangs, func(c *CapsuleConfig) { c.Queue = 0 })
+		w.start("c", hangs, func(c *CapsuleConfig) { c.Version.Queue = 0 })
 		all := w.bus.Subscribe("c")
 		defer all.Close()
 		synctest.Wait()

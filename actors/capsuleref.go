@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/google/uuid"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
@@ -29,6 +28,7 @@ var (
 // queue, and the way to interrupt it. Its methods may be called from any goroutine.
 type CapsuleRef struct {
 	cfg        CapsuleConfig
+	version    atomic.Pointer[Version]        // of the next load; never nil
 	mailbox    atomic.Pointer[system.Mailbox] // of the current actor; never nil
 	generation atomic.Uint64
 	announced  atomic.Pointer[CapsuleUp] // of the current instance; nil without one
@@ -41,16 +41,9 @@ type CapsuleRef struct {
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
 	mu        sync.Mutex
-	interrupt context.CancelCauseFunc // of the current run; nil before it and after its end
-}
-
-// run is one instance's time in its actor: from the beginning of its load to its
-// death.
-type run struct {
-	generation uint64
-	session    string
-	ctx        context.Context // ends when the capsule is interrupted
-	end        context.CancelCauseFunc
+	last      uint64                  // the newest generation, also one that is being prepared
+	next      *instance               // prepared, to take over; nil without one
+	interrupt context.CancelCauseFunc // of the current instance; nil before it and after its end
 }
 
 // NewCapsuleRef prepares a capsule. Nothing runs before its Props are spawned.
@@ -60,7 +53,10 @@ func NewCapsuleRef(cfg CapsuleConfig) *CapsuleRef {
 		r.stats = &CallStats{}
 	}
 	r.generation.Store(cfg.Generation)
-	r.mailbox.Store(system.NewMailbox(cfg.Queue, r.refuse))
+	r.last = cfg.Generation
+	cfg.Version.hold()
+	r.version.Store(cfg.Version)
+	r.mailbox.Store(system.NewMailbox(cfg.Version.Queue, r.refuse))
 	return r
 }
 
@@ -69,7 +65,7 @@ func NewCapsuleRef(cfg CapsuleConfig) *CapsuleRef {
 // capsule's *CapsuleUp, and decides what follows its failures, whose reason is a
 // *Crash unless the actor itself is at fault.
 func (r *CapsuleRef) Props() *actor.Props {
-	mailbox := system.NewMailbox(r.cfg.Queue, r.refuse)
+	mailbox := system.NewMailbox(r.version.Load().Queue, r.refuse)
 	r.mailbox.Store(mailbox)
 	return r.cfg.System.Props(func() actor.Actor { return newCapsule(r, mailbox) }, mailbox)
 }
@@ -80,8 +76,8 @@ func (r *CapsuleRef) Path() string { return cmp.Or(r.cfg.Path, CapsulePath(r.cfg
 // ID returns the capsule's id.
 func (r *CapsuleRef) ID() string { return r.cfg.ID }
 
-// Version returns the version of the capsule's manifest.
-func (r *CapsuleRef) Version() string { return r.cfg.Version }
+// Version returns the capsule's current version: that of its next load.
+func (r *CapsuleRef) Version() *Version { return r.version.Load() }
 
 // post queues a call.
 func (r *CapsuleRef) post(c *invocation) { r.mailbox.Load().PostUserMessage(c) }
@@ -145,21 +141,28 @@ func (r *CapsuleRef) Uptime() time.Duration {
 func (r *CapsuleRef) Revoke(state messages.CapsuleState, reason string) {
 	r.announced.Store(nil)
 	r.cfg.System.Send(r.cfg.Registry, &CapsuleDown{
-		Ref: r, Generation: r.Generation(), State: state, Reason: reason, Interceptors: r.cfg.Interceptors,
+		Ref: r, Generation: r.Generation(), State: state, Reason: reason, Interceptors: r.Version().Interceptors,
 	})
 }
 
-// begin begins a run, and observes it.
-func (r *CapsuleRef) begin() *run {
+// begin begins a new instance, and observes it.
+func (r *CapsuleRef) begin() *instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	run := &run{generation: r.generation.Add(1), session: uuid.NewString()}
-	run.ctx, run.end = context.WithCancelCause(context.Background())
-	r.interrupt, r.ready = run.end, monotime.None
+	r.last++
+	v := r.Version()
+	i := r.newInstance(v, r.last)
+	r.becomeCurrentLocked(i)
 	r.cfg.Observe(messages.Event{
-		Path: r.Path(), Generation: run.generation, Detail: messages.CapsuleLoading{Version: r.cfg.Version},
+		Path: r.Path(), Generation: i.generation, Detail: messages.CapsuleLoading{Version: v.Number},
 	})
-	return run
+	return i
+}
+
+// becomeCurrentLocked makes an instance the one that Interrupt is about.
+func (r *CapsuleRef) becomeCurrentLocked(i *instance) {
+	r.generation.Store(i.generation)
+	r.interrupt, r.ready = i.end, monotime.None
 }
 
 // During runs f with the current generation. No other begins meanwhile, and this
@@ -170,7 +173,7 @@ func (r *CapsuleRef) During(f func(generation uint64)) {
 	f(r.generation.Load())
 }
 
-// over records that the current run has ended.
+// over records that the current instance has ended.
 func (r *CapsuleRef) over() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -51,7 +51,7 @@ func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
 	c := s.enter(m.Spec)
 	c.waiters = append(c.waiters, waiter{pid: ctx.Sender(), up: true})
 	s.depend(c)
-	s.Observe(messages.Event{Path: c.Ref.Path(), Detail: messages.CapsuleAdded{Version: m.Spec.Ref.Version()}})
+	s.Observe(messages.Event{Path: c.Ref.Path(), Detail: messages.CapsuleAdded{Version: m.Spec.Ref.Version().Number}})
 	s.tellDown(c, messages.StateLoading, "it has not been started yet")
 	s.firstStart(ctx, c)
 }
@@ -74,6 +74,8 @@ func (s *supervisor) removeCapsule(ctx actor.Context, c *child) string {
 // remove forgets a child whose actor has ended. The registry and the router hear of it
 // first, so that a reader of the event finds it nowhere.
 func (s *supervisor) remove(c *child) {
+	s.cancelUpgrade(c, "it was removed meanwhile")
+	s.forgetPrevious(c)
 	delete(s.byID, c.id)
 	isIt := func(other *child) bool { return other == c }
 	s.children = slices.DeleteFunc(s.children, isIt)
@@ -88,7 +90,8 @@ func (s *supervisor) remove(c *child) {
 	gone := &CapsuleGone{Ref: c.Ref}
 	s.System.Send(s.System.PID(RegistryPath), gone)
 	s.System.Send(s.System.PID(RouterPath), gone)
-	s.Observe(messages.Event{Path: c.Ref.Path(), Generation: c.Ref.Generation(), Detail: messages.CapsuleRemoved{Version: c.Ref.Version()}})
+	s.Observe(messages.Event{Path: c.Ref.Path(), Generation: c.Ref.Generation(), Detail: messages.CapsuleRemoved{Version: c.Ref.Version().Number}})
+	c.Ref.Version().drop()
 	if c.Removed != nil {
 		c.Removed()
 	}

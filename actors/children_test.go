@@ -56,14 +56,13 @@ func TestAddAndRemove(t *testing.T) {
 func TestRemoveInEveryState(t *testing.T) {
 	for name, prepare := range map[string]func(t *testing.T, s *supervised, spec *ChildSpec){
 		"waiting for another": func(t *testing.T, s *supervised, spec *ChildSpec) {
-			slow := s.child("slow", says("1"))
-			loads(hangingLoad)(&slow.Ref.cfg)
+			slow := s.child("slow", says("1"), loads(hangingLoad))
 			s.send(&AddCapsule{Spec: slow})
 			spec.WaitsFor = []string{"slow", "unknown", "x"}
 			s.send(&AddCapsule{Spec: *spec})
 		},
 		"loading": func(_ *testing.T, s *supervised, spec *ChildSpec) {
-			loads(hangingLoad)(&spec.Ref.cfg)
+			*spec = s.child("x", hangs, loads(hangingLoad))
 			s.send(&AddCapsule{Spec: *spec})
 		},
 		"ready": func(_ *testing.T, s *supervised, spec *ChildSpec) { s.send(&AddCapsule{Spec: *spec}) },
@@ -86,7 +85,7 @@ func TestRemoveInEveryState(t *testing.T) {
 			s.send(&messages.StopCapsule{ID: "x"})
 		},
 		"failed": func(_ *testing.T, s *supervised, spec *ChildSpec) {
-			loads(badModule)(&spec.Ref.cfg)
+			*spec = s.child("x", hangs, loads(badModule))
 			s.send(&AddCapsule{Spec: *spec})
 		},
 		"backing off": func(t *testing.T, s *supervised, spec *ChildSpec) {

@@ -3,7 +3,6 @@ package actors
 import (
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -39,59 +38,10 @@ func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(acto
 	}
 }
 
-// startCapsule starts what does not run. What runs already is done at once, and what is
-// being started or restarted when that is decided.
-func (s *supervisor) startCapsule(ctx actor.Context, c *child) string {
-	switch c.phase {
-	case running:
-		if up := c.up; up != nil && up.Generation > c.over && (up.State == messages.StateReady || c.due == monotime.None) {
-			s.answer(c, true, "")
-		}
-		return ""
-	case stopping:
-		return "it is stopping"
-	case waiting:
-		return "it starts as soon as the capsules that it imports from, and those before it in its group, have"
-	case halting:
-		return restartsWithGroup
-	}
-	return s.restartCapsule(ctx, c)
-}
-
-// restartCapsule replaces the instance, with the capsule's files read again and
-// the restart budget full. A running call gets the stop time-out; calls that
-// wait are served by the new instance.
-func (s *supervisor) restartCapsule(ctx actor.Context, c *child) string {
-	switch c.phase {
-	case stopping:
-		return "it is stopping"
-	case waiting:
-		return "it has not been started yet"
-	}
-	c.restarts.reset()
-	c.Reload()
-	if c.doomed || c.phase == halting || c.phase == backoff && c.scope != nil {
-		if c.then == slotEnded && c.phase != backoff {
-			return "its group stops it"
-		}
-		return "" // it is being restarted with its group
-	}
-	generation := s.scheduled(c, verdict{}, messages.CauseOperator, nil, nil)
-	if c.phase == ended {
-		s.spawn(ctx, c)
-		return ""
-	}
-	wasRunning := c.phase == running
-	if wasRunning && generation <= c.over {
-		return "" // the next instance is on its way, and has not read the files yet
-	}
-	c.over = generation
-	s.restartNow(ctx, c)
-	if wasRunning {
-		ref := c.Ref // its next generation may have begun: that one is left alone
-		c.interruptAfter(func() { ref.Interrupt(generation, ErrRestarting) })
-	}
-	return ""
+// onlyGroups refuses a command about a capsule that is for groups: a capsule is started
+// and restarted by an UpgradeCapsule.
+func (s *supervisor) onlyGroups(actor.Context, *child) string {
+	return "it is a capsule, and was just added"
 }
 
 func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
@@ -108,6 +58,7 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 		s.advance(ctx, c.slot)
 		return ""
 	}
+	s.cancelUpgrade(c, "it was stopped meanwhile")
 	s.stoppingEvent(c, messages.CauseOperator)
 	c.set(slotEnded)
 	c.stays = true

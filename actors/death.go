@@ -42,10 +42,19 @@ func (s *supervisor) HandleFailure(_ *actor.ActorSystem, supervisor actor.Superv
 
 // decide decides what follows a capsule's death, and does it.
 func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
+	s.upgraded(c, crash.Generation)
 	c.stopTimer()
 	c.isDown(messages.StateCrashed, "it crashed")
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.Message)
+	if u := c.upgrade; u != nil && u.generation > 0 { // its successor was offered to it
+		s.replaced(c)
+		s.restartNow(ctx, c)
+		return
+	}
+	if s.rollBack(ctx, c, crash) {
+		return
+	}
 
 	d := c.died(death{
 		uptime: crash.Uptime, clean: crash.Clean, permanent: crash.Permanent, blameless: crash.Blameless != "",

@@ -64,6 +64,9 @@ func (s *supervisor) terminated(ctx actor.Context, m *actor.Terminated) {
 		s.spawn(ctx, c)
 	}
 	s.advance(ctx, c.slot)
+	if u := c.upgrade; u != nil && u.next != nil {
+		s.handOver(ctx, c, u)
+	}
 }
 
 // stopAll begins the end of all: the library stops the children when this returns.
@@ -73,6 +76,8 @@ func (s *supervisor) stopAll() {
 		timer.Stop()
 	}
 	for _, c := range s.children {
+		s.cancelUpgrade(c, reasonStopping)
+		s.forgetPrevious(c)
 		if c.phase == waiting {
 			c.phase = ended
 			s.stoppedEvent(c, causeShutdown)
@@ -115,6 +120,6 @@ func (s *supervisor) tellDown(c *child, state messages.CapsuleState, reason stri
 // capsule itself; the router need not, if a new one is about to take over.
 func (c *child) isDown(state messages.CapsuleState, reason string) {
 	c.up, c.down = nil, &CapsuleDown{
-		Ref: c.Ref, Generation: c.Ref.Generation(), State: state, Reason: reason, Interceptors: c.Ref.cfg.Interceptors,
+		Ref: c.Ref, Generation: c.Ref.Generation(), State: state, Reason: reason, Interceptors: c.Ref.Version().Interceptors,
 	}
 }

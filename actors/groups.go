@@ -390,13 +390,11 @@ func isDown(g *group) bool {
 	return all
 }
 
-// why tells the capsules of a group why they are about to be halted, and has them read
-// their files again.
+// why tells the capsules of a group why they are about to be halted.
 func (s *supervisor) why(g *group, reason string) {
 	g.each(func(t *slot) {
 		if c := s.byID[t.name]; c != nil {
 			c.why = reason
-			c.Reload()
 		}
 	})
 }

@@ -26,22 +26,22 @@ var _ capsulehost.Bus = (*guestBus)(nil)
 
 // guest returns the bus for a new instance.
 func (b *Bus) guest(api *hostAPI) *guestBus {
-	return &guestBus{api: api, publisher: b.publisher(api.capsule.cfg.ID), subscriptions: map[uint64]*Subscription{}}
+	return &guestBus{api: api, publisher: b.publisher(api.instance.ref.cfg.ID), subscriptions: map[uint64]*Subscription{}}
 }
 
 func (g *guestBus) Grants() (publish, subscribe []string) {
-	cfg := &g.api.capsule.cfg
-	return cfg.Publish, cfg.Subscribe
+	v := g.api.instance.version
+	return v.Publish, v.Subscribe
 }
 
 // Publish gives the message the principal of the caller, or else the capsule's own.
 func (g *guestBus) Publish(_ context.Context, topic string, payload capsulehost.Payload) error {
-	principal := g.api.capsule.cfg.Principal
+	principal := g.api.instance.ref.cfg.Principal
 	if caller := g.api.caller; caller != nil && caller.Principal != nil {
 		principal = *caller.Principal
 	}
 	g.publisher.publish(Publication{
-		Topic: topic, Payload: payload, SourceID: g.api.capsule.run.session, Principal: principal, depth: g.api.depth,
+		Topic: topic, Payload: payload, SourceID: g.api.instance.session, Principal: principal, depth: g.api.depth,
 	})
 	return nil
 }
@@ -56,7 +56,7 @@ func (g *guestBus) Subscribe(pattern string) (uint64, error) {
 func (g *guestBus) subscribe(pattern string) uint64 {
 	g.last++
 	g.subscriptions[g.last] = g.publisher.bus.subscribe(&Subscription{
-		pattern: pattern, owner: g.api.capsule.cfg.ID, held: &g.held,
+		pattern: pattern, owner: g.api.instance.ref.cfg.ID, held: &g.held,
 	})
 	return g.last
 }

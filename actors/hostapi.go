@@ -16,7 +16,7 @@ import (
 // hostAPI answers one instance's guest. Its methods run on the guest's goroutine:
 // the one that runs the actor, or the run loop's.
 type hostAPI struct {
-	capsule  *capsule
+	instance *instance
 	services capsulehost.Services
 	bus      *guestBus           // nil without one
 	caller   *capsulehost.Caller // during one call
@@ -27,8 +27,9 @@ type hostAPI struct {
 	spare    *trigger            // zero, for the guest's next trigger; nil if there is none
 
 	mu        sync.Mutex
-	signalled bool   // the guest has called astrid_signal_ready
-	signal    func() // reports that; nil before the run loop has started
+	signalled bool          // the guest has called astrid_signal_ready
+	ready     chan struct{} // closed then; nil in tests of the host API alone
+	signal    func()        // reports that; nil before the run loop has started
 }
 
 var (
@@ -42,14 +43,14 @@ func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	if a.caller != nil && a.caller.Principal != nil {
 		principal = *a.caller.Principal
 	}
-	a.capsule.cfg.Lines.Write(level, principal, message)
+	a.instance.ref.cfg.Lines.Write(level, principal, message)
 }
 
 // WriteLine logs a line that the guest has written to a standard stream.
 func (a *hostAPI) WriteLine(stream, line string) { a.Log(capsulehost.LevelInfo, stream+": "+line) }
 
-func (a *hostAPI) Name() string                { return a.capsule.cfg.ID }
-func (a *hostAPI) Config(key string) string    { return a.capsule.cfg.Config(key) }
+func (a *hostAPI) Name() string                { return a.instance.ref.cfg.ID }
+func (a *hostAPI) Config(key string) string    { return a.instance.version.Config(key) }
 func (a *hostAPI) Caller() *capsulehost.Caller { return a.caller }
 func (a *hostAPI) Now() time.Time              { return time.Now() }
 
@@ -60,10 +61,20 @@ func (a *hostAPI) Services() *capsulehost.Services { return &a.services }
 func (a *hostAPI) SignalReady() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.signalled && a.signal != nil {
-		a.signal()
+	if a.signalled {
+		return
 	}
 	a.signalled = true
+	close(a.ready)
+	if a.signal != nil {
+		a.signal()
+	}
+}
+
+func (a *hostAPI) hasSignalled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.signalled
 }
 
 // loopStarted says how a run loop's signal is noted.
@@ -79,7 +90,7 @@ func (a *hostAPI) loopStarted(signal func()) {
 // TriggerHook makes a nested trigger. It leaves its caller a sixteenth of the
 // time that it has, so that the answer can still be used.
 func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
-	cfg := &a.capsule.cfg
+	cfg := &a.instance.ref.cfg
 	made := monotime.Now()
 	timeout := cfg.TriggerTimeout
 	if deadline := deadlineOf(ctx); deadline != monotime.None {
@@ -89,7 +100,7 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 	t := a.newTrigger()
 	defer a.reuse(t)
 	t.router, t.topic, t.payload = cfg.Router, topic, payload
-	t.from, t.asking, t.asker = cfg.ID, &a.capsule.node, ctx
+	t.from, t.asking, t.asker = cfg.ID, &a.instance.ref.node, ctx
 	t.made, t.deadline, t.reductions = made, made.Add(timeout), a.inherited()
 	t.depth = a.depth
 	spans := ctx
@@ -129,7 +140,7 @@ func (a *hostAPI) newTrigger() *trigger {
 // hold a part of it. Only of WebAssembly is it certain that it makes one trigger at a
 // time.
 func (a *hostAPI) reuse(t *trigger) {
-	if a.capsule.inline && !t.shared.Load() {
+	if a.instance.inline && !t.shared.Load() {
 		*t = trigger{}
 		a.spare = t
 	}
@@ -146,7 +157,7 @@ func deadlineOf(ctx context.Context) monotime.Time {
 
 // CheckCapability asks the registry. No answer is no.
 func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability string) bool {
-	cfg := &a.capsule.cfg
+	cfg := &a.instance.ref.cfg
 	answer, err := cfg.System.Ask(ctx, cfg.Registry, &messages.CheckCapability{SourceUUID: sourceUUID, Capability: capability})
 	checked, ok := answer.(*messages.CapabilityChecked)
 	if err != nil || !ok {

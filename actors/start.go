@@ -90,6 +90,7 @@ func (s *supervisor) up(ctx actor.Context, m *CapsuleUp) {
 	}
 	c.up, c.down = m, nil
 	c.stopTimer()
+	s.upgraded(c, m.Generation)
 	s.killUp(c)
 	if m.State == messages.StateReady {
 		s.serves(ctx, c)

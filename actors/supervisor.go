@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -37,14 +38,15 @@ type SupervisorConfig struct {
 // ChildSpec describes one capsule under supervision.
 type ChildSpec struct {
 	Ref *CapsuleRef
-	// Reload makes the next load read the capsule's files again.
-	Reload func()
 	// ReadyTimeout is how long the start of others waits for a run loop to signal,
 	// or for a long load.
 	ReadyTimeout time.Duration
 	// StopTimeout is how long a running call is given when the capsule stops.
 	StopTimeout time.Duration
 	Restart     RestartPolicy
+	// Rollback: if a version that an upgrade has brought crashes within Restart.Window,
+	// the one before it is started again. It is kept until then.
+	Rollback bool
 	// WaitsFor are the ids of those that it imports from: it starts after they have.
 	// Unknown ones are ignored.
 	WaitsFor []string
@@ -94,6 +96,8 @@ type supervisor struct {
 	unsettled    int      // first starts not settled yet
 	started      bool     // the first start of all has been reported
 	stopping     bool
+
+	preparing sync.WaitGroup // goroutines that prepare or close instances of upgrades
 }
 
 // phase is the state of a child as its supervisor sees it.
@@ -124,15 +128,17 @@ type child struct {
 	hanging    bool          // it has lost its start slot, and is not settled
 	settled    bool          // no start of others waits for its first start
 	dependents []*child
-	imports    int      // dependencies whose first start is not settled
-	over       uint64   // the newest generation that has died, or that an operator's restart ends
-	undecided  *Crash   // a death on which the decision has failed; else nil
-	deciding   bool     // it is being decided again
-	waiters    []waiter // for a command to be done
-	final      func()   // reports the end, once the actor has stopped
-	removing   bool     // it is to be removed at its end
-	again      bool     // it is to be started at its end
-	why        string   // why its group halts it
+	imports    int       // dependencies whose first start is not settled
+	over       uint64    // the newest generation that has died, or that an operator's restart ends
+	undecided  *Crash    // a death on which the decision has failed; else nil
+	deciding   bool      // it is being decided again
+	waiters    []waiter  // for a command to be done
+	final      func()    // reports the end, once the actor has stopped
+	removing   bool      // it is to be removed at its end
+	again      bool      // it is to be started at its end
+	why        string    // why its group halts it
+	upgrade    *upgrade  // in progress; nil without one
+	previous   *previous // what it may be rolled back to; nil without one
 }
 
 // Receive handles one message.
@@ -147,11 +153,17 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case *CapsuleUp:
 		s.up(ctx, m)
 	case *messages.StartCapsule:
-		s.command(ctx, m.ID, true, s.startCapsule)
+		s.command(ctx, m.ID, true, s.onlyGroups)
+	case *messages.RestartCapsule:
+		s.command(ctx, m.ID, true, s.onlyGroups)
+	case *UpgradeCapsule:
+		s.upgradeCapsule(ctx, m)
+	case *prepared:
+		s.prepared(ctx, m.child, m.upgrade)
+	case *stable:
+		s.stable(m)
 	case *messages.StopCapsule:
 		s.command(ctx, m.ID, false, s.stopCapsule)
-	case *messages.RestartCapsule:
-		s.command(ctx, m.ID, true, s.restartCapsule)
 	case *messages.KillCapsule:
 		s.command(ctx, m.ID, false, s.killCapsule)
 	case *AddCapsule:
@@ -168,7 +180,9 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.resync(ctx, m.to)
 	case *reconcile:
 		s.reconcile(ctx)
-	case *actor.Stopped, *actor.Restarting:
+	case *actor.Stopped:
+		s.preparing.Wait() // their contexts have ended
+	case *actor.Restarting:
 	default:
 		s.Log.Error("capsules supervisor: message not understood", "message", fmt.Sprintf("%T", m))
 	}

@@ -130,17 +130,20 @@ func (w *tree) do(f func(actor.Context)) {
 func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *CapsuleRef {
 	loads := 0
 	cfg := CapsuleConfig{
-		ID: id, Version: "1.0.0", Interceptors: wants(id),
-		CallTimeout: time.Minute, TriggerTimeout: 30 * time.Second, Queue: 256,
+		ID: id, TriggerTimeout: 30 * time.Second,
+		Version: &Version{
+			Number: "1.0.0", Interceptors: wants(id), CallTimeout: time.Minute, Queue: 256,
+			Config: func(key string) string { return "value of " + key },
+		},
 		System: w.sys, Registry: w.sys.PID(RegistryPath), HookRouter: w.sys.PID(RouterPath), Router: w.router,
 		Bus: w.bus, Principal: "own",
 		Observe: func(e messages.Event) {
 			w.note(e)
 			w.observe(e)
 		},
-		Log: slog.New(slog.DiscardHandler), Lines: lines{w}, Config: func(key string) string { return "value of " + key },
+		Log: slog.New(slog.DiscardHandler), Lines: lines{w},
 	}
-	cfg.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
+	cfg.Version.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
 		loads++
 		w.count(id, 1)
 		return &script{HostAPI: s, generation: loads, act: act, closed: func() { w.count(id, -1) }}, nil
@@ -375,7 +378,7 @@ func (l lines) Write(_ capsulehost.LogLevel, principal, message string) {
 
 // refOf is a reference to a capsule whose queue is closed.
 func refOf(id string) *CapsuleRef {
-	r := NewCapsuleRef(CapsuleConfig{ID: id})
+	r := NewCapsuleRef(CapsuleConfig{ID: id, Version: &Version{}})
 	r.Close()
 	return r
 }

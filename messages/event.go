@@ -354,4 +354,5 @@ const (
 	CauseAbandoned = "a caller that gave up"
 	CauseOperator  = "an operator's command"
 	CauseStrategy  = "another capsule of its group"
+	CauseRollback  = "a rollback"
 )

@@ -246,6 +246,7 @@ type settings struct {
 	queue       int
 	state       uint64 // bytes
 	restart     RestartPolicy
+	rollback    bool
 }
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
@@ -270,6 +271,7 @@ func (s *settings) override(own *manifest.Supervision) {
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)
+	override(&s.rollback, own.Rollback)
 	override(&s.call, own.CallReductions)
 	override(&s.perSecond, own.ReductionsPerSecond)
 	override(&s.restart.Budget, own.Budget)

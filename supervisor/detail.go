@@ -22,8 +22,8 @@ func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
 	if detail == nil {
 		return nil, fmt.Errorf("show capsule %q: %w", id, ErrNotFound)
 	}
-	for i := range s.catalog.Entries {
-		if e := &s.catalog.Entries[i]; e.Manifest.ID() == id {
+	for _, e := range s.entriesNow() {
+		if e.Manifest.ID() == id {
 			s.describe(detail, e)
 		}
 	}
@@ -107,8 +107,8 @@ func configuration(m *manifest.Manifest, values map[string]string) []messages.En
 func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
 	cfg := catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, Env: s.cfg.overrides.env}
 	if t, err := s.serving(); err == nil {
-		if values := t.sources[e.Manifest.ID()].Values(); values != nil {
-			return values
+		if v := t.version(e.Manifest.ID()); v != nil && v.source.Values() != nil {
+			return v.source.Values()
 		}
 		cfg.Stored = t.storedValue
 	}

@@ -48,7 +48,7 @@ func (k *kernel) Capsules() []string {
 func (k *kernel) Commands() []actors.KernelCommand {
 	commands := []actors.KernelCommand{}
 	for _, c := range k.loaded() {
-		for _, command := range k.tree.sources[c.ID].Commands() {
+		for _, command := range k.tree.commands(c.ID) {
 			commands = append(commands, actors.KernelCommand{
 				Name: command.Name, Description: cmp.Or(command.Description, "No description"), Capsule: c.ID,
 			})
@@ -89,8 +89,8 @@ func (k *kernel) Reload(done func(error)) {
 				continue
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			if err := k.tree.command(ctx, &messages.StartCapsule{ID: c.ID}); err != nil && !errors.Is(err, ErrNotUp) {
-				problems = append(problems, fmt.Errorf("start capsule %q: %w", c.ID, err))
+			if err := k.tree.owner.Start(ctx, c.ID); err != nil && !errors.Is(err, ErrNotUp) {
+				problems = append(problems, err)
 			}
 			cancel()
 		}

@@ -45,6 +45,9 @@ var (
 	ErrInvalidKey = errors.New("invalid")
 	// ErrNotUp: the command was carried out, and the capsule did not come up.
 	ErrNotUp = errors.New("the capsule did not come up")
+	// ErrUpgradeFailed: a new instance could not take the place of the capsule's current
+	// one, which goes on.
+	ErrUpgradeFailed = errors.New("the capsule goes on as it was")
 )
 
 // MaxPayload is the size of the largest trigger payload, in bytes.
@@ -69,7 +72,7 @@ type Supervisor struct {
 	cfg       Config
 	home      home.Home
 	principal home.Principal
-	catalog   *catalog.Catalog
+	places    catalog.Places
 	groups    *groups
 	journal   *journal.Journal
 	file      *journal.File // nil if none is configured
@@ -78,15 +81,21 @@ type Supervisor struct {
 	logFiles  *capsulelog.Files
 	files     *files.Space
 
-	mu   sync.Mutex
-	tree *tree // while Serve runs
+	changing chan struct{} // holds the one change of the set of capsules that is under way
+
+	mu       sync.Mutex
+	tree     *tree               // while Serve runs
+	entries  []*catalog.Entry    // of all capsules, in start order, added ones last
+	embedded []*catalog.Embedded // the capsules that the program brings along
 }
 
 // New reads the configuration and the manifests of all capsules. Its error names every
 // problem of the configuration at once. A problem of one capsule is not an error of the
 // system: it is an event, and the capsule's state is `failed`.
 func New(cfg Config) (*Supervisor, error) {
-	s := &Supervisor{source: uuid.NewString(), cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
+	s := &Supervisor{
+		source: uuid.NewString(), cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0), changing: make(chan struct{}, 1),
+	}
 	var err error
 	var problems []error
 	if s.home, err = home.Resolve(cfg.Home); err != nil {
@@ -119,43 +128,40 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.journal = journal.New(kept)
 	s.log = journal.NewLogger(s.cfg.Log)
-	s.catalog = catalog.Discover(s.home, s.principal, cfg.CapsuleDirs, brought)
+	s.places = catalog.PlacesOf(s.home, s.principal, slices.Clone(cfg.CapsuleDirs), len(brought) > 0)
+	s.embedded = brought
+	found := catalog.Discover(s.places, brought)
 	s.groups = newGroups(cfg.Supervisors)
 	mode := func(m *manifest.Manifest) RestartMode { return s.cfg.forCapsule(m).restart.Mode }
-	if problems := s.groups.problems(s.catalog, mode); len(problems) > 0 {
+	if problems := s.groups.problems(found, mode); len(problems) > 0 {
 		return nil, &TreeError{Problems: problems}
 	}
-	s.enter()
+	s.enter(found)
 	return s, nil
 }
 
 // enter reports the discovered capsules.
-func (s *Supervisor) enter() {
-	for _, w := range s.catalog.Warnings {
+func (s *Supervisor) enter(found *catalog.Catalog) {
+	for _, w := range found.Warnings {
 		s.cfg.Log.Warn(w.String())
 	}
-	if s.catalog.Cycle != nil {
-		s.cfg.Log.Error("capsules import from each other: they start in the order of their discovery", "err", s.catalog.Cycle)
+	if found.Cycle != nil {
+		s.cfg.Log.Error("capsules import from each other: they start in the order of their discovery", "err", found.Cycle)
 	}
-	if len(s.catalog.Entries)+len(s.catalog.Rejected) == 0 {
-		s.cfg.Log.Warn("no capsules found", "looked_in", s.catalog.LookedIn)
+	if len(found.Entries)+len(found.Rejected) == 0 {
+		s.cfg.Log.Warn("no capsules found", "looked_in", found.LookedIn)
 	}
 	for _, g := range s.groups.shown() {
 		s.journal.EnterGroup(g)
 	}
 	known := map[string]bool{}
-	for _, e := range s.catalog.Entries {
-		m := e.Manifest
-		known[m.ID()] = true
-		policy := s.cfg.forCapsule(m).restart
-		s.journal.Enter(&messages.Capsule{
-			Path: s.groups.path(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
-			MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
-			State:            messages.StateLoading, Interceptors: e.Interceptors,
-			Restart: string(policy.Mode), Budget: uint32(policy.Budget), Window: policy.Window, //nolint:gosec // not negative
-		})
+	for i := range found.Entries {
+		e := &found.Entries[i]
+		known[e.Manifest.ID()] = true
+		s.entries = append(s.entries, e)
+		s.journal.Enter(s.describeEntry(e))
 	}
-	for _, r := range s.catalog.Rejected {
+	for _, r := range found.Rejected {
 		path := ""
 		if r.ID != "" && !known[r.ID] {
 			path = actors.CapsulePath(r.ID)
@@ -316,7 +322,7 @@ func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.
 // and gives it a full restart budget. It returns when the start has succeeded or failed;
 // it does nothing to a capsule that runs. Its errors match ErrNotFound, ErrRefused, ErrNotUp.
 func (s *Supervisor) Start(ctx context.Context, id string) error {
-	return s.command(ctx, "start", id, &messages.StartCapsule{ID: id})
+	return s.replace(ctx, "start", id, actors.Start)
 }
 
 // Stop stops a capsule: waiting calls are answered at once, the running one may continue
@@ -326,11 +332,14 @@ func (s *Supervisor) Stop(ctx context.Context, id string) error {
 	return s.command(ctx, "stop", id, &messages.StopCapsule{ID: id})
 }
 
-// Restart replaces a capsule's instance, and reads its files again; the new instance
-// serves the calls that wait. It does not count against the restart budget, but resets
-// it. It returns when the start of the new instance has succeeded or failed.
+// Restart replaces a capsule's instance by a fresh one of what its files say now. That is
+// prepared beside the running one, as in Reload; the running call gets the stop timeout,
+// calls that wait are served by the new instance. It resets the restart budget. It
+// returns when the new instance has taken over. If it can't, the running one goes on,
+// and the error matches ErrUpgradeFailed. Other errors match ErrNotFound, ErrRefused,
+// ErrNotUp.
 func (s *Supervisor) Restart(ctx context.Context, id string) error {
-	return s.command(ctx, "restart", id, &messages.RestartCapsule{ID: id})
+	return s.replace(ctx, "restart", id, actors.Restart)
 }
 
 // Kill injects a crash, which supervision handles like any other. It returns when the
@@ -344,8 +353,13 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 	if err == nil {
 		err = t.command(ctx, m)
 	}
+	return s.explain(verb, id, err)
+}
+
+// explain adds to the error of a command what it was about.
+func (s *Supervisor) explain(verb, id string, err error) error {
 	if problem := s.journal.Rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and start the system again", ErrRefused, problem)
+		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and reload", ErrRefused, problem)
 	}
 	if err != nil {
 		return fmt.Errorf("%s capsule %q: %w", verb, id, err)
@@ -354,6 +368,40 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 }
 
 var errServing = errors.New("serve: the supervisor is serving already")
+
+// entriesNow returns the capsules that are not rejected.
+func (s *Supervisor) entriesNow() []*catalog.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.entries)
+}
+
+func (s *Supervisor) embeddedNow() []*catalog.Embedded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.embedded)
+}
+
+// setEntry adds a capsule, or replaces its entry.
+func (s *Supervisor) setEntry(e *catalog.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, other := range s.entries {
+		if other.Manifest.ID() == e.Manifest.ID() {
+			s.entries[i] = e
+			return
+		}
+	}
+	s.entries = append(s.entries, e)
+}
+
+// forgetEntry forgets a capsule that was removed.
+func (s *Supervisor) forgetEntry(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = slices.DeleteFunc(s.entries, func(e *catalog.Entry) bool { return e.Manifest.ID() == id })
+	s.embedded = slices.DeleteFunc(s.embedded, func(e *catalog.Embedded) bool { return e.Manifest.ID() == id })
+}
 
 func (s *Supervisor) serving() (*tree, error) {
 	s.mu.Lock()

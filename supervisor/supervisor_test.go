@@ -328,7 +328,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	diff(t, []string{
-		"loading 1", "ready 1", "restart 0/5 after an operator's command", "loading 2", "ready 2",
+		"loading 1", "ready 1", "upgraded 2: 1.0.0 -> 1.0.0",
 		"crashed 2 in killed: cancelled", "restart 1/5 after crash", "loading 3", "ready 3",
 		"stopping: an operator's command", "stopped: stopped by an operator",
 		"restart 0/5 after an operator's command", "loading 4", "ready 4",

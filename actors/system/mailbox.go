@@ -168,6 +168,31 @@ func (m *Mailbox) UserMessageCount() int {
 	return m.user.len()
 }
 
+// SetCapacity changes how many messages may wait; 0 is any number. None that wait
+// already is refused.
+func (m *Mailbox) SetCapacity(capacity int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = capacity
+}
+
+// Extract takes the messages that wait and that match out of the queue, oldest first,
+// without the urgent ones. Those that are left keep their order.
+func (m *Mailbox) Extract(match func(message any) bool) []any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var taken []any
+	for n := m.user.len(); n > 0; n-- {
+		message := m.user.pop()
+		if _, bare, _ := actor.UnwrapEnvelope(message); match(bare) {
+			taken = append(taken, bare)
+		} else {
+			m.user.push(message)
+		}
+	}
+	return taken
+}
+
 // Closed says whether the mailbox has been closed.
 func (m *Mailbox) Closed() bool {
 	m.mu.Lock()

@@ -50,7 +50,7 @@ func Parse(name string, text []byte) (*Manifest, error) {
 func parse(file string, text []byte) (*Manifest, Problems) {
 	root, syntax := tomlfile.Parse(text)
 	r := newReader(file)
-	m := &Manifest{File: file, lines: r.Lines}
+	m := &Manifest{File: file, Digest: hashOf(text), lines: r.Lines}
 	if syntax == nil {
 		r.manifest(root, m)
 	} else {

@@ -169,6 +169,10 @@ func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 			*i.into = &n
 		}
 	}
+	if r.Get(t, "rollback", unstable.Bool) != nil {
+		yes := r.Flag(t, "rollback")
+		s.Rollback = &yes
+	}
 	for _, u := range []struct {
 		name string
 		into **uint64

@@ -29,6 +29,9 @@ type Manifest struct {
 	Build        Build
 	Assets       []Asset
 
+	// Digest is the BLAKE3 hash of the text, in hexadecimal digits.
+	Digest string
+
 	// Warnings are the parts of the manifest that have no effect.
 	Warnings Problems
 
@@ -134,6 +137,9 @@ type Supervision struct {
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue
+	// Rollback: if a version that an upgrade has brought crashes within Window, the one
+	// before it is started again. nil means false.
+	Rollback *bool
 
 	CallReductions      *uint64 // limit for one call; 0 means no limit
 	ReductionsPerSecond *uint64 // limit for all calls; 0 means no limit

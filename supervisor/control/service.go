@@ -199,6 +199,7 @@ func coded(err error) error {
 		{supervisor.ErrNotFound, connect.CodeNotFound},
 		{supervisor.ErrRefused, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotUp, connect.CodeAborted},
+		{supervisor.ErrUpgradeFailed, connect.CodeAborted},
 		{supervisor.ErrOverloaded, connect.CodeResourceExhausted},
 		{supervisor.ErrNotServing, connect.CodeUnavailable},
 		{supervisor.ErrStopping, connect.CodeUnavailable},

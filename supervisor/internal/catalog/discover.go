@@ -37,16 +37,26 @@ type Catalog struct {
 	LookedIn []string
 }
 
-// Discover finds the capsules in dirs, which are directories of capsules or directories
-// that contain such directories, and adds them to the embedded ones. Without either it
-// searches the principal's capsules and ./.astrid/capsules.
-func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*Embedded) *Catalog {
-	c := &Catalog{LookedIn: dirs}
-	given := len(dirs) > 0
-	if len(dirs)+len(embedded) == 0 {
-		c.LookedIn = []string{h.CapsulesDir(principal), filepath.Join(".astrid", "capsules")}
+// Places are where capsules are looked for.
+type Places struct {
+	Dirs []string // of capsules, or of directories that contain such directories
+	// Given: the operator has named them, so they must exist.
+	Given bool
+}
+
+// PlacesOf returns dirs; or, if there are none and the program brings no capsules along,
+// the principal's capsules and ./.astrid/capsules.
+func PlacesOf(h home.Home, principal home.Principal, dirs []string, embedded bool) Places {
+	if len(dirs) == 0 && !embedded {
+		return Places{Dirs: []string{h.CapsulesDir(principal), filepath.Join(".astrid", "capsules")}}
 	}
-	discovery := manifest.Discover(c.LookedIn, given)
+	return Places{Dirs: dirs, Given: true}
+}
+
+// Discover finds the capsules in some places, and adds them to the embedded ones.
+func Discover(places Places, embedded []*Embedded) *Catalog {
+	c := &Catalog{LookedIn: places.Dirs}
+	discovery := manifest.Discover(places.Dirs, places.Given)
 	c.Rejected, c.Warnings = discovery.Rejected, discovery.Warnings
 	var manifests []*manifest.Manifest
 	byID := map[string]*Embedded{}

@@ -43,18 +43,18 @@ type Config struct {
 	Log  *slog.Logger
 }
 
-// Source creates the instances of one capsule, from its files or from the embedded
-// capsule, and keeps the parts that they share. After a crash it neither reads nor
-// compiles again; an operator's start or restart reads the files again.
+// Source creates the instances of one version of a capsule, from its files or from the
+// embedded capsule, and keeps the parts that they share. It reads and compiles once: a
+// version whose files have changed has another Source.
 type Source struct {
 	cfg    Config
 	entry  *Entry
 	log    *slog.Logger
 	hashed func(hash string)
 
-	// module belongs to Load, which the capsule's actor never calls concurrently.
+	// module belongs to Prepare, Load and Release, which are never called concurrently.
 	module *capsulehost.Module
-	stale  atomic.Bool
+	hash   atomic.Pointer[string]
 	values atomic.Pointer[map[string]string]
 }
 
@@ -132,14 +132,22 @@ func (b goBus) Subscribe(pattern string) (uint64, error) {
 	return b.Bus.Subscribe(pattern)
 }
 
-// Load creates a new instance. All earlier instances must be closed.
-func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
-	if s.stale.Swap(false) {
-		s.release(ctx)
-		s.values.Store(nil)
-	}
+// Prepare does what all loads have in common: it reads the configuration, and reads,
+// verifies and compiles the module.
+func (s *Source) Prepare(ctx context.Context) error {
 	if s.values.Load() == nil {
 		s.configure(ctx)
+	}
+	if s.module != nil || s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
+		return nil
+	}
+	return s.read(ctx)
+}
+
+// Load creates a new instance. All earlier instances must be closed.
+func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
+	if err := s.Prepare(ctx); err != nil {
+		return nil, err
 	}
 	if s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
 		made, err := s.entry.Embedded.Load(ctx, newGoHostAPI(api))
@@ -147,11 +155,6 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 			return nil, err
 		}
 		return goGuest{made}, nil
-	}
-	if s.module == nil {
-		if err := s.read(ctx); err != nil {
-			return nil, err
-		}
 	}
 	instance, err := s.module.Instantiate(ctx, api)
 	if err != nil {
@@ -214,6 +217,7 @@ func (s *Source) read(ctx context.Context) error {
 			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
 		}
 	}
+	s.hash.Store(&hash)
 	s.hashed(hash)
 	module, err := s.cfg.Host.Compile(ctx, wasm)
 	if err != nil {
@@ -244,9 +248,17 @@ func (s *Source) release(ctx context.Context) {
 	s.module = nil
 }
 
-// Reload makes the next load read the capsule's module and configuration again. It
-// may be called from any goroutine.
-func (s *Source) Reload() { s.stale.Store(true) }
+// Release frees the compiled module. No instance is left, and none will be made.
+func (s *Source) Release() { s.release(context.Background()) }
+
+// Hash returns the hash of the module that was read last; "" before that, and for an
+// embedded capsule that is no module.
+func (s *Source) Hash() string {
+	if hash := s.hash.Load(); hash != nil {
+		return *hash
+	}
+	return ""
+}
 
 // Commands returns the slash commands that the manifest declares.
 func (s *Source) Commands() []manifest.Command { return s.entry.Manifest.Commands }

@@ -190,6 +190,15 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.moveLocked(c, messages.StateReady, "", e, now)
 	case messages.ReadinessTimedOut:
 		j.decideLocked(c)
+	case messages.CapsuleUpgraded:
+		m.Session, m.RestartAt = what.Session, time.Time{}
+		if m.State != messages.StateCrashed && m.State != messages.StateStopped && m.State != messages.StateFailed {
+			count(&m.RestartsByKind, kindOperator) // else it was scheduled as a restart
+		}
+		c.spent = nil
+		j.moveLocked(c, messages.StateReady, "", e, now)
+	case messages.CapsuleRolledBack:
+		c.decided("rolled back to version " + what.To)
 	case messages.CapsuleCrashed:
 		m.Session, m.LastFailure = "", &what.Failure
 		c.crashed(e.Generation, what)
@@ -228,6 +237,54 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	case messages.CapsuleStopped:
 		m.Session, m.RestartAt = "", time.Time{}
 		j.moveLocked(c, messages.StateStopped, what.Cause, e, now)
+	}
+}
+
+// Redescribe records that a known capsule has another version: what its manifest says,
+// and the hash of its module.
+func (j *Journal) Redescribe(now *messages.Capsule, hash string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.capsules[now.ID]
+	if c == nil {
+		return
+	}
+	m := c.shown
+	m.Version, m.Directory, m.Interceptors, m.ModuleHash = now.Version, now.Directory, now.Interceptors, hash
+	m.Restart, m.Budget, m.Window, m.MemoryLimitBytes = now.Restart, now.Budget, now.Window, now.MemoryLimitBytes
+}
+
+// Reject enters the event that a directory can't become a capsule, and lists it, unless
+// the journal has it already with the same problem.
+func (j *Journal) Reject(r messages.CapsuleRejected) {
+	j.mu.Lock()
+	if c := j.capsules[r.ID]; c != nil && c.rejected && c.shown.LastFailure.Message == r.Problem {
+		j.mu.Unlock()
+		return
+	}
+	j.mu.Unlock()
+	j.Enter(&messages.Capsule{Path: actors.CapsulePath(r.ID), ID: r.ID, Directory: r.Directory})
+	j.Observe(messages.Event{Path: actors.CapsulePath(r.ID), Detail: r})
+}
+
+// Unreject forgets the directories that were rejected, and are not any more.
+func (j *Journal) Unreject(still func(dir string) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rejected = slices.DeleteFunc(j.rejected, func(r messages.CapsuleRejected) bool { return !still(r.Directory) })
+	for _, c := range j.capsules {
+		if c.rejected && !still(c.shown.Directory) {
+			j.removeLocked(c, 0)
+		}
+	}
+}
+
+// Unlist forgets a capsule that is only listed as rejected.
+func (j *Journal) Unlist(id string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if c := j.capsules[id]; c != nil && c.rejected {
+		j.removeLocked(c, 0)
 	}
 }
 
