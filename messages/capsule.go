@@ -112,6 +112,10 @@ type Capsule struct {
 	// ModuleHash is the BLAKE3 hash of its module in hex; empty until that has
 	// been read.
 	ModuleHash string
+	// StateBytes is how much durable state it keeps, in bytes of its keys and values;
+	// StateQuota is the limit.
+	StateBytes uint64
+	StateQuota uint64
 	// Directory it was loaded from; empty for one that the program brought along.
 	Directory string
 }

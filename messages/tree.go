@@ -47,6 +47,12 @@ type Tree struct {
 	// Rejected are directories that cannot become a capsule and have no entry in
 	// Capsules: the first 100.
 	Rejected []CapsuleRejected
+	// StoreBytes is the size of the file with all durable state; 0 without one.
+	StoreBytes uint64
+	// StoreCommits counts how long its commits took; each makes any number of
+	// StoreTransactions durable.
+	StoreCommits      Histogram
+	StoreTransactions uint64
 	// Supervisors are the groups of capsules, each before those in it.
 	Supervisors []*Supervisor
 	Bus         Bus

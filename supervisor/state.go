@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"sync"
+	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
@@ -16,7 +20,9 @@ import (
 func (t *tree) openState(ctx context.Context, path string) error {
 	s := t.cfg.Store
 	if s == nil {
-		opened, err := store.Open(path, store.Options{Durability: t.cfg.StateDurability, Log: t.cfg.Log})
+		opened, err := store.Open(path, store.Options{
+			Durability: t.cfg.StateDurability, Committed: t.commits.add, Log: t.cfg.Log,
+		})
 		if err != nil {
 			return err
 		}
@@ -36,6 +42,39 @@ func (t *tree) closeState() {
 	}
 }
 
+// ShowState adds how much durable state a capsule keeps.
+func (t *tree) ShowState(c *messages.Capsule) {
+	c.StateBytes, c.StateQuota = t.state.Used(c.ID), t.state.Quota(c.ID)
+}
+
+// ShowStore adds the store that the tree has opened, if it has.
+func (t *tree) ShowStore(shown *messages.Tree) {
+	if t.opened != nil {
+		shown.StoreBytes = uint64(t.opened.Size()) //nolint:gosec // not negative
+		t.commits.show(shown)
+	}
+}
+
+// commits counts those of the store. It is safe for concurrent use.
+type commits struct {
+	mu           sync.Mutex
+	took         messages.Counts
+	transactions uint64
+}
+
+func (c *commits) add(took time.Duration, transactions int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.took.Add(took)
+	c.transactions += uint64(transactions) //nolint:gosec // not negative
+}
+
+func (c *commits) show(t *messages.Tree) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.StoreCommits, t.StoreTransactions = c.took.Histogram(), c.transactions
+}
+
 // storedValue returns what a capsule keeps under the name of a setting, nil if nothing.
 func (t *tree) storedValue(ctx context.Context, capsule, name string) ([]byte, error) {
 	value, err := t.state.Space(capsule, "").Get(ctx, name)
@@ -44,6 +83,57 @@ func (t *tree) storedValue(ctx context.Context, capsule, name string) ([]byte, e
 	}
 	return value, err
 }
+
+// Backup writes the state of all capsules as of one moment to w: a file for Restore, while
+// Serve runs, or for store.RestoreFile. Capsules go on meanwhile.
+func (s *Supervisor) Backup(_ context.Context, w io.Writer) error {
+	t, err := s.serving()
+	if err == nil && t.opened == nil {
+		err = errOwnStore
+	}
+	if err == nil {
+		err = t.opened.Backup(w)
+	}
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return nil
+}
+
+// Restore replaces the state of all capsules by a backup, at one moment, and restarts the
+// capsules that have used theirs, so that they read what is there now. A backup that is
+// damaged changes nothing. It returns the ids of those that were restarted.
+func (s *Supervisor) Restore(ctx context.Context, r io.Reader) (restarted []string, err error) {
+	t, err := s.serving()
+	if err == nil && t.opened == nil {
+		err = errOwnStore
+	}
+	if err == nil {
+		err = t.opened.Restore(r)
+	}
+	if err == nil {
+		err = t.state.Refresh(ctx)
+	}
+	var ids []string
+	if err == nil {
+		ids, err = t.state.InUse(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	for _, id := range ids {
+		switch err := s.Restart(ctx, id); {
+		case err == nil:
+			restarted = append(restarted, id)
+		case errors.Is(err, ErrRefused), errors.Is(err, ErrNotFound): // it does not run
+		default:
+			return restarted, fmt.Errorf("restore: the state was restored, but: %w", err)
+		}
+	}
+	return restarted, nil
+}
+
+var errOwnStore = errors.New("the program brought its own store, which it must save itself")
 
 // State is a capsule's durable state in the name space of one principal, as an operator
 // sees and changes it. Get one with [Supervisor.State]. Its methods may be called from any

@@ -45,6 +45,7 @@ type tree struct {
 	// identities are in the same store as state.
 	identities *identity.Book
 	opened     *store.Bolt // the store of state, unless the configuration brought one
+	commits    commits     // of opened
 	// sourceConfig is shared by the sources of all versions.
 	sourceConfig catalog.Config
 

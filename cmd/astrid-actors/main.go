@@ -100,11 +100,11 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		&cobra.Group{ID: groupCapsule, Title: "With capsules on disk:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		groupDaemon: {newRun(a), newDev(a), newDemo(a), newConfig(a)},
+		groupDaemon: {newRun(a), newDev(a), newDemo(a), newConfig(a), newBackup(a), newRestore(a)},
 		groupClient: {
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
 			newPublish(a), newSubscribe(a),
-			newStart(a), newStop(a), newRestart(a), newKill(a),
+			newStart(a), newStop(a), newRestart(a), newKill(a), newKV(a),
 		},
 		groupCapsule: {newNew(a), newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
 		"":           {newVersion(a), newCompletion(a)},

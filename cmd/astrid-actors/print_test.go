@@ -183,14 +183,14 @@ func TestEveryEventHasAText(t *testing.T) {
 func TestPsText(t *testing.T) {
 	at := time.Unix(100, 0)
 	got := psText(&messages.Tree{At: at, Capsules: []*messages.Capsule{
-		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
+		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4, StateBytes: 2048,
 			Uptime:      5 * time.Second,
 			LastFailure: &messages.Failure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: at.Add(-time.Minute)}},
 		{ID: "b", State: messages.StateFailed},
 	}, Rejected: []messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
-	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
-a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
-b    -         failed   0            0          0       0       -        -
+	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   STORED   UPTIME   LAST FAILURE
+a    1.2.3     ready    2            1          3       4       2KiB     5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
+b    -         failed   0            0          0       0       -        -        -
 rejected: /c/a�: no name no version
 `
 	if diff := cmp.Diff(want, got); diff != "" {

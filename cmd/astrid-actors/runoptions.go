@@ -17,6 +17,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // runOptions are the flags of run. The configuration file has a key for each: see
@@ -28,6 +29,8 @@ type runOptions struct {
 	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	cache, eventsFile           string
+	stateDurability             string
+	stateQuota                  uint64
 	outside                     outsideOptions
 	http                        httpOptions
 	logFormat, logLevel         string
@@ -51,6 +54,8 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that have none")
 	o.outside.flags(flags)
 	cacheFlag(flags, &o.cache)
+	flags.StringVar(&o.stateDurability, "state-durability", string(store.DurabilityCommit), "when a write of a capsule's state is done: `commit` (on the disk) or interval (there within 1 s)")
+	flags.Uint64Var(&o.stateQuota, "state-quota", 64<<20, "how much state one capsule may keep, in `bytes`")
 	flags.StringVar(&o.eventsFile, "events-file", "", "also append every event, as JSON, to this `file`")
 	flags.StringVar(&o.onFailure, "on-failure", string(supervisor.KeepServing), "when a capsule or supervisor fails for good: keep the others, or exit with status 1; `keep` or exit")
 	o.http.flags(flags)
@@ -135,6 +140,12 @@ func (o *runOptions) problems() []flagProblem {
 	wrong := func(flag, format string, args ...any) {
 		found = append(found, flagProblem{flag, usage("--"+flag+format, args...)})
 	}
+	if d := store.Durability(o.stateDurability); d != store.DurabilityCommit && d != store.DurabilityInterval {
+		wrong("state-durability", " is %q: it must be commit or interval", d)
+	}
+	if o.stateQuota == 0 {
+		wrong("state-quota", " is 0: it must be positive")
+	}
 	for _, timeout := range []struct {
 		name  string
 		value time.Duration
@@ -196,8 +207,9 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 	cfg := supervisor.Config{
 		Home: h.Dir(), CacheDir: cache, Principal: o.principal, CapsuleDirs: slices.Clone(o.capsules), SocketPath: socket,
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
-		EventsFile: o.eventsFile, CapsuleSettings: o.file.capsules,
-		Supervisors: o.file.groups, OnFailure: supervisor.OnFailure(o.onFailure),
+		EventsFile: o.eventsFile, StateDurability: store.Durability(o.stateDurability), StateQuota: o.stateQuota,
+		CapsuleSettings: o.file.capsules,
+		Supervisors:     o.file.groups, OnFailure: supervisor.OnFailure(o.onFailure),
 	}
 	o.outside.apply(&cfg)
 	return cfg, nil

@@ -485,7 +485,10 @@ type Capsule struct {
 	// The BLAKE3 hash of its module in hex, empty until the module has been read.
 	ModuleHash string `protobuf:"bytes,33,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
 	// Its directory; empty for an embedded capsule.
-	Directory     string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
+	Directory string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
+	// The durable state that it keeps, in bytes of keys and values, and the limit of it.
+	StateBytes    uint64 `protobuf:"varint,35,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	StateQuota    uint64 `protobuf:"varint,36,opt,name=state_quota,json=stateQuota,proto3" json:"state_quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -756,6 +759,20 @@ func (x *Capsule) GetDirectory() string {
 		return x.Directory
 	}
 	return ""
+}
+
+func (x *Capsule) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetStateQuota() uint64 {
+	if x != nil {
+		return x.StateQuota
+	}
+	return 0
 }
 
 // Histogram counts durations in buckets with fixed bounds: see Histogram in package
@@ -1484,10 +1501,15 @@ type Tree struct {
 	// new journal.
 	Epoch string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The groups of capsules, each before those in it.
-	Supervisors   []*Supervisor `protobuf:"bytes,23,rep,name=supervisors,proto3" json:"supervisors,omitempty"`
-	Bus           *Bus          `protobuf:"bytes,24,opt,name=bus,proto3" json:"bus,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Supervisors []*Supervisor `protobuf:"bytes,23,rep,name=supervisors,proto3" json:"supervisors,omitempty"`
+	Bus         *Bus          `protobuf:"bytes,24,opt,name=bus,proto3" json:"bus,omitempty"`
+	// The size of the file with all durable state, in bytes; 0 without one.
+	StoreBytes uint64 `protobuf:"varint,25,opt,name=store_bytes,json=storeBytes,proto3" json:"store_bytes,omitempty"`
+	// How long its commits took, and how many transactions they made durable.
+	StoreCommits      *Histogram `protobuf:"bytes,26,opt,name=store_commits,json=storeCommits,proto3" json:"store_commits,omitempty"`
+	StoreTransactions uint64     `protobuf:"varint,27,opt,name=store_transactions,json=storeTransactions,proto3" json:"store_transactions,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Tree) Reset() {
@@ -1686,6 +1708,27 @@ func (x *Tree) GetBus() *Bus {
 		return x.Bus
 	}
 	return nil
+}
+
+func (x *Tree) GetStoreBytes() uint64 {
+	if x != nil {
+		return x.StoreBytes
+	}
+	return 0
+}
+
+func (x *Tree) GetStoreCommits() *Histogram {
+	if x != nil {
+		return x.StoreCommits
+	}
+	return nil
+}
+
+func (x *Tree) GetStoreTransactions() uint64 {
+	if x != nil {
+		return x.StoreTransactions
+	}
+	return 0
 }
 
 // Supervisor is a group of capsules with a strategy of its own.
@@ -2347,7 +2390,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0eRestartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vKillCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xe9\v\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xab\f\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -2390,7 +2433,11 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0elog_suppressed\x18  \x01(\x04R\rlogSuppressed\x12\x1f\n" +
 	"\vmodule_hash\x18! \x01(\tR\n" +
 	"moduleHash\x12\x1c\n" +
-	"\tdirectory\x18\" \x01(\tR\tdirectory\x1a:\n" +
+	"\tdirectory\x18\" \x01(\tR\tdirectory\x12\x1f\n" +
+	"\vstate_bytes\x18# \x01(\x04R\n" +
+	"stateBytes\x12\x1f\n" +
+	"\vstate_quota\x18$ \x01(\x04R\n" +
+	"stateQuota\x1a:\n" +
 	"\fCrashesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
@@ -2462,7 +2509,8 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xa1\t\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xb3\n" +
+	"\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2492,7 +2540,11 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x12\x14\n" +
 	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x12>\n" +
 	"\vsupervisors\x18\x17 \x03(\v2\x1c.astrid.actors.v1.SupervisorR\vsupervisors\x12'\n" +
-	"\x03bus\x18\x18 \x01(\v2\x15.astrid.actors.v1.BusR\x03bus\x1aA\n" +
+	"\x03bus\x18\x18 \x01(\v2\x15.astrid.actors.v1.BusR\x03bus\x12\x1f\n" +
+	"\vstore_bytes\x18\x19 \x01(\x04R\n" +
+	"storeBytes\x12@\n" +
+	"\rstore_commits\x18\x1a \x01(\v2\x1b.astrid.actors.v1.HistogramR\fstoreCommits\x12-\n" +
+	"\x12store_transactions\x18\x1b \x01(\x04R\x11storeTransactions\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9d\x03\n" +
@@ -2655,24 +2707,25 @@ var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
 	20, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
 	17, // 42: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
-	28, // 43: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
-	27, // 44: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
-	21, // 45: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
-	26, // 46: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
-	18, // 47: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
-	19, // 48: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
-	27, // 49: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
-	29, // 50: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	28, // 51: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	28, // 52: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	28, // 53: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	28, // 54: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	28, // 55: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	56, // [56:56] is the sub-list for method output_type
-	56, // [56:56] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	8,  // 43: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
+	28, // 44: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	27, // 45: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	21, // 46: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	26, // 47: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	18, // 48: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	19, // 49: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	27, // 50: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	29, // 51: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	28, // 52: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	28, // 53: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	28, // 54: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	28, // 55: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	28, // 56: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }

@@ -142,6 +142,7 @@ func FromTree(t *messages.Tree) *Tree {
 		TriggerDuration: fromHistogram(t.TriggerDuration), NestedTriggerDuration: fromHistogram(t.NestedTriggerDuration),
 		EventsLost: t.EventsLost, LogSuppressed: t.LogSuppressed, WaitEdges: t.WaitEdges,
 		ProcessMemoryBytes: t.ProcessMemoryBytes, Goroutines: t.Goroutines, EventsFileLost: t.EventsFileLost,
+		StoreBytes: t.StoreBytes, StoreCommits: fromHistogram(t.StoreCommits), StoreTransactions: t.StoreTransactions,
 		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected), Supervisors: each(t.Supervisors, fromSupervisor), Bus: fromBus(&t.Bus),
 		Settings: &Settings{
 			Strategy: t.Settings.Strategy, CallTimeout: fromDuration(t.Settings.CallTimeout),
@@ -184,6 +185,7 @@ func ToTree(t *Tree) *messages.Tree {
 		TriggerDuration: toHistogram(t.GetTriggerDuration()), NestedTriggerDuration: toHistogram(t.GetNestedTriggerDuration()),
 		EventsLost: t.GetEventsLost(), LogSuppressed: t.GetLogSuppressed(), WaitEdges: t.GetWaitEdges(),
 		ProcessMemoryBytes: t.GetProcessMemoryBytes(), Goroutines: t.GetGoroutines(), EventsFileLost: t.GetEventsFileLost(),
+		StoreBytes: t.GetStoreBytes(), StoreCommits: toHistogram(t.GetStoreCommits()), StoreTransactions: t.GetStoreTransactions(),
 		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected), Supervisors: each(t.GetSupervisors(), toSupervisor), Bus: toBus(t.GetBus()),
 		Settings: messages.Settings{
 			Strategy: s.GetStrategy(), CallTimeout: s.GetCallTimeout().AsDuration(),
@@ -232,7 +234,7 @@ func fromCapsule(c *messages.Capsule) *Capsule {
 		Reductions: c.Reductions, KernelBytes: c.KernelBytes,
 		CallDuration: fromHistogram(c.CallDuration), QueueWait: fromHistogram(c.QueueWait),
 		Crashes: c.Crashes, RestartsByKind: c.RestartsByKind, LogSuppressed: c.LogSuppressed,
-		ModuleHash: c.ModuleHash, Directory: c.Directory,
+		ModuleHash: c.ModuleHash, Directory: c.Directory, StateBytes: c.StateBytes, StateQuota: c.StateQuota,
 	}
 }
 
@@ -247,7 +249,7 @@ func toCapsule(c *Capsule) *messages.Capsule {
 		Reductions: c.GetReductions(), KernelBytes: c.GetKernelBytes(),
 		CallDuration: toHistogram(c.GetCallDuration()), QueueWait: toHistogram(c.GetQueueWait()),
 		Crashes: c.GetCrashes(), RestartsByKind: c.GetRestartsByKind(), LogSuppressed: c.GetLogSuppressed(),
-		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(),
+		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(), StateBytes: c.GetStateBytes(), StateQuota: c.GetStateQuota(),
 	}
 }
 

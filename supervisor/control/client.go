@@ -27,8 +27,9 @@ var ErrNoDaemon = errors.New("no daemon at that socket")
 // called from any goroutine. Their errors match [ErrNoDaemon] or [ErrNoAnswer], or have the
 // code that the service returned (connect.CodeOf).
 type Client struct {
-	path string
-	rpc  actorspbconnect.ControlClient
+	path  string
+	rpc   actorspbconnect.ControlClient
+	state actorspbconnect.StateClient
 }
 
 // Dial returns a client of the daemon that listens on path. It connects with the first
@@ -53,8 +54,11 @@ func newClient(path string, patience time.Duration) *Client {
 		DisableKeepAlives:  true, // so that there is nothing to close
 	}
 	client := &http.Client{Transport: &watched{Transport: transport, patience: patience}}
-	return &Client{path: path, rpc: actorspbconnect.NewControlClient(client, "http://astrid",
-		connect.WithAcceptCompression("gzip", nil, nil))}
+	uncompressed := connect.WithAcceptCompression("gzip", nil, nil)
+	return &Client{
+		path: path, rpc: actorspbconnect.NewControlClient(client, "http://astrid", uncompressed),
+		state: actorspbconnect.NewStateClient(client, "http://astrid", uncompressed),
+	}
 }
 
 // TriggerRequest invokes every interceptor that matches a topic.

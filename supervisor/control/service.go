@@ -19,13 +19,18 @@ import (
 // its bytes escaped, as JSON may write it. The supervisor limits the fields.
 const maxRequest = 6*supervisor.MaxPayload + 64<<10
 
-// Handler serves the Control service for s. Each request ends with its context; so does
+// Handler serves the services Control and State for s. Each request ends with its context; so does
 // an event stream.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // compression has no benefit within one machine
+		connect.WithInterceptors(newBounds()),
+	))
+	mux.Handle(actorspbconnect.NewStateHandler(&stateService{s},
+		connect.WithReadMaxBytes(maxStateRequest),
+		connect.WithCompression("gzip", nil, nil),
 		connect.WithInterceptors(newBounds()),
 	))
 	return mux
@@ -196,6 +201,8 @@ func coded(err error) error {
 		code   connect.Code
 	}{
 		{supervisor.ErrInvalid, connect.CodeInvalidArgument},
+		{supervisor.ErrInvalidKey, connect.CodeInvalidArgument},
+		{supervisor.ErrNoKey, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotFound, connect.CodeNotFound},
 		{supervisor.ErrRefused, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotUp, connect.CodeAborted},

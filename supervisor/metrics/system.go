@@ -96,6 +96,15 @@ func systemMetrics() []metric[*messages.Tree] {
 			}
 			o.gauge(float64(waiting))
 		}),
+		named("store_bytes", "Size of the file with all durable state; 0 without one.", nil, func(t from, o *output) {
+			o.gauge(float64(t.StoreBytes))
+		}),
+		named("store_commit_duration_seconds", "Time that commits of durable state took.", nil, func(t from, o *output) {
+			o.histogram(t.StoreCommits)
+		}),
+		named("store_transactions_total", "Transactions that the commits made durable.", nil, func(t from, o *output) {
+			o.counter(float64(t.StoreTransactions))
+		}),
 
 		named("calls_total", "Guest calls, of all capsules.", nil, func(t from, o *output) {
 			o.counter(float64(sum(t, func(c *messages.Capsule) uint64 { return c.Calls })))

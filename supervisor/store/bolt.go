@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -52,6 +53,8 @@ type Bolt struct {
 	wake chan struct{} // has a token if transactions wait
 	quit chan struct{}
 	done chan struct{} // closed when the committer has ended
+
+	bytes atomic.Int64 // the size of the file
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -162,18 +165,15 @@ func (b *Bolt) Watch(ctx context.Context, prefix string, after uint64) iter.Seq2
 }
 
 // Size returns the size of the file, in bytes. It never shrinks: what is deleted is used
-// again.
-func (b *Bolt) Size() int64 {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	size := int64(0)
-	if b.db != nil {
-		_ = b.db.View(func(tx *bbolt.Tx) error { // it fails only when closed
-			size = tx.Size()
-			return nil
-		})
-	}
-	return size
+// again. It does not block: it is as of the last commit.
+func (b *Bolt) Size() int64 { return b.bytes.Load() }
+
+// measure notes the size. The caller holds mu.
+func (b *Bolt) measure() {
+	_ = b.db.View(func(tx *bbolt.Tx) error { // it fails only when closed
+		b.bytes.Store(tx.Size())
+		return nil
+	})
 }
 
 // read calls f with the newest state.

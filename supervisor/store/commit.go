@@ -208,6 +208,7 @@ func (b *Bolt) commit(batch []*request) error {
 }
 
 func (b *Bolt) committed(began time.Time, transactions int) {
+	b.measure()
 	if b.opts.Committed != nil {
 		b.opts.Committed(time.Since(began), transactions)
 	}

@@ -56,6 +56,7 @@ func (b *Bolt) open() error {
 			return err
 		}
 		b.db = db
+		b.measure()
 		return nil
 	})
 }

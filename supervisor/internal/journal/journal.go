@@ -74,6 +74,10 @@ type Live interface {
 	Awaited() int
 	// ShowBus fills in the subscriptions of the event bus.
 	ShowBus(b *messages.Bus)
+	// ShowState adds how much durable state a capsule keeps.
+	ShowState(c *messages.Capsule)
+	// ShowStore adds the store of all durable state.
+	ShowStore(t *messages.Tree)
 }
 
 // rejectedShown limits the rejected directories in a snapshot.
@@ -440,6 +444,7 @@ func (j *Journal) Snapshot() *messages.Tree {
 	if j.live != nil {
 		tree.WaitEdges = uint64(j.live.Awaited()) //nolint:gosec // a count
 		j.live.ShowBus(&tree.Bus)
+		j.live.ShowStore(tree)
 	}
 	if j.cfg.FileLost != nil {
 		tree.EventsFileLost = j.cfg.FileLost()
@@ -457,6 +462,7 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	c.stats.Show(out)
 	if j.live != nil {
 		out.Queue = uint32(j.live.Queue(out.ID)) //nolint:gosec // a count
+		j.live.ShowState(out)
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -57,6 +58,25 @@ func (i *Instance) Close() {
 	if fence, err := store.HandBack(ctx, i.keeper.cfg.Store, i.fence); err == nil {
 		c.holders[len(c.holders)-1].fence = fence
 	}
+}
+
+// InUse returns the ids of the capsules of which an instance has used its state, sorted.
+func (k *Keeper) InUse(ctx context.Context) ([]string, error) {
+	k.mu.Lock()
+	capsules := slices.Collect(maps.Values(k.capsules))
+	k.mu.Unlock()
+	var ids []string
+	for _, c := range capsules {
+		if err := c.lock(ctx); err != nil {
+			return nil, err
+		}
+		if len(c.holders) > 0 {
+			ids = append(ids, c.id)
+		}
+		c.unlock()
+	}
+	slices.Sort(ids)
+	return ids, nil
 }
 
 func (c *capsule) lock(ctx context.Context) error {
