@@ -20,6 +20,7 @@ func TestExamplesBuild(t *testing.T) {
 	}
 	for name, want := range map[string][]string{
 		"answerer":  {"_initialize", "astrid_hook_trigger", "run"},
+		"counter":   {"_initialize", "astrid_hook_trigger"},
 		"greeter":   {"_initialize", "astrid_hook_trigger"},
 		"guardian":  {"_initialize", "astrid_hook_trigger"},
 		"heartbeat": {"_initialize", "astrid_hook_trigger", "run"},

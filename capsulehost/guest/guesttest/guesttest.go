@@ -15,7 +15,10 @@ package guesttest
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +48,11 @@ type Host struct {
 	// Published are the messages that the capsule has published: only their Topic and
 	// Payload are set.
 	Published []guest.Message
+	// State is the capsule's durable state, for every principal the same. StateError, if
+	// not "", is the error of the calls that return one.
+	State      map[string]string
+	StateError string
+
 	// Lines are the logged lines.
 	Lines []Line
 	// Ready is set when the capsule calls guest.SignalReady.
@@ -63,7 +71,7 @@ type Line struct {
 // process has one host, as a capsule does.
 func New(t testing.TB) *Host {
 	t.Helper()
-	h := &Host{Config: map[string]string{}}
+	h := &Host{Config: map[string]string{}, State: map[string]string{}}
 	before := abi.Current
 	abi.Current = border{h, t}
 	t.Cleanup(func() { abi.Current = before })
@@ -174,6 +182,36 @@ func (b border) InterceptorHandles() string {
 		all = append(all, map[string]any{"handle_id": handle, "action": i.Action, "topic": i.Topic})
 	}
 	return b.json(all)
+}
+
+func (b border) StateGet(key string) string { return b.status(b.host.State[key]) }
+
+func (b border) StateSet(key, value string) { b.host.State[key] = value }
+
+func (b border) StateDelete(key string) { delete(b.host.State, key) }
+
+func (b border) StateKeys(prefix string) string {
+	keys := []string{}
+	for _, key := range slices.Sorted(maps.Keys(b.host.State)) {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return b.status(b.json(keys))
+}
+
+func (b border) StateClear(prefix string) string {
+	before := len(b.host.State)
+	maps.DeleteFunc(b.host.State, func(key, _ string) bool { return strings.HasPrefix(key, prefix) })
+	return b.status(strconv.Itoa(before - len(b.host.State)))
+}
+
+// status puts a status byte in front of a result, as the host does.
+func (b border) status(result string) string {
+	if b.host.StateError != "" {
+		return "\x01" + b.host.StateError
+	}
+	return "\x00" + result
 }
 
 func (b border) parse(request string, into any) {

@@ -23,13 +23,18 @@ type Host interface {
 	Unsubscribe(handle string)
 	Receive(handle, milliseconds string) string
 	InterceptorHandles() string
+	StateGet(key string) string
+	StateSet(key, value string)
+	StateDelete(key string)
+	StateKeys(prefix string) string
+	StateClear(prefix string) string
 }
 
 // Current is the host for this process, as a capsule has one host.
 var Current Host = Alone{}
 
 // Alone is a minimal host: it logs to standard error and returns the time, and has no
-// configuration, caller or other capsules.
+// configuration, caller, state or other capsules.
 type Alone struct{}
 
 // Log writes to standard error.
@@ -67,6 +72,21 @@ func (Alone) Receive(_, _ string) string { return `{"dropped":0,"lagged":0,"mess
 
 // InterceptorHandles returns none.
 func (Alone) InterceptorHandles() string { return "[]" }
+
+// StateGet returns no value.
+func (Alone) StateGet(string) string { return "\x00" }
+
+// StateSet forgets the value.
+func (Alone) StateSet(string, string) {}
+
+// StateDelete does nothing.
+func (Alone) StateDelete(string) {}
+
+// StateKeys returns no keys.
+func (Alone) StateKeys(string) string { return "\x00[]" }
+
+// StateClear deletes none.
+func (Alone) StateClear(string) string { return "\x000" }
 
 // The same functions as in the WebAssembly build.
 
@@ -108,3 +128,18 @@ func Receive(handle, milliseconds string) string { return Current.Receive(handle
 
 // InterceptorHandles calls Current.
 func InterceptorHandles() string { return Current.InterceptorHandles() }
+
+// StateGet calls Current.
+func StateGet(key string) string { return Current.StateGet(key) }
+
+// StateSet calls Current.
+func StateSet(key, value string) { Current.StateSet(key, value) }
+
+// StateDelete calls Current.
+func StateDelete(key string) { Current.StateDelete(key) }
+
+// StateKeys calls Current.
+func StateKeys(prefix string) string { return Current.StateKeys(prefix) }
+
+// StateClear calls Current.
+func StateClear(prefix string) string { return Current.StateClear(prefix) }

@@ -83,6 +83,21 @@ func astridIPCRecv(handle, milliseconds uint64) uint64
 //go:wasmimport extism:host/user astrid_get_interceptor_handles
 func astridGetInterceptorHandles() uint64
 
+//go:wasmimport extism:host/user astrid_kv_get
+func astridKVGet(key uint64) uint64
+
+//go:wasmimport extism:host/user astrid_kv_set
+func astridKVSet(key, value uint64)
+
+//go:wasmimport extism:host/user astrid_kv_delete
+func astridKVDelete(key uint64)
+
+//go:wasmimport extism:host/user astrid_kv_list_keys
+func astridKVListKeys(prefix uint64) uint64
+
+//go:wasmimport extism:host/user astrid_kv_clear_prefix
+func astridKVClearPrefix(prefix uint64) uint64
+
 // Input returns the input of the current call.
 func Input() string { return read(inputLength(), 0, inputLoadU64, inputLoadU8) }
 
@@ -156,6 +171,30 @@ func Receive(handle, milliseconds string) string {
 
 // InterceptorHandles calls astrid_get_interceptor_handles.
 func InterceptorHandles() string { return take(astridGetInterceptorHandles()) }
+
+// StateGet calls astrid_kv_get.
+func StateGet(key string) string { return ask(astridKVGet, key) }
+
+// StateSet calls astrid_kv_set.
+func StateSet(key, value string) {
+	k, v := put(key), put(value)
+	astridKVSet(k, v)
+	free(k)
+	free(v)
+}
+
+// StateDelete calls astrid_kv_delete.
+func StateDelete(key string) {
+	k := put(key)
+	astridKVDelete(k)
+	free(k)
+}
+
+// StateKeys calls astrid_kv_list_keys.
+func StateKeys(prefix string) string { return ask(astridKVListKeys, prefix) }
+
+// StateClear calls astrid_kv_clear_prefix.
+func StateClear(prefix string) string { return ask(astridKVClearPrefix, prefix) }
 
 // ask passes s to a call and returns its answer. It frees both blocks: the host frees all
 // blocks after a call, but a run loop is a single call without an end.
