@@ -21,9 +21,9 @@ import (
 type Durability string
 
 const (
-	// DurabilityCommit: when the disk has the transaction.
+	// DurabilityCommit means when the disk has the transaction.
 	DurabilityCommit Durability = "commit"
-	// DurabilityInterval: at once; the disk has it Options.Interval later. A crash of the
+	// DurabilityInterval means at once; the disk has it Options.Interval later. A crash of the
 	// process or of the machine loses that much, and never a part of a transaction.
 	DurabilityInterval Durability = "interval"
 )
@@ -74,7 +74,7 @@ type Bolt struct {
 var _ Store = (*Bolt)(nil)
 
 // bucketName is the only bucket. Its sequence is the newest revision.
-var bucketName = []byte("state") //nolint:gochecknoglobals // never changed
+var bucketName = []byte("state")
 
 // A value is stored behind a header: a CRC-32C of all that follows it and of the key, and
 // the revision, both little-endian.

@@ -10,7 +10,7 @@ import (
 
 // lockShared excludes writers, which lock a file exclusively, as bbolt does.
 func lockShared(f *os.File) (unlock func(), err error) {
-	fd := int(f.Fd()) //nolint:gosec // a descriptor fits
+	fd := int(f.Fd())
 	err = syscall.Flock(fd, syscall.LOCK_SH|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return nil, ErrLocked

@@ -99,7 +99,7 @@ func create(path string) error {
 		_, err := tx.CreateBucket(bucketName)
 		return err
 	})
-	if err = errors.Join(err, db.Close()); err != nil {
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	// Unlike a rename, this does not replace what another process has just created.
@@ -111,7 +111,7 @@ func create(path string) error {
 
 // syncDir makes the names in a directory durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // the caller's own
+	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func syncDir(dir string) error {
 
 // check looks for damage in a file, under a lock that keeps writers out.
 func check(path string) error {
-	f, err := os.Open(path) //nolint:gosec // the caller's own
+	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("open the state: %w", err)
 	}

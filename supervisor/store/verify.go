@@ -165,7 +165,6 @@ func (v *verifier) tree(root uint64, least, below []byte, depth int, ours bool) 
 	if err := sorted(keys, least, below); err != nil {
 		return fmt.Errorf("page %d: %w", root, err)
 	}
-	page = nil // not kept while its children are read
 	for i := range n {
 		end := below
 		if i+1 < n {

@@ -54,7 +54,10 @@ type capsule struct {
 // now; see Refresh.
 func New(ctx context.Context, cfg Config) (*Keeper, error) {
 	k := &Keeper{cfg: cfg, capsules: map[string]*capsule{}}
-	return k, k.Refresh(ctx)
+	if err := k.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
 }
 
 // Refresh reads the sizes again, after the store was restored.
