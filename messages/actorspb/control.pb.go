@@ -558,6 +558,220 @@ func (*CommandReply) Descriptor() ([]byte, []int) {
 	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
+type ReloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The capsules to consider; none means all.
+	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReloadRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+type ReloadReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each capsule, sorted by id.
+	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadReply) Reset() {
+	*x = ReloadReply{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadReply) ProtoMessage() {}
+
+func (x *ReloadReply) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadReply.ProtoReflect.Descriptor instead.
+func (*ReloadReply) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReloadReply) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Change is what a reload did to one capsule.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "added", "upgraded", "unchanged", "removed" or "rejected".
+	Change  string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The version before an upgrade.
+	Previous string `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Why it was rejected.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Change) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Change) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Change) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Change) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Change) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RemoveCapsule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCapsule) Reset() {
+	*x = RemoveCapsule{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCapsule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCapsule) ProtoMessage() {}
+
+func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCapsule.ProtoReflect.Descriptor instead.
+func (*RemoveCapsule) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RemoveCapsule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 var File_astrid_actors_v1_control_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_control_proto_rawDesc = "" +
@@ -596,7 +810,19 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"\x0e\n" +
-	"\fCommandReply2\xb7\x06\n" +
+	"\fCommandReply\"!\n" +
+	"\rReloadRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\"A\n" +
+	"\vReloadReply\x122\n" +
+	"\achanges\x18\x01 \x03(\v2\x18.astrid.actors.v1.ChangeR\achanges\"~\n" +
+	"\x06Change\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\tR\bprevious\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x1f\n" +
+	"\rRemoveCapsule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id2\xcc\a\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
 	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +
@@ -608,7 +834,9 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05Start\x12\x1e.astrid.actors.v1.StartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
 	"\x04Stop\x12\x1d.astrid.actors.v1.StopCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12K\n" +
 	"\aRestart\x12 .astrid.actors.v1.RestartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
-	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReplyBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
+	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12H\n" +
+	"\x06Reload\x12\x1f.astrid.actors.v1.ReloadRequest\x1a\x1d.astrid.actors.v1.ReloadReply\x12I\n" +
+	"\x06Remove\x12\x1f.astrid.actors.v1.RemoveCapsule\x1a\x1e.astrid.actors.v1.CommandReplyBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
 
 var (
 	file_astrid_actors_v1_control_proto_rawDescOnce sync.Once
@@ -622,7 +850,7 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*TriggerRequest)(nil),        // 0: astrid.actors.v1.TriggerRequest
 	(*PublishRequest)(nil),        // 1: astrid.actors.v1.PublishRequest
@@ -633,48 +861,57 @@ var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*LogsRequest)(nil),           // 6: astrid.actors.v1.LogsRequest
 	(*EventsRequest)(nil),         // 7: astrid.actors.v1.EventsRequest
 	(*CommandReply)(nil),          // 8: astrid.actors.v1.CommandReply
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*StartCapsule)(nil),          // 11: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),           // 12: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),        // 13: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),           // 14: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),          // 15: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                  // 16: astrid.actors.v1.Tree
-	(*CapsuleDetail)(nil),         // 17: astrid.actors.v1.CapsuleDetail
-	(*LogLine)(nil),               // 18: astrid.actors.v1.LogLine
-	(*Event)(nil),                 // 19: astrid.actors.v1.Event
+	(*ReloadRequest)(nil),         // 9: astrid.actors.v1.ReloadRequest
+	(*ReloadReply)(nil),           // 10: astrid.actors.v1.ReloadReply
+	(*Change)(nil),                // 11: astrid.actors.v1.Change
+	(*RemoveCapsule)(nil),         // 12: astrid.actors.v1.RemoveCapsule
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*StartCapsule)(nil),          // 15: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 16: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 17: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 18: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),          // 19: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                  // 20: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),         // 21: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
+	(*Event)(nil),                 // 23: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	9,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
-	10, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
-	0,  // 2: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
-	4,  // 3: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	5,  // 4: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
-	6,  // 5: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
-	7,  // 6: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	1,  // 7: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
-	2,  // 8: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
-	11, // 9: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	12, // 10: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	13, // 11: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	14, // 12: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	15, // 13: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	16, // 14: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	17, // 15: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
-	18, // 16: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
-	19, // 17: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	8,  // 18: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
-	3,  // 19: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
-	8,  // 20: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	8,  // 21: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	8,  // 22: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	8,  // 23: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	13, // [13:24] is the sub-list for method output_type
-	2,  // [2:13] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	13, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	14, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 2: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
+	0,  // 3: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
+	4,  // 4: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
+	5,  // 5: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	6,  // 6: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	7,  // 7: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	1,  // 8: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
+	2,  // 9: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
+	15, // 10: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	16, // 11: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	17, // 12: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	18, // 13: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	9,  // 14: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
+	12, // 15: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
+	19, // 16: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	20, // 17: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	21, // 18: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	22, // 19: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	23, // 20: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	8,  // 21: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
+	3,  // 22: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
+	8,  // 23: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	8,  // 24: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	8,  // 25: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	8,  // 26: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	10, // 27: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
+	8,  // 28: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
+	16, // [16:29] is the sub-list for method output_type
+	3,  // [3:16] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_control_proto_init() }
@@ -691,7 +928,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -152,6 +152,21 @@ func (c *Client) Kill(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Kill, &actorspb.KillCapsule{Id: id})
 }
 
+// Reload discovers the capsules again, or only those with some ids, and applies what has
+// changed. It returns one change for each capsule, sorted by id.
+func (c *Client) Reload(ctx context.Context, ids ...string) ([]messages.Change, error) {
+	answer, err := c.rpc.Reload(ctx, connect.NewRequest(&actorspb.ReloadRequest{Ids: ids}))
+	if err != nil {
+		return nil, err
+	}
+	return actorspb.ToChanges(answer.Msg), nil
+}
+
+// Remove stops a capsule, and takes it out of the tree. Its files stay.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	return command(ctx, c.rpc.Remove, &actorspb.RemoveCapsule{Id: id})
+}
+
 // Logs yields the lines of a capsule's log after the line numbered since, as far back as
 // they are kept, and with follow also new lines until the daemon ends. An error comes
 // last, with a zero line.

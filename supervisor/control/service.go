@@ -187,6 +187,20 @@ func (s *service) Kill(ctx context.Context, r *connect.Request[actorspb.KillCaps
 	return done(s.supervisor.Kill(ctx, r.Msg.GetId()))
 }
 
+// Reload discovers the capsules again, and applies what has changed.
+func (s *service) Reload(ctx context.Context, r *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	changes, err := s.supervisor.Reload(ctx, r.Msg.GetIds()...)
+	if err != nil {
+		return nil, coded(err)
+	}
+	return connect.NewResponse(actorspb.FromChanges(changes)), nil
+}
+
+// Remove stops a capsule and takes it out of the tree.
+func (s *service) Remove(ctx context.Context, r *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	return done(s.supervisor.Remove(ctx, r.Msg.GetId()))
+}
+
 func done(err error) (*connect.Response[actorspb.CommandReply], error) {
 	if err != nil {
 		return nil, coded(err)

@@ -55,6 +55,10 @@ const (
 	ControlRestartProcedure = "/astrid.actors.v1.Control/Restart"
 	// ControlKillProcedure is the fully-qualified name of the Control's Kill RPC.
 	ControlKillProcedure = "/astrid.actors.v1.Control/Kill"
+	// ControlReloadProcedure is the fully-qualified name of the Control's Reload RPC.
+	ControlReloadProcedure = "/astrid.actors.v1.Control/Reload"
+	// ControlRemoveProcedure is the fully-qualified name of the Control's Remove RPC.
+	ControlRemoveProcedure = "/astrid.actors.v1.Control/Remove"
 )
 
 // ControlClient is a client for the astrid.actors.v1.Control service.
@@ -72,6 +76,10 @@ type ControlClient interface {
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	// Reload discovers the capsules again, and applies what has changed.
+	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
+	// Remove stops a capsule and takes it out of the tree.
+	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlClient constructs a client for the astrid.actors.v1.Control service. By default, it
@@ -151,6 +159,18 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Kill")),
 			connect.WithClientOptions(opts...),
 		),
+		reload: connect.NewClient[actorspb.ReloadRequest, actorspb.ReloadReply](
+			httpClient,
+			baseURL+ControlReloadProcedure,
+			connect.WithSchema(controlMethods.ByName("Reload")),
+			connect.WithClientOptions(opts...),
+		),
+		remove: connect.NewClient[actorspb.RemoveCapsule, actorspb.CommandReply](
+			httpClient,
+			baseURL+ControlRemoveProcedure,
+			connect.WithSchema(controlMethods.ByName("Remove")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -167,6 +187,8 @@ type controlClient struct {
 	stop      *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
 	restart   *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
 	kill      *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
+	reload    *connect.Client[actorspb.ReloadRequest, actorspb.ReloadReply]
+	remove    *connect.Client[actorspb.RemoveCapsule, actorspb.CommandReply]
 }
 
 // Trigger calls astrid.actors.v1.Control.Trigger.
@@ -224,6 +246,16 @@ func (c *controlClient) Kill(ctx context.Context, req *connect.Request[actorspb.
 	return c.kill.CallUnary(ctx, req)
 }
 
+// Reload calls astrid.actors.v1.Control.Reload.
+func (c *controlClient) Reload(ctx context.Context, req *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	return c.reload.CallUnary(ctx, req)
+}
+
+// Remove calls astrid.actors.v1.Control.Remove.
+func (c *controlClient) Remove(ctx context.Context, req *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	return c.remove.CallUnary(ctx, req)
+}
+
 // ControlHandler is an implementation of the astrid.actors.v1.Control service.
 type ControlHandler interface {
 	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
@@ -239,6 +271,10 @@ type ControlHandler interface {
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	// Reload discovers the capsules again, and applies what has changed.
+	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
+	// Remove stops a capsule and takes it out of the tree.
+	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -314,6 +350,18 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Kill")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlReloadHandler := connect.NewUnaryHandler(
+		ControlReloadProcedure,
+		svc.Reload,
+		connect.WithSchema(controlMethods.ByName("Reload")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlRemoveHandler := connect.NewUnaryHandler(
+		ControlRemoveProcedure,
+		svc.Remove,
+		connect.WithSchema(controlMethods.ByName("Remove")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/astrid.actors.v1.Control/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControlTriggerProcedure:
@@ -338,6 +386,10 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlRestartHandler.ServeHTTP(w, r)
 		case ControlKillProcedure:
 			controlKillHandler.ServeHTTP(w, r)
+		case ControlReloadProcedure:
+			controlReloadHandler.ServeHTTP(w, r)
+		case ControlRemoveProcedure:
+			controlRemoveHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -389,4 +441,12 @@ func (UnimplementedControlHandler) Restart(context.Context, *connect.Request[act
 
 func (UnimplementedControlHandler) Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Kill is not implemented"))
+}
+
+func (UnimplementedControlHandler) Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Reload is not implemented"))
+}
+
+func (UnimplementedControlHandler) Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Remove is not implemented"))
 }
