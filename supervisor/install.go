@@ -93,6 +93,18 @@ func (s *Supervisor) loadInstalled(ctx context.Context, id string) (Change, erro
 	return changes[0], nil
 }
 
+// Uninstall removes a capsule from the running system, as Remove does, and then its
+// directory if Install has made it. Its error matches those of Remove.
+func (s *Supervisor) Uninstall(ctx context.Context, id string) error {
+	if err := s.Remove(ctx, id); err != nil {
+		return err
+	}
+	if _, err := s.installer(nil).Remove(ctx, id); err != nil {
+		return fmt.Errorf("uninstall capsule %q: %w", id, err)
+	}
+	return nil
+}
+
 // InstallDir returns the directory in which a capsule is, or would be, installed.
 func (s *Supervisor) InstallDir(id string) string {
 	return filepath.Join(s.home.CapsulesDir(s.principal), id)

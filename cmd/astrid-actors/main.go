@@ -104,7 +104,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		groupClient: {
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
 			newPublish(a), newSubscribe(a),
-			newStart(a), newStop(a), newRestart(a), newKill(a), newKV(a),
+			newStart(a), newStop(a), newRestart(a), newKill(a), newReload(a), newRemove(a), newKV(a),
 		},
 		groupCapsule: {newNew(a), newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
 		"":           {newVersion(a), newCompletion(a)},

@@ -729,8 +729,10 @@ func (x *Change) GetReason() string {
 }
 
 type RemoveCapsule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Keep the capsule's directory, also if an installation has made it.
+	KeepFiles     bool `protobuf:"varint,2,opt,name=keep_files,json=keepFiles,proto3" json:"keep_files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -770,6 +772,13 @@ func (x *RemoveCapsule) GetId() string {
 		return x.Id
 	}
 	return ""
+}
+
+func (x *RemoveCapsule) GetKeepFiles() bool {
+	if x != nil {
+		return x.KeepFiles
+	}
+	return false
 }
 
 var File_astrid_actors_v1_control_proto protoreflect.FileDescriptor
@@ -820,9 +829,11 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x06change\x18\x02 \x01(\tR\x06change\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
 	"\bprevious\x18\x04 \x01(\tR\bprevious\x12\x16\n" +
-	"\x06reason\x18\x05 \x01(\tR\x06reason\"\x1f\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
 	"\rRemoveCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id2\xcc\a\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"keep_files\x18\x02 \x01(\bR\tkeepFiles2\xcc\a\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
 	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +

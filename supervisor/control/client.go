@@ -164,6 +164,11 @@ func (c *Client) Reload(ctx context.Context, ids ...string) ([]messages.Change, 
 
 // Remove stops a capsule, and takes it out of the tree. Its files stay.
 func (c *Client) Remove(ctx context.Context, id string) error {
+	return command(ctx, c.rpc.Remove, &actorspb.RemoveCapsule{Id: id, KeepFiles: true})
+}
+
+// Uninstall is Remove, and removes the capsule's directory if an installation has made it.
+func (c *Client) Uninstall(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Remove, &actorspb.RemoveCapsule{Id: id})
 }
 

@@ -198,7 +198,10 @@ func (s *service) Reload(ctx context.Context, r *connect.Request[actorspb.Reload
 
 // Remove stops a capsule and takes it out of the tree.
 func (s *service) Remove(ctx context.Context, r *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
-	return done(s.supervisor.Remove(ctx, r.Msg.GetId()))
+	if r.Msg.GetKeepFiles() {
+		return done(s.supervisor.Remove(ctx, r.Msg.GetId()))
+	}
+	return done(s.supervisor.Uninstall(ctx, r.Msg.GetId()))
 }
 
 func done(err error) (*connect.Response[actorspb.CommandReply], error) {
