@@ -133,6 +133,30 @@ func systemMetrics() []metric[*messages.Tree] {
 		named("restarts_total", "Restarts of capsules, by the kind of the failure before; an operator's are of the kind operator.", []string{"kind"}, func(t from, o *output) {
 			byKind(t, func(c *messages.Capsule) map[string]uint64 { return c.RestartsByKind }, o)
 		}),
+		named("supervisor_deaths", "Deaths of a group's children that count against its budget now.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.gauge(float64(g.BudgetSpent), g.Name)
+			}
+		}),
+		named("supervisor_budget", "Deaths that a group allows in its window.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.gauge(float64(g.Budget), g.Name)
+			}
+		}),
+		named("supervisor_restarts_total", "Failures of a group after which it was restarted.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.counter(float64(g.Restarts), g.Name)
+			}
+		}),
+		named("supervisor_failed", "1 if a group has failed for good.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				failed := 0.0
+				if g.State == messages.SupervisorHasFailed {
+					failed = 1
+				}
+				o.gauge(failed, g.Name)
+			}
+		}),
 		named("actor_restarts_total", "Restarts of the system's own actors.", []string{"actor"}, func(t from, o *output) {
 			for _, actor := range []string{"registry", "hook-router", "event-bus", "capsules"} {
 				o.counter(float64(t.SystemRestarts[actor]), actor)
