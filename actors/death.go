@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/asynkron/protoactor-go/actor"
 )
 
 // HandleFailure decides what follows a capsule's death. The library calls it on
@@ -91,9 +92,9 @@ func (s *supervisor) bug(c *child, reason any) *Crash {
 	return crash
 }
 
-// scheduled reports a restart that was decided, and returns of which generation. Unless
-// by is nil, its strategy decided so because of dead.
-func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dead *child) (of uint64) {
+// scheduled reports a restart that was decided. Unless by is nil, its strategy decided so
+// because of dead.
+func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dead *child) {
 	var group, strategy, causePath string
 	switch {
 	case by == nil:
@@ -103,7 +104,6 @@ func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dea
 		group, strategy, causePath = CapsulesPath, string(by.strategy), capsulePath(dead.slot)
 	}
 	c.Ref.During(func(generation uint64) {
-		of = generation
 		s.Observe(messages.Event{
 			Path: c.Ref.Path(), Generation: generation,
 			Detail: messages.RestartScheduled{
@@ -114,7 +114,6 @@ func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dea
 			},
 		})
 	})
-	return of
 }
 
 // giveUp ends a capsule that policy does not restart. The decision of a group replaces

@@ -3,8 +3,9 @@ package actors
 import (
 	"time"
 
-	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // end stops a capsule's actor for good: calls that wait are answered at once, a

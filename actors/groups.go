@@ -186,12 +186,8 @@ func (s *supervisor) holdDue(ctx actor.Context, h *hold) {
 	delete(s.holds, h)
 	h.over(s.top)
 	for _, m := range s.top.members {
-		if sub, isGroup := m.(*group); isGroup || m.(*slot).state == slotPending {
-			if isGroup {
-				s.advanceAll(ctx, sub)
-			} else {
-				s.advanceAll(ctx, m)
-			}
+		if waits, isSlot := m.(*slot); !isSlot || waits.state == slotPending {
+			s.advanceAll(ctx, m)
 		}
 	}
 }
@@ -316,7 +312,7 @@ func (s *supervisor) settled(g *group) {
 	})
 	if ups > 0 {
 		s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStarted{
-			Children: uint32(ups), //nolint:gosec // a count
+			Children: uint32(ups),
 		}})
 	}
 	waiting := s.groupWaiters[g]

@@ -11,7 +11,7 @@ type haltedError struct{}
 func (haltedError) Error() string { return "restarted with its supervisor before it had answered" }
 
 // Is makes it an ErrRestarting.
-func (haltedError) Is(target error) bool { return target == ErrRestarting } //nolint:errorlint // the very one
+func (haltedError) Is(target error) bool { return target == ErrRestarting }
 
 // halt tells a capsule to give up its instance and to wait, suspended, until its
 // supervisor restarts it. It overtakes the calls that wait.

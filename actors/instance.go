@@ -56,7 +56,7 @@ func (i *instance) load() error {
 	limit.begin(i.ctx, i.began, i.version.LoadTimeout, monotime.None)
 	defer limit.release()
 	guest, err := guarded(func() (Guest, error) { return i.version.Load(&limit, i.api) })
-	if err = limit.explain(err); err != nil {
+	if err := limit.explain(err); err != nil {
 		return err
 	}
 	i.guest, i.runLoop = guest, guest.RunLoop()

@@ -3,9 +3,10 @@ package actors
 import (
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
-	"github.com/asynkron/protoactor-go/actor"
 )
 
 // start begins with every capsule that waits for no other.

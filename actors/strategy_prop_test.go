@@ -21,7 +21,7 @@ func TestStrategyInvariants(t *testing.T) {
 		seeds = n
 	}
 	for seed := range seeds {
-		newStorm(t, uint64(seed)).run() //nolint:gosec // not negative
+		newStorm(t, uint64(seed)).run()
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -38,7 +38,7 @@ type storm struct {
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
-	r := rand.New(rand.NewPCG(seed, 17)) //nolint:gosec // a test's
+	r := rand.New(rand.NewPCG(seed, 17))
 	names := 0
 	policy := RestartPolicy{Budget: 1 + r.IntN(3), Window: 10 * time.Second, InitialBackoff: []time.Duration{-1, time.Second}[r.IntN(2)]}
 	w := &storm{grove: plant(t, randomTree(r, 0, &names), policy), rand: r, deaths: map[*group][]monotime.Time{}}

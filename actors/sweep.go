@@ -1,6 +1,10 @@
 package actors
 
-import "github.com/astrid-actors/astrid-actors/internal/monotime"
+import (
+	"slices"
+
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
+)
 
 // This file keeps order while slots are halted and started: a sweep halts in reverse
 // start order, one slot after the other, and starts in start order, each slot when the
@@ -112,8 +116,7 @@ func next(m member, now monotime.Time) turns {
 	var slots []*slot
 	m.each(func(s *slot) { slots = append(slots, s) })
 	halting, starting := newBlockers(), newBlockers()
-	for i := len(slots) - 1; i >= 0; i-- {
-		s := slots[i]
+	for _, s := range slices.Backward(slots) {
 		if !s.doomed && s.state != slotHalting {
 			continue
 		}

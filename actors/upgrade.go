@@ -174,7 +174,7 @@ func (u *upgrade) put(next *instance, err error) bool {
 }
 
 // take takes the result of the preparation, if there is one.
-func (u *upgrade) take() (next *instance, err error, done bool) { //nolint:revive,staticcheck // err is part of the result
+func (u *upgrade) take() (next *instance, err error, done bool) { //nolint:revive // err is part of the result
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	next, err, done = u.result, u.err, u.done
@@ -352,7 +352,7 @@ func (r *CapsuleRef) prepare(ctx context.Context, v *Version, patience time.Dura
 		limit.begin(ctx, monotime.Now(), v.LoadTimeout, monotime.None)
 		defer limit.release()
 		_, err := guarded(func() (struct{}, error) { return struct{}{}, v.Prepare(&limit) })
-		if err = limit.explain(err); err != nil {
+		if err := limit.explain(err); err != nil {
 			return nil, err
 		}
 	}

@@ -17,13 +17,13 @@ import (
 )
 
 // grouped runs three capsules a, b, c in a group g, and x beside it.
-func grouped(t *testing.T, g supervisor.Group, more ...supervisor.Group) *supervisortest.System {
+func grouped(t *testing.T, g supervisor.Group) *supervisortest.System {
 	t.Helper()
 	g.Name = "g"
 	if g.Children == nil {
 		g.Children = []string{"a", "b", "c"}
 	}
-	cfg := supervisor.Config{CapsuleDirs: []string{t.TempDir()}, Supervisors: append([]supervisor.Group{g}, more...)}
+	cfg := supervisor.Config{CapsuleDirs: []string{t.TempDir()}, Supervisors: []supervisor.Group{g}}
 	s := supervisortest.Start(t, cfg, worker("x"), worker("a"), worker("b"), worker("c"))
 	s.Patience = 24 * time.Hour
 	return s
@@ -342,7 +342,7 @@ func TestGroupUnderFire(t *testing.T) {
 					if round%4 == 0 {
 						go func() { _ = s.Restart(t.Context(), "g") }()
 					}
-					time.Sleep(time.Minute)
+					pass(time.Minute)
 				}
 				synctest.Wait()
 				if err := s.Start(t.Context(), "g"); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
-var kills = flag.Int("kills", 20, "how often TestKilledDaemonKeepsState kills the daemon") //nolint:gochecknoglobals // a flag
+var kills = flag.Int("kills", 20, "how often TestKilledDaemonKeepsState kills the daemon")
 
 // Promise 9: what a capsule was told is stored is there after the daemon was killed,
 // whenever that is. Go test's -args -kills=200 kills more often.

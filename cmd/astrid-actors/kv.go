@@ -42,7 +42,7 @@ run; backup and restore work without one.` +
 		Example: `  astrid-actors kv counter get count
   astrid-actors kv counter export --principal alice > alice.jsonl`,
 		Args: arguments(2, 4),
-		RunE: func(cmd *cobra.Command, args []string) error { return k.run(cmd, args) },
+		RunE: k.run,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) == 1 {
 				return []cobra.Completion{"list", "get", "set", "rm", "export", "import"}, cobra.ShellCompDirectiveNoFileComp

@@ -30,7 +30,7 @@ func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		w.watch(ctx, r, w.patience/2, answered, cancel)
+		w.watch(ctx, w.patience/2, answered, cancel)
 	}()
 	response, err := w.Transport.RoundTrip(r.WithContext(ctx))
 	close(answered)
@@ -60,7 +60,7 @@ func (b *watchedBody) Close() error {
 
 // watch cancels a request if the daemon gives no sign of life for two periods: one without
 // the answer, and one without the answer to a question of its own.
-func (w *watched) watch(ctx context.Context, r *http.Request, period time.Duration, answered <-chan struct{}, cancel context.CancelCauseFunc) {
+func (w *watched) watch(ctx context.Context, period time.Duration, answered <-chan struct{}, cancel context.CancelCauseFunc) {
 	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {
@@ -71,7 +71,7 @@ func (w *watched) watch(ctx context.Context, r *http.Request, period time.Durati
 			return
 		case <-ticker.C:
 		}
-		if err := w.probe(ctx, r, period); err != nil && ctx.Err() == nil {
+		if err := w.probe(ctx, period); err != nil && ctx.Err() == nil {
 			cancel(fmt.Errorf("%w: waited %v", ErrNoAnswer, 2*period))
 			return
 		}
@@ -79,7 +79,7 @@ func (w *watched) watch(ctx context.Context, r *http.Request, period time.Durati
 }
 
 // probe asks for a page that does not exist: any answer will do.
-func (w *watched) probe(ctx context.Context, r *http.Request, limit time.Duration) error {
+func (w *watched) probe(ctx context.Context, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	question, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://astrid/", http.NoBody) // the transport knows the socket
