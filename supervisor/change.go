@@ -221,7 +221,7 @@ func (s *Supervisor) apply(ctx context.Context, t *tree, found *catalog.Catalog,
 			problems = append(problems, err)
 		}
 	}
-	var upgrades sync.WaitGroup
+	var upgraded, added []*planned
 	for id, p := range plan {
 		switch p.change.Change {
 		case messages.ChangeRemoved:
@@ -229,13 +229,20 @@ func (s *Supervisor) apply(ctx context.Context, t *tree, found *catalog.Catalog,
 		case messages.ChangeRejected:
 			s.reject(t, p)
 		case messages.ChangeUpgraded:
-			upgrades.Go(func() { settled(p, t.upgrade(ctx, s, p.entry, actors.Reload)) })
+			upgraded = append(upgraded, p)
 		}
 	}
-	for i := range found.Entries {
+	for i := range found.Entries { // in start order
 		if p := plan[found.Entries[i].Manifest.ID()]; p != nil && p.change.Change == messages.ChangeAdded {
-			settled(p, s.addCapsule(ctx, t, p.entry))
+			added = append(added, p)
 		}
+	}
+	var upgrades sync.WaitGroup // each changes its own element of the plan
+	for _, p := range upgraded {
+		upgrades.Go(func() { settled(p, t.upgrade(ctx, s, p.entry, actors.Reload)) })
+	}
+	for _, p := range added {
+		settled(p, s.addCapsule(ctx, t, p.entry))
 	}
 	upgrades.Wait()
 	changes := make([]Change, 0, len(plan))
