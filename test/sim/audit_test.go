@@ -231,7 +231,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		c.state, c.generation, c.starts, c.due, c.cause = ready, e.Generation, 0, time.Time{}, messages.CauseOperator
 		c.readyAt, c.decided = at, true
 	case messages.UpgradeFailed:
-		check(in(loading, starting, ready, crashed, failed), "there is nothing to upgrade")
+		check(in(loading, starting, ready, crashed, failed, stopped), "there is nothing to upgrade") // it may have ended by itself meanwhile
 	case messages.ReadinessTimedOut:
 		check(in(starting), "it does not start")
 		c.decided = true
