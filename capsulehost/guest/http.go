@@ -31,7 +31,8 @@ type HTTPResponse struct {
 // the request is not granted, the host ends the capsule. So does OpenStream.
 func Fetch(r HTTPRequest) (HTTPResponse, error) {
 	var answer HTTPResponse
-	return answer, askHTTP(r, abi.HTTPRequest, &answer)
+	err := askHTTP(r, abi.HTTPRequest, &answer)
+	return answer, err
 }
 
 func askHTTP(r HTTPRequest, call func(string) string, answer any) error {

@@ -125,7 +125,7 @@ func TestParseEverything(t *testing.T) {
 		t.Fatal(problems)
 	}
 	want := &Manifest{
-		File: "Capsule.toml",
+		File: "Capsule.toml", Digest: hashOf([]byte(everything)),
 		Package: Package{
 			Name: "greeter-2", Version: "1.2.3-rc.1+build", Description: "says hello", AstridVersion: ">=0.4, <1",
 			Include: []string{"data"}, Exclude: []string{"*.txt"},
@@ -193,7 +193,7 @@ func TestParseTheLeast(t *testing.T) {
 	} {
 		got, problems := parse("f", []byte(text))
 		want := &Manifest{
-			File: "f", Package: Package{Name: "greeter", Version: "1.0.0"},
+			File: "f", Digest: hashOf([]byte(text)), Package: Package{Name: "greeter", Version: "1.0.0"},
 			Components: []Component{{File: "greeter.wasm", Line: 5}},
 		}
 		if strings.HasPrefix(text, "package = ") {
