@@ -12,65 +12,60 @@ import "sync"
 // zero value is empty.
 type waits struct {
 	mu    sync.Mutex
-	edges int
+	edges map[string]map[string]int // waiting -> awaited -> legs; empty ones are kept for the next trigger
 }
 
-// waitNode is a capsule in the graph. The zero value waits for nobody.
-type waitNode struct{ first *waitEdge } // guarded by waits.mu
-
-// waitEdge is one leg that a capsule waits for, in the list of all of them.
-type waitEdge struct {
-	to             *waitNode
-	previous, next *waitEdge
-}
-
-// enter adds an edge, which is zero, unless awaited already waits, directly or
-// through others, for waiting; it then returns false.
-func (w *waits) enter(e *waitEdge, waiting, awaited *waitNode) bool {
+// enter adds an edge, unless awaited already waits, directly or through others,
+// for waiting; it then returns false.
+func (w *waits) enter(waiting, awaited string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if awaited == waiting || awaited.first != nil && awaited.reaches(waiting, map[*waitNode]bool{}) {
+	if awaited == waiting || (len(w.edges[awaited]) > 0 && w.reaches(awaited, waiting, map[string]bool{})) {
 		return false
 	}
-	e.to, e.next = awaited, waiting.first
-	if e.next != nil {
-		e.next.previous = e
+	out := w.edges[waiting]
+	if out == nil {
+		if w.edges == nil {
+			w.edges = map[string]map[string]int{}
+		}
+		out = map[string]int{}
+		w.edges[waiting] = out
 	}
-	waiting.first = e
-	w.edges++
+	out[awaited]++
 	return true
 }
 
-// leave removes an edge that was added.
-func (w *waits) leave(e *waitEdge, waiting *waitNode) {
+// leave removes one edge.
+func (w *waits) leave(waiting, awaited string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if e.next != nil {
-		e.next.previous = e.previous
+	out := w.edges[waiting]
+	if out[awaited]--; out[awaited] == 0 {
+		delete(out, awaited)
 	}
-	if e.previous != nil {
-		e.previous.next = e.next
-	} else {
-		waiting.first = e.next
-	}
-	w.edges--
 }
 
 // count returns how many edges there are, one for each leg.
 func (w *waits) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.edges
+	n := 0
+	for _, out := range w.edges {
+		for _, legs := range out {
+			n += legs
+		}
+	}
+	return n
 }
 
-// reaches reports whether w waits for to, directly or through others.
-func (w *waitNode) reaches(to *waitNode, seen map[*waitNode]bool) bool {
-	if w == to {
+// reaches reports whether from waits for to, directly or through others.
+func (w *waits) reaches(from, to string, seen map[string]bool) bool {
+	if from == to {
 		return true
 	}
-	seen[w] = true
-	for e := w.first; e != nil; e = e.next {
-		if !seen[e.to] && e.to.reaches(to, seen) {
+	seen[from] = true
+	for next := range w.edges[from] {
+		if !seen[next] && w.reaches(next, to, seen) {
 			return true
 		}
 	}

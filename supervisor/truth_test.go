@@ -183,7 +183,7 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 			actors[e.Path]++
 		case messages.CapsuleLoading:
 			c.state = "loading"
-		case messages.CapsuleReady, messages.CapsuleUpgraded:
+		case messages.CapsuleReady:
 			c.state = "ready"
 		case messages.CapsuleCrashed:
 			c.state = "crashed"

@@ -2,7 +2,6 @@ package supervisor
 
 import (
 	"github.com/astrid-actors/astrid-actors/actors"
-	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -31,9 +30,6 @@ type (
 	// LogLine is a line of a capsule's log.
 	LogLine = messages.LogLine
 
-	// Change is what an installation or a reload did to one capsule.
-	Change = messages.Change
-
 	// Event is something that happened. The types of its Detail are in package
 	// messages.
 	Event = messages.Event
@@ -48,9 +44,6 @@ const (
 	Transient = actors.Transient
 	Temporary = actors.Temporary
 )
-
-// FileQuota limits what capsules store in files.
-type FileQuota = files.Quota
 
 // RestartPolicy decides whether and when a dead capsule is restarted.
 type RestartPolicy = actors.RestartPolicy

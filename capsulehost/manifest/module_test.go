@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,9 +58,7 @@ func TestReadModule(t *testing.T) {
 		{name: "no module", files: map[string]string{"meta.json": meta(wasmHash)},
 			want: `DIR/Capsule.toml:5: component.file: there is neither a module DIR/greeter.wasm nor a HOME/bin/` + wasmHash + `.wasm`},
 		{name: "no module and no hash", unverified: true,
-			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first`},
-		{name: "no module, no hash, and unverified not allowed",
-			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first`},
+			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm`},
 		{name: "a directory for a module", files: map[string]string{"greeter.wasm/x": "", "meta.json": meta(wasmHash)},
 			want: `DIR/Capsule.toml:5: component.file: the module DIR/greeter.wasm can't be read: it is no regular file`},
 
@@ -190,7 +187,7 @@ func TestSeal(t *testing.T) {
 		if c.before != "" {
 			write(t, path, c.before)
 		}
-		hash, err := Seal(dir, nil)
+		hash, err := Seal(dir)
 		got, readErr := os.ReadFile(path)
 		if readErr != nil {
 			t.Fatal(readErr)
@@ -232,14 +229,14 @@ func TestSealRefuses(t *testing.T) {
 	for more, want := range map[string]string{
 		"[supervision]\nqueue = 0":                  "DIR/Capsule.toml:7: supervision.queue: is 0, and must be between 1 and 65536",
 		"hash = \"" + strings.Repeat("0", 64) + `"`: "DIR/Capsule.toml:6: component.hash: is " + strings.Repeat("0", 64) + ", and DIR/greeter.wasm has the BLAKE3 hash " + wasmHash,
-		"id = \"no module\"":                        "DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first",
+		"id = \"no module\"":                        "DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm",
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, FileName), header+more)
 		if !strings.Contains(more, "no module") {
 			write(t, filepath.Join(dir, "greeter.wasm"), wasm)
 		}
-		_, err := Seal(dir, nil)
+		_, err := Seal(dir)
 		got := ""
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), dir, "DIR")
@@ -250,24 +247,5 @@ func TestSealRefuses(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, MetaName)); err == nil {
 			t.Errorf("%q: meta.json was written", more)
 		}
-	}
-}
-
-// Seal does not vouch for what would not load.
-func TestSealAsks(t *testing.T) {
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, FileName), header)
-	write(t, filepath.Join(dir, "greeter.wasm"), wasm)
-	refused := errors.New("refused")
-	if _, err := Seal(dir, func(m *Manifest, got []byte) error {
-		if m.ID() != "greeter" || string(got) != wasm {
-			t.Errorf("asked about %s, %q", m.ID(), got)
-		}
-		return refused
-	}); !errors.Is(err, refused) {
-		t.Errorf("error %v", err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, MetaName)); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("meta.json: %v", err)
 	}
 }

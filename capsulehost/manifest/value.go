@@ -11,40 +11,39 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
-	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 )
 
 // Guests receive configuration values other than strings as JSON text, and some compare it
 // byte for byte. So the text is that of serde_json: sorted keys, minimal escapes, and floats
 // always with a fraction or an exponent.
 
-// ConfigValue returns a TOML value in the form of astrid_get_config: a string raw, anything
-// else as compact JSON. A date is returned as its text, since JSON has no dates.
-func ConfigValue(n *tomlfile.Node) string {
-	switch n.Kind {
+// config returns a TOML value in the form of astrid_get_config. A date is returned as its
+// text, since JSON has no dates.
+func (n *node) config() string {
+	switch n.kind {
 	case unstable.String, unstable.DateTime, unstable.LocalDateTime, unstable.LocalDate, unstable.LocalTime:
-		return n.Text
+		return n.text
 	default:
-		return string(appendNode(nil, n))
+		return string(n.appendJSON(nil))
 	}
 }
 
-func appendNode(b []byte, n *tomlfile.Node) []byte {
-	switch n.Kind {
+func (n *node) appendJSON(b []byte) []byte {
+	switch n.kind {
 	case unstable.Table:
-		return appendObject(b, n.Keys(), appendNode)
+		return appendObject(b, n.keys, func(b []byte, v *node) []byte { return v.appendJSON(b) })
 	case unstable.Array:
-		return appendArray(b, n.Items, appendNode)
+		return appendArray(b, n.items, func(b []byte, v *node) []byte { return v.appendJSON(b) })
 	case unstable.Bool:
-		return append(b, n.Text...)
+		return append(b, n.text...)
 	case unstable.Integer:
-		i, _ := tomlfile.Integer(n.Text)
+		i, _ := integer(n.text)
 		return strconv.AppendInt(b, i, 10)
 	case unstable.Float:
-		f, _ := strconv.ParseFloat(strings.ReplaceAll(n.Text, "_", ""), 64)
+		f, _ := strconv.ParseFloat(strings.ReplaceAll(n.text, "_", ""), 64)
 		return serdejson.AppendFloat(b, f)
 	default:
-		return serdejson.AppendString(b, n.Text)
+		return serdejson.AppendString(b, n.text)
 	}
 }
 

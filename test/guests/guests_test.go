@@ -27,7 +27,6 @@ type world struct {
 	lines  []string
 	ready  int
 	topics []string
-	state  map[string]string
 }
 
 func (w *world) Log(level capsulehost.LogLevel, message string) {
@@ -38,7 +37,7 @@ func (w *world) Caller() *capsulehost.Caller { return w.caller }
 func (w *world) Name() string                { return "guest" }
 func (w *world) SignalReady()                { w.ready++ }
 func (w *world) Services() *capsulehost.Services {
-	return &capsulehost.Services{Peers: w, State: (*kept)(w)}
+	return &capsulehost.Services{Peers: w}
 }
 
 func (w *world) Now() time.Time {
