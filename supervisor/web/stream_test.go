@@ -309,7 +309,7 @@ func TestServeEndsStreams(t *testing.T) {
 			}
 		}()
 		p.end()
-		if took := time.Since(began); took >= time.Second/2 { // not the moment that requests have which do not end
+		if took := time.Since(began); took >= time.Second/2 { // it does not wait for the second that open requests have
 			t.Errorf("the end took %v", took)
 		}
 	})
