@@ -48,6 +48,10 @@ type CapsuleConfig struct {
 
 	// Load makes a fresh instance that asks its host through api.
 	Load func(ctx context.Context, api capsulehost.HostAPI) (Guest, error)
+	// Services makes what one instance may use besides its peers, and a function that
+	// frees it when the instance has ended; nil is nothing. ctx ends when the instance
+	// is interrupted.
+	Services func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func())
 	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
 	// 0 is none.
 	LoadTimeout time.Duration
@@ -101,6 +105,7 @@ type capsule struct {
 	runLoop bool  // guest is a run loop
 	inline  bool  // guest is Inline
 	api     *hostAPI
+	release func()        // frees the services of the instance; nil without any
 	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
 }
 
@@ -138,7 +143,11 @@ func (c *capsule) start(ctx actor.Context) {
 	}
 	began := monotime.Now()
 	c.run = c.begin()
-	c.api = newHostAPI(c)
+	c.api = &hostAPI{capsule: c}
+	if c.cfg.Services != nil {
+		c.api.services, c.release = c.cfg.Services(c.run.ctx, c.run.generation, c.run.session)
+	}
+	c.api.services.Peers = c.api
 	guest, err := c.load(began)
 	if err != nil {
 		c.escalate(c.died("load", err))

@@ -121,6 +121,10 @@ func (c *capsule) discard(state messages.CapsuleState) {
 			c.cfg.Log.Warn("closing the instance failed", "capsule", c.cfg.ID, "err", err)
 		}
 	}
+	if c.release != nil {
+		c.release()
+		c.release = nil
+	}
 }
 
 // close closes an instance. Code that may end its goroutine has one of its own.

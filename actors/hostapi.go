@@ -33,12 +33,6 @@ var (
 	_ capsulehost.Peers   = (*hostAPI)(nil)
 )
 
-func newHostAPI(c *capsule) *hostAPI {
-	a := &hostAPI{capsule: c}
-	a.services.Peers = a
-	return a
-}
-
 func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	principal := ""
 	if a.caller != nil && a.caller.Principal != nil {
