@@ -29,6 +29,10 @@ type CapsuleDown struct {
 	Interceptors []messages.Interceptor
 }
 
+// CapsuleGone tells the registry and the hook router that a capsule has ended and is
+// known no longer. No other message about that Ref follows.
+type CapsuleGone struct{ Ref *CapsuleRef }
+
 // resyncDone tells the registry or the hook router that it has been told of
 // every capsule: after its start, and after each restart.
 type resyncDone struct{}

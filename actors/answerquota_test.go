@@ -21,14 +21,14 @@ func TestAnswersThatAreHeldAreBounded(t *testing.T) {
 		const legs = maxAnswersHeld/maxAnswer + 3
 		free, long := make(chan struct{}), []byte(`"`+strings.Repeat("y", freeAnswer)+`"`)
 		w.start("much", says(`"`+strings.Repeat("x", maxAnswer-2)+`"`), func(c *CapsuleConfig) {
-			c.Interceptors = slices.Repeat(wants("t"), legs)
+			c.Version.Interceptors = slices.Repeat(wants("t"), legs)
 		})
-		w.start("other", says(string(long)), func(c *CapsuleConfig) { c.Interceptors = wants("t", "alone") })
-		w.start("small", says("true"), func(c *CapsuleConfig) { c.Interceptors = wants("t") })
+		w.start("other", says(string(long)), func(c *CapsuleConfig) { c.Version.Interceptors = wants("t", "alone") })
+		w.start("small", says("true"), func(c *CapsuleConfig) { c.Version.Interceptors = wants("t") })
 		w.start("slow", func(context.Context, *script, string) (capsulehost.Result, error) {
 			<-free
 			return capsulehost.Result{Data: long}, nil
-		}, func(c *CapsuleConfig) { c.Interceptors = wants("t") })
+		}, func(c *CapsuleConfig) { c.Version.Interceptors = wants("t") })
 		synctest.Wait()
 		outcomes := func(legs []messages.Leg) map[string]int {
 			n := map[string]int{}

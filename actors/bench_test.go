@@ -14,7 +14,7 @@ func BenchmarkTrigger(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			w := newTree(b)
 			for i := range n {
-				w.start(fmt.Sprintf("c%d", i), says("true"), func(c *CapsuleConfig) { c.Interceptors = wants("t") })
+				w.start(fmt.Sprintf("c%d", i), says("true"), func(c *CapsuleConfig) { c.Version.Interceptors = wants("t") })
 			}
 			for id := range w.handles {
 				w.awaitReady(id, 1)
@@ -66,9 +66,9 @@ func BenchmarkTriggerInWebAssembly(b *testing.B) {
 		w.stop()
 	})
 	b.Run("guest", func(b *testing.B) {
-		var edited CapsuleConfig
+		edited := CapsuleConfig{Version: &Version{}}
 		wasm(b, host, "fixed")(&edited)
-		g, err := edited.Load(b.Context(), &hostAPI{})
+		g, err := edited.Version.Load(b.Context(), &hostAPI{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -47,8 +47,8 @@ func (a *hostAPI) grant(trigger uint64) {
 	if a.metered == nil {
 		return
 	}
-	cfg := &a.capsule.cfg
-	a.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, cfg.CallReductions), Rate: cfg.Rate})
+	v := a.instance.version
+	a.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, v.CallReductions), Rate: v.Rate})
 	a.before = a.metered.Reductions()
 }
 
@@ -63,7 +63,7 @@ func (a *hostAPI) spent() uint64 {
 // explain adds to a guest's failure that its trigger's budget ended it, if that is
 // so.
 func (a *hostAPI) explain(err error, trigger uint64) error {
-	own := a.capsule.cfg.CallReductions
+	own := a.instance.version.CallReductions
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
 	if !ok || failure.Kind != capsulehost.KindBudget || trigger == 0 || (own != 0 && own <= trigger) {
 		return err
@@ -75,7 +75,7 @@ func (a *hostAPI) explain(err error, trigger uint64) error {
 // more than is left to the guest itself, so that no chain of triggers outspends the
 // first.
 func (a *hostAPI) inherited() uint64 {
-	own := a.capsule.cfg.TriggerReductions
+	own := a.instance.ref.cfg.TriggerReductions
 	if a.metered == nil {
 		return own
 	}

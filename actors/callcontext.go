@@ -26,15 +26,16 @@ const abandonedAfter = 50 * time.Millisecond
 // instance, and at its deadline. It makes a timer only for those who wait for Done,
 // or for whom Err ended it, so that a short call has none.
 //
-// A call that runs on the goroutine that asks also ends when that has been told to
-// give up; and when the call turns out long, the calls that wait behind it there
-// are handed over.
+// When a call that was not queued turns out long, the calls that wait behind it are
+// handed over. One that runs on the goroutine that asks also ends when that has been
+// told to give up.
 type callContext struct {
 	run      context.Context
 	began    monotime.Time
 	deadline monotime.Time
 	limit    time.Duration // the deadline is the end of it; 0 if the deadline is the trigger's
-	inline   *trigger      // nil unless the call runs on the goroutine that asks
+	inline   *trigger      // nil unless the call runs without having been queued
+	asking   bool          // it runs on the goroutine that asks
 	timed    atomic.Pointer[timed]
 	gaveUp   atomic.Int64 // the monotime.Time at which the caller was first seen to have given up
 }
@@ -101,13 +102,13 @@ func (c *callContext) Err() error {
 	return c.run.Err()
 }
 
-// abandoned hands the calls behind a long one over, and reports whether its caller
-// has given up for too long.
+// abandoned hands the calls behind a long one over, and reports whether the call keeps
+// a caller that has given up for too long.
 func (c *callContext) abandoned(now monotime.Time) bool {
 	if now.Sub(c.began) > longCall {
 		c.inline.handOver()
 	}
-	if !hasGivenUp(c.inline.asker) {
+	if !c.asking || !hasGivenUp(c.inline.asker) {
 		return false
 	}
 	c.gaveUp.CompareAndSwap(0, int64(now))
@@ -122,7 +123,7 @@ func hasGivenUp(asker context.Context) bool {
 	if !ok {
 		return asker.Err() != nil
 	}
-	return c.run.Err() != nil || c.inline != nil && hasGivenUp(c.inline.asker)
+	return c.run.Err() != nil || c.asking && hasGivenUp(c.inline.asker)
 }
 
 // afterGivingUp calls f once when hasGivenUp becomes true.
@@ -134,7 +135,7 @@ func afterGivingUp(asker context.Context, f func()) (stop func()) {
 	}
 	f = sync.OnceFunc(f)
 	stopRun, stopAsker := context.AfterFunc(c.run, f), func() {}
-	if c.inline != nil {
+	if c.asking {
 		stopAsker = afterGivingUp(c.inline.asker, f)
 	}
 	return func() { stopRun(); stopAsker() }
@@ -154,7 +155,10 @@ func (c *callContext) Value(key any) any {
 
 // withTimer returns a context that ends by itself.
 func (c *callContext) withTimer() context.Context {
-	if c.deadline == monotime.None && c.inline == nil {
+	if c.inline != nil {
+		c.inline.shared.Store(true) // contexts that are derived from c hold it
+	}
+	if c.deadline == monotime.None && !c.asking {
 		return c.run
 	}
 	if t := c.timed.Load(); t != nil {
@@ -162,7 +166,7 @@ func (c *callContext) withTimer() context.Context {
 	}
 	ctx, cancel := monotime.WithDeadlineCause(c.run, c.deadline, c.cause())
 	made := &timed{ctx, cancel}
-	if c.inline != nil {
+	if c.asking {
 		abandonable, abandon := context.WithCancelCause(ctx)
 		stop := afterGivingUp(c.inline.asker, func() {
 			timer := time.AfterFunc(abandonedAfter, func() { abandon(errAbandoned) })
@@ -190,7 +194,7 @@ func (c *callContext) explain(err error) error {
 		said := *failure
 		said.Message = "out of time: " + c.cause().Error() // which the guest's host may not have known yet
 		return errors.Join(&said, c.cause())
-	case c.inline != nil && failure.Kind == capsulehost.KindCancelled:
+	case c.asking && failure.Kind == capsulehost.KindCancelled:
 		c.inline.abandoned.Store(true)
 		return errors.Join(failure, errAbandoned)
 	default:

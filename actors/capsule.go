@@ -38,35 +38,19 @@ type Guest interface {
 // with their context and closes at once: its caller waits for both. WebAssembly does.
 type Inline interface{ Inline() }
 
-// CapsuleConfig describes a capsule, for all its instances.
+// CapsuleConfig describes a capsule, for all its versions and their instances.
 type CapsuleConfig struct {
-	ID           string
-	Version      string
-	Interceptors []messages.Interceptor // never changed: compared by identity
-	// AllowPromptInjection is the capability that the manifest grants.
-	AllowPromptInjection bool
-
-	// Load makes a fresh instance that asks its host through api.
-	Load func(ctx context.Context, api capsulehost.HostAPI) (Guest, error)
-	// Services makes what one instance may use besides its peers, and a function that
-	// frees it when the instance has ended; nil is nothing. ctx ends when the instance
-	// is interrupted.
-	Services func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func())
-	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
-	// 0 is none.
-	LoadTimeout time.Duration
-	CallTimeout time.Duration
-	// CallReductions bounds one guest call, TriggerReductions each leg of a trigger
-	// that the capsule makes; 0 is no bound. Rate bounds the capsule's reductions a
-	// second; nil is no bound.
-	CallReductions    uint64
+	ID string
+	// Path is the capsule's place in the tree; "" means CapsulePath(ID).
+	Path string
+	// Version is the first one.
+	Version *Version
+	// TriggerReductions bounds each leg of a trigger that the capsule makes; 0 is no
+	// bound.
 	TriggerReductions uint64
-	Rate              *capsulehost.Rate
 	// TriggerTimeout is the deadline of the triggers that the capsule makes; it
 	// must have one.
 	TriggerTimeout time.Duration
-	// Queue is how many calls may wait; 0 is any number.
-	Queue int
 
 	System *system.System
 	// Registry and HookRouter hear of each instance; Router makes the triggers of
@@ -74,6 +58,9 @@ type CapsuleConfig struct {
 	Registry   *actor.PID
 	HookRouter *actor.PID
 	Router     *Router
+	// Bus is the event bus; nil is none. Principal is the capsule's own.
+	Bus       *Bus
+	Principal string
 	// Generation is that of its last load so far: the first one from now on is one
 	// more. 0 means that there was none.
 	Generation uint64
@@ -81,10 +68,9 @@ type CapsuleConfig struct {
 	Stats *CallStats
 	// Observe receives events, in order, on the capsule's goroutine. It must not block.
 	Observe func(messages.Event)
-	// Lines receives astrid_log; Config answers astrid_get_config.
-	Lines  LineWriter
-	Config func(key string) string
-	Log    *slog.Logger
+	// Lines receives astrid_log.
+	Lines LineWriter
+	Log   *slog.Logger
 }
 
 // LineWriter receives astrid_log lines. Principal is the caller's, or "".
@@ -92,21 +78,15 @@ type LineWriter interface {
 	Write(level capsulehost.LogLevel, principal, message string)
 }
 
-// capsule is one run of a capsule's actor. It owns exactly one guest instance and
-// runs one call at a time; calls that wait are in its mailbox, which survives
-// restarts, as its CapsuleRef does. Its parent is the capsules' supervisor. All
-// fields belong to the actor's goroutine; a run loop's guest, once running, to the
-// loop's.
+// capsule is one run of a capsule's actor. It owns exactly one instance and runs one
+// call at a time; calls that wait are in its mailbox, which survives restarts, as its
+// CapsuleRef does. Its parent is the capsules' supervisor. All fields belong to the
+// actor's goroutine.
 type capsule struct {
 	*CapsuleRef
 	own     *system.Mailbox
-	run     *run
-	guest   Guest // nil before the load and after a death
-	runLoop bool  // guest is a run loop
-	inline  bool  // guest is Inline
-	api     *hostAPI
-	release func()        // frees the services of the instance; nil without any
-	loop    chan struct{} // closed when the run loop's goroutine has ended; nil without one
+	current *instance       // nil before the start and after an end
+	dropped map[string]bool // the actions of the version before that the current one has not; mostly nil
 }
 
 func newCapsule(r *CapsuleRef, mailbox *system.Mailbox) *capsule {
@@ -122,13 +102,20 @@ func (c *capsule) Receive(ctx actor.Context) {
 		c.discard(messages.StateLoading)
 	case *actor.Stopping:
 		c.discard(messages.StateStopped)
+		if next := c.withdraw(); next != nil {
+			next.close(c.cfg.Log)
+		}
 	case *actor.Stopped:
 	case *invocation:
 		c.invoke(m)
+	case *takeOver:
+		c.takeOver(ctx)
 	case *loopSignalled:
 		c.signalled(ctx, m)
 	case *loopEnded:
 		c.loopEnded(m)
+	case *halt:
+		c.halt(m)
 	case *interrupted:
 		c.interrupted(m)
 	default:
@@ -141,56 +128,53 @@ func (c *capsule) start(ctx actor.Context) {
 	if c.own.Closed() {
 		return // it is to stop before it has begun
 	}
-	began := monotime.Now()
-	c.run = c.begin()
-	c.api = &hostAPI{capsule: c}
-	if c.cfg.Services != nil {
-		c.api.services, c.release = c.cfg.Services(c.run.ctx, c.run.generation, c.run.session)
+	if c.halting.Load() != 0 {
+		c.giveUpInstance()
 	}
-	c.api.services.Peers = c.api
-	guest, err := c.load(began)
-	if err != nil {
+	from := c.Version()
+	if c.current = c.accept(); c.current != nil {
+		c.tookOver(ctx, from)
+		return
+	}
+	c.current = c.begin()
+	c.current.inCharge()
+	if err := c.load(); err != nil {
 		c.escalate(c.died("load", err))
 		return
 	}
-	c.guest, c.runLoop = guest, guest.RunLoop()
-	c.inline = ability[Inline](guest) != nil
-	c.api.metered = ability[metered](guest)
-	c.stats.born(guest)
+	c.stats.born(c.current.guest)
 	switch {
 	case c.own.Closed():
 		c.discard(messages.StateStopped)
-	case c.runLoop:
-		c.startLoop(ctx, began)
+	case c.current.runLoop:
+		c.startLoop(ctx)
 	default:
-		c.up(ctx, messages.StateReady, began)
+		c.isReady(ctx)
 		c.afterRestart()
 	}
 }
 
-// load makes the instance, within its limit.
-func (c *capsule) load(began monotime.Time) (Guest, error) {
-	var limit callContext
-	limit.begin(c.run.ctx, began, c.cfg.LoadTimeout, monotime.None)
-	defer limit.release()
+// load loads the current instance.
+func (c *capsule) load() error {
 	returned := false
 	defer func() {
 		if !returned {
 			c.exited("load", nil)
 		}
 	}()
-	guest, err := guarded(func() (Guest, error) { return c.cfg.Load(&limit, c.api) })
+	err := c.current.load()
 	returned = true
-	return guest, limit.explain(err)
+	return err
 }
 
 // up announces the instance: first to the registry and the router, so that
 // a reader of the event finds it there.
-func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began monotime.Time) {
+func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, events ...messages.Detail) {
+	i, v := c.current, c.current.version
 	m := &CapsuleUp{
-		Ref: c.CapsuleRef, Generation: c.run.generation, Session: c.run.session, Version: c.cfg.Version,
-		Interceptors: c.cfg.Interceptors, RunLoop: c.runLoop,
-		AllowPromptInjection: c.cfg.AllowPromptInjection, State: state,
+		Ref: c.CapsuleRef, Generation: i.generation, Session: i.session, Version: v.Number,
+		Interceptors: v.Interceptors, RunLoop: i.runLoop,
+		AllowPromptInjection: v.AllowPromptInjection, State: state,
 	}
 	c.announced.Store(m)
 	ctx.Send(c.cfg.Registry, m)
@@ -200,27 +184,27 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, began monot
 	ctx.Send(c.cfg.HookRouter, m)
 	if state == messages.StateReady {
 		c.ready = monotime.Now()
-		c.observe(messages.CapsuleReady{Session: c.run.session, Took: c.ready.Sub(began)})
-	} else {
-		c.observe(messages.CapsuleStarting{Session: c.run.session})
+	}
+	for _, event := range events {
+		c.observe(event)
 	}
 	ctx.Send(ctx.Parent(), m)
 }
 
+// isReady announces that the current instance serves.
+func (c *capsule) isReady(ctx actor.Context) {
+	i := c.current
+	c.up(ctx, messages.StateReady, messages.CapsuleReady{Session: i.session, Took: monotime.Now().Sub(i.began)})
+}
+
 // afterRestart calls ActionAfterRestart of a capsule that has such an interceptor.
 func (c *capsule) afterRestart() {
-	if c.run.generation == c.cfg.Generation+1 {
+	if c.current.generation == c.cfg.Generation+1 || !c.current.version.has(ActionAfterRestart) {
 		return
 	}
-	for n := range c.cfg.Interceptors {
-		if c.cfg.Interceptors[n].Action != ActionAfterRestart {
-			continue
-		}
-		var answer messages.Leg
-		if err := c.call(&invocation{action: ActionAfterRestart}, monotime.Now(), &answer); lost(err) {
-			c.escalate(c.died("call", err))
-		}
-		return
+	var answer messages.Leg
+	if err := c.call(&invocation{action: ActionAfterRestart}, monotime.Now(), &answer); lost(err) {
+		c.escalate(c.died("call", err))
 	}
 }
 
@@ -230,15 +214,17 @@ func (c *capsule) invoke(m *invocation) {
 	t, began := m.trigger, m.began
 	if began == monotime.None {
 		began = monotime.Now()
-		if !t.isOpen() {
-			c.stats.missed(t.waited(began))
-			return // its trigger has ended
-		}
+	}
+	if !t.isOpen() {
+		c.stats.missed(t.waited(began))
+		return // its trigger has ended
 	}
 	var answer messages.Leg
 	switch {
-	case c.guest == nil || c.runLoop:
+	case c.current == nil || c.current.runLoop:
 		answer.Outcome, answer.Reason = messages.OutcomeUnavailable, "the capsule does not serve"
+	case c.dropped[m.action]:
+		answer.Outcome, answer.Reason = messages.OutcomeUnavailable, "the capsule was upgraded, and has no such action any more"
 	case t.deadline != monotime.None && began >= t.deadline:
 		answer.Outcome, answer.Reason = messages.OutcomeTimeout, "the trigger's deadline passed while the call was queued"
 		c.stats.missed(t.waited(began))
@@ -247,6 +233,7 @@ func (c *capsule) invoke(m *invocation) {
 		err := c.call(m, began, &answer)
 		c.endSpan(span, &answer, began)
 		if lost(err) {
+			t.shared.Store(true) // the supervisor is told what the capsule died of
 			crash := c.died("call", err)
 			t.answer(m.leg, &answer, nil)
 			c.escalate(crash)
@@ -259,28 +246,28 @@ func (c *capsule) invoke(m *invocation) {
 // call runs an action in the guest, until its trigger's deadline and within its
 // budget, if it has these, and fills in the answer.
 func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg) error {
-	t := cmp.Or(m.trigger, &noTrigger)
-	m.ctx.begin(c.run.ctx, began, c.cfg.CallTimeout, t.deadline)
-	c.api.caller = t.caller
-	c.api.grant(t.reductions)
+	t, i := cmp.Or(m.trigger, &noTrigger), c.current
+	m.ctx.begin(i.ctx, began, i.version.CallTimeout, t.deadline)
+	i.api.caller, i.api.depth = t.caller, t.depth
+	i.api.grant(t.reductions)
 	c.stats.begin(began)
 	result, err := c.guestCall(m, t.payload)
-	c.api.caller = nil
-	err = c.api.explain(m.ctx.explain(err), t.reductions)
+	i.api.caller, i.api.depth = nil, 0
+	err = i.api.explain(m.ctx.explain(err), t.reductions)
 	m.ctx.release()
 	m.ended = monotime.Now()
 	took := m.ended.Sub(began)
-	answer.Generation, answer.Duration, answer.Reductions = c.run.generation, took, c.api.spent()
-	judge(answer, result, err)
+	answer.Generation, answer.Duration, answer.Reductions = i.generation, took, i.api.spent()
+	judge(answer, result, err, t.step != nil)
 	if m.trigger != nil {
 		c.quota.charge(answer)
 	}
-	if c.inline {
+	if i.inline {
 		c.lastCall.Store(max(1, int64(took)))
 	}
-	c.stats.end(c.guest, &recentCall{
+	c.stats.end(i.guest, &recentCall{
 		ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation,
-		topic: shortened(t.topic, topicKept), from: t.from, action: m.action,
+		topic: shortened(t.topic, topicKept), from: cmp.Or(t.from, t.publisher), action: m.action,
 		outcome: answer.Outcome, reason: answer.Reason,
 	})
 	return err
@@ -295,7 +282,7 @@ func (c *capsule) guestCall(m *invocation, payload []byte) (capsulehost.Result, 
 			c.exited("call", m)
 		}
 	}()
-	result, err := guarded(func() (capsulehost.Result, error) { return c.guest.Invoke(&m.ctx, m.action, payload) })
+	result, err := guarded(func() (capsulehost.Result, error) { return c.current.guest.Invoke(&m.ctx, m.action, payload) })
 	returned = true
 	return result, err
 }
@@ -313,7 +300,7 @@ func (t *trigger) waited(began monotime.Time) time.Duration {
 
 // observe reports an event about the current instance.
 func (c *capsule) observe(detail messages.Detail) {
-	c.cfg.Observe(messages.Event{Path: CapsulePath(c.cfg.ID), Generation: c.run.generation, Detail: detail})
+	c.cfg.Observe(messages.Event{Path: c.Path(), Generation: c.current.generation, Detail: detail})
 }
 
 // lost reports whether an error means that the guest is lost.

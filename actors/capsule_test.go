@@ -268,7 +268,7 @@ func TestAfterARestart(t *testing.T) {
 			return capsulehost.Result{}, &capsulehost.GuestError{Text: "no luck"}
 		}
 		w.start("c", act, func(c *CapsuleConfig) {
-			c.Interceptors = append(c.Interceptors, messages.Interceptor{Event: "x", Action: ActionAfterRestart})
+			c.Version.Interceptors = append(c.Version.Interceptors, messages.Interceptor{Event: "x", Action: ActionAfterRestart})
 		})
 		synctest.Wait()
 		w.trigger("c")

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -9,7 +10,6 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
-	"github.com/google/uuid"
 
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
@@ -28,25 +28,22 @@ var (
 // queue, and the way to interrupt it. Its methods may be called from any goroutine.
 type CapsuleRef struct {
 	cfg        CapsuleConfig
+	version    atomic.Pointer[Version]        // of the next load; never nil
 	mailbox    atomic.Pointer[system.Mailbox] // of the current actor; never nil
 	generation atomic.Uint64
 	announced  atomic.Pointer[CapsuleUp] // of the current instance; nil without one
 	stats      *CallStats
 	quota      answerQuota
-	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if it may not be run by the goroutine that asks
+	halting    atomic.Uint64 // the halt that the capsule is to obey; 0 is none
+	halts      uint64        // how many there have been; its supervisor's
+	node       waitNode      // it in the graph of waits
+	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if calls must be queued
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
 	mu        sync.Mutex
-	interrupt context.CancelCauseFunc // of the current run; nil before it and after its end
-}
-
-// run is one instance's time in its actor: from the beginning of its load to its
-// death.
-type run struct {
-	generation uint64
-	session    string
-	ctx        context.Context // ends when the capsule is interrupted
-	end        context.CancelCauseFunc
+	last      uint64                  // the newest generation, also one that is being prepared
+	next      *instance               // prepared, to take over; nil without one
+	interrupt context.CancelCauseFunc // of the current instance; nil before it and after its end
 }
 
 // NewCapsuleRef prepares a capsule. Nothing runs before its Props are spawned.
@@ -56,7 +53,10 @@ func NewCapsuleRef(cfg CapsuleConfig) *CapsuleRef {
 		r.stats = &CallStats{}
 	}
 	r.generation.Store(cfg.Generation)
-	r.mailbox.Store(system.NewMailbox(cfg.Queue, r.refuse))
+	r.last = cfg.Generation
+	cfg.Version.hold()
+	r.version.Store(cfg.Version)
+	r.mailbox.Store(system.NewMailbox(cfg.Version.Queue, r.refuse))
 	return r
 }
 
@@ -65,35 +65,25 @@ func NewCapsuleRef(cfg CapsuleConfig) *CapsuleRef {
 // capsule's *CapsuleUp, and decides what follows its failures, whose reason is a
 // *Crash unless the actor itself is at fault.
 func (r *CapsuleRef) Props() *actor.Props {
-	mailbox := system.NewMailbox(r.cfg.Queue, r.refuse)
+	mailbox := system.NewMailbox(r.version.Load().Queue, r.refuse)
 	r.mailbox.Store(mailbox)
 	return r.cfg.System.Props(func() actor.Actor { return newCapsule(r, mailbox) }, mailbox)
 }
 
+// Path returns the capsule's place in the tree, as its events have it.
+func (r *CapsuleRef) Path() string { return cmp.Or(r.cfg.Path, CapsulePath(r.cfg.ID)) }
+
 // ID returns the capsule's id.
 func (r *CapsuleRef) ID() string { return r.cfg.ID }
+
+// Version returns the capsule's current version: that of its next load.
+func (r *CapsuleRef) Version() *Version { return r.version.Load() }
 
 // post queues a call.
 func (r *CapsuleRef) post(c *invocation) { r.mailbox.Load().PostUserMessage(c) }
 
-// run runs a call here and now if the capsule is idle, and else queues it. It
-// returns the time at which it ended: now, and at least at.
-func (r *CapsuleRef) run(c *invocation, at monotime.Time) monotime.Time {
-	c.began, c.ctx.inline = at, c.trigger
-	mailbox := r.mailbox.Load()
-	switch {
-	case !mailbox.TryRun(c):
-		c.began, c.ctx.inline = monotime.None, nil
-		mailbox.PostUserMessage(c)
-		return at
-	case c.ended == monotime.None: // its actor failed over it
-		return monotime.Now()
-	}
-	return c.ended
-}
-
 // expected returns how long a call is likely to take, by the last one; forever,
-// if it must not be run by the goroutine that asks.
+// if it must be queued.
 func (r *CapsuleRef) expected() time.Duration {
 	if last := r.lastCall.Load(); last > 0 {
 		return time.Duration(last)
@@ -151,21 +141,28 @@ func (r *CapsuleRef) Uptime() time.Duration {
 func (r *CapsuleRef) Revoke(state messages.CapsuleState, reason string) {
 	r.announced.Store(nil)
 	r.cfg.System.Send(r.cfg.Registry, &CapsuleDown{
-		Ref: r, Generation: r.Generation(), State: state, Reason: reason, Interceptors: r.cfg.Interceptors,
+		Ref: r, Generation: r.Generation(), State: state, Reason: reason, Interceptors: r.Version().Interceptors,
 	})
 }
 
-// begin begins a run, and observes it.
-func (r *CapsuleRef) begin() *run {
+// begin begins a new instance, and observes it.
+func (r *CapsuleRef) begin() *instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	run := &run{generation: r.generation.Add(1), session: uuid.NewString()}
-	run.ctx, run.end = context.WithCancelCause(context.Background())
-	r.interrupt, r.ready = run.end, monotime.None
+	r.last++
+	v := r.Version()
+	i := r.newInstance(v, r.last)
+	r.becomeCurrentLocked(i)
 	r.cfg.Observe(messages.Event{
-		Path: CapsulePath(r.cfg.ID), Generation: run.generation, Detail: messages.CapsuleLoading{Version: r.cfg.Version},
+		Path: r.Path(), Generation: i.generation, Detail: messages.CapsuleLoading{Version: v.Number},
 	})
-	return run
+	return i
+}
+
+// becomeCurrentLocked makes an instance the one that Interrupt is about.
+func (r *CapsuleRef) becomeCurrentLocked(i *instance) {
+	r.generation.Store(i.generation)
+	r.interrupt, r.ready = i.end, monotime.None
 }
 
 // During runs f with the current generation. No other begins meanwhile, and this
@@ -176,7 +173,7 @@ func (r *CapsuleRef) During(f func(generation uint64)) {
 	f(r.generation.Load())
 }
 
-// over records that the current run has ended.
+// over records that the current instance has ended.
 func (r *CapsuleRef) over() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -206,5 +203,6 @@ func (r *CapsuleRef) refuse(message any, _ *actor.PID, why system.Refusal) bool 
 // CapsulesPath is the path of the capsules' supervisor, below the root.
 const CapsulesPath = "capsules"
 
-// CapsulePath returns a capsule's name in the tree, and in its events.
+// CapsulePath returns a capsule's name in the tree, and in its events, if it is in no
+// group. One in a group has the names of those around it before its id.
 func CapsulePath(id string) string { return CapsulesPath + "/" + id }

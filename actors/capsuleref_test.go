@@ -19,7 +19,7 @@ func TestAFullQueueAnswersOverloaded(t *testing.T) {
 		w.start("c", func(context.Context, *script, string) (capsulehost.Result, error) {
 			<-hold
 			return capsulehost.Result{Data: []byte("1")}, nil
-		}, func(c *CapsuleConfig) { c.Queue = 2 })
+		}, func(c *CapsuleConfig) { c.Version.Queue = 2 })
 		synctest.Wait()
 		var waiting []<-chan []messages.Leg
 		for range 3 { // one runs, two wait

@@ -6,7 +6,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-const stoppedByOperator = "stopped by an operator"
+const (
+	stoppedByOperator = "stopped by an operator"
+	restartsWithGroup = "it is being restarted with its group"
+	reasonStopping    = "the system stops"
+)
 
 // command finds the capsule that an operator's command is about and carries it
 // out. do returns why not. Where it returns "", the sender is answered when the
@@ -14,12 +18,16 @@ const stoppedByOperator = "stopped by an operator"
 // up, a stop when it has ended, a kill when it has crashed.
 func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(actor.Context, *child) (refusal string)) {
 	c := s.byID[id]
+	if g := s.groups[id]; c == nil && g != nil {
+		s.groupCommand(ctx, g)
+		return
+	}
 	if c == nil {
 		ctx.Respond(&messages.CommandDone{Result: messages.CommandNotFound})
 		return
 	}
 	if s.stopping {
-		ctx.Respond(&messages.CommandDone{Result: messages.CommandRefused, Reason: "the system stops"})
+		ctx.Respond(&messages.CommandDone{Result: messages.CommandRefused, Reason: reasonStopping})
 		return
 	}
 	before := len(c.waiters)
@@ -30,65 +38,42 @@ func (s *supervisor) command(ctx actor.Context, id string, up bool, do func(acto
 	}
 }
 
-func (s *supervisor) startCapsule(ctx actor.Context, c *child) string {
-	switch c.phase {
-	case running:
-		return "it runs already"
-	case stopping:
-		return "it is stopping"
-	case waiting:
-		return "it starts as soon as the capsules that it imports from have"
-	}
-	return s.restartCapsule(ctx, c)
-}
-
-// restartCapsule replaces the instance, with the capsule's files read again and
-// the restart budget full. A running call gets the stop time-out; calls that
-// wait are served by the new instance.
-func (s *supervisor) restartCapsule(ctx actor.Context, c *child) string {
-	switch c.phase {
-	case stopping:
-		return "it is stopping"
-	case waiting:
-		return "it has not been started yet"
-	}
-	c.restarts.reset()
-	c.Reload()
-	generation := s.scheduled(c, verdict{}, messages.CauseOperator)
-	if c.phase == ended {
-		s.spawn(ctx, c)
-		return ""
-	}
-	wasRunning := c.phase == running
-	if wasRunning && generation <= c.over {
-		return "" // the next instance is on its way, and has not read the files yet
-	}
-	c.over = generation
-	s.restartNow(ctx, c)
-	if wasRunning {
-		ref := c.Ref // its next generation may have begun: that one is left alone
-		c.interruptAfter(func() { ref.Interrupt(generation, ErrRestarting) })
-	}
-	return ""
+// onlyGroups refuses a command about a capsule that is for groups: a capsule is started
+// and restarted by an UpgradeCapsule.
+func (s *supervisor) onlyGroups(actor.Context, *child) string {
+	return "it is a capsule, and was just added"
 }
 
 func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	switch c.phase {
 	case ended:
-		return "it does not run"
+		s.answer(c, false, "") // as asked
+		return ""
 	case stopping:
 		return "" // answered with the stop that is under way
 	case waiting:
-		c.phase = ended
-		s.stoppedEvent(c, stoppedByOperator)
-		s.tellDown(c, messages.StateStopped, stoppedByOperator)
-		s.settle(ctx, c)
+		s.endBeforeStart(ctx, c, stoppedByOperator)
+		c.stays = true
 		s.answer(c, false, "")
+		s.advance(ctx, c.slot)
 		return ""
 	}
+	s.cancelUpgrade(c, "it was stopped meanwhile")
 	s.stoppingEvent(c, messages.CauseOperator)
+	c.set(slotEnded)
+	c.stays = true
 	s.end(ctx, c, messages.StateStopped, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })
+	s.advance(ctx, c.slot)
 	return ""
+}
+
+// endBeforeStart ends a capsule that has no actor yet.
+func (s *supervisor) endBeforeStart(ctx actor.Context, c *child, cause string) {
+	c.phase = ended
+	c.set(slotEnded)
+	s.stoppedEvent(c, cause)
+	s.tellDown(c, messages.StateStopped, cause)
+	s.settle(ctx, c)
 }
 
 func (s *supervisor) killCapsule(_ actor.Context, c *child) string {

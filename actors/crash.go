@@ -30,6 +30,7 @@ type Crash struct {
 	Uptime time.Duration
 
 	exited bool // the goroutine is about to end
+	halted bool // no death: it has given up its instance, as it was told
 }
 
 // Answered implements system.Answered: the call that it broke has been answered.
@@ -44,14 +45,14 @@ func (c *Crash) Exited() bool { return c.exited }
 // that is under way.
 func (c *capsule) died(during string, err error) *Crash {
 	c.over()
-	switch cause := context.Cause(c.run.ctx); {
+	switch cause := context.Cause(c.current.ctx); {
 	case errors.Is(cause, ErrStopping), errors.Is(cause, ErrRestarting):
 		return nil
 	case errors.Is(cause, ErrKilled):
 		during = "killed"
 	}
 	crash := &Crash{
-		Generation: c.run.generation, Failure: failureOf(during, err), During: during,
+		Generation: c.current.generation, Failure: failureOf(during, err), During: during,
 		Clean: endedCleanly(err), Blameless: blameless(err), Permanent: during == "load" && permanent(err), Uptime: c.Uptime(),
 	}
 	c.Revoke(messages.StateCrashed, crash.Failure.Message)
@@ -76,15 +77,16 @@ var errExited = &capsulehost.Failure{
 // exited makes a crash of a guest's runtime.Goexit, which nothing stops, and
 // answers the call that it broke, if it was one. It does not return.
 func (c *capsule) exited(during string, m *invocation) {
+	generation := c.current.generation
 	if m != nil && m.trigger != nil {
 		m.trigger.answer(m.leg, &messages.Leg{
-			Outcome: messages.OutcomeCrashed, Reason: errExited.Error(), Generation: c.run.generation,
+			Outcome: messages.OutcomeCrashed, Reason: errExited.Error(), Generation: generation,
 		}, nil)
 	}
 	crash := c.died(during, errExited)
 	c.discard(messages.StateLoading)
 	if crash == nil { // its replacement is under way, which the generation tells the supervisor
-		crash = &Crash{Generation: c.run.generation}
+		crash = &Crash{Generation: generation}
 	}
 	crash.exited = true
 	panic(crash)
@@ -92,57 +94,27 @@ func (c *capsule) exited(during string, m *invocation) {
 
 // interrupted handles an interruption that found the capsule idle.
 func (c *capsule) interrupted(m *interrupted) {
-	if c.guest != nil && m.generation == c.run.generation && errors.Is(m.cause, ErrKilled) {
+	if c.current != nil && m.generation == c.current.generation && errors.Is(m.cause, ErrKilled) {
 		c.escalate(c.died("killed", &capsulehost.Failure{Kind: capsulehost.KindCancelled, Message: m.cause.Error()}))
 	}
 }
 
-// discard closes the instance, if there is one; the capsule is in that state then. A
-// run loop is interrupted and waited for. It never panics: the library could not
-// stop an actor that does.
+// discard closes the instance, if there is one; the capsule is in that state then.
 func (c *capsule) discard(state messages.CapsuleState) {
-	if c.run == nil {
+	i := c.current
+	if i == nil {
 		return
 	}
 	c.over()
 	c.lastCall.Store(0)
-	c.run.end(ErrStopping)
 	if c.announced.Load() != nil {
 		c.Revoke(state, "the instance was ended")
 	}
-	if c.loop != nil {
-		<-c.loop
-		c.loop = nil
-	}
-	if guest := c.guest; guest != nil {
-		c.guest = nil
+	if i.guest != nil {
 		c.stats.died()
-		if err := c.close(guest); err != nil {
-			c.cfg.Log.Warn("closing the instance failed", "capsule", c.cfg.ID, "err", err)
-		}
 	}
-	if c.release != nil {
-		c.release()
-		c.release = nil
-	}
-}
-
-// close closes an instance. Code that may end its goroutine has one of its own.
-func (c *capsule) close(guest Guest) error {
-	closed := func() error {
-		_, err := guarded(func() (struct{}, error) { return struct{}{}, guest.Close(context.Background()) })
-		return err
-	}
-	if c.inline {
-		return closed()
-	}
-	done := make(chan error, 1)
-	go func() {
-		err := error(errExited)
-		defer func() { done <- err }()
-		err = closed()
-	}()
-	return <-done
+	i.close(c.cfg.Log)
+	c.current = nil
 }
 
 // guarded turns a panic below f, which is no guest's, into a failure: it costs

@@ -25,7 +25,7 @@ func TestADeadSessionIsDeniedAtOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
 				next := make(chan struct{})
-				h := w.start("c", traps, func(c *CapsuleConfig) { c.AllowPromptInjection = true },
+				h := w.start("c", traps, func(c *CapsuleConfig) { c.Version.AllowPromptInjection = true },
 					loads(func(_ context.Context, _ capsulehost.HostAPI, n int) error {
 						if n > 1 {
 							<-next
@@ -93,7 +93,7 @@ func TestLimitsAndDeadlines(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inTree(t, func(t *testing.T, w *tree) {
-				h := w.start("c", hangs, func(c *CapsuleConfig) { c.CallTimeout = test.limit })
+				h := w.start("c", hangs, func(c *CapsuleConfig) { c.Version.CallTimeout = test.limit })
 				synctest.Wait()
 				began := time.Now()
 				legs, err := w.triggerWithin(test.deadline, TriggerRequest{Topic: "c"})
@@ -223,7 +223,7 @@ func TestAPanicOfTheActorIsAnswered(t *testing.T) {
 // A load that fails is a crash like any other, of whatever kind the error says.
 func TestLoadsThatFail(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
-		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.LoadTimeout = time.Second },
+		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.Version.LoadTimeout = time.Second },
 			loads(func(ctx context.Context, _ capsulehost.HostAPI, n int) error {
 				switch n {
 				case 1:

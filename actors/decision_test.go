@@ -25,8 +25,10 @@ type supervised struct {
 	observe func(messages.Event) // before an event is noted
 	busy    chan struct{}        // holds the hook-router actor up at a message that it does not know
 
-	mu     sync.Mutex
-	events []string
+	mu       sync.Mutex
+	events   []string
+	open     int      // instances
+	released []string // versions that are not in use any more
 }
 
 // supervise starts capsules whose guests do what acts says, by id. Each has the
@@ -38,18 +40,7 @@ func supervise(t *testing.T, observe func(messages.Event), acts map[string]actio
 	t.Cleanup(s.sys.Close)
 	var children []ChildSpec
 	for id, act := range acts {
-		ref := NewCapsuleRef(CapsuleConfig{
-			ID: id, Interceptors: wants(id), System: s.sys, Registry: s.sys.PID(RegistryPath), HookRouter: s.sys.PID(RouterPath),
-			AllowPromptInjection: true, Router: s.router, TriggerTimeout: time.Minute, Observe: s.note, Log: silent,
-			Config: func(string) string { return "" },
-			Load: func(_ context.Context, api capsulehost.HostAPI) (Guest, error) {
-				return &script{HostAPI: api, act: act, closed: func() {}}, nil
-			},
-		})
-		s.refs[id] = ref
-		children = append(children, ChildSpec{
-			Ref: ref, Reload: func() {}, ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults(),
-		})
+		children = append(children, s.child(id, act))
 	}
 	root, err := s.sys.Spawn(RootPath, RootProps(RootConfig{
 		System: s.sys, Log: silent, Observe: s.note,
@@ -67,6 +58,80 @@ func supervise(t *testing.T, observe func(messages.Event), acts map[string]actio
 	})
 	synctest.Wait()
 	return s
+}
+
+// child describes a capsule whose guests do what act says. It has the topic of its id.
+func (s *supervised) child(id string, act action, edit ...func(*CapsuleConfig)) ChildSpec {
+	cfg := CapsuleConfig{
+		ID: id, Version: s.version("1.0.0", wants(id), act),
+		System: s.sys, Registry: s.sys.PID(RegistryPath), HookRouter: s.sys.PID(RouterPath),
+		Router: s.router, TriggerTimeout: time.Minute, Observe: s.note, Log: slog.New(slog.DiscardHandler),
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	ref := NewCapsuleRef(cfg)
+	s.refs[id] = ref
+	return ChildSpec{Ref: ref, ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults()}
+}
+
+// version describes a version of a capsule. It reports, as an event of no capsule, when
+// it is released.
+func (s *supervised) version(number string, interceptors []messages.Interceptor, act action) *Version {
+	return &Version{
+		Number: number, Interceptors: interceptors, AllowPromptInjection: true,
+		Config: func(string) string { return "" },
+		Load: func(_ context.Context, api capsulehost.HostAPI) (Guest, error) {
+			s.count(1)
+			return &script{HostAPI: api, act: act, closed: func() { s.count(-1) }}, nil
+		},
+		Release: func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.released = append(s.released, number)
+		},
+	}
+}
+
+func (s *supervised) count(by int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open += by
+}
+
+// command gives the capsules supervisor a command and returns its answer.
+func (s *supervised) command(t *testing.T, m any) messages.CommandDone {
+	t.Helper()
+	answer, err := s.sys.Ask(context.Background(), s.sys.PID(SupervisorPath), m)
+	done, ok := answer.(*messages.CommandDone)
+	if err != nil || !ok {
+		t.Fatalf("%T is answered by %v, %v", m, answer, err)
+	}
+	return *done
+}
+
+// upgrade gives a capsule a version.
+func (s *supervised) upgrade(t *testing.T, id string, how How, v *Version, edit ...func(*ChildSpec)) messages.CommandDone {
+	t.Helper()
+	return s.command(t, s.upgradeTo(id, how, v, edit...))
+}
+
+func (s *supervised) upgradeTo(id string, how How, v *Version, edit ...func(*ChildSpec)) *UpgradeCapsule {
+	spec := ChildSpec{ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults()}
+	for _, e := range edit {
+		e(&spec)
+	}
+	return &UpgradeCapsule{ID: id, Version: v, Spec: spec, How: how}
+}
+
+// legs returns the legs of a trigger.
+func (s *supervised) legs(t *testing.T, topic string) []string {
+	t.Helper()
+	reply, err := s.router.Trigger(context.Background(), TriggerRequest{Topic: topic, Payload: []byte("null"), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return show(reply.Legs)
 }
 
 func (s *supervised) note(e messages.Event) {
@@ -155,9 +220,8 @@ func TestADecisionThatFails(t *testing.T) {
 					t.Errorf("-want +got\n%s", d)
 				}
 				// An operator can still do what there is to do.
-				answer, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.RestartCapsule{ID: "a"})
-				if done, ok := answer.(*messages.CommandDone); err != nil || !ok || done.Result != messages.CommandSucceeded {
-					t.Errorf("a restart: %+v, %v", answer, err)
+				if done := s.upgrade(t, "a", Restart, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
+					t.Errorf("a restart: %+v", done)
 				}
 				if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {
 					t.Errorf("after it a call is %s", got)
@@ -221,12 +285,20 @@ func TestAReadyCapsuleIsAsked(t *testing.T) {
 		synctest.Wait()
 		go s.sys.Send(s.sys.PID(RouterPath), "what it does not know")
 		synctest.Wait()
-		if _, err := s.sys.Ask(t.Context(), s.sys.PID(SupervisorPath), &messages.StartCapsule{ID: "a"}); err != nil {
-			t.Error(err)
+		if done := s.upgrade(t, "a", Start, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
+			t.Error(done)
 		}
 		if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {
 			t.Errorf("a capsule that is Ready is %s", got)
 		}
 		close(s.busy)
 	})
+}
+
+// send gives the capsules supervisor a command and does not wait for its answer.
+func (s *supervised) send(m any) { s.sys.Request(s.sys.PID(SupervisorPath), m, s.sys.PID("nobody")) }
+
+// forget triggers, for a test that does not care about the answer.
+func (s *supervised) forget(topic string) {
+	_, _ = s.router.Trigger(context.Background(), TriggerRequest{Topic: topic, Payload: []byte("null"), Timeout: time.Minute})
 }

@@ -3,6 +3,7 @@
 //	root.go        the one top-level actor: heals the three below
 //	registry.go    answers which capsule holds a session, and what it may do
 //	router.go      keeps the routing table; makes triggers
+//	dispatch.go    says on which goroutine each call of a trigger runs
 //	supervisor.go  starts, restarts and stops capsules (commands.go, reconcile.go)
 //	capsule.go     one guest: loads it, calls it, lets it crash (crash.go, runloop.go)
 //

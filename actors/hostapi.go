@@ -16,21 +16,26 @@ import (
 // hostAPI answers one instance's guest. Its methods run on the guest's goroutine:
 // the one that runs the actor, or the run loop's.
 type hostAPI struct {
-	capsule  *capsule
+	instance *instance
 	services capsulehost.Services
+	bus      *guestBus           // nil without one
 	caller   *capsulehost.Caller // during one call
+	depth    int                 // of the publications that the call follows from
 	metered  metered             // the guest, if its reductions are counted
 	before   uint64              // its reductions when its call began
 	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
+	spare    *trigger            // zero, for the guest's next trigger; nil if there is none
 
 	mu        sync.Mutex
-	signalled bool   // the guest has called astrid_signal_ready
-	signal    func() // reports that; nil before the run loop has started
+	signalled bool          // the guest has called astrid_signal_ready
+	ready     chan struct{} // closed then; nil in tests of the host API alone
+	signal    func()        // reports that; nil before the run loop has started
 }
 
 var (
 	_ capsulehost.HostAPI = (*hostAPI)(nil)
 	_ capsulehost.Peers   = (*hostAPI)(nil)
+	_ capsulehost.Output  = (*hostAPI)(nil)
 )
 
 func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
@@ -38,11 +43,14 @@ func (a *hostAPI) Log(level capsulehost.LogLevel, message string) {
 	if a.caller != nil && a.caller.Principal != nil {
 		principal = *a.caller.Principal
 	}
-	a.capsule.cfg.Lines.Write(level, principal, message)
+	a.instance.ref.cfg.Lines.Write(level, principal, message)
 }
 
-func (a *hostAPI) Name() string                { return a.capsule.cfg.ID }
-func (a *hostAPI) Config(key string) string    { return a.capsule.cfg.Config(key) }
+// WriteLine logs a line that the guest has written to a standard stream.
+func (a *hostAPI) WriteLine(stream, line string) { a.Log(capsulehost.LevelInfo, stream+": "+line) }
+
+func (a *hostAPI) Name() string                { return a.instance.ref.cfg.ID }
+func (a *hostAPI) Config(key string) string    { return a.instance.version.Config(key) }
 func (a *hostAPI) Caller() *capsulehost.Caller { return a.caller }
 func (a *hostAPI) Now() time.Time              { return time.Now() }
 
@@ -53,10 +61,20 @@ func (a *hostAPI) Services() *capsulehost.Services { return &a.services }
 func (a *hostAPI) SignalReady() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.signalled && a.signal != nil {
-		a.signal()
+	if a.signalled {
+		return
 	}
 	a.signalled = true
+	close(a.ready)
+	if a.signal != nil {
+		a.signal()
+	}
+}
+
+func (a *hostAPI) hasSignalled() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.signalled
 }
 
 // loopStarted says how a run loop's signal is noted.
@@ -72,17 +90,19 @@ func (a *hostAPI) loopStarted(signal func()) {
 // TriggerHook makes a nested trigger. It leaves its caller a sixteenth of the
 // time that it has, so that the answer can still be used.
 func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.RawMessage) ([]json.RawMessage, error) {
-	cfg := &a.capsule.cfg
+	cfg := &a.instance.ref.cfg
 	made := monotime.Now()
 	timeout := cfg.TriggerTimeout
 	if deadline := deadlineOf(ctx); deadline != monotime.None {
 		left := deadline.Sub(made)
 		timeout = min(timeout, left-left/16)
 	}
-	t := &trigger{
-		router: cfg.Router, topic: topic, payload: payload, from: cfg.ID, asker: ctx, made: made,
-		deadline: made.Add(timeout), reductions: a.inherited(),
-	}
+	t := a.newTrigger()
+	defer a.reuse(t)
+	t.router, t.topic, t.payload = cfg.Router, topic, payload
+	t.from, t.asking, t.asker = cfg.ID, &a.instance.ref.node, ctx
+	t.made, t.deadline, t.reductions = made, made.Add(timeout), a.inherited()
+	t.depth = a.depth
 	spans := ctx
 	if a.span != nil {
 		spans = a.span
@@ -98,16 +118,32 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 		return nil, err
 	}
 	cfg.Router.WarnOfLegs(cfg.Log, cfg.ID, topic, t.legs)
-	values := t.one.value[:0]
-	if len(t.legs) > 1 {
-		values = make([]json.RawMessage, 0, len(t.legs))
-	}
+	values := make([]json.RawMessage, 0, len(t.legs))
 	for n := range t.legs {
 		if value := t.legs[n].Value; len(value) > 0 {
 			values = append(values, value)
 		}
 	}
 	return values, nil
+}
+
+// newTrigger returns a trigger that is zero.
+func (a *hostAPI) newTrigger() *trigger {
+	t := a.spare
+	if a.spare = nil; t == nil {
+		t = &trigger{}
+	}
+	return t
+}
+
+// reuse keeps a trigger that has ended for the guest's next one, if nobody else can
+// hold a part of it. Only of WebAssembly is it certain that it makes one trigger at a
+// time.
+func (a *hostAPI) reuse(t *trigger) {
+	if a.instance.inline && !t.shared.Load() {
+		*t = trigger{}
+		a.spare = t
+	}
 }
 
 // deadlineOf returns a context's deadline, of one of our own without a look at the
@@ -121,7 +157,7 @@ func deadlineOf(ctx context.Context) monotime.Time {
 
 // CheckCapability asks the registry. No answer is no.
 func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability string) bool {
-	cfg := &a.capsule.cfg
+	cfg := &a.instance.ref.cfg
 	answer, err := cfg.System.Ask(ctx, cfg.Registry, &messages.CheckCapability{SourceUUID: sourceUUID, Capability: capability})
 	checked, ok := answer.(*messages.CapabilityChecked)
 	if err != nil || !ok {
@@ -132,7 +168,7 @@ func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability st
 }
 
 // judge turns the result of a guest call into its leg's outcome.
-func judge(answer *messages.Leg, result capsulehost.Result, err error) {
+func judge(answer *messages.Leg, result capsulehost.Result, err error, isStep bool) {
 	defer func() { answer.Reason = shortened(answer.Reason, reasonKept) }()
 	failure, isLost := errors.AsType[*capsulehost.Failure](err)
 	switch {
@@ -147,6 +183,8 @@ func judge(answer *messages.Leg, result capsulehost.Result, err error) {
 		answer.Outcome, answer.Reason = messages.OutcomeFailed, err.Error()
 	case result.Action == capsulehost.Deny:
 		answer.Outcome, answer.Reason = messages.OutcomeDenied, string(result.Data)
+	case isStep:
+		judgeStep(answer, result)
 	case result.Action == capsulehost.Continue && len(result.Data) == 0:
 		answer.Outcome = messages.OutcomeEmpty
 	case len(result.Data) > maxAnswer:

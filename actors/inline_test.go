@@ -40,6 +40,7 @@ func TestWhoRunsACall(t *testing.T) {
 		for range 3 {
 			for id, here := range map[string]bool{"fast": true, "slow": false, "any": false} {
 				w.trigger(id) // the first call of each is not known to be short
+				synctest.Wait()
 				if got := string(w.trigger(id)[0].Value); (got == own) != here {
 					t.Errorf("%s runs on %s, the caller on %s", id, got, own)
 				}
@@ -57,6 +58,7 @@ func TestWhoRunsACall(t *testing.T) {
 		}, inline)
 		synctest.Wait()
 		w.trigger("busy")
+		synctest.Wait()
 		order = ""
 		ask := func(payload string) <-chan error {
 			done := make(chan error, 1)
@@ -95,6 +97,7 @@ func TestALongCallHandsOver(t *testing.T) {
 		w.start("c", says("3"), inline, wanting(wants("t")...))
 		synctest.Wait()
 		w.trigger("t")
+		synctest.Wait()
 		expect(t, "all short", show(w.trigger("t")), "a/1 on-t continue 1", "b/1 on-t continue 2", "c/1 on-t continue 3")
 		long = true
 		legs, err := w.triggerWithin(5*time.Second, TriggerRequest{Topic: "t"})
@@ -140,6 +143,7 @@ func TestGivingUpOnAnInlineCall(t *testing.T) {
 				}, inline)
 				synctest.Wait()
 				w.trigger("c")
+				synctest.Wait() // it is idle
 				long = true
 				ctx, cancel := context.WithCancelCause(t.Context())
 				time.AfterFunc(time.Second, func() { cancel(why) })
@@ -179,6 +183,7 @@ func TestInterruptingAnInlineCall(t *testing.T) {
 		synctest.Wait()
 		w.trigger("c")
 		w.trigger("outer")
+		synctest.Wait()
 		long = true
 
 		got := w.later("c")
@@ -219,6 +224,7 @@ func TestGivingUpOnAChainOfCalls(t *testing.T) {
 		synctest.Wait()
 		for range 6 {
 			w.trigger("a")
+			synctest.Wait()
 		}
 		long = true
 		ctx, cancel := context.WithCancel(t.Context())

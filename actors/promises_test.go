@@ -78,8 +78,8 @@ func promises(t *testing.T, rt *rapid.T, steps []step, acts []string) {
 	}
 	for _, id := range []string{"a", "b", "c", "d"} {
 		w.start(id, act(id), func(c *CapsuleConfig) {
-			c.Interceptors, c.Queue = wants(id, "all"), 3
-			c.CallTimeout, c.TriggerTimeout = 3*time.Second, 2*time.Second
+			c.Version.Interceptors, c.Version.Queue = wants(id, "all"), 3
+			c.Version.CallTimeout, c.TriggerTimeout = 3*time.Second, 2*time.Second
 		})
 	}
 	synctest.Wait()

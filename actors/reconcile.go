@@ -27,7 +27,7 @@ func (s *supervisor) resync(ctx actor.Context, to *actor.PID) {
 		default: // between two instances: the last one has ended
 			ctx.Send(to, &CapsuleDown{
 				Ref: c.Ref, Generation: c.up.Generation, State: messages.StateLoading,
-				Reason: "it is about to be restarted", Interceptors: c.Ref.cfg.Interceptors,
+				Reason: "it is about to be restarted", Interceptors: c.Ref.Version().Interceptors,
 			})
 		}
 	}
@@ -39,16 +39,22 @@ func (s *supervisor) resync(ctx actor.Context, to *actor.PID) {
 func (s *supervisor) reconcile(ctx actor.Context) {
 	now := monotime.Now()
 	for _, c := range s.children {
+		if c.upgrade != nil {
+			s.prepared(ctx, c, c.upgrade)
+		}
 		isDue := c.due != monotime.None && now >= c.due
 		switch up := c.Ref.Announced(); {
 		case c.undecided != nil && (c.phase == running || c.phase == backoff):
 			s.decideAgain(ctx, c)
-		case c.phase == backoff && isDue:
-			s.restartNow(ctx, c)
 		case c.phase == running && up != nil && (c.up == nil || c.up.Generation != up.Generation || c.up.State != up.State):
 			s.up(ctx, up)
 		case c.phase == running && isDue:
 			s.readinessDue(ctx, &readinessDue{id: c.id, generation: c.Ref.Generation()})
+		}
+	}
+	for h := range s.holds {
+		if now >= h.due {
+			s.holdDue(ctx, h)
 		}
 	}
 	s.resync(ctx, s.System.PID(RegistryPath))

@@ -67,6 +67,8 @@ func (r *registry) Receive(ctx actor.Context) {
 		r.up(m)
 	case *CapsuleDown:
 		r.down(m)
+	case *CapsuleGone:
+		r.gone(m)
 	case *resyncDone:
 		r.resyncDone()
 	case *actor.Stopping, *actor.Restarting:
@@ -141,6 +143,15 @@ func (r *registry) down(m *CapsuleDown) {
 	if e := r.entry(m.Ref.ID()); e.lastSeen.down(m.Generation) {
 		delete(r.bySession, e.up.Session)
 		e.state = m.State
+	}
+}
+
+// gone forgets a capsule.
+func (r *registry) gone(m *CapsuleGone) {
+	id := m.Ref.ID()
+	if e := r.byID[id]; e != nil {
+		delete(r.bySession, e.up.Session)
+		delete(r.byID, id)
 	}
 }
 

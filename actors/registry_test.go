@@ -125,7 +125,7 @@ func TestARegistryThatFails(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		w.silent = true
 		pid := w.sys.PID("root/registry")
-		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.AllowPromptInjection = true })
+		h := w.start("c", says("1"), func(c *CapsuleConfig) { c.Version.AllowPromptInjection = true })
 		synctest.Wait()
 		ask := func() (any, error) {
 			return w.sys.Ask(context.Background(), pid, &messages.CheckCapability{

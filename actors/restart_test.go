@@ -21,7 +21,7 @@ func TestRestarts(t *testing.T) {
 		"defaults: at once, then doubling, five in a window": {RestartPolicy{}, []death{
 			{0, false, 0}, {0, false, 100 * ms}, {0, false, 200 * ms}, {0, false, 400 * ms}, {0, false, 800 * ms}, {0, false, -1},
 		}},
-		"a stable spell starts afresh": {RestartPolicy{Budget: 2, Window: 10 * s}, []death{
+		"a stable uptime starts afresh": {RestartPolicy{Budget: 2, Window: 10 * s}, []death{
 			{0, false, 0}, {9 * s, false, 100 * ms}, {10 * s, false, 0}, {0, false, 100 * ms}, {0, false, -1},
 		}},
 		"the window slides over time that it was up": {RestartPolicy{Budget: 2, Window: 10 * s, InitialBackoff: -1}, []death{
@@ -64,18 +64,18 @@ func TestRestartsAfterAnOperator(t *testing.T) {
 	}
 }
 
-// A spell that a caller's deadline ended counts as one that was healthy.
-func TestSpellsThatEndWithoutBlame(t *testing.T) {
+// Uptime that a caller's deadline ended counts as healthy.
+func TestUptimeThatEndsWithoutBlame(t *testing.T) {
 	r := restarts{policy: RestartPolicy{Budget: 1, Window: time.Minute}.WithDefaults()}
 	r.died(0, false, 0)
 	r.ran(time.Minute)
 	if v := r.died(0, false, 0); !v.restart || v.attempt != 1 {
-		t.Errorf("after a stable spell: %+v, want a restart at once", v)
+		t.Errorf("after a stable uptime: %+v, want a restart at once", v)
 	}
 }
 
 // Never more restarts in a window than the budget, measured in time up and so
-// in any time; delays don't shrink before a stable spell; and a policy that
+// in any time; delays don't shrink before a stable uptime; and a policy that
 // restarts at all goes on restarting a capsule that stays up for a window.
 func TestRestartInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -86,13 +86,13 @@ func TestRestartInvariants(t *testing.T) {
 		var at []time.Duration // of restarts, in time up
 		var up, last time.Duration
 		for range rapid.IntRange(1, 40).Draw(t, "deaths") {
-			spell := time.Duration(rapid.IntRange(0, 120).Draw(t, "spell")) * time.Second
-			up += spell
-			v := r.died(spell, false, rapid.Float64Range(0, 0.999).Draw(t, "jitter"))
-			if spell >= r.policy.Window {
+			uptime := time.Duration(rapid.IntRange(0, 120).Draw(t, "uptime")) * time.Second
+			up += uptime
+			v := r.died(uptime, false, rapid.Float64Range(0, 0.999).Draw(t, "jitter"))
+			if uptime >= r.policy.Window {
 				last = 0
 				if !v.restart || v.delay != 0 {
-					t.Fatalf("after a stable spell of %v: %+v", spell, v)
+					t.Fatalf("after a stable uptime of %v: %+v", uptime, v)
 				}
 			}
 			if !v.restart {

@@ -16,6 +16,7 @@ const (
 	RootPath       = "root"
 	RegistryPath   = RootPath + "/" + registryName
 	RouterPath     = RootPath + "/" + RouterName
+	BusPath        = RootPath + "/" + BusName
 	SupervisorPath = RootPath + "/" + CapsulesPath
 
 	registryName = "registry"
@@ -30,6 +31,7 @@ type RootConfig struct {
 	// The children.
 	Registry   *actor.Props
 	HookRouter *actor.Props
+	EventBus   *actor.Props // nil for none
 	Supervisor *actor.Props
 }
 
@@ -50,6 +52,9 @@ func (r *root) Receive(ctx actor.Context) {
 	case *actor.Started:
 		r.spawn(ctx, registryName, r.Registry)
 		r.spawn(ctx, RouterName, r.HookRouter)
+		if r.EventBus != nil {
+			r.spawn(ctx, BusName, r.EventBus)
+		}
 		r.spawn(ctx, CapsulesPath, r.Supervisor)
 	case *actor.Stopping, *actor.Stopped, *actor.Restarting, *actor.Terminated:
 	default:
@@ -63,7 +68,7 @@ func (r *root) spawn(ctx actor.Context, name string, props *actor.Props) {
 	}
 }
 
-// HandleFailure heals one of the three children.
+// HandleFailure heals one of the children.
 func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
 	decision := "restarted"
 	if child.Id == SupervisorPath {
@@ -81,5 +86,8 @@ func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor
 		return
 	}
 	supervisor.RestartChildren(child)
+	if child.Id == BusPath {
+		return // it has lost nothing
+	}
 	sys.Root.Send(sys.NewLocalPID(SupervisorPath), &resync{to: child})
 }

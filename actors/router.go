@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -78,6 +77,8 @@ func (h *hookRouter) Receive(ctx actor.Context) {
 		h.table.up(m)
 	case *CapsuleDown:
 		h.table.down(m)
+	case *CapsuleGone:
+		h.table.gone(m)
 	case *resyncDone:
 		h.router.table.Store(h.table)
 	case *actor.Started, *actor.Stopping, *actor.Stopped, *actor.Restarting:
@@ -146,7 +147,9 @@ func (r *Router) run(ctx, spans context.Context, t *trigger) error {
 	if t.from != "" {
 		r.stats.asked()
 	}
-	t.spans = r.traced(spans, t)
+	if t.spans = r.traced(spans, t); t.spans != nil {
+		t.shared.Store(true)
+	}
 	table.plan(t)
 	defer t.close() // also if a tracer panics: no wait outlives its trigger
 	t.spans.planned(t)
@@ -164,86 +167,4 @@ func (r *Router) run(ctx, spans context.Context, t *trigger) error {
 		r.stats.answered(t, ended)
 	}
 	return err
-}
-
-// longCall is how long a call may have taken last time to be run by the goroutine
-// that asks.
-const longCall = 50 * time.Microsecond
-
-// inlineShare is how much work, by the same measure, a goroutine that asks does at
-// least before it leaves some to others.
-const inlineShare = 100 * time.Microsecond
-
-// dispatch has the calls of a trigger made. The last ones run here, on the
-// goroutine that asks, if they are expected to be short: handing a call of a
-// microsecond to another goroutine costs more than the call. The others go to
-// their capsules' queues first, so that they run meanwhile.
-//
-// Calls of one capsule stay in order: those that run here come after those that
-// were queued. It returns the time: at the end of the last call that ran here.
-func (t *trigger) dispatch() monotime.Time {
-	first := t.firstInline()
-	for n := range t.calls {
-		if c := &t.calls[n]; c.ref != nil && (n < first || c.ref.expected() > longCall) {
-			ref := c.ref
-			c.ref = nil
-			ref.post(c)
-		}
-	}
-	at := t.made
-	t.next.Store(int64(first))
-	for c := t.nextCall(); c != nil; c = t.nextCall() {
-		at = c.ref.run(c, at)
-	}
-	return at
-}
-
-// nextCall takes the next call that was to run on the goroutine that asks; nil if
-// there is none. It may be called from any goroutine.
-func (t *trigger) nextCall() *invocation {
-	for {
-		n := int(t.next.Add(1)) - 1
-		if n >= len(t.calls) {
-			return nil
-		}
-		if c := &t.calls[n]; c.ref != nil {
-			return c
-		}
-	}
-}
-
-// firstInline returns the first call that may run on the goroutine that asks: it
-// keeps its share of the short ones, the last.
-func (t *trigger) firstInline() int {
-	var work time.Duration
-	for n := range t.calls {
-		if c := &t.calls[n]; c.ref != nil {
-			if expected := c.ref.expected(); expected <= longCall {
-				work += expected
-			}
-		}
-	}
-	share, first := work, 0
-	if work > inlineShare {
-		share = max(inlineShare, work/time.Duration(runtime.GOMAXPROCS(0)))
-		first = len(t.calls)
-	}
-	for mine := time.Duration(0); first > 0; first-- {
-		if c := &t.calls[first-1]; c.ref != nil {
-			if expected := c.ref.expected(); expected <= longCall {
-				if mine += expected; mine > share {
-					break
-				}
-			}
-		}
-	}
-	return first
-}
-
-// handOver queues the calls that wait behind one that runs on the goroutine that
-// asks and turns out to be long.
-func (t *trigger) handOver() {
-	for c := t.nextCall(); c != nil; c = t.nextCall() {
-		c.ref.post(c)
-	}
 }

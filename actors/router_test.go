@@ -16,7 +16,7 @@ import (
 )
 
 func wanting(interceptors ...messages.Interceptor) func(*CapsuleConfig) {
-	return func(c *CapsuleConfig) { c.Interceptors = interceptors }
+	return func(c *CapsuleConfig) { c.Version.Interceptors = interceptors }
 }
 
 // Promise 5: the order of the answers is that of priority, capsule and manifest,
@@ -237,7 +237,7 @@ func TestAPanicWhilePlanningLeavesNoEdge(t *testing.T) {
 					t.Error("the tracer did not panic")
 				}
 			}()
-			_ = w.router.run(t.Context(), t.Context(), &trigger{router: w.router, topic: "t", from: "a", asker: t.Context()})
+			_ = w.router.run(t.Context(), t.Context(), &trigger{router: w.router, topic: "t", from: "a", asking: &waitNode{}, asker: t.Context()})
 		}()
 		if n, open := w.router.Awaited(), w.router.Open(); n != 0 || open != 0 {
 			t.Errorf("%d edges and %d open triggers are left", n, open)
@@ -262,7 +262,7 @@ func TestATopicWithTooManyInterceptors(t *testing.T) {
 		for n := range many {
 			many[n] = messages.Interceptor{Event: "t", Action: "a", Priority: 100}
 		}
-		w.start("c", says("1"), wanting(many...), func(c *CapsuleConfig) { c.Queue = 0 })
+		w.start("c", says("1"), wanting(many...), func(c *CapsuleConfig) { c.Version.Queue = 0 })
 		synctest.Wait()
 		by := map[messages.Outcome]int{}
 		legs := w.trigger("t")

@@ -15,14 +15,15 @@ type routingTable struct {
 	index   topicIndex
 }
 
-// target is a capsule as the table has it: every capsule that was ever
-// announced, so that a trigger can say who would have been asked.
+// target is a capsule as the table has it: every capsule that was announced and is
+// not gone, so that a trigger can say who would have been asked.
 type target struct {
 	lastSeen
 	ref          *CapsuleRef
 	id           string
 	interceptors []messages.Interceptor
 	down         string // why it can't be asked; empty if it can
+	runLoop      bool   // it receives messages by subscriptions
 }
 
 func newRoutingTable() *routingTable { return &routingTable{targets: map[string]*target{}} }
@@ -34,6 +35,7 @@ func (r *routingTable) plan(t *trigger) {
 	defer r.mu.RUnlock()
 	matches := r.index.match(t.topic)
 	t.room(len(matches))
+	var last map[*CapsuleRef]*invocation // of the capsules that may be asked more than once
 	n := 0
 	for _, m := range matches {
 		if m.target.id == t.from {
@@ -47,11 +49,20 @@ func (r *routingTable) plan(t *trigger) {
 		case n >= MaxLegs:
 			leg.Outcome = messages.OutcomeOverloaded
 			leg.Reason = fmt.Sprintf("the topic has %d interceptors: a trigger asks at most %d", len(matches), MaxLegs)
-		case t.from != "" && !t.router.waits.enter(t.from, m.target.id):
+		case t.asking != nil && !t.router.waits.enter(&t.edges[n], t.asking, &m.target.ref.node):
 			leg.Outcome, leg.Reason = messages.OutcomeDeadlock, fmt.Sprintf("%s waits for %s", m.target.id, t.from)
 		default:
-			call.trigger, call.leg, call.action, call.ref = t, n, leg.Action, m.target.ref
+			call.trigger, call.leg, call.action, call.ref, call.first = t, n, leg.Action, m.target.ref, true
 			t.pending++
+			if len(m.target.interceptors) > 1 {
+				if last == nil {
+					last = map[*CapsuleRef]*invocation{}
+				}
+				if before := last[call.ref]; before != nil {
+					before.then, call.first = call, false
+				}
+				last[call.ref] = call
+			}
 		}
 		n++
 	}
@@ -67,7 +78,7 @@ func (r *routingTable) up(m *CapsuleUp) {
 		return
 	}
 	r.subscribe(t, m.Interceptors)
-	t.down = ""
+	t.down, t.runLoop = "", m.RunLoop
 	if m.RunLoop {
 		t.down = "it is a run loop, which triggers do not reach"
 	}
@@ -84,6 +95,16 @@ func (r *routingTable) down(m *CapsuleDown) {
 	r.subscribe(t, m.Interceptors)
 	if t.down = m.Reason; t.down == "" {
 		t.down = "it does not serve"
+	}
+}
+
+// gone takes a capsule out: no trigger asks for it any longer.
+func (r *routingTable) gone(m *CapsuleGone) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.targets[m.Ref.ID()]; t != nil {
+		r.subscribe(t, nil)
+		delete(r.targets, t.id)
 	}
 }
 

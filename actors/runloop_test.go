@@ -29,7 +29,7 @@ func TestARunLoopSignalsAndAsks(t *testing.T) {
 			answers = append(answers, answer, fmt.Sprint(err, s.Services().Peers.CheckCapability(ctx, "no such session", CapabilityPromptInjection)))
 			<-ctx.Done()
 			return interruption(ctx)
-		}), func(c *CapsuleConfig) { c.AllowPromptInjection = true })
+		}), func(c *CapsuleConfig) { c.Version.AllowPromptInjection = true })
 		synctest.Wait()
 		session := h.Announced().Session
 		if state := w.find("c").State; state != messages.StateStarting || !w.allowed(session) {
@@ -137,8 +137,8 @@ func TestTooManyInterceptorsForARunLoop(t *testing.T) {
 	inTree(t, func(t *testing.T, w *tree) {
 		many := func(n int) func(*CapsuleConfig) {
 			return func(c *CapsuleConfig) {
-				for len(c.Interceptors) < n {
-					c.Interceptors = append(c.Interceptors, messages.Interceptor{Event: "x", Action: "y"})
+				for len(c.Version.Interceptors) < n {
+					c.Version.Interceptors = append(c.Version.Interceptors, messages.Interceptor{Event: "x", Action: "y"})
 				}
 			}
 		}

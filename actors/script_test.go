@@ -96,8 +96,8 @@ func wants(topics ...string) []messages.Interceptor {
 // loads makes a capsule's Load call f first, with the number of the load.
 func loads(f func(ctx context.Context, s capsulehost.HostAPI, n int) error) func(*CapsuleConfig) {
 	return func(c *CapsuleConfig) {
-		load, n := c.Load, 0
-		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
+		load, n := c.Version.Load, 0
+		c.Version.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			n++
 			if err := f(ctx, s, n); err != nil {
 				return nil, err
@@ -110,8 +110,8 @@ func loads(f func(ctx context.Context, s capsulehost.HostAPI, n int) error) func
 // runs makes a capsule a run loop.
 func runs(loop func(ctx context.Context, s *script) error) func(*CapsuleConfig) {
 	return func(c *CapsuleConfig) {
-		load := c.Load
-		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
+		load := c.Version.Load
+		c.Version.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			guest, err := load(ctx, s)
 			guest.(*script).loop = loop
 			return guest, err
@@ -150,12 +150,23 @@ func (inlineScript) Inline() {}
 
 // inline makes a capsule's guest Inline.
 func inline(c *CapsuleConfig) {
-	load := c.Load
-	c.Load = func(ctx context.Context, api capsulehost.HostAPI) (Guest, error) {
+	load := c.Version.Load
+	c.Version.Load = func(ctx context.Context, api capsulehost.HostAPI) (Guest, error) {
 		guest, err := load(ctx, api)
 		if err != nil {
 			return nil, err
 		}
 		return inlineScript{guest.(*script)}, nil
 	}
+}
+
+// hangingLoad is a load that goes on until it is interrupted.
+func hangingLoad(ctx context.Context, _ capsulehost.HostAPI, _ int) error {
+	<-ctx.Done()
+	return interruption(ctx)
+}
+
+// badModule is a load that fails until the capsule's files change.
+func badModule(context.Context, capsulehost.HostAPI, int) error {
+	return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: "no module"}
 }

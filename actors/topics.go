@@ -6,22 +6,9 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
-
-// ValidTopic reports whether a topic, or a pattern, is well formed: dot-separated
-// segments, none of them empty. A malformed one matches nothing.
-func ValidTopic(topic string) bool {
-	if topic == "" {
-		return false
-	}
-	for segment := range strings.SplitSeq(topic, ".") {
-		if segment == "" {
-			return false
-		}
-	}
-	return true
-}
 
 // subscription is one interceptor of one capsule.
 type subscription struct {
@@ -54,7 +41,7 @@ type topicNode struct {
 
 // add enters s under its pattern. A malformed pattern is left out.
 func (x *topicIndex) add(s subscription) {
-	if !ValidTopic(s.interceptor.Event) {
+	if !capsulehost.ValidTopic(s.interceptor.Event) {
 		return
 	}
 	node := &x.root
@@ -67,7 +54,7 @@ func (x *topicIndex) add(s subscription) {
 
 // remove takes every subscription of t under pattern out again.
 func (x *topicIndex) remove(t *target, pattern string) {
-	if ValidTopic(pattern) {
+	if capsulehost.ValidTopic(pattern) {
 		x.root.remove(t, strings.Split(pattern, "."))
 	}
 }
@@ -75,9 +62,6 @@ func (x *topicIndex) remove(t *target, pattern string) {
 // match returns what subscribes to topic, in the order of the legs. The result
 // is good until the index changes.
 func (x *topicIndex) match(topic string) []subscription {
-	if !ValidTopic(topic) {
-		return nil
-	}
 	var few [8]*topicNode
 	nodes := x.root.match(few[:0], topic)
 	if len(nodes) == 1 {
@@ -110,6 +94,9 @@ func (n *topicNode) child(segment string) *topicNode {
 // match appends to found where the subscriptions to rest are, the segments below n.
 func (n *topicNode) match(found []*topicNode, rest string) []*topicNode {
 	segment, below, more := strings.Cut(rest, ".")
+	if segment == "" {
+		return found // topic is malformed
+	}
 	for _, next := range [...]*topicNode{n.exact[segment], n.any} {
 		switch {
 		case next == nil:

@@ -11,17 +11,6 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-func TestValidTopic(t *testing.T) {
-	for topic, want := range map[string]bool{
-		"a": true, "a.b": true, "a.*": true, "*": true, "a b.c": true,
-		"": false, ".": false, "a.": false, ".a": false, "a..b": false,
-	} {
-		if got := ValidTopic(topic); got != want {
-			t.Errorf("ValidTopic(%q) = %v, want %v", topic, got, want)
-		}
-	}
-}
-
 // subscribe enters a pattern and returns its subscription.
 func subscribe(x *topicIndex, t *target, event, action string, priority uint32) subscription {
 	i := messages.Interceptor{Event: event, Action: action, Priority: priority}

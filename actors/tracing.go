@@ -94,9 +94,9 @@ func (c *capsule) beginSpan(m *invocation, began monotime.Time) trace.Span {
 	ctx, span := c.cfg.Router.tracer.Start(m.span, spanCall, trace.WithTimestamp(began.Wall()), trace.WithAttributes( //nolint:spancheck // endSpan ends it
 		attribute.String("astrid.capsule", c.cfg.ID),
 		attribute.String("astrid.action", m.action),
-		attribute.Int64("astrid.generation", int64(c.run.generation)), //nolint:gosec // a count
+		attribute.Int64("astrid.generation", int64(c.current.generation)), //nolint:gosec // a count
 	))
-	c.api.span = ctx
+	c.current.api.span = ctx
 	return span //nolint:spancheck // endSpan ends it
 }
 
@@ -105,7 +105,7 @@ func (c *capsule) endSpan(span trace.Span, answer *messages.Leg, began monotime.
 	if span == nil {
 		return
 	}
-	c.api.span = nil
+	c.current.api.span = nil
 	annotate(span, answer.Outcome, answer.Reason)
 	span.End(trace.WithTimestamp(began.Add(answer.Duration).Wall()))
 }

@@ -49,9 +49,9 @@ func TestTraces(t *testing.T) {
 		w.start("inner", says("true"))
 		w.start("dies", traps)
 		w.start("slow", hangs)
-		w.start("outer", asks("inner"), func(c *CapsuleConfig) { c.Interceptors = wants("all") })
-		w.start("cyclic", asks("all"), func(c *CapsuleConfig) { c.Interceptors = wants("all") })
-		w.start("last", says("1"), func(c *CapsuleConfig) { c.Interceptors = wants("dies", "slow") })
+		w.start("outer", asks("inner"), func(c *CapsuleConfig) { c.Version.Interceptors = wants("all") })
+		w.start("cyclic", asks("all"), func(c *CapsuleConfig) { c.Version.Interceptors = wants("all") })
+		w.start("last", says("1"), func(c *CapsuleConfig) { c.Version.Interceptors = wants("dies", "slow") })
 		synctest.Wait()
 
 		ctx, caller := provider.Tracer("caller").Start(t.Context(), "caller")

@@ -30,6 +30,8 @@ type tree struct {
 	tb     testing.TB
 	sys    *system.System
 	router *Router
+	bus    *Bus
+	kernel *fakeKernel
 	root   *actor.PID
 
 	mu      sync.Mutex
@@ -51,6 +53,7 @@ func newTree(tb testing.TB) *tree {
 		open: map[string]int{}, ready: map[string]uint64{}, observe: func(messages.Event) {},
 	}
 	w.router = NewRouter(nil, nil)
+	w.bus, w.kernel = NewBus(BusConfig{System: w.sys, Router: w.router, Stats: &BusStats{Observe: w.note}}), &fakeKernel{}
 	ready := make(chan struct{})
 	root := &keeper{tree: w, start: func(ctx actor.Context) {
 		spawn := func(name string, props *actor.Props) {
@@ -60,6 +63,7 @@ func newTree(tb testing.TB) *tree {
 		}
 		spawn("registry", RegistryProps(RegistryConfig{System: w.sys, Log: logTo(w)}))
 		spawn("hook-router", w.router.Props(w.sys, slog.New(slog.DiscardHandler)))
+		spawn(BusName, w.bus.Props(w.kernel, logTo(w)))
 		spawn("capsules", w.sys.Props(func() actor.Actor { return &keeper{tree: w} }, system.NewMailbox(0, nil)))
 		close(ready)
 	}}
@@ -126,16 +130,20 @@ func (w *tree) do(f func(actor.Context)) {
 func (w *tree) handle(id string, act action, edit ...func(*CapsuleConfig)) *CapsuleRef {
 	loads := 0
 	cfg := CapsuleConfig{
-		ID: id, Version: "1.0.0", Interceptors: wants(id),
-		CallTimeout: time.Minute, TriggerTimeout: 30 * time.Second, Queue: 256,
+		ID: id, TriggerTimeout: 30 * time.Second,
+		Version: &Version{
+			Number: "1.0.0", Interceptors: wants(id), CallTimeout: time.Minute, Queue: 256,
+			Config: func(key string) string { return "value of " + key },
+		},
 		System: w.sys, Registry: w.sys.PID(RegistryPath), HookRouter: w.sys.PID(RouterPath), Router: w.router,
+		Bus: w.bus, Principal: "own",
 		Observe: func(e messages.Event) {
 			w.note(e)
 			w.observe(e)
 		},
-		Log: slog.New(slog.DiscardHandler), Lines: lines{w}, Config: func(key string) string { return "value of " + key },
+		Log: slog.New(slog.DiscardHandler), Lines: lines{w},
 	}
-	cfg.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
+	cfg.Version.Load = func(_ context.Context, s capsulehost.HostAPI) (Guest, error) {
 		loads++
 		w.count(id, 1)
 		return &script{HostAPI: s, generation: loads, act: act, closed: func() { w.count(id, -1) }}, nil
@@ -370,7 +378,7 @@ func (l lines) Write(_ capsulehost.LogLevel, principal, message string) {
 
 // refOf is a reference to a capsule whose queue is closed.
 func refOf(id string) *CapsuleRef {
-	r := NewCapsuleRef(CapsuleConfig{ID: id})
+	r := NewCapsuleRef(CapsuleConfig{ID: id, Version: &Version{}})
 	r.Close()
 	return r
 }

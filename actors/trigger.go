@@ -20,34 +20,42 @@ type trigger struct {
 	router *Router
 	topic  string
 	// payload is compact JSON, shared by all legs and never changed.
-	payload  []byte
-	from     string              // the capsule that asks; "" for a trigger from outside
-	caller   *capsulehost.Caller // nil for a trigger of a capsule
-	asker    context.Context     // of the caller: its end abandons the trigger
-	made     monotime.Time
-	deadline monotime.Time // None if there is none
+	payload []byte
+	from    string    // the capsule that asks; "" for a trigger from outside
+	asking  *waitNode // that capsule; nil for a trigger from outside
+	// publisher is the capsule whose message it is, of a step of a chain; "" for one from
+	// outside.
+	publisher string
+	step      *chainStep          // nil unless it is a step of a chain
+	depth     int                 // how many publications it follows from
+	caller    *capsulehost.Caller // nil for a trigger of a capsule
+	asker     context.Context     // of the caller: its end abandons the trigger
+	made      monotime.Time
+	deadline  monotime.Time // None if there is none
 	// reductions is how many each leg may spend, with all that it triggers in
 	// turn; 0 is no bound.
 	reductions uint64
 	spans      *spans // nil unless triggers are traced
 
 	calls []invocation // one for each leg
-	next  atomic.Int64 // the first call that is still to run on the goroutine that asks
+	edges []waitEdge   // one for each leg; nil for a trigger from outside
+	next  atomic.Int64 // the first of calls that nobody has taken yet
 
 	abandoned atomic.Bool // a call on the goroutine that asks was ended because that has given up
+	shared    atomic.Bool // others may hold a part of it after its end
 
 	mu      sync.Mutex
 	legs    []messages.Leg
 	charges []answerCharge
 	pending int
-	closed  bool          // no answer counts any more
+	closed  atomic.Bool   // no answer counts any more; set under mu
 	done    chan struct{} // closed when no leg is pending; made only to wait for it
 
 	// Room for the one leg that most triggers have.
 	one struct {
-		leg   [1]messages.Leg
-		call  [1]invocation
-		value [1]json.RawMessage
+		leg  [1]messages.Leg
+		call [1]invocation
+		edge [1]waitEdge
 	}
 	reply messages.Reply
 }
@@ -63,33 +71,45 @@ type invocation struct {
 	trigger *trigger // nil for a call that no trigger makes
 	leg     int
 	action  string
-	ref     *CapsuleRef // nil if the leg was decided without a call, or the call was queued
+	ref     *CapsuleRef // nil if the leg was decided without a call
+	first   bool        // it is still to be taken, with all that come after it
+	then    *invocation // the next call of the same capsule; nil if there is none
 	ctx     callContext
 	span    context.Context // with the leg's span; nil unless triggers are traced
-	began   monotime.Time   // None unless it runs on the goroutine that asks
+	began   monotime.Time   // None unless it runs without having been queued
 	ended   monotime.Time   // set by the capsule
 }
 
 // room makes the legs and calls for n matches.
 func (t *trigger) room(n int) {
 	if n <= 1 {
-		t.legs, t.calls = t.one.leg[:n], t.one.call[:n]
+		t.legs, t.calls, t.edges = t.one.leg[:n], t.one.call[:n], t.one.edge[:n]
 		return
 	}
 	t.legs, t.calls = make([]messages.Leg, n), make([]invocation, n)
+	if t.asking != nil {
+		t.edges = make([]waitEdge, n)
+	}
 }
 
 // answer records a leg's outcome, duration and value; only the first answer to a
 // leg counts, and none after the end. What it takes of the capsule's quota, nil
 // for none, is returned when the trigger ends.
 func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
+	if t.record(n, a, quota) && t.step != nil {
+		t.step.answered()
+	}
+}
+
+// record reports whether it is the first answer.
+func (t *trigger) record(n int, a *messages.Leg, quota *answerQuota) bool {
 	bytes := chargedBytes(a)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	leg := &t.legs[n]
-	if t.closed || leg.Outcome != messages.OutcomePending {
+	if t.closed.Load() || leg.Outcome != messages.OutcomePending {
 		quota.refund(bytes)
-		return
+		return false
 	}
 	if bytes > 0 {
 		t.charges = append(t.charges, answerCharge{quota, bytes})
@@ -100,22 +120,19 @@ func (t *trigger) answer(n int, a *messages.Leg, quota *answerQuota) {
 	if t.pending--; t.pending == 0 && t.done != nil {
 		close(t.done)
 	}
+	return true
 }
 
 // settleLocked ends the wait for one leg that was asked.
 func (t *trigger) settleLocked(n int) {
-	if t.from != "" {
-		t.router.waits.leave(t.from, t.legs[n].Capsule)
+	if t.asking != nil {
+		t.router.waits.leave(&t.edges[n], t.asking)
 	}
 	t.spans.answered(n, &t.legs[n])
 }
 
 // isOpen reports whether anybody waits for the answer.
-func (t *trigger) isOpen() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !t.closed
-}
+func (t *trigger) isOpen() bool { return !t.closed.Load() }
 
 // wait returns when no leg is pending, at the trigger's deadline, or when ctx ends.
 // Its error is the cause of a cancellation; the deadline is none. It reports whether
@@ -159,7 +176,7 @@ const reasonDeadline = "no answer by the trigger's deadline"
 func (t *trigger) close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.closed = true
+	t.closed.Store(true)
 	for _, c := range t.charges {
 		c.quota.refund(c.bytes)
 	}

@@ -12,60 +12,65 @@ import "sync"
 // zero value is empty.
 type waits struct {
 	mu    sync.Mutex
-	edges map[string]map[string]int // waiting -> awaited -> legs; empty ones are kept for the next trigger
+	edges int
 }
 
-// enter adds an edge, unless awaited already waits, directly or through others,
-// for waiting; it then returns false.
-func (w *waits) enter(waiting, awaited string) bool {
+// waitNode is a capsule in the graph. The zero value waits for nobody.
+type waitNode struct{ first *waitEdge } // guarded by waits.mu
+
+// waitEdge is one leg that a capsule waits for, in the list of all of them.
+type waitEdge struct {
+	to             *waitNode
+	previous, next *waitEdge
+}
+
+// enter adds an edge, which is zero, unless awaited already waits, directly or
+// through others, for waiting; it then returns false.
+func (w *waits) enter(e *waitEdge, waiting, awaited *waitNode) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if awaited == waiting || (len(w.edges[awaited]) > 0 && w.reaches(awaited, waiting, map[string]bool{})) {
+	if awaited == waiting || awaited.first != nil && awaited.reaches(waiting, map[*waitNode]bool{}) {
 		return false
 	}
-	out := w.edges[waiting]
-	if out == nil {
-		if w.edges == nil {
-			w.edges = map[string]map[string]int{}
-		}
-		out = map[string]int{}
-		w.edges[waiting] = out
+	e.to, e.next = awaited, waiting.first
+	if e.next != nil {
+		e.next.previous = e
 	}
-	out[awaited]++
+	waiting.first = e
+	w.edges++
 	return true
 }
 
-// leave removes one edge.
-func (w *waits) leave(waiting, awaited string) {
+// leave removes an edge that was added.
+func (w *waits) leave(e *waitEdge, waiting *waitNode) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	out := w.edges[waiting]
-	if out[awaited]--; out[awaited] == 0 {
-		delete(out, awaited)
+	if e.next != nil {
+		e.next.previous = e.previous
 	}
+	if e.previous != nil {
+		e.previous.next = e.next
+	} else {
+		waiting.first = e.next
+	}
+	w.edges--
 }
 
 // count returns how many edges there are, one for each leg.
 func (w *waits) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := 0
-	for _, out := range w.edges {
-		for _, legs := range out {
-			n += legs
-		}
-	}
-	return n
+	return w.edges
 }
 
-// reaches reports whether from waits for to, directly or through others.
-func (w *waits) reaches(from, to string, seen map[string]bool) bool {
-	if from == to {
+// reaches reports whether w waits for to, directly or through others.
+func (w *waitNode) reaches(to *waitNode, seen map[*waitNode]bool) bool {
+	if w == to {
 		return true
 	}
-	seen[from] = true
-	for next := range w.edges[from] {
-		if !seen[next] && w.reaches(next, to, seen) {
+	seen[w] = true
+	for e := w.first; e != nil; e = e.next {
+		if !seen[e.to] && e.to.reaches(to, seen) {
 			return true
 		}
 	}

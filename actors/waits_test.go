@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -9,22 +8,25 @@ import (
 
 func TestWaitsRefuseWhatClosesACycle(t *testing.T) {
 	var w waits
-	enter := func(from, to string, want bool) {
+	capsules := map[string]*waitNode{"a": {}, "b": {}, "c": {}, "d": {}}
+	enter := func(from, to string, want bool) *waitEdge {
 		t.Helper()
-		if got := w.enter(from, to); got != want {
+		e := &waitEdge{}
+		if got := w.enter(e, capsules[from], capsules[to]); got != want {
 			t.Errorf("enter(%s, %s) = %v, want %v", from, to, got, want)
 		}
+		return e
 	}
 	enter("a", "a", false)
-	enter("a", "b", true)
+	first := enter("a", "b", true)
 	enter("b", "a", false)
 	enter("b", "c", true)
 	enter("c", "a", false)
 	enter("c", "d", true)
-	enter("a", "b", true) // a second leg to the same capsule
-	w.leave("a", "b")
-	enter("c", "a", false) // the first leg is still awaited
-	w.leave("a", "b")
+	second := enter("a", "b", true) // another leg to the same capsule
+	w.leave(first, capsules["a"])
+	enter("c", "a", false) // the second leg is still awaited
+	w.leave(second, capsules["a"])
 	enter("c", "a", true)
 	if got := w.count(); got != 3 {
 		t.Errorf("count() = %d, want 3", got)
@@ -34,13 +36,17 @@ func TestWaitsRefuseWhatClosesACycle(t *testing.T) {
 // Whatever is entered and left, the graph never holds a cycle, refuses nothing
 // that would not close one, and is empty when all have left.
 func TestWaitsNeverHoldACycle(t *testing.T) {
-	type edge struct{ from, to string }
-	node := rapid.Custom(func(t *rapid.T) string { return fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "node")) })
+	type leg struct {
+		from, to int
+		edge     *waitEdge
+	}
+	node := rapid.IntRange(0, 5)
 	rapid.Check(t, func(t *rapid.T) {
 		var w waits
-		var held []edge
-		reachable := func(from, to string) bool {
-			seen, todo := map[string]bool{from: true}, []string{from}
+		var capsules [6]waitNode
+		var held []leg
+		reachable := func(from, to int) bool {
+			seen, todo := map[int]bool{from: true}, []int{from}
 			for len(todo) > 0 {
 				at := todo[0]
 				todo = todo[1:]
@@ -59,13 +65,13 @@ func TestWaitsNeverHoldACycle(t *testing.T) {
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			if len(held) > 0 && rapid.Bool().Draw(t, "leave") {
 				i := rapid.IntRange(0, len(held)-1).Draw(t, "which")
-				w.leave(held[i].from, held[i].to)
+				w.leave(held[i].edge, &capsules[held[i].from])
 				held = append(held[:i:i], held[i+1:]...)
 				continue
 			}
-			e := edge{node.Draw(t, "from"), node.Draw(t, "to")}
+			e := leg{node.Draw(t, "from"), node.Draw(t, "to"), &waitEdge{}}
 			closes := reachable(e.to, e.from)
-			if w.enter(e.from, e.to) == closes {
+			if w.enter(e.edge, &capsules[e.from], &capsules[e.to]) == closes {
 				t.Fatalf("enter(%v) with %v held: closes a cycle: %v", e, held, closes)
 			}
 			if !closes {
@@ -73,10 +79,10 @@ func TestWaitsNeverHoldACycle(t *testing.T) {
 			}
 		}
 		for _, e := range held {
-			w.leave(e.from, e.to)
+			w.leave(e.edge, &capsules[e.from])
 		}
 		if w.count() != 0 {
-			t.Fatalf("edges left over: %v", w.edges)
+			t.Fatalf("%d edges left over", w.edges)
 		}
 	})
 }

@@ -25,7 +25,7 @@ func wasm(tb testing.TB, host *capsulehost.Host, name string) func(*CapsuleConfi
 		tb.Fatal(err)
 	}
 	return func(c *CapsuleConfig) {
-		c.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
+		c.Version.Load = func(ctx context.Context, s capsulehost.HostAPI) (Guest, error) {
 			instance, err := module.Instantiate(ctx, s)
 			if err != nil {
 				return nil, err
@@ -109,9 +109,9 @@ func TestAnswersThatDoNotFitHarmNobody(t *testing.T) {
 	large := `"` + strings.Repeat("x", maxAnswer-2) + `"`
 	const many = 17 // more than all the memory that is shared with a guest
 	for i := range many {
-		w.start(fmt.Sprintf("large-%02d", i), says(large), func(c *CapsuleConfig) { c.Interceptors = wants("pong") })
+		w.start(fmt.Sprintf("large-%02d", i), says(large), func(c *CapsuleConfig) { c.Version.Interceptors = wants("pong") })
 	}
-	w.start("small", says(`"small"`), func(c *CapsuleConfig) { c.Interceptors = wants("pong") })
+	w.start("small", says(`"small"`), func(c *CapsuleConfig) { c.Version.Interceptors = wants("pong") })
 	w.start("ping", nil, wasm(t, host, "ping"))
 	for id := range w.handles {
 		w.awaitReady(id, 1)

@@ -180,7 +180,7 @@ func TestKernelFunctions(t *testing.T) {
 	is("output_length after reset", d.call("output_length"), 0)
 	is("error_get after reset", d.call("error_get"), 0)
 	is("length after reset", d.call("length", p), 0)
-	if _, err := d.try("http_request", d.text("{}"), 0); err == nil || !strings.Contains(err.Error(), "http_request: outgoing HTTP is not granted") {
+	if _, err := d.try("http_request", d.text("{}"), 0); err == nil || !strings.Contains(err.Error(), "http_request: no hosts are granted") {
 		t.Errorf("http_request: %v", err)
 	}
 }

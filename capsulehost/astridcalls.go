@@ -17,48 +17,21 @@ var notServed = map[string]struct {
 	arguments int
 	answers   bool
 }{
-	"astrid_elicit":                  {1, true},
-	"astrid_fs_exists":               {1, true},
-	"astrid_fs_mkdir":                {1, false},
-	"astrid_fs_readdir":              {1, true},
-	"astrid_fs_stat":                 {1, true},
-	"astrid_fs_unlink":               {1, false},
-	"astrid_get_interceptor_handles": {0, true},
-	"astrid_has_secret":              {1, true},
-	"astrid_http_request":            {1, true},
-	"astrid_http_stream_close":       {1, false},
-	"astrid_http_stream_read":        {1, true},
-	"astrid_http_stream_start":       {1, true},
-	"astrid_identity_create_user":    {1, true},
-	"astrid_identity_link":           {1, true},
-	"astrid_identity_list_links":     {1, true},
-	"astrid_identity_resolve":        {1, true},
-	"astrid_identity_unlink":         {1, true},
-	"astrid_ipc_poll":                {1, true},
-	"astrid_ipc_publish":             {2, false},
-	"astrid_ipc_recv":                {2, true},
-	"astrid_ipc_subscribe":           {1, true},
-	"astrid_ipc_unsubscribe":         {1, false},
-	"astrid_kill_process_host":       {1, true},
-	"astrid_kv_clear_prefix":         {1, true},
-	"astrid_kv_delete":               {1, false},
-	"astrid_kv_get":                  {1, true},
-	"astrid_kv_list_keys":            {1, true},
-	"astrid_kv_set":                  {2, false},
-	"astrid_net_accept":              {1, true},
-	"astrid_net_bind_unix":           {1, true},
-	"astrid_net_close_stream":        {1, false},
-	"astrid_net_poll_accept":         {1, true},
-	"astrid_net_read":                {1, true},
-	"astrid_net_write":               {2, false},
-	"astrid_read_file":               {1, true},
-	"astrid_read_process_logs_host":  {1, true},
-	"astrid_request_approval":        {1, true},
-	"astrid_spawn_background_host":   {1, true},
-	"astrid_spawn_host":              {1, true},
-	"astrid_uplink_register":         {3, true},
-	"astrid_uplink_send":             {3, true},
-	"astrid_write_file":              {2, false},
+	"astrid_elicit":                 {1, true},
+	"astrid_has_secret":             {1, true},
+	"astrid_kill_process_host":      {1, true},
+	"astrid_net_accept":             {1, true},
+	"astrid_net_bind_unix":          {1, true},
+	"astrid_net_close_stream":       {1, false},
+	"astrid_net_poll_accept":        {1, true},
+	"astrid_net_read":               {1, true},
+	"astrid_net_write":              {2, false},
+	"astrid_read_process_logs_host": {1, true},
+	"astrid_request_approval":       {1, true},
+	"astrid_spawn_background_host":  {1, true},
+	"astrid_spawn_host":             {1, true},
+	"astrid_uplink_register":        {3, true},
+	"astrid_uplink_send":            {3, true},
 }
 
 // shimFunctions are the functions of the module "shim", through which QuickJS
@@ -75,7 +48,7 @@ func trapNotServed(context.Context, *Instance, []uint64) error {
 
 // userFunctions returns all functions of `extism:host/user`.
 func userFunctions() []hostFunction {
-	all := slices.Clone(systemCalls)
+	all := slices.Concat(systemCalls, fileCalls, stateCalls, busCalls, httpCalls, identityCalls)
 	for name, f := range notServed {
 		var results []api.ValueType
 		if f.answers {

@@ -2,6 +2,7 @@ package capsulehost
 
 import (
 	"encoding/json"
+	"errors"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
@@ -29,4 +30,23 @@ func decodeTriggerRequest(b []byte) (topic string, payload json.RawMessage, err 
 func decodeCapabilityRequest(b []byte) (source, capability string, err error) {
 	err = serdejson.DecodeStruct(b, serdejson.TextField("source_uuid", &source), serdejson.TextField("capability", &capability))
 	return source, capability, err
+}
+
+// decodeUserName reads {"display_name": TEXT or null}; a missing field is null.
+func decodeUserName(b []byte) (*string, error) {
+	compact, err := CompactJSON(b)
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage // decoded so, names match exactly
+	if err := json.Unmarshal(compact, &fields); err != nil {
+		return nil, errors.New("not a JSON object")
+	}
+	var name *string
+	if value, ok := fields["display_name"]; ok {
+		if err := json.Unmarshal(value, &name); err != nil {
+			return nil, errors.New("field `display_name` is not a string")
+		}
+	}
+	return name, nil
 }

@@ -87,6 +87,7 @@ func (i *Instance) failure(ctx context.Context, export string, err error) *Failu
 	if inStart { // wazero's prefix for a trap in a start function
 		_, message, _ = strings.Cut(message, " failed: ")
 	}
+	i.outputFlushed()
 	written, word := i.stderr.end()
 	if word == "" { // TinyGo prints its panic messages to stdout
 		_, word = i.stdout.end()

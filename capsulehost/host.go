@@ -54,6 +54,8 @@ type Config struct {
 	// be shared by processes. Entries are authenticated, since they contain code. A cache
 	// that is damaged, full or unusable is logged, and never causes an error.
 	CacheDir string
+	// HostFunctions are offered to guests besides the system calls.
+	HostFunctions []HostFunction
 	// Log receives problems with the cache, once for each kind of problem. nil disables
 	// logging.
 	Log *slog.Logger
@@ -66,7 +68,8 @@ type Host struct {
 	moduleConfig wazero.ModuleConfig // for the kernel and the guests
 	wasi         api.Module
 	user, shim   api.Module
-	memoryLimit  uint64 // bytes
+	offered      map[string]api.Module // of HostFunctions, by name space
+	memoryLimit  uint64                // bytes
 	counting     reductions.Config
 	settings     string // all settings that affect compiled code
 	tick         int64  // maximum reductions between two checks of a guest
@@ -121,16 +124,22 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	}
 	h.compiler = compiler.New(ctx, runtimeConfig)
 	h.runtime, h.compile = h.compiler.Runtime, h.compiler.Compile
-	if err := h.link(ctx); err != nil {
+	err := h.link(ctx)
+	if err == nil {
+		err = h.offer(ctx, cfg.HostFunctions)
+	}
+	if err != nil {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
 	return h, nil
 }
 
+// kernelImports is the name of the module that the kernel imports, in kernel.wat.
+const kernelImports = "host"
+
 // link instantiates the modules that every guest imports, and compiles the kernel.
 func (h *Host) link(ctx context.Context) (err error) {
-	// The module that the kernel imports, under its name in kernel.wat.
-	env := h.runtime.NewHostModuleBuilder("host")
+	env := h.runtime.NewHostModuleBuilder(kernelImports)
 	for _, f := range envFunctions {
 		f.owning().export(env)
 	}

@@ -47,6 +47,30 @@ type Services struct {
 	// Peers gives access to other capsules. If it is nil, every trigger returns `[]`
 	// without being decoded, and every capability is denied.
 	Peers Peers
+	// Files are what the guest may read and write. If it is nil, every call is denied.
+	Files Files
+	// State is the capsule's durable state. If it is nil, a call that answers with a
+	// status answers with an error, and any other call traps.
+	State State
+	// Bus gives access to the event bus. If it is nil, nothing may be published or
+	// subscribed to.
+	Bus Bus
+	// HTTP sends the guest's requests. If it is nil, every call is denied.
+	HTTP HTTP
+	// Identities are users and their accounts. If it is nil, every call answers with an
+	// error.
+	Identities Identities
+	// Output receives what the guest writes to its standard output and error. If it is nil,
+	// only a Failure shows the end of it.
+	Output Output
+}
+
+// Output receives a guest's output by lines, without their ends: empty ones are left out,
+// and a line of more than 4 KiB comes in parts. Stream is "stdout" or "stderr". What a call
+// has begun without a line end comes when the call ends. It is called on the goroutine that
+// runs the guest, and must not block.
+type Output interface {
+	WriteLine(stream, line string)
 }
 
 // noServices is for a guest that has none.

@@ -2,7 +2,6 @@ package capsulehost
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -82,13 +81,36 @@ func (i *Instance) text(what string, offset, limit uint64) (string, error) {
 
 // answer stores data as the result of a host function.
 func (i *Instance) answer(stack []uint64, data string) error {
+	return i.answerBytes(stack, []byte(data))
+}
+
+func (i *Instance) answerBytes(stack []uint64, data []byte) error {
 	i.meter.charge(uint64(len(data)) / bytesPerReduction)
-	offset, err := i.kernel.Store([]byte(data))
+	offset, err := i.kernel.Store(data)
 	if err != nil {
 		return fmt.Errorf("answer of %d bytes: %w", len(data), err)
 	}
 	stack[0] = offset
 	return nil
+}
+
+// The status bytes with which some host functions begin their answers.
+const (
+	statusOK    = 0 // the result follows
+	statusError = 1 // a message follows, in UTF-8
+)
+
+// answerStatus stores the result of a host function that answers with a status: data, or
+// an error, which the guest can handle. But if its call has ended, the guest ends.
+func (i *Instance) answerStatus(stack []uint64, data []byte, err error) error {
+	switch {
+	case err == nil:
+		return i.answerBytes(stack, append(append(make([]byte, 0, 1+len(data)), statusOK), data...))
+	case i.ctx.Err() != nil:
+		return err
+	default:
+		return i.answerBytes(stack, append([]byte{statusError}, err.Error()...))
+	}
 }
 
 // lossy replaces invalid UTF-8 in the same way as Rust's from_utf8_lossy: one U+FFFD
@@ -174,9 +196,6 @@ func (v *variables) remove(key string) {
 	}
 }
 
-// errNoHTTP is returned by http_request: no capsule can be granted HTTP yet.
-var errNoHTTP = errors.New("outgoing HTTP is not granted to capsules by this host")
-
 // envFunctions are the functions of `extism:host/env` that need the host; the kernel
 // implements the others. Their names and types are those of the Extism PDKs. Like
 // Extism's, they free the blocks of their arguments, since PDKs don't.
@@ -210,15 +229,9 @@ var envFunctions = []hostFunction{
 		}
 		return i.vars.set(key, value)
 	}},
-	{"http_request", []api.ValueType{i64, i64}, []api.ValueType{i64}, func(context.Context, *Instance, []uint64) error { return errNoHTTP }},
-	{"http_status_code", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {
-		stack[0] = 0
-		return nil
-	}},
-	{"http_headers", nil, []api.ValueType{i64}, func(_ context.Context, _ *Instance, stack []uint64) error {
-		stack[0] = 0
-		return nil
-	}},
+	{"http_request", []api.ValueType{i64, i64}, []api.ValueType{i64}, extismHTTPRequest},
+	{"http_status_code", nil, []api.ValueType{i32}, extismHTTPStatusCode},
+	{"http_headers", nil, []api.ValueType{i64}, extismHTTPHeaders},
 	logFunction("log_trace", LevelTrace), logFunction("log_debug", LevelDebug), logFunction("log_info", LevelInfo),
 	logFunction("log_warn", LevelWarn), logFunction("log_error", LevelError),
 	{"get_log_level", nil, []api.ValueType{i32}, func(_ context.Context, _ *Instance, stack []uint64) error {

@@ -23,7 +23,10 @@ type Instance struct {
 	wasi    wasi
 	stdout  capture
 	stderr  capture
+	outLine output // of stdout
+	errLine output // of stderr
 	vars    variables
+	http    httpState
 	callee  callee      // of the current or the last call
 	within  callContext // the context passed to the guest: ctx with the instance
 	stack   [2]uint64   // parameters and results of the called export
@@ -31,6 +34,7 @@ type Instance struct {
 	lost    *Failure    // why the instance is lost; nil while it is usable
 	meter   meter
 	usage   published
+	sent    publishRate // of the event bus
 }
 
 // Action tells the caller what to do with an interceptor's answer.
@@ -108,6 +112,7 @@ func (i *Instance) startUp(ctx context.Context) error {
 func (i *Instance) unload(ctx context.Context) {
 	i.publish() // its memory after the call
 	i.meter.granted, i.meter.counter = i.meter.spent(), nil
+	i.http.close()
 	_ = i.guest.Close(ctx) // it only frees memory
 	i.guest, i.callee = nil, callee{}
 }
@@ -175,12 +180,14 @@ func (i *Instance) run(ctx context.Context, export string, in input) (code int32
 	}
 	in.write(view)
 	i.exited = false
+	i.http.status, i.http.headers = 0, ""
 	i.stdout.newCall()
 	i.stderr.newCall()
 	i.begin(ctx)
 	defer i.end()
 	i.stack = [2]uint64{} // hs_init has two parameters, both 0
 	err = i.callee.CallWithStack(i.enter(ctx), i.stack[:])
+	i.outputFlushed()
 	i.callee.returned()
 	if err != nil {
 		if exit, ok := errors.AsType[*exited](err); ok && exit.code == 0 {
@@ -211,6 +218,7 @@ func (i *Instance) guestMemory() uint64 {
 
 // Close frees the instance. It may be called more than once.
 func (i *Instance) Close(ctx context.Context) error {
+	i.http.close()
 	err := i.kernel.Close(ctx)
 	if i.guest != nil {
 		err = errors.Join(err, i.guest.Close(ctx))

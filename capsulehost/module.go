@@ -71,6 +71,10 @@ func (s *sharedModule) link() *Failure {
 			continue // added by Rewrite, which refuses it in a guest
 		case wasiModuleName:
 			want = s.host.wasi.ExportedFunctionDefinitions()[name]
+		default:
+			if offered := s.host.offered[module]; offered != nil {
+				want = offered.ExportedFunctionDefinitions()[name]
+			}
 		}
 		if want == nil {
 			none.add(module, name)

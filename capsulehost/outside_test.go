@@ -117,6 +117,7 @@ func offsetCalls() map[string]int {
 		"config_get": 1, "var_get": 1, "var_set": 2, "http_request": 2,
 		"log_trace": 1, "log_debug": 1, "log_info": 1, "log_warn": 1, "log_error": 1,
 		"astrid_log": 2, "astrid_get_config": 1, "astrid_trigger_hook": 1, "astrid_check_capsule_capability": 1,
+		"astrid_kv_get": 1, "astrid_kv_set": 2, "astrid_kv_delete": 1, "astrid_kv_list_keys": 1, "astrid_kv_clear_prefix": 1,
 	}
 }
 
@@ -143,7 +144,7 @@ func (d *driven) sound(what string) {
 
 // Every function accepts any offset, and either answers or returns an error.
 func TestOffsetsThroughEveryCall(t *testing.T) {
-	d := drive(t, &world{peers: &asked{}})
+	d := drive(t, &world{peers: &asked{}, state: shelves{}})
 	for name, n := range offsetCalls() {
 		live := func() uint64 { return d.text(`{"hook":"t","payload":1}`) }
 		gone := live()
@@ -184,7 +185,7 @@ func FuzzOffsets(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, program []byte) {
-		i, err := m.Instantiate(t.Context(), &world{peers: &asked{}})
+		i, err := m.Instantiate(t.Context(), &world{peers: &asked{}, state: shelves{}})
 		if err != nil {
 			t.Fatal(err)
 		}

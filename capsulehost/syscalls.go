@@ -88,24 +88,24 @@ func astridGetCaller(_ context.Context, i *Instance, stack []uint64) error {
 		text = serdejson.AppendString([]byte(`{"principal":`), *caller.Principal)
 	}
 	text = serdejson.AppendString(append(text, `,"source_id":`...), caller.SourceID)
-	text = serdejson.AppendString(append(text, `,"timestamp":`...), rfc3339(caller.Timestamp))
+	text = serdejson.AppendString(append(text, `,"timestamp":`...), timestamp(caller.Timestamp, "+00:00"))
 	return i.answer(stack, string(append(text, '}')))
 }
 
-// rfc3339 formats a time like the reference's to_rfc3339: UTC as +00:00, and no, three,
-// six or nine fractional digits, as needed.
-func rfc3339(t time.Time) string {
+// timestamp formats a time like the reference: with no, three, six or nine fractional
+// digits, as needed. It writes UTC as "+00:00" for callers, and as "Z" in messages.
+func timestamp(t time.Time, utc string) string {
 	t = t.UTC()
-	layout := "2006-01-02T15:04:05.000000000+00:00"
+	layout := "2006-01-02T15:04:05.000000000"
 	switch ns := t.Nanosecond(); {
 	case ns == 0:
-		layout = "2006-01-02T15:04:05+00:00"
+		layout = "2006-01-02T15:04:05"
 	case ns%1_000_000 == 0:
-		layout = "2006-01-02T15:04:05.000+00:00"
+		layout = "2006-01-02T15:04:05.000"
 	case ns%1_000 == 0:
-		layout = "2006-01-02T15:04:05.000000+00:00"
+		layout = "2006-01-02T15:04:05.000000"
 	}
-	return t.Format(layout)
+	return t.Format(layout) + utc
 }
 
 func astridSignalReady(_ context.Context, i *Instance, _ []uint64) error {

@@ -179,14 +179,18 @@ func fdWrite(w *wasi, p []uint64) errno {
 	if e := w.put32(p[3], 0); e != errnoSuccess { // before anything is written
 		return e
 	}
-	into := &w.instance.stderr
+	into, line, stream := &w.instance.stderr, &w.instance.errLine, "stderr"
 	if f.to == standardOutput {
-		into = &w.instance.stdout
+		into, line, stream = &w.instance.stdout, &w.instance.outLine, "stdout"
 	}
+	emit := w.instance.emitter(stream)
 	written := 0
 	for _, b := range all {
 		b = b[:min(len(b), writeLimit-written)]
-		w.instance.pieces(b, func(piece []byte) { _, _ = into.Write(piece) })
+		w.instance.pieces(b, func(piece []byte) {
+			_, _ = into.Write(piece)
+			line.write(piece, emit)
+		})
 		written += len(b)
 	}
 	return w.put32(p[3], uint32(written))

@@ -112,6 +112,10 @@ type Capsule struct {
 	// ModuleHash is the BLAKE3 hash of its module in hex; empty until that has
 	// been read.
 	ModuleHash string
+	// StateBytes is how much durable state it keeps, in bytes of its keys and values;
+	// StateQuota is the limit.
+	StateBytes uint64
+	StateQuota uint64
 	// Directory it was loaded from; empty for one that the program brought along.
 	Directory string
 }
@@ -149,6 +153,11 @@ type CapsuleDetail struct {
 	Log []LogLine
 	// Module is the file of its module; empty for one that the program brought along.
 	Module string
+	// Manifest is the file of its manifest; empty for one that the program brought along.
+	Manifest    string
+	LoadTimeout time.Duration
+	// The limits of reductions for one call, and per second; 0 means none.
+	CallReductions, ReductionsPerSecond uint64
 }
 
 // Interface is one that a capsule imports or exports.
@@ -160,13 +169,16 @@ type Interface struct {
 	Optional bool
 }
 
-// EnvVariable is a variable that a manifest declares. Values are never shown.
+// EnvVariable is a configuration value of a capsule.
 type EnvVariable struct {
 	Name        string
 	Type        string
 	Description string
 	// Set reports whether it has a value.
 	Set bool
+	// Value is "***" if it may be a secret: its type says so, its name does, or the
+	// manifest does not declare it.
+	Value string
 }
 
 // FailureRecord is one death of a capsule.

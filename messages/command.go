@@ -3,15 +3,17 @@ package messages
 // The commands that an operator gives the capsules supervisor, by message. Each
 // is answered by one CommandDone.
 type (
-	// StartCapsule starts a capsule that is stopped or failed.
+	// StartCapsule starts the capsules of a group that do not run.
 	StartCapsule struct{ ID string }
+	// RestartCapsule restarts the capsules of a group, in order.
+	RestartCapsule struct{ ID string }
 	// StopCapsule stops a capsule in order: the running call gets the capsule's
 	// stop time-out, queued ones are answered OutcomeUnavailable.
 	StopCapsule struct{ ID string }
-	// RestartCapsule replaces the instance. It does not count against the budget.
-	RestartCapsule struct{ ID string }
 	// KillCapsule injects a crash, which goes through supervision like any other.
 	KillCapsule struct{ ID string }
+	// RemoveCapsule stops a capsule as StopCapsule does, and forgets it.
+	RemoveCapsule struct{ ID string }
 )
 
 // CommandResult is the end of a command.
@@ -23,6 +25,7 @@ const (
 	CommandNotFound                // no capsule has that id
 	CommandRefused                 // the capsule's state does not allow it
 	CommandFailed                  // it was carried out, and the capsule did not come up
+	CommandKept                    // the new version or instance failed, and the capsule goes on as it was
 )
 
 // CommandDone answers a command.

@@ -1,8 +1,10 @@
 package messages
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -11,7 +13,8 @@ type Event struct {
 	// Sequence counts up from 1 without gaps.
 	Sequence uint64
 	At       time.Time
-	// Path of the actor that it is about: "capsules/<id>", "registry"; "" for the
+	// Path of the actor that it is about: "capsules/<id>", "capsules/<group>/<id>" for a
+	// capsule in a group, "capsules/<group>" for the group, "registry"; "" for the
 	// system.
 	Path string
 	// Generation of the capsule; 0 if it has none.
@@ -35,6 +38,15 @@ func (e *Event) Name() string {
 	return e.Detail.Name()
 }
 
+// Child returns the name of the capsule or supervisor that the event is about; "" if it
+// is about none.
+func (e *Event) Child() string {
+	if !strings.HasPrefix(e.Path, "capsules/") {
+		return ""
+	}
+	return lastName(e.Path)
+}
+
 // Clone returns a deep copy.
 func (e Event) Clone() Event {
 	switch d := e.Detail.(type) {
@@ -45,6 +57,12 @@ func (e Event) Clone() Event {
 		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
 		e.Detail = d
 	case CapsuleFailed:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
+	case UpgradeFailed:
+		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
+		e.Detail = d
+	case CapsuleRolledBack:
 		d.Failure.WasmStack = slices.Clone(d.Failure.WasmStack)
 		e.Detail = d
 	case TriggerAnswered:
@@ -83,6 +101,47 @@ type CapsuleRejected struct {
 	ID        string `json:"id"`
 	Directory string `json:"directory"`
 	Problem   string `json:"problem"`
+}
+
+// CapsuleAdded is the detail of: a capsule was added while the system runs. Its
+// first start follows.
+type CapsuleAdded struct {
+	Version string `json:"version"`
+}
+
+// CapsuleRemoved is the detail of: a capsule has stopped, and is not in the tree any
+// longer. It is the last event about it.
+type CapsuleRemoved struct {
+	Version string `json:"version"`
+}
+
+// CapsuleUpgraded is the detail of: a new instance, prepared beside the running one,
+// has taken its place. Calls that came before were served by the old one, later ones
+// are served by the new one.
+type CapsuleUpgraded struct {
+	// From and To are the versions; they are equal if only an instance was replaced.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Session of the new instance.
+	Session string `json:"session"`
+	// Took is the time from the beginning of the preparation.
+	Took time.Duration `json:"took"`
+}
+
+// UpgradeFailed is the detail of: a new instance could not take the place of the
+// running one, which goes on.
+type UpgradeFailed struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Failure Failure `json:"failure"`
+}
+
+// CapsuleRolledBack is the detail of: a new version has crashed soon after it had taken
+// over, and the version before it is started again.
+type CapsuleRolledBack struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Failure Failure `json:"failure"`
 }
 
 // CapsuleLoading is the detail of: a new instance is about to be made.
@@ -126,6 +185,48 @@ type RestartScheduled struct {
 	Window      time.Duration `json:"window"`
 	Delay       time.Duration `json:"delay"`
 	// Cause is "crash", "an operator's command" or "a trigger's deadline".
+	Cause string `json:"cause"`
+	// Supervisor is the path of the group that decided so, and Strategy is its strategy.
+	// CausePath is the path of the capsule whose death is the reason: this one, or
+	// another in the group. All are empty if a capsule is restarted alone by no group.
+	Supervisor string `json:"supervisor"`
+	Strategy   string `json:"strategy"`
+	CausePath  string `json:"cause_path"`
+}
+
+// Because says who took a capsule down: "ledger crashed, rest_for_one of payments"; the
+// cause alone if no other capsule did.
+func (d *RestartScheduled) Because() string {
+	if d.Cause != CauseStrategy {
+		return d.Cause
+	}
+	return fmt.Sprintf("%s crashed, %s of %s", lastName(d.CausePath), d.Strategy, lastName(d.Supervisor))
+}
+
+// lastName returns the last part of a path.
+func lastName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
+
+// SupervisorStarted is the detail of: each capsule of a group serves, or has ended.
+type SupervisorStarted struct {
+	// Children is how many capsules serve.
+	Children uint32 `json:"children"`
+}
+
+// SupervisorFailed is the detail of: a group has spent its budget, or can't bring a
+// child back. Its capsules stop.
+type SupervisorFailed struct {
+	Cause string `json:"cause"`
+	// CausePath is the path of the capsule whose death was the last.
+	CausePath string `json:"cause_path"`
+	// Decision is what follows: "restarted in 100ms".
+	Decision string `json:"decision"`
+	// Restarted says that the group is restarted: by its supervisor, or with it.
+	Restarted bool `json:"restarted"`
+}
+
+// SupervisorStopped is the detail of: a group stops, because of a significant child or
+// of an operator.
+type SupervisorStopped struct {
 	Cause string `json:"cause"`
 }
 
@@ -171,6 +272,37 @@ type LogSuppressed struct {
 	Total uint64 `json:"total"`
 }
 
+// DeadLetter is the detail of: a message on the event bus did not reach an interceptor.
+// The path is that of the capsule that it was for, or the bus's if that is no single
+// one. It is a sample: at most one a second for each path and reason.
+type DeadLetter struct {
+	Topic string `json:"topic"`
+	// Publisher is the capsule that published it; empty for one from outside.
+	Publisher string `json:"publisher"`
+	// Reason is "depth": it follows from too many others; "backlog": its publisher has
+	// too much under way; "full": the capsule's queue is full; "poison": the capsule has
+	// failed over it too often.
+	Reason string `json:"reason"`
+	// Count is how many there were since the last event of this kind, with this one.
+	Count uint64 `json:"count"`
+}
+
+// Why explains the reason to a person.
+func (d DeadLetter) Why() string {
+	switch d.Reason {
+	case "depth":
+		return "it follows from too many other messages: a loop?"
+	case "backlog":
+		return "its publisher has too much under way"
+	case "full":
+		return "the capsule's queue is full"
+	case "poison":
+		return "the capsule has failed over it too often"
+	default:
+		return d.Reason
+	}
+}
+
 // EventsLost is the detail of: the reader was too slow, and this many events
 // before the next one are gone.
 type EventsLost struct {
@@ -191,17 +323,26 @@ func (SystemStopping) Name() string    { return "system_stopping" }
 func (SystemStopped) Name() string     { return "system_stopped" }
 func (ActorRestarted) Name() string    { return "actor_restarted" }
 func (CapsuleRejected) Name() string   { return "capsule_rejected" }
+func (CapsuleAdded) Name() string      { return "capsule_added" }
+func (CapsuleRemoved) Name() string    { return "capsule_removed" }
+func (CapsuleUpgraded) Name() string   { return "capsule_upgraded" }
+func (UpgradeFailed) Name() string     { return "upgrade_failed" }
+func (CapsuleRolledBack) Name() string { return "capsule_rolled_back" }
 func (CapsuleLoading) Name() string    { return "capsule_loading" }
 func (CapsuleStarting) Name() string   { return "capsule_starting" }
 func (CapsuleReady) Name() string      { return "capsule_ready" }
 func (ReadinessTimedOut) Name() string { return "readiness_timed_out" }
 func (CapsuleCrashed) Name() string    { return "capsule_crashed" }
 func (RestartScheduled) Name() string  { return "restart_scheduled" }
+func (SupervisorStarted) Name() string { return "supervisor_started" }
+func (SupervisorFailed) Name() string  { return "supervisor_failed" }
+func (SupervisorStopped) Name() string { return "supervisor_stopped" }
 func (CapsuleFailed) Name() string     { return "capsule_failed" }
 func (CapsuleStopping) Name() string   { return "capsule_stopping" }
 func (CapsuleStopped) Name() string    { return "capsule_stopped" }
 func (TriggerAnswered) Name() string   { return "trigger_answered" }
 func (LogSuppressed) Name() string     { return "log_suppressed" }
+func (DeadLetter) Name() string        { return "dead_letter" }
 func (EventsLost) Name() string        { return "events_lost" }
 func (EpochChanged) Name() string      { return "epoch_changed" }
 
@@ -212,4 +353,6 @@ const (
 	CauseBudget    = "a trigger's budget"
 	CauseAbandoned = "a caller that gave up"
 	CauseOperator  = "an operator's command"
+	CauseStrategy  = "another capsule of its group"
+	CauseRollback  = "a rollback"
 )

@@ -47,7 +47,88 @@ type Tree struct {
 	// Rejected are directories that cannot become a capsule and have no entry in
 	// Capsules: the first 100.
 	Rejected []CapsuleRejected
+	// StoreBytes is the size of the file with all durable state; 0 without one.
+	StoreBytes uint64
+	// StoreCommits counts how long its commits took; each makes any number of
+	// StoreTransactions durable.
+	StoreCommits      Histogram
+	StoreTransactions uint64
+	// Supervisors are the groups of capsules, each before those in it.
+	Supervisors []*Supervisor
+	Bus         Bus
 }
+
+// Bus is the event bus in a snapshot.
+type Bus struct {
+	// Delivered counts the messages that subscriptions have received; Lagged those that
+	// they have lost because they were read too slowly.
+	Delivered, Lagged uint64
+	// Steps counts the calls of interceptors, by outcome.
+	Steps map[Outcome]uint64
+	// DeadLetters counts them by reason; see DeadLetter.
+	DeadLetters map[string]uint64
+	// Topics are sorted by name: the first 100 that were published to, and "(other)".
+	Topics []BusTopic
+	// Subscriptions are at most 1,000 of SubscriptionCount: first those with the most
+	// messages that wait.
+	Subscriptions     []BusSubscription
+	SubscriptionCount uint64
+}
+
+// BusTopic counts the messages of one topic.
+type BusTopic struct {
+	Name     string
+	Messages uint64
+	Bytes    uint64 // of payloads
+	// Receivers counts deliveries to subscriptions and starts of interceptors.
+	Receivers uint64
+	// Last is when the last message was published, and Publisher the capsule that did;
+	// empty for one from outside.
+	Last      time.Time
+	Publisher string
+}
+
+// BusSubscription is one subscription.
+type BusSubscription struct {
+	Pattern string
+	Capsule string // empty for a reader that is no capsule
+	Waiting uint32
+	Lost    uint64
+}
+
+// Supervisor is a group of capsules, as a snapshot shows it.
+type Supervisor struct {
+	// Path is its place in the tree: "capsules/payments".
+	Path string
+	Name string
+	// Strategy is "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy string
+	// Children are ids of capsules and names of groups, in start order.
+	Children    []string
+	Significant []string
+	// AutoShutdown is "never", "any" or "all".
+	AutoShutdown string
+	// Budget is how many deaths of children are allowed in Window; BudgetSpent counts
+	// those of the last Window, as of the snapshot.
+	Budget, BudgetSpent uint32
+	Window              time.Duration
+	// State is one of the states below; Since is when the group entered it, Reason
+	// explains it.
+	State  string
+	Since  time.Time
+	Reason string
+	// Restarts counts how often it has failed and was restarted.
+	Restarts uint64
+}
+
+// The states of a group.
+const (
+	SupervisorStarting   = "starting" // its first capsules are on their way
+	SupervisorRunning    = "running"
+	SupervisorRestarting = "restarting" // it has failed, and is restarted
+	SupervisorHasFailed  = "failed"     // for good
+	SupervisorHasStopped = "stopped"
+)
 
 // Settings are the system's limits; a capsule's manifest may override some for it.
 type Settings struct {

@@ -4,6 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/http"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,11 +17,13 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // Config configures a Supervisor. Its zero value is useful: it runs the default
 // principal's capsules with the defaults below, and logs nothing. [New] copies it. The
-// [supervision] table of a capsule's manifest overrides the settings that it names.
+// [supervision] table of a capsule's manifest overrides the settings that it names, and
+// CapsuleSettings override both.
 type Config struct {
 	// Home is Astrid's directory; "" means $ASTRID_HOME, else ~/.astrid.
 	Home string
@@ -41,10 +47,43 @@ type Config struct {
 	// <home>/run/actors.sock. The Supervisor opens no socket itself.
 	SocketPath string
 
+	// Workspace is the directory that capsules see as cwd://, if their manifests grant
+	// it. What they write goes into layers of their own: see package files. "" means
+	// that there is none.
+	Workspace string
+	// WorkspaceQuota limits the layer of each capsule above the workspace; HomeQuota
+	// limits home:// and, separately, /tmp, for all capsules of the principal together.
+	WorkspaceQuota, HomeQuota FileQuota
+
+	// HTTPNetworks are networks that capsules may reach by HTTP although they are not
+	// public, such as 10.0.0.0/8 or 127.0.0.1/32: see package egress. A capsule's manifest
+	// must also grant the host.
+	HTTPNetworks []netip.Prefix
+	// HTTPTransport, if not nil, sends the capsules' HTTP requests, for example through a
+	// proxy. Which addresses it connects to is then its own responsibility; the hosts of a
+	// manifest are still checked. It must return when a request's context ends.
+	HTTPTransport http.RoundTripper
+
+	// HostFunctions are functions of this program that every capsule may import, besides
+	// the system calls.
+	HostFunctions []capsulehost.HostFunction
+
 	// CacheDir keeps compiled modules between starts. Several programs of one user may
 	// share it; "" means <home>/cache. Entries are authenticated: a damaged one is
 	// compiled again, so damage only costs time.
 	CacheDir string
+
+	// Store keeps the durable state of the capsules; nil means a file of bbolt,
+	// <home>/state/actors.db, which Serve opens, and closes when it returns. Serve fails at
+	// once if another process has opened the file, or if the file is damaged. See
+	// store.NewMemory for state that ends with the program.
+	Store store.Store
+	// StateDurability says when a write to the file counts as done; "" means
+	// store.DurabilityCommit.
+	StateDurability store.Durability
+	// StateQuota is how much state a capsule may keep, in bytes of its keys and values; 0
+	// means 64 MiB. The [state] table of its manifest overrides it, and CapsuleSettings both.
+	StateQuota uint64
 
 	// CallTimeout limits one guest call; 0 means 5 minutes. A call that exceeds it is a
 	// crash. Run-loop and uplink capsules have no such limit.
@@ -81,6 +120,14 @@ type Config struct {
 	MemoryLimitPages uint32
 	// Restart decides whether and when a capsule that died is restarted.
 	Restart RestartPolicy
+	// CapsuleSettings are the operator's settings of single capsules, by their id.
+	CapsuleSettings map[string]CapsuleSettings
+	// Supervisors are groups of capsules, each with a strategy of its own. A capsule in no
+	// group is restarted alone.
+	Supervisors []Group
+	// OnFailure decides what follows when a capsule or group that is in no other group
+	// fails for good; "" means KeepServing.
+	OnFailure OnFailure
 	// EventsKept is the number of past events that [Supervisor.Events] can return; 0
 	// means 4,096.
 	EventsKept int
@@ -105,6 +152,8 @@ type Config struct {
 	// Log receives events and problems; nil logs nothing. For a zerolog.Logger l it is
 	// slog.New(zerolog.NewSlogHandler(l)).
 	Log *slog.Logger
+
+	overrides *overrides // CapsuleSettings; nil until New
 }
 
 // withDefaults replaces every zero value by its default.
@@ -125,12 +174,14 @@ func (c Config) withDefaults() Config {
 	c.Queue = cmp.Or(c.Queue, 256)
 	c.OpenTriggers = cmp.Or(c.OpenTriggers, 10_000)
 	c.MemoryLimitPages = cmp.Or(c.MemoryLimitPages, capsulehost.DefaultMemoryLimitPages)
+	c.StateQuota = cmp.Or(c.StateQuota, 64<<20)
 	c.EventsKept = cmp.Or(c.EventsKept, 4096)
 	c.EventsFileSize = cmp.Or(c.EventsFileSize, 16<<20)
 	c.Restart = c.Restart.WithDefaults()
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.overrides = newOverrides(c.CapsuleSettings)
 	return c
 }
 
@@ -151,11 +202,26 @@ func (c *Config) problems() []error {
 	notNegative("OpenTriggers", c.OpenTriggers < 0, c.OpenTriggers)
 	notNegative("EventsKept", c.EventsKept < 0, c.EventsKept)
 	notNegative("EventsFileSize", c.EventsFileSize < 0, c.EventsFileSize)
+	for field, q := range map[string]FileQuota{"WorkspaceQuota": c.WorkspaceQuota, "HomeQuota": c.HomeQuota} {
+		notNegative(field+".Bytes", q.Bytes < 0, q.Bytes)
+		notNegative(field+".Files", q.Files < 0, q.Files)
+	}
+	if d := c.StateDurability; d != "" && d != store.DurabilityCommit && d != store.DurabilityInterval {
+		found = append(found, fmt.Errorf("config: StateDurability is %q: it must be %q or %q", d, store.DurabilityCommit, store.DurabilityInterval))
+	}
 	if c.MemoryLimitPages > capsulehost.MaxMemoryLimitPages {
 		found = append(found, fmt.Errorf("config: MemoryLimitPages is %d: WebAssembly has at most %d",
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
-	return append(found, c.Restart.Problems()...)
+	found = append(found, c.Restart.Problems()...)
+	if !slices.Contains([]OnFailure{"", KeepServing, Exit}, c.OnFailure) {
+		found = append(found, fmt.Errorf("config: OnFailure is %q: it is %s or %s", c.OnFailure, KeepServing, Exit))
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.CapsuleSettings)) {
+		settings := c.CapsuleSettings[id]
+		found = append(found, settings.problems(id)...)
+	}
+	return found
 }
 
 // settings returns the system's limits.
@@ -169,7 +235,8 @@ func (c *Config) settings() messages.Settings {
 	}
 }
 
-// settings are one capsule's: the system's, with the overrides of its manifest.
+// settings are one capsule's: the system's, with the overrides of its manifest and then
+// those of the operator.
 type settings struct {
 	loadTimeout time.Duration
 	callTimeout time.Duration // 0 means none
@@ -177,22 +244,34 @@ type settings struct {
 	call        uint64 // reductions; 0 means no limit
 	perSecond   uint64 // reductions; 0 means no limit
 	queue       int
+	state       uint64 // bytes
 	restart     RestartPolicy
+	rollback    bool
 }
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	s := settings{
 		loadTimeout: c.LoadTimeout, callTimeout: c.CallTimeout, stopTimeout: c.StopTimeout, queue: c.Queue, restart: c.Restart,
-		call: c.CallReductions, perSecond: c.ReductionsPerSecond,
+		call: c.CallReductions, perSecond: c.ReductionsPerSecond, state: c.StateQuota,
 	}
+	override(&s.state, m.State.Quota)
+	override(&s.state, c.overrides.of(m.ID()).State.Quota)
 	if m.Capabilities.Uplink {
 		s.callTimeout = 0 // as in the reference
 	}
-	own := m.Supervision
+	s.override(&m.Supervision)
+	operator := c.overrides.of(m.ID()).Supervision
+	s.override(&operator)
+	return s
+}
+
+// override replaces the settings that own sets.
+func (s *settings) override(own *manifest.Supervision) {
 	override(&s.loadTimeout, own.LoadTimeout)
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)
+	override(&s.rollback, own.Rollback)
 	override(&s.call, own.CallReductions)
 	override(&s.perSecond, own.ReductionsPerSecond)
 	override(&s.restart.Budget, own.Budget)
@@ -206,10 +285,9 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 		s.restart.InitialBackoff = min(s.restart.InitialBackoff, s.restart.MaxBackoff)
 	}
 	s.restart.MaxBackoff = max(s.restart.MaxBackoff, s.restart.InitialBackoff)
-	return s
 }
 
-// override replaces a setting by the manifest's, if the manifest has one.
+// override replaces a setting by a capsule's own, if there is one.
 func override[T any](setting *T, own *T) {
 	if own != nil {
 		*setting = *own

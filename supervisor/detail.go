@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
@@ -14,15 +15,15 @@ import (
 )
 
 // Capsule returns the details of one capsule: its manifest, its last failures and calls,
-// and the end of its log. It leaves out the values of its environment, since they may be
-// secret. Its error matches ErrNotFound. It does not block.
+// and the end of its log. Values of its configuration that may be secret are masked. Its
+// error matches ErrNotFound. It does not block.
 func (s *Supervisor) Capsule(id string) (*messages.CapsuleDetail, error) {
 	detail := s.journal.Detail(id)
 	if detail == nil {
 		return nil, fmt.Errorf("show capsule %q: %w", id, ErrNotFound)
 	}
-	for i := range s.catalog.Entries {
-		if e := &s.catalog.Entries[i]; e.Manifest.ID() == id {
+	for _, e := range s.entriesNow() {
+		if e.Manifest.ID() == id {
 			s.describe(detail, e)
 		}
 	}
@@ -54,31 +55,64 @@ func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 	for _, x := range m.Exports {
 		d.Exports = append(d.Exports, messages.Interface{Namespace: x.Namespace, Name: x.Name, Version: x.Version})
 	}
-	values := s.configured(e)
-	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
-		_, set := values[name]
-		d.Env = append(d.Env, messages.EnvVariable{
-			Name: name, Type: m.Env[name].Type, Description: m.Env[name].Description, Set: set,
-		})
-	}
+	d.Env = configuration(m, s.configured(e))
 	settings := s.cfg.forCapsule(m)
-	d.CallTimeout, d.StopTimeout = settings.callTimeout, settings.stopTimeout
+	d.LoadTimeout, d.CallTimeout, d.StopTimeout = settings.loadTimeout, settings.callTimeout, settings.stopTimeout
+	d.CallReductions, d.ReductionsPerSecond = settings.call, settings.perSecond
 	d.QueueLimit = uint32(settings.queue) //nolint:gosec // not negative
 	d.BackoffInitial = settings.restart.InitialBackoff
 	d.BackoffMax = settings.restart.MaxBackoff
+	if e.Embedded == nil {
+		d.Manifest = m.File
+	}
 	if e.Embedded == nil && len(m.Components) > 0 {
 		d.Module = filepath.Join(m.Dir, m.Components[0].File)
 	}
 }
 
+// masked is shown instead of a value that may be a secret.
+const masked = "***"
+
+// secretName matches names of variables whose values are likely to be secrets, whatever
+// their types are.
+var secretName = regexp.MustCompile(`(?i)secret|token|passw|credential|private|api_?key|_key$|^key$`)
+
+// configuration lists the variables that a manifest declares, and other values that the
+// capsule has, by name. Values that may be secrets are masked.
+func configuration(m *manifest.Manifest, values map[string]string) []messages.EnvVariable {
+	names := map[string]bool{}
+	for name := range values {
+		names[name] = name != manifest.SocketVariable
+	}
+	for name := range m.Env {
+		names[name] = true
+	}
+	var out []messages.EnvVariable
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if !names[name] {
+			continue // the host's own
+		}
+		declared, ok := m.Env[name]
+		value, set := values[name]
+		v := messages.EnvVariable{Name: name, Type: declared.Type, Description: declared.Description, Set: set, Value: value}
+		if set && (!ok || declared.Type == "secret" || secretName.MatchString(name)) {
+			v.Value = masked
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
 // configured returns the values of the capsule's environment, as of its last load.
 func (s *Supervisor) configured(e *catalog.Entry) map[string]string {
+	cfg := catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, Env: s.cfg.overrides.env}
 	if t, err := s.serving(); err == nil {
-		if values := t.sources[e.Manifest.ID()].Values(); values != nil {
-			return values
+		if v := t.version(e.Manifest.ID()); v != nil && v.source.Values() != nil {
+			return v.source.Values()
 		}
+		cfg.Stored = t.storedValue
 	}
-	values, _ := catalog.Configuration(catalog.Config{Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath}, e)
+	values, _ := catalog.Configuration(context.Background(), cfg, e)
 	return values
 }
 

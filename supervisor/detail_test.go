@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,7 +17,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// The details of a capsule show all of its manifest but the values of its environment.
+// The details of a capsule show all of its manifest and configuration, but no secrets.
 func TestCapsuleDetail(t *testing.T) {
 	dir := write(t, `[package]
 name = "close"
@@ -40,12 +42,21 @@ description = "What opens doors"
 default = "hunter2"
 [env.UNSET]
 type = "string"
+[env.greeting]
+type = "string"
+default = "hello"
+[env.api_key]
+type = "string"
+default = "hunter2"
 [supervision]
 budget = 2
 call_timeout = "7s"
 queue = 9
 `, "trap")
-	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+	s := supervisortest.Start(t, supervisor.Config{
+		CapsuleDirs: []string{dir}, AllowUnverified: true,
+		CapsuleSettings: map[string]supervisor.CapsuleSettings{"close": {Env: map[string]string{"UNDECLARED": "hunter2"}}},
+	})
 	for generation := range uint64(3) {
 		s.AwaitReady("close", generation+1)
 		s.Ask("test.trap", "1")
@@ -71,11 +82,16 @@ queue = 9
 	if e := d.Exports[0]; e.Namespace != "demo" || e.Version != "1.2.3" {
 		t.Errorf("exports %v", d.Exports)
 	}
-	if e := d.Env; len(e) != 2 || e[0].Name != "TOKEN" || !e[0].Set || e[1].Set {
-		t.Errorf("environment %v", e)
+	var env []string
+	for _, e := range d.Env {
+		env = append(env, fmt.Sprintf("%s %v %s", e.Name, e.Set, e.Value))
 	}
+	diff(t, []string{"TOKEN true ***", "UNDECLARED true ***", "UNSET false ", "api_key true ***", "greeting true hello"}, env)
 	if d.CallTimeout != 7*time.Second || d.QueueLimit != 9 || d.Capsule.Budget != 2 {
 		t.Errorf("settings %s", text)
+	}
+	if d.Manifest != filepath.Join(dir, "Capsule.toml") || d.LoadTimeout != 2*time.Minute {
+		t.Errorf("manifest %q, load timeout %v", d.Manifest, d.LoadTimeout)
 	}
 	if len(d.Capsule.ModuleHash) != 64 || d.Capsule.Directory != dir || !strings.HasPrefix(d.Module, dir) {
 		t.Errorf("module %s", text)

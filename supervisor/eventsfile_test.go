@@ -152,7 +152,7 @@ func TestEventsFileThatHangs(t *testing.T) {
 			}
 		}
 	}
-	restarts(300) // more than a pipe holds
+	restarts(1000) // more than a pipe holds
 	lines := make(chan fileEvent)
 	go func() {
 		defer close(lines)
@@ -172,7 +172,7 @@ func TestEventsFileThatHangs(t *testing.T) {
 	}
 	restarts(1) // events after the loss are written again
 	for e := range lines {
-		if read = append(read, e); e.Event == "capsule_ready" && e.Sequence > 900 {
+		if read = append(read, e); e.Event == "capsule_upgraded" && e.Sequence > 1000 {
 			break
 		}
 	}

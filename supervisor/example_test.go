@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -178,6 +179,29 @@ func ExampleSupervisor_Events() {
 	// capsules/greeter 2 capsule_ready
 }
 
+// Install puts a capsule into the principal's directory; a running system loads it at once.
+func ExampleSupervisor_Install() {
+	home, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(home)
+	sup, err := supervisor.New(supervisor.Config{Home: home})
+	if err != nil {
+		panic(err)
+	}
+	for range 2 {
+		change, err := sup.Install(context.Background(), "../test/capsules/echo", supervisor.InstallOptions{})
+		if err != nil {
+			panic(err) // the reason; nothing was installed
+		}
+		fmt.Println(change)
+	}
+	// Output:
+	// added echo 1.0.0
+	// unchanged echo
+}
+
 // TestReadme checks that the snippet in README is the Example, except for the
 // directories.
 func TestReadme(t *testing.T) {
@@ -199,4 +223,43 @@ func TestReadme(t *testing.T) {
 	if !strings.Contains(code, snippet) {
 		t.Errorf("the Example does not contain README's snippet:\n%s", snippet)
 	}
+}
+
+// A program offers its capsules a function of its own: the capsule embedder imports
+// "upper" from "example:text".
+func Example_hostFunctions() {
+	home, err := os.MkdirTemp("", "example")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(home)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	sup, err := supervisor.New(supervisor.Config{
+		Home: home, CapsuleDirs: []string{"../test/capsules/embedder"},
+		HostFunctions: []capsulehost.HostFunction{{
+			Namespace: "example:text", Name: "upper", Status: true,
+			Call: func(_ context.Context, c capsulehost.HostCall) ([]byte, error) {
+				return bytes.ToUpper(c.Input), nil // an error would be shown to the capsule
+			},
+		}},
+	})
+	if err != nil {
+		panic(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- sup.Serve(ctx) }()
+	if err := sup.AwaitStarted(ctx); err != nil {
+		panic(err)
+	}
+	reply, err := sup.Trigger(ctx, supervisor.TriggerRequest{Topic: "test.embedder", Payload: json.RawMessage(`"hello"`)})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(reply.Legs[0].Outcome, string(reply.Legs[0].Value))
+	stop()
+	fmt.Println(<-done)
+	// Output:
+	// continue "HELLO"
+	// <nil>
 }

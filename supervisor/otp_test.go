@@ -36,7 +36,7 @@ func TestSuture(t *testing.T) {
 
 func otpCases() map[string]func(*testing.T) {
 	all := map[string]func(*testing.T){}
-	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases()} {
+	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases(), strategyCases()} {
 		maps.Copy(all, some)
 	}
 	return all
@@ -223,7 +223,7 @@ func startCases() map[string]func(*testing.T) {
 		},
 		"already_started_outside_supervisor": func(t *testing.T) {
 			s := startAll(t, worker("a"))
-			wantError(t, "start", s.Start(t.Context(), "a"), supervisor.ErrRefused)
+			wantError(t, "start", s.Start(t.Context(), "a"), nil) // it runs, as asked
 			untouched(t, s, "a")
 			_, err := supervisor.New(supervisor.Config{Home: t.TempDir(), Capsules: []supervisor.Capsule{worker("a"), worker("a")}})
 			wantWords(t, err, "Capsules[1] (a): another one has the same name")

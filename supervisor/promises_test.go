@@ -193,8 +193,8 @@ func TestAGoexitDuringAnOperatorsRestart(t *testing.T) {
 				wantError(t, "restart", s.Restart(t.Context(), "a"), nil)
 				diff(t, []string{"a crashed"}, supervisortest.Legs(answer()))
 				pass(time.Hour)
-				diff(t, slices.Concat([]string{"loading 1", "ready 1", "restart 0/5 after an operator's command"}, test.story,
-					[]string{"loading 2", "ready 2"}), s.Timeline("a"))
+				diff(t, slices.Concat([]string{"loading 1", "ready 1"}, test.story,
+					[]string{"restart 0/5 after an operator's command", "upgraded 2: 1.0.0 -> 1.0.0"}), s.Timeline("a"))
 				if c := s.Capsule("a"); c.BudgetSpent != 0 || c.Restarts != 0 {
 					t.Errorf("%d restarts, %d of the budget spent", c.Restarts, c.BudgetSpent)
 				}
@@ -416,8 +416,8 @@ func TestALogThatBlocks(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("the log has the events %v", got)
 		}
-		if !bytes.Contains(log.text.Bytes(), []byte("capsule restarts")) {
-			t.Error("no line tells of a restart")
+		if !bytes.Contains(log.text.Bytes(), []byte("capsule upgraded")) {
+			t.Error("no line tells of an upgrade")
 		}
 	})
 }

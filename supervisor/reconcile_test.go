@@ -50,7 +50,7 @@ func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
 }
 
 // A healthy uptime resets the count of restarts, even if a caller's deadline ended it.
-func TestASpellThatADeadlineEndsIsHealthy(t *testing.T) {
+func TestUptimeThatADeadlineEndsIsHealthy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Second}, worker("a", "budget = 1", `window = "10s"`))
 		wantError(t, "kill", s.Kill(t.Context(), "a"), nil)

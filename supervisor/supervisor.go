@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +17,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
+	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
@@ -35,8 +39,15 @@ var (
 	ErrInvalid = errors.New("invalid trigger")
 	// ErrRefused: the capsule's state does not allow the command.
 	ErrRefused = errors.New("refused")
+	// ErrNoKey: the capsule keeps nothing under the key.
+	ErrNoKey = errors.New("no such key")
+	// ErrInvalidKey: the key, the principal or the value can't be one of a capsule's state.
+	ErrInvalidKey = errors.New("invalid")
 	// ErrNotUp: the command was carried out, and the capsule did not come up.
 	ErrNotUp = errors.New("the capsule did not come up")
+	// ErrUpgradeFailed: a new instance could not take the place of the capsule's current
+	// one, which goes on.
+	ErrUpgradeFailed = errors.New("the capsule goes on as it was")
 )
 
 // MaxPayload is the size of the largest trigger payload, in bytes.
@@ -61,21 +72,30 @@ type Supervisor struct {
 	cfg       Config
 	home      home.Home
 	principal home.Principal
-	catalog   *catalog.Catalog
+	places    catalog.Places
+	groups    *groups
 	journal   *journal.Journal
 	file      *journal.File // nil if none is configured
 	log       *journal.Logger
+	source    string // of messages that are published from outside: a UUID
 	logFiles  *capsulelog.Files
+	files     *files.Space
 
-	mu   sync.Mutex
-	tree *tree // while Serve runs
+	changing chan struct{} // holds the one change of the set of capsules that is under way
+
+	mu       sync.Mutex
+	tree     *tree               // while Serve runs
+	entries  []*catalog.Entry    // of all capsules, in start order, added ones last
+	embedded []*catalog.Embedded // the capsules that the program brings along
 }
 
 // New reads the configuration and the manifests of all capsules. Its error names every
 // problem of the configuration at once. A problem of one capsule is not an error of the
 // system: it is an event, and the capsule's state is `failed`.
 func New(cfg Config) (*Supervisor, error) {
-	s := &Supervisor{cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0)}
+	s := &Supervisor{
+		source: uuid.NewString(), cfg: cfg.withDefaults(), logFiles: capsulelog.NewFiles(0), changing: make(chan struct{}, 1),
+	}
 	var err error
 	var problems []error
 	if s.home, err = home.Resolve(cfg.Home); err != nil {
@@ -83,6 +103,15 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	if s.principal, err = home.ParsePrincipal(s.cfg.Principal); err != nil {
 		problems = append(problems, err)
+	}
+	if len(problems) == 0 {
+		s.files, err = files.New(files.Config{
+			Home: s.home, Principal: s.principal, Workspace: cfg.Workspace,
+			CapsuleQuota: cfg.WorkspaceQuota, PrincipalQuota: cfg.HomeQuota,
+		})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("config: %w", err))
+		}
 	}
 	brought, wrong := embedded(cfg.Capsules)
 	problems = append(append(problems, cfg.problems()...), wrong...)
@@ -99,35 +128,40 @@ func New(cfg Config) (*Supervisor, error) {
 	}
 	s.journal = journal.New(kept)
 	s.log = journal.NewLogger(s.cfg.Log)
-	s.catalog = catalog.Discover(s.home, s.principal, cfg.CapsuleDirs, brought)
-	s.enter()
+	s.places = catalog.PlacesOf(s.home, s.principal, slices.Clone(cfg.CapsuleDirs), len(brought) > 0)
+	s.embedded = brought
+	found := catalog.Discover(s.places, brought)
+	s.groups = newGroups(cfg.Supervisors)
+	mode := func(m *manifest.Manifest) RestartMode { return s.cfg.forCapsule(m).restart.Mode }
+	if problems := s.groups.problems(found, mode); len(problems) > 0 {
+		return nil, &TreeError{Problems: problems}
+	}
+	s.enter(found)
 	return s, nil
 }
 
 // enter reports the discovered capsules.
-func (s *Supervisor) enter() {
-	for _, w := range s.catalog.Warnings {
+func (s *Supervisor) enter(found *catalog.Catalog) {
+	for _, w := range found.Warnings {
 		s.cfg.Log.Warn(w.String())
 	}
-	if s.catalog.Cycle != nil {
-		s.cfg.Log.Error("capsules import from each other: they start in the order of their discovery", "err", s.catalog.Cycle)
+	if found.Cycle != nil {
+		s.cfg.Log.Error("capsules import from each other: they start in the order of their discovery", "err", found.Cycle)
 	}
-	if len(s.catalog.Entries)+len(s.catalog.Rejected) == 0 {
-		s.cfg.Log.Warn("no capsules found", "looked_in", s.catalog.LookedIn)
+	if len(found.Entries)+len(found.Rejected) == 0 {
+		s.cfg.Log.Warn("no capsules found", "looked_in", found.LookedIn)
+	}
+	for _, g := range s.groups.shown() {
+		s.journal.EnterGroup(g)
 	}
 	known := map[string]bool{}
-	for _, e := range s.catalog.Entries {
-		m := e.Manifest
-		known[m.ID()] = true
-		policy := s.cfg.forCapsule(m).restart
-		s.journal.Enter(&messages.Capsule{
-			Path: actors.CapsulePath(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
-			MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
-			State:            messages.StateLoading, Interceptors: e.Interceptors,
-			Restart: string(policy.Mode), Budget: uint32(policy.Budget), Window: policy.Window, //nolint:gosec // not negative
-		})
+	for i := range found.Entries {
+		e := &found.Entries[i]
+		known[e.Manifest.ID()] = true
+		s.entries = append(s.entries, e)
+		s.journal.Enter(s.describeEntry(e))
 	}
-	for _, r := range s.catalog.Rejected {
+	for _, r := range found.Rejected {
 		path := ""
 		if r.ID != "" && !known[r.ID] {
 			path = actors.CapsulePath(r.ID)
@@ -136,6 +170,12 @@ func (s *Supervisor) enter() {
 		s.journal.Observe(messages.Event{Path: path, Detail: messages.CapsuleRejected{
 			ID: r.ID, Directory: r.Dir, Problem: r.Err.Error(),
 		}})
+		known[r.ID] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.cfg.CapsuleSettings)) {
+		if !known[id] {
+			s.cfg.Log.Warn("there are settings for a capsule that is not here", "capsule", id)
+		}
 	}
 }
 
@@ -144,6 +184,9 @@ func (s *Supervisor) enter() {
 // returns nil after a clean stop; an error names the parts that did not start or stop.
 // It may be called again after it has returned, as in suture, but not twice at once.
 func (s *Supervisor) Serve(ctx context.Context) error {
+	if _, err := s.serving(); err == nil {
+		return errServing
+	}
 	t, err := newTree(ctx, s)
 	if err != nil {
 		return err
@@ -152,7 +195,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	if s.tree != nil {
 		s.mu.Unlock()
 		t.discard()
-		return errors.New("serve: the supervisor is serving already")
+		return errServing
 	}
 	s.tree = t
 	s.mu.Unlock()
@@ -204,7 +247,7 @@ func (r *TriggerRequest) request() (actors.TriggerRequest, error) {
 	if r.Topic == "" {
 		return invalid("the topic is empty")
 	}
-	if !actors.ValidTopic(r.Topic) {
+	if !capsulehost.ValidTopic(r.Topic) {
 		return invalid("topic %q has an empty segment", r.Topic)
 	}
 	if len(r.Payload) > MaxPayload {
@@ -276,23 +319,27 @@ func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[Event] {
 func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.AwaitStarted(ctx) }
 
 // Start starts a capsule that has stopped or failed. It reads the capsule's files again
-// and gives it a full restart budget. It returns when the start has succeeded or failed.
-// Its errors match ErrNotFound, ErrRefused, ErrNotUp.
+// and gives it a full restart budget. It returns when the start has succeeded or failed;
+// it does nothing to a capsule that runs. Its errors match ErrNotFound, ErrRefused, ErrNotUp.
 func (s *Supervisor) Start(ctx context.Context, id string) error {
-	return s.command(ctx, "start", id, &messages.StartCapsule{ID: id})
+	return s.replace(ctx, "start", id, actors.Start)
 }
 
 // Stop stops a capsule: waiting calls are answered at once, the running one may continue
-// for the capsule's stop timeout. It returns when the capsule has ended.
+// for the capsule's stop timeout. It returns when the capsule has ended, at once if it does
+// not run.
 func (s *Supervisor) Stop(ctx context.Context, id string) error {
 	return s.command(ctx, "stop", id, &messages.StopCapsule{ID: id})
 }
 
-// Restart replaces a capsule's instance, and reads its files again; the new instance
-// serves the calls that wait. It does not count against the restart budget, but resets
-// it. It returns when the start of the new instance has succeeded or failed.
+// Restart replaces a capsule's instance by a fresh one of what its files say now. That is
+// prepared beside the running one, as in Reload; the running call gets the stop timeout,
+// calls that wait are served by the new instance. It resets the restart budget. It
+// returns when the new instance has taken over. If it can't, the running one goes on,
+// and the error matches ErrUpgradeFailed. Other errors match ErrNotFound, ErrRefused,
+// ErrNotUp.
 func (s *Supervisor) Restart(ctx context.Context, id string) error {
-	return s.command(ctx, "restart", id, &messages.RestartCapsule{ID: id})
+	return s.replace(ctx, "restart", id, actors.Restart)
 }
 
 // Kill injects a crash, which supervision handles like any other. It returns when the
@@ -306,13 +353,54 @@ func (s *Supervisor) command(ctx context.Context, verb, id string, m any) error 
 	if err == nil {
 		err = t.command(ctx, m)
 	}
+	return s.explain(verb, id, err)
+}
+
+// explain adds to the error of a command what it was about.
+func (s *Supervisor) explain(verb, id string, err error) error {
 	if problem := s.journal.Rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
-		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and start the system again", ErrRefused, problem)
+		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and reload", ErrRefused, problem)
 	}
 	if err != nil {
 		return fmt.Errorf("%s capsule %q: %w", verb, id, err)
 	}
 	return nil
+}
+
+var errServing = errors.New("serve: the supervisor is serving already")
+
+// entriesNow returns the capsules that are not rejected.
+func (s *Supervisor) entriesNow() []*catalog.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.entries)
+}
+
+func (s *Supervisor) embeddedNow() []*catalog.Embedded {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.embedded)
+}
+
+// setEntry adds a capsule, or replaces its entry.
+func (s *Supervisor) setEntry(e *catalog.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, other := range s.entries {
+		if other.Manifest.ID() == e.Manifest.ID() {
+			s.entries[i] = e
+			return
+		}
+	}
+	s.entries = append(s.entries, e)
+}
+
+// forgetEntry forgets a capsule that was removed.
+func (s *Supervisor) forgetEntry(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.entries = slices.DeleteFunc(s.entries, func(e *catalog.Entry) bool { return e.Manifest.ID() == id })
+	s.embedded = slices.DeleteFunc(s.embedded, func(e *catalog.Embedded) bool { return e.Manifest.ID() == id })
 }
 
 func (s *Supervisor) serving() (*tree, error) {

@@ -308,13 +308,15 @@ func TestCommands(t *testing.T) {
 	if got := reply.Legs[0].Reason; got != "stopped by an operator" {
 		t.Errorf("reason %q", got)
 	}
-	for verb, do := range map[string]func(context.Context, string) error{"stop": s.Stop, "kill": s.Kill} {
-		if err := do(ctx, "counter"); !errors.Is(err, supervisor.ErrRefused) || !strings.Contains(err.Error(), `capsule "counter"`) {
-			t.Errorf("%s of a stopped capsule: %v", verb, err)
-		}
+	if err := s.Kill(ctx, "counter"); !errors.Is(err, supervisor.ErrRefused) || !strings.Contains(err.Error(), `capsule "counter"`) {
+		t.Errorf("kill of a stopped capsule: %v", err)
 	}
-	if err := s.Start(ctx, "echo"); !errors.Is(err, supervisor.ErrRefused) {
-		t.Errorf("start of a running capsule: %v", err)
+	if err := s.Stop(ctx, "counter"); err != nil {
+		t.Errorf("stop of a stopped capsule: %v", err)
+	}
+	generation := s.Capsule("echo").Generation
+	if err := s.Start(ctx, "echo"); err != nil || s.Capsule("echo").Generation != generation {
+		t.Errorf("start of a running capsule: %v; generation %d", err, s.Capsule("echo").Generation)
 	}
 	if err := s.Start(ctx, "counter"); err != nil {
 		t.Fatal(err)
@@ -326,7 +328,7 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	diff(t, []string{
-		"loading 1", "ready 1", "restart 0/5 after an operator's command", "loading 2", "ready 2",
+		"loading 1", "ready 1", "upgraded 2: 1.0.0 -> 1.0.0",
 		"crashed 2 in killed: cancelled", "restart 1/5 after crash", "loading 3", "ready 3",
 		"stopping: an operator's command", "stopped: stopped by an operator",
 		"restart 0/5 after an operator's command", "loading 4", "ready 4",

@@ -16,11 +16,15 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // stopMargin is added to the longest stop timeout to limit a shutdown: an interrupted
@@ -29,26 +33,33 @@ const stopMargin = 2 * time.Second
 
 // tree runs during one Serve: the actors, and the host of their guests.
 type tree struct {
+	owner   *Supervisor
 	cfg     Config
 	journal *journal.Journal
 	sys     *system.System
 	host    *capsulehost.Host
 	router  *actors.Router
-	specs   []actors.ChildSpec // in start order
-	refs    map[string]*actors.CapsuleRef
-	sources map[string]*catalog.Source
-	logs    []*capsulelog.Writer
+	bus     *actors.Bus
+	specs   []actors.ChildSpec // of the first capsules, in start order
+	state   *state.Keeper
+	// identities are in the same store as state.
+	identities *identity.Book
+	opened     *store.Bolt // the store of state, unless the configuration brought one
+	commits    commits     // of opened
+	// sourceConfig is shared by the sources of all versions.
+	sourceConfig catalog.Config
+
+	groups *groups
 
 	mu       sync.Mutex
+	capsules map[string]*running // by id
 	stopping bool
 	open     sync.WaitGroup // triggers from outside; added to under mu
 }
 
 // newTree creates everything, and starts nothing.
 func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
-	host, err := capsulehost.New(ctx, capsulehost.Config{
-		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
-	})
+	host, err := capsulehost.New(ctx, s.hostConfig())
 	if err != nil {
 		return nil, fmt.Errorf("serve: %w", err)
 	}
@@ -57,62 +68,144 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		tracer = provider.Tracer("github.com/astrid-actors/astrid-actors/supervisor")
 	}
 	t := &tree{
+		owner: s, groups: s.groups,
 		cfg: s.cfg, journal: s.journal, host: host, sys: system.New(s.cfg.Log),
-		router: actors.NewRouter(&s.journal.Triggers, tracer),
-		refs:   map[string]*actors.CapsuleRef{}, sources: map[string]*catalog.Source{},
+		router:   actors.NewRouter(&s.journal.Triggers, tracer),
+		capsules: map[string]*running{},
+		sourceConfig: catalog.Config{
+			Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
+			Env: s.cfg.overrides.env, Host: host, Log: s.cfg.Log,
+		},
 	}
-	sources := catalog.Config{
-		Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
-		Host: host, Log: s.cfg.Log,
+	t.sourceConfig.Stored = t.storedValue
+	if err := t.openState(ctx, s.home.StatePath()); err != nil {
+		t.discard()
+		return nil, fmt.Errorf("serve: %w", err)
 	}
-	for i := range s.catalog.Entries {
-		t.add(s, sources, &s.catalog.Entries[i])
+	t.bus = actors.NewBus(actors.BusConfig{System: t.sys, Router: t.router, Stats: &s.journal.Bus})
+	for _, e := range s.entriesNow() {
+		t.specs = append(t.specs, t.add(s, e))
 	}
 	return t, nil
 }
 
+// hostConfig configures the host of the guests.
+func (s *Supervisor) hostConfig() capsulehost.Config {
+	return capsulehost.Config{
+		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
+		HostFunctions: s.cfg.HostFunctions,
+	}
+}
+
+// running is a capsule in the tree.
+type running struct {
+	ref     *actors.CapsuleRef
+	version *version // guarded by the tree's lock
+	lines   *capsulelog.Writer
+	turn    chan struct{} // holds the one upgrade of it that is under way
+}
+
 // add creates the child spec of a discovered capsule.
-func (t *tree) add(s *Supervisor, sources catalog.Config, e *catalog.Entry) {
-	m, id := e.Manifest, e.Manifest.ID()
-	source := catalog.NewSource(sources, e, func(hash string) { t.journal.Hashed(id, hash) })
+func (t *tree) add(s *Supervisor, e *catalog.Entry) actors.ChildSpec {
+	id := e.Manifest.ID()
 	lines := capsulelog.New(capsulelog.Config{
 		Home: s.home, Principal: s.principal, Capsule: id, Files: s.logFiles, Log: s.cfg.Log,
 		Written:    t.journal.LogTail(id).Add,
 		Suppressed: func(lines uint64) { t.journal.Suppressed(id, lines) },
 	})
-	load := source.Load
-	if s.cfg.WrapLoad != nil {
-		load = s.cfg.WrapLoad(id, load)
-	}
-	settings := s.cfg.forCapsule(m)
+	v := t.newVersion(s, e, true)
 	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
-		ID: id, Version: m.Package.Version, Interceptors: e.Interceptors,
-		AllowPromptInjection: m.Capabilities.AllowPromptInjection,
-		Load:                 load, LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout,
-		CallReductions: settings.call, TriggerReductions: s.cfg.TriggerReductions, Rate: rate(settings.perSecond),
-		TriggerTimeout: s.cfg.TriggerTimeout, Queue: settings.queue,
+		ID: id, Path: s.groups.path(id), Version: v.actor,
+		TriggerReductions: s.cfg.TriggerReductions, TriggerTimeout: s.cfg.TriggerTimeout,
 		System: t.sys, Registry: t.sys.PID(actors.RegistryPath), HookRouter: t.sys.PID(actors.RouterPath), Router: t.router,
+		Bus: t.bus, Principal: s.cfg.Principal,
 		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
-		Observe: t.journal.Observe, Lines: lines, Config: source.Value, Log: s.cfg.Log,
+		Observe: logged(lines, t.observe), Lines: lines, Log: s.cfg.Log,
 	})
-	t.specs = append(t.specs, actors.ChildSpec{
-		Ref: ref, Reload: source.Reload, ReadyTimeout: s.cfg.ReadyTimeout, StopTimeout: settings.stopTimeout,
-		Restart: settings.restart, WaitsFor: e.WaitsFor,
-	})
-	t.refs[id], t.sources[id], t.logs = ref, source, append(t.logs, lines)
+	t.mu.Lock()
+	t.capsules[id] = &running{ref: ref, version: v, lines: lines, turn: make(chan struct{}, 1)}
+	t.mu.Unlock()
+	spec := v.spec
+	spec.Ref = ref
+	spec.Removed = func() {
+		t.mu.Lock()
+		delete(t.capsules, id)
+		t.mu.Unlock()
+		s.forgetEntry(id)
+		t.closeLog(lines)
+	}
+	return spec
 }
 
-// rate limits a capsule's reductions per second; it returns nil for no limit.
-func rate(perSecond uint64) *capsulehost.Rate {
-	if perSecond == 0 {
-		return nil
+// logged returns observe, preceded by a line in the capsule's log if the capsule crashed:
+// why, and one for each frame of its stack.
+func logged(lines *capsulelog.Writer, observe func(messages.Event)) func(messages.Event) {
+	return func(e messages.Event) {
+		if crash, ok := e.Detail.(messages.CapsuleCrashed); ok {
+			lines.WriteHost(capsulehost.LevelError, fmt.Sprintf("host: generation %d crashed in %s: %s", e.Generation, crash.During, crash.Failure.Message))
+			for _, frame := range crash.Failure.WasmStack {
+				lines.WriteHost(capsulehost.LevelError, "host:   at "+frame)
+			}
+		}
+		observe(e)
 	}
-	return capsulehost.NewRate(perSecond)
+}
+
+func (t *tree) closeLog(lines *capsulelog.Writer) {
+	if err := lines.Close(); err != nil {
+		t.cfg.Log.Warn("closing a capsule's log failed", "err", err)
+	}
+}
+
+// version returns a capsule's current version; nil if there is no such capsule.
+func (t *tree) version(id string) *version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.capsules[id]; c != nil {
+		return c.version
+	}
+	return nil
+}
+
+// commands returns the slash commands that a capsule's manifest declares.
+func (t *tree) commands(id string) []manifest.Command {
+	if v := t.version(id); v != nil {
+		return v.source.Commands()
+	}
+	return nil
+}
+
+func (t *tree) setVersion(id string, v *version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.capsules[id]; c != nil {
+		c.version = v
+	}
+}
+
+// upgrade gives a capsule a version, and waits until it has taken over or failed.
+func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How) error {
+	t.mu.Lock()
+	c := t.capsules[e.Manifest.ID()]
+	t.mu.Unlock()
+	if c == nil {
+		return ErrNotFound
+	}
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	v := t.newVersion(s, e, false)
+	return t.command(ctx, &actors.UpgradeCapsule{ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how})
 }
 
 // run starts the actors, waits until ctx ends, and stops them.
 func (t *tree) run(ctx context.Context) error {
 	defer t.discard()
+	ctx, shutdown := context.WithCancelCause(ctx)
+	defer shutdown(nil)
 	faults.From(ctx).Open(func(path, cause string, next bool) {
 		t.sys.Send(t.sys.PID(actors.RootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
 	})
@@ -120,8 +213,10 @@ func (t *tree) run(ctx context.Context) error {
 		System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
 		Registry:   actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
 		HookRouter: t.router.Props(t.sys, t.cfg.Log),
+		EventBus:   t.bus.Props(&kernel{tree: t, shutdown: shutdown}, t.cfg.Log),
 		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
-			System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
+			System: t.sys, Log: t.cfg.Log, Observe: t.observe,
+			Supervisors: t.groups.specs(), Restart: t.cfg.Restart, Escalate: t.escalation(shutdown),
 			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0),
 		}),
 	}))
@@ -129,7 +224,20 @@ func (t *tree) run(ctx context.Context) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	<-ctx.Done()
-	return t.stop(ctx, pid)
+	err = t.stop(ctx, pid)
+	if cause := context.Cause(ctx); errors.Is(cause, ErrEscalated) {
+		err = errors.Join(fmt.Errorf("serve: %w", cause), err)
+	}
+	return err
+}
+
+// escalation returns what ends the system if a child of its top fails for good; nil if
+// nothing does.
+func (t *tree) escalation(shutdown context.CancelCauseFunc) func(cause string) {
+	if t.cfg.OnFailure != Exit {
+		return nil
+	}
+	return func(cause string) { shutdown(fmt.Errorf("%w: %s", ErrEscalated, cause)) }
 }
 
 // stop stops the capsules first, so that their answers still arrive, and then the rest.
@@ -139,9 +247,11 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.mu.Unlock()
 	t.journal.Observe(messages.Event{Detail: messages.SystemStopping{Cause: context.Cause(ctx).Error()}})
 	longest := t.cfg.StopTimeout
-	for n := range t.specs {
-		longest = max(longest, t.specs[n].StopTimeout)
+	t.mu.Lock()
+	for _, c := range t.capsules {
+		longest = max(longest, c.version.spec.StopTimeout)
 	}
+	t.mu.Unlock()
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(longest, stopMargin))
 	defer cancel()
 	err := t.sys.AwaitStopped(grace, t.sys.PID(actors.SupervisorPath))
@@ -165,12 +275,14 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 
 // discard frees the resources of a tree that are not its actors'.
 func (t *tree) discard() {
-	t.sys.Close()
-	for _, lines := range t.logs {
-		if err := lines.Close(); err != nil {
-			t.cfg.Log.Warn("closing a capsule's log failed", "err", err)
-		}
+	if t.bus != nil {
+		t.bus.End()
 	}
+	t.sys.Close()
+	for _, c := range t.capsules {
+		t.closeLog(c.lines)
+	}
+	t.closeState()
 	if err := t.host.Close(context.Background()); err != nil {
 		t.cfg.Log.Warn("closing the WebAssembly runtime failed", "err", err)
 	}
@@ -242,6 +354,8 @@ func (t *tree) command(ctx context.Context, m any) error {
 		return ErrNotFound
 	case messages.CommandFailed:
 		return fmt.Errorf("%w: %s", ErrNotUp, done.Reason)
+	case messages.CommandKept:
+		return fmt.Errorf("%w: %s", ErrUpgradeFailed, done.Reason)
 	default:
 		return fmt.Errorf("%w: %s", ErrRefused, done.Reason)
 	}
@@ -273,10 +387,13 @@ func (t *tree) isStopping() bool {
 
 // Queue returns the number of calls that wait at a capsule.
 func (t *tree) Queue(id string) int {
-	if ref := t.refs[id]; ref != nil {
-		return ref.Queue()
+	t.mu.Lock()
+	c := t.capsules[id]
+	t.mu.Unlock()
+	if c == nil {
+		return 0
 	}
-	return 0
+	return c.ref.Queue()
 }
 
 // Awaited returns the number of legs that capsules wait for.

@@ -183,7 +183,7 @@ func (s *story) checkEvents(rt *rapid.T, tree *messages.Tree) {
 			actors[e.Path]++
 		case messages.CapsuleLoading:
 			c.state = "loading"
-		case messages.CapsuleReady:
+		case messages.CapsuleReady, messages.CapsuleUpgraded:
 			c.state = "ready"
 		case messages.CapsuleCrashed:
 			c.state = "crashed"

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/capsulehost/files"
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
@@ -30,6 +31,9 @@ type (
 	// LogLine is a line of a capsule's log.
 	LogLine = messages.LogLine
 
+	// Change is what an installation or a reload did to one capsule.
+	Change = messages.Change
+
 	// Event is something that happened. The types of its Detail are in package
 	// messages.
 	Event = messages.Event
@@ -44,6 +48,9 @@ const (
 	Transient = actors.Transient
 	Temporary = actors.Temporary
 )
+
+// FileQuota limits what capsules store in files.
+type FileQuota = files.Quota
 
 // RestartPolicy decides whether and when a dead capsule is restarted.
 type RestartPolicy = actors.RestartPolicy

@@ -119,14 +119,27 @@ func (m *Mailbox) PostSystemMessage(message any) {
 // are left to another goroutine. It must not be used for an actor whose code may
 // call runtime.Goexit.
 func (m *Mailbox) TryRun(message any) bool {
+	if !m.Claim() {
+		return false
+	}
+	m.RunClaimed(message)
+	return true
+}
+
+// Claim takes an idle actor for the caller, who then calls RunClaimed: messages that
+// arrive meanwhile come after that one. It returns false if the actor is not idle.
+func (m *Mailbox) Claim() bool {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.scheduled || m.suspended || m.closed || m.dispatcher == nil || m.system.len()+m.urgent.len()+m.user.len() > 0 {
-		m.mu.Unlock()
 		return false
 	}
 	m.scheduled = true
-	m.mu.Unlock()
+	return true
+}
 
+// RunClaimed handles a message on the caller's goroutine, after Claim.
+func (m *Mailbox) RunClaimed(message any) {
 	m.handle(message, false)
 
 	m.mu.Lock()
@@ -136,7 +149,6 @@ func (m *Mailbox) TryRun(message any) bool {
 	} else {
 		m.mu.Unlock()
 	}
-	return true
 }
 
 // RegisterHandlers is called by the library before the first message of its own.
@@ -154,6 +166,31 @@ func (m *Mailbox) UserMessageCount() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.user.len()
+}
+
+// SetCapacity changes how many messages may wait; 0 is any number. None that wait
+// already is refused.
+func (m *Mailbox) SetCapacity(capacity int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.capacity = capacity
+}
+
+// Extract takes the messages that wait and that match out of the queue, oldest first,
+// without the urgent ones. Those that are left keep their order.
+func (m *Mailbox) Extract(match func(message any) bool) []any {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var taken []any
+	for n := m.user.len(); n > 0; n-- {
+		message := m.user.pop()
+		if _, bare, _ := actor.UnwrapEnvelope(message); match(bare) {
+			taken = append(taken, bare)
+		} else {
+			m.user.push(message)
+		}
+	}
+	return taken
 }
 
 // Closed says whether the mailbox has been closed.

@@ -92,6 +92,10 @@ func (s *System) sendSystem(pid *actor.PID, message any) {
 	process.SendSystemMessage(pid, message)
 }
 
+// Schedule runs f soon, on a goroutine of the system's. f must not call
+// runtime.Goexit.
+func (s *System) Schedule(f func()) { s.dispatcher.Schedule(f) }
+
 // Close ends the system's goroutines. Stop the actors first: Close stops none.
 // It may be called more than once.
 func (s *System) Close() {
@@ -143,6 +147,9 @@ func (s *System) Send(pid *actor.PID, message any) { s.system.Root.Send(pid, mes
 func (s *System) Request(pid *actor.PID, message any, sender *actor.PID) {
 	s.system.Root.RequestWithCustomSender(pid, message, sender)
 }
+
+// Go runs f soon, on a worker of the actors'. It may block no longer than an actor may.
+func (s *System) Go(f func()) { s.dispatcher.Schedule(f) }
 
 // Stop asks an actor to stop after the message that it is working on.
 func (s *System) Stop(pid *actor.PID) { s.system.Root.Stop(pid) }

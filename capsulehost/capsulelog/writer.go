@@ -138,6 +138,17 @@ func (w *Writer) Write(level capsulehost.LogLevel, principal, message string) {
 	w.writeOwn(now, level, message)
 }
 
+// WriteHost writes one line of the host about the capsule to the capsule's own log. The
+// limit does not apply: there are few of them, and a capsule that logs too fast must not
+// hide why it died.
+func (w *Writer) WriteHost(level capsulehost.LogLevel, message string) {
+	now := time.Now()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.written(now, level, "", message)
+	w.writeOwn(now, level, message)
+}
+
 func (w *Writer) written(at time.Time, level capsulehost.LogLevel, principal, message string) {
 	if w.cfg.Written != nil {
 		w.cfg.Written(at, level, principal, message)

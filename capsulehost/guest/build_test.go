@@ -19,9 +19,12 @@ func TestExamplesBuild(t *testing.T) {
 		t.Skip("compiles Go's library for WebAssembly")
 	}
 	for name, want := range map[string][]string{
+		"answerer":  {"_initialize", "astrid_hook_trigger", "run"},
+		"counter":   {"_initialize", "astrid_hook_trigger"},
 		"greeter":   {"_initialize", "astrid_hook_trigger"},
 		"guardian":  {"_initialize", "astrid_hook_trigger"},
 		"heartbeat": {"_initialize", "astrid_hook_trigger", "run"},
+		"notes":     {"_initialize", "astrid_hook_trigger"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), name+".wasm")

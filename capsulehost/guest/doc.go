@@ -38,6 +38,7 @@
 // # Limits
 //
 // The host calls one function at a time, so no locks are needed for that; goroutines run
-// only during a call. There are no files, no environment variables and no network; the
-// only argument is the capsule's id. Strings must be UTF-8.
+// only during a call. Package os finds no files, no environment variables and no network;
+// the only argument is the capsule's id. Files and HTTP are calls of this package, as far
+// as the manifest grants them. Strings must be UTF-8.
 package guest

@@ -51,12 +51,18 @@ func (h Home) Dir() string { return h.dir }
 // SocketPath returns the path of the daemon's socket.
 func (h Home) SocketPath() string { return filepath.Join(h.dir, "run", "actors.sock") }
 
+// StatePath returns the path of the file with the durable state of all capsules.
+func (h Home) StatePath() string { return filepath.Join(h.dir, "state", "actors.db") }
+
 // CacheDir returns the directory of files that can be rebuilt: compiled modules.
 func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 
 // ModulePath returns the path of a shared module, for capsules without their own copy;
 // hash is its BLAKE3 hash in hex.
 func (h Home) ModulePath(hash string) string { return filepath.Join(h.dir, "bin", hash+".wasm") }
+
+// InstallLock returns the path of the file that an installation locks.
+func (h Home) InstallLock() string { return filepath.Join(h.dir, "run", "install.lock") }
 
 // PrincipalDir returns the directory of all files of a principal.
 func (h Home) PrincipalDir(p Principal) string { return h.of(p) }
@@ -70,6 +76,15 @@ func (h Home) LogDir(p Principal, capsule string) string { return h.of(p, ".loca
 // EnvFile returns the path of a principal's settings for a capsule.
 func (h Home) EnvFile(p Principal, capsule string) string {
 	return h.of(p, ".config", "env", capsule+".env.json")
+}
+
+// TmpDir returns the directory of a principal's temporary files, which guests see as /tmp.
+func (h Home) TmpDir(p Principal) string { return h.of(p, ".local", "tmp") }
+
+// WorkspaceDir returns the directory of what a principal's capsules have changed in a
+// workspace and nobody has committed yet.
+func (h Home) WorkspaceDir(p Principal, workspace string) string {
+	return h.of(p, ".local", "workspaces", workspace)
 }
 
 // ValidCapsule reports whether id is a valid capsule id: one or more of a-z 0-9 -. So it

@@ -37,11 +37,11 @@ func TestLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]string{
-		"Dir": h.Dir(), "SocketPath": h.SocketPath(), "CacheDir": h.CacheDir(), "ModulePath": h.ModulePath("abc"),
+		"Dir": h.Dir(), "SocketPath": h.SocketPath(), "CacheDir": h.CacheDir(), "ModulePath": h.ModulePath("abc"), "InstallLock": h.InstallLock(),
 		"PrincipalDir": h.PrincipalDir("p"), "CapsulesDir": h.CapsulesDir("p"), "LogDir": h.LogDir("p", "c"), "EnvFile": h.EnvFile("p", "c"),
 	}
 	want := map[string]string{
-		"Dir": "/h", "SocketPath": "/h/run/actors.sock", "CacheDir": "/h/cache", "ModulePath": "/h/bin/abc.wasm",
+		"Dir": "/h", "SocketPath": "/h/run/actors.sock", "CacheDir": "/h/cache", "ModulePath": "/h/bin/abc.wasm", "InstallLock": "/h/run/install.lock",
 		"PrincipalDir": "/h/home/p", "CapsulesDir": "/h/home/p/.local/capsules", "LogDir": "/h/home/p/.local/log/c",
 		"EnvFile": "/h/home/p/.config/env/c.env.json",
 	}

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 )
 
 func TestConfiguration(t *testing.T) {
@@ -135,11 +137,11 @@ func TestValues(t *testing.T) {
 		`{z=1, a=true, "k k"=[[],{}]}`:                                                                   `{"a":true,"k k":[[],{}],"z":1}`,
 		"nan":                                                                                            "null", "-inf": "null", "false": "false", "1_0.5": "10.5", `"a\"b"`: `a"b`, "07:00:00": "07:00:00",
 	} {
-		root, err := readTree([]byte("v = " + in))
+		root, err := tomlfile.Parse([]byte("v = " + in))
 		if err != nil {
 			t.Fatalf("%s: %v", in, err)
 		}
-		if got := root.keys["v"].config(); got != want {
+		if got := ConfigValue(root.Key("v")); got != want {
 			t.Errorf("TOML %s:\n got %s\nwant %s", in, got, want)
 		}
 	}

@@ -9,9 +9,9 @@
 //	}
 //
 // A capsule is a directory with a Capsule.toml and a WebAssembly module. The format and
-// its checks are those of astrid-capsule 0.5.0, plus a [supervision] table; unknown keys
-// are ignored. Errors are returned as [Problems]: all of them at once, each with its file,
-// line and key.
+// its checks are those of astrid-capsule 0.5.0, plus the tables [supervision] and [build];
+// unknown keys cause warnings. Errors are returned as [Problems]: all of them at once,
+// each with its file, line and key.
 //
 // The package does not start, install or sign anything, and keeps no state.
 package manifest

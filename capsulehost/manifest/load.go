@@ -10,6 +10,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 )
 
 // Load reads the manifest of the capsule in dir. An error is [Problems], with all problems
@@ -47,144 +48,178 @@ func Parse(name string, text []byte) (*Manifest, error) {
 
 // parse reads a manifest's text. The manifest is nil if it has no valid id.
 func parse(file string, text []byte) (*Manifest, Problems) {
-	root, syntax := readTree(text)
-	r := &reader{file: file, lines: map[string]int{}}
-	m := &Manifest{File: file, lines: r.lines}
+	root, syntax := tomlfile.Parse(text)
+	r := newReader(file)
+	m := &Manifest{File: file, Digest: hashOf(text), lines: r.Lines}
 	if syntax == nil {
 		r.manifest(root, m)
 	} else {
-		r.problems = Problems{{File: file, Line: syntax.line, Key: syntax.key, Message: "not valid TOML: " + syntax.message}}
-		(&reader{lines: r.lines}).packageTable(root, &m.Package)
+		syntax.File = file
+		r.Problems = Problems{*syntax}
+		(&reader{&tomlfile.Reader{Lines: r.Lines}}).packageTable(root, &m.Package)
 	}
-	for _, list := range []Problems{r.problems, r.warnings} {
+	for _, list := range []Problems{r.Problems, r.Warnings} {
 		slices.SortStableFunc(list, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	}
-	m.Warnings = r.warnings
+	m.Warnings = r.Warnings
 	if !home.ValidCapsule(m.Package.Name) {
 		m = nil
 	}
-	return m, r.problems
+	return m, r.Problems
+}
+
+// reader reads the tables of a manifest.
+type reader struct{ *tomlfile.Reader }
+
+func newReader(file string) *reader {
+	return &reader{&tomlfile.Reader{File: file, Lines: map[string]int{}}}
 }
 
 // manifest reads a whole document.
-func (r *reader) manifest(root *node, m *Manifest) {
+func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 	r.packageTable(root, &m.Package)
 	r.capabilities(root, &m.Capabilities)
 	r.components(root, m)
 	r.interceptors(root, m)
+	r.commands(root, m)
 	r.env(root, m)
 	r.imports(root, m)
 	r.exports(root, m)
 	r.supervision(root, &m.Supervision)
+	r.state(root, &m.State)
+	m.Build.Command = r.Text(r.Table(root, "build"), "command")
 	if m.Capabilities.Uplink && len(m.Imports) > 0 {
-		r.wrong(root.keys["imports"],
+		r.Wrong(root.Key("imports"),
 			"an uplink capsule imports nothing: uplinks start first, and can't wait for others")
+	}
+	assets(root, m)
+	ignored(root, "mcp_server", "uplink")
+	r.Warnings = append(r.Warnings, r.Unknown(root)...)
+}
+
+// ignored makes keys known that are astrid-capsule's, and have no effect in this host.
+func ignored(table *tomlfile.Node, names ...string) {
+	for _, name := range names {
+		table.Key(name)
 	}
 }
 
-func (r *reader) packageTable(root *node, p *Package) {
-	if root.keys["package"] == nil {
-		r.missing(root, "package", "is missing: a manifest has a table [package] with a name and a version")
+func (r *reader) packageTable(root *tomlfile.Node, p *Package) {
+	if root.Key("package") == nil {
+		r.Missing(root, "package", "is missing: a manifest has a table [package] with a name and a version")
 		return
 	}
-	t := r.get(root, "package", unstable.Table)
+	t := r.Get(root, "package", unstable.Table)
 	if t == nil {
 		return
 	}
-	if n := r.required(t, "name", "it is the capsule's id"); n != nil {
-		if p.Name = n.text; !home.ValidCapsule(p.Name) {
-			r.wrong(n, "is %q, and a capsule's id is one or more of a-z 0-9 -", p.Name)
+	if n := r.Required(t, "name", "it is the capsule's id"); n != nil {
+		if p.Name = n.Text; !home.ValidCapsule(p.Name) {
+			r.Wrong(n, "is %q, and a capsule's id is one or more of a-z 0-9 -", p.Name)
 		}
 	}
-	if n := r.required(t, "version", `a semantic version such as "1.0.0"`); n != nil {
-		p.Version = n.text
+	if n := r.Required(t, "version", `a semantic version such as "1.0.0"`); n != nil {
+		p.Version = n.Text
 		if _, err := parseVersion(p.Version); err != nil {
-			r.wrong(n, "%v", err)
+			r.Wrong(n, "%v", err)
 		}
 	}
-	p.Description = r.text(t, "description")
-	if n := r.get(t, "astrid-version", unstable.String); n != nil {
-		p.AstridVersion = n.text
-		wanted, err := parseRequirement(n.text)
+	p.Description = r.Text(t, "description")
+	ignored(t, "authors", "repository", "homepage", "documentation", "license", "license-file",
+		"readme", "keywords", "categories", "publish", "include", "exclude", "metadata")
+	if n := r.Get(t, "astrid-version", unstable.String); n != nil {
+		p.AstridVersion = n.Text
+		wanted, err := parseRequirement(n.Text)
 		if err != nil {
-			r.wrong(n, "%v", err)
+			r.Wrong(n, "%v", err)
 		} else if host, err := parseVersion(HostVersion); err != nil || !wanted.allows(host) {
-			r.wrong(n, "the capsule needs Astrid %s, and this host is compatible with %s", n.text, HostVersion)
+			r.Wrong(n, "the capsule needs Astrid %s, and this host is compatible with %s", n.Text, HostVersion)
 		}
 	}
 }
 
-func (r *reader) components(root *node, m *Manifest) {
+func (r *reader) components(root *tomlfile.Node, m *Manifest) {
 	const purpose = "a capsule has a [[component]] that names its module"
-	if n := root.keys["component"]; n == nil {
-		r.missing(root, "component", "is missing: %s", purpose)
-	} else if n.kind == unstable.Array && len(n.items) == 0 {
-		r.wrong(n, "is empty: %s", purpose)
+	if n := root.Key("component"); n == nil {
+		r.Missing(root, "component", "is missing: %s", purpose)
+	} else if n.Kind == unstable.Array && len(n.Items) == 0 {
+		r.Wrong(n, "is empty: %s", purpose)
 	}
-	for _, t := range r.nodes(root, "component", unstable.Table) {
+	for _, t := range r.Nodes(root, "component", unstable.Table) {
 		c := Component{
-			ID: r.text(t, "id"), Hash: r.componentHash(t), Type: r.oneOf(t, "type", "executable", "library"),
+			ID: r.Text(t, "id"), Hash: r.componentHash(t), Type: r.OneOf(t, "type", "executable", "library"),
 		}
 		if n := r.componentFile(t); n != nil {
-			c.File, c.Line = n.text, n.line
+			c.File, c.Line = n.Text, n.Line
 		}
+		ignored(t, "link")
 		r.capabilities(t, &m.Capabilities)
 		m.Components = append(m.Components, c)
 	}
 }
 
 // componentFile returns the path of a component's module.
-func (r *reader) componentFile(t *node) *node {
+func (r *reader) componentFile(t *tomlfile.Node) *tomlfile.Node {
 	key := "file"
-	if alias := t.keys["entrypoint"]; alias != nil && t.keys["file"] != nil {
-		r.wrong(alias, "is another name for component.file, which is there too")
+	if alias := t.Key("entrypoint"); alias != nil && t.Key("file") != nil {
+		r.Wrong(alias, "is another name for component.file, which is there too")
 	} else if alias != nil {
 		key = "entrypoint"
 	}
-	n := r.required(t, key, "it names the module, in the capsule's directory")
-	if n != nil && (!filepath.IsLocal(n.text) || filepath.Clean(n.text) == ".") {
-		r.wrong(n, "is %q, and must be a file inside the capsule's directory", n.text)
+	n := r.Required(t, key, "it names the module, in the capsule's directory")
+	if n != nil && (!filepath.IsLocal(n.Text) || filepath.Clean(n.Text) == ".") {
+		r.Wrong(n, "is %q, and must be a file inside the capsule's directory", n.Text)
 	}
 	return n
 }
 
-func (r *reader) componentHash(t *node) string {
-	n := r.get(t, "hash", unstable.String)
+func (r *reader) componentHash(t *tomlfile.Node) string {
+	n := r.Get(t, "hash", unstable.String)
 	if n == nil {
 		return ""
 	}
-	if !validHash(n.text) {
-		r.wrong(n, "is %q, and must be a BLAKE3 hash: 64 hexadecimal digits", n.text)
+	if !validHash(n.Text) {
+		r.Wrong(n, "is %q, and must be a BLAKE3 hash: 64 hexadecimal digits", n.Text)
 	}
-	return n.text
+	return n.Text
 }
 
-func (r *reader) interceptors(root *node, m *Manifest) {
-	for n, t := range r.nodes(root, "interceptor", unstable.Table) {
+func (r *reader) interceptors(root *tomlfile.Node, m *Manifest) {
+	for n, t := range r.Nodes(root, "interceptor", unstable.Table) {
 		if n == MaxInterceptors {
-			r.wrong(t, "is one too many: a capsule has at most %d interceptors", MaxInterceptors)
+			r.Wrong(t, "is one too many: a capsule has at most %d interceptors", MaxInterceptors)
 			return
 		}
 		in := Interceptor{Priority: DefaultPriority}
-		if event := r.required(t, "event", "it says which topics are wanted"); event != nil {
-			in.Event = event.text
+		if event := r.Required(t, "event", "it says which topics are wanted"); event != nil {
+			in.Event = event.Text
 			r.pattern(event)
 		}
-		if action := r.required(t, "action", "it says what is invoked"); action != nil {
-			in.Action = action.text
+		if action := r.Required(t, "action", "it says what is invoked"); action != nil {
+			in.Action = action.Text
 		}
-		if p := r.whole(t, "priority", 0, 1<<32-1); p != nil {
+		if p := r.Whole(t, "priority", 0, 1<<32-1); p != nil {
 			in.Priority = uint32(*p) //nolint:gosec // whole checked its range
 		}
 		m.Interceptors = append(m.Interceptors, in)
 	}
 }
 
+// commands reads the slash commands: the kernel tells them to capsules that ask.
+func (r *reader) commands(root *tomlfile.Node, m *Manifest) {
+	for _, t := range r.Nodes(root, "command", unstable.Table) {
+		ignored(t, "file")
+		if name := r.Required(t, "name", "it is what a user types"); name != nil {
+			m.Commands = append(m.Commands, Command{Name: name.Text, Description: r.Text(t, "description")})
+		}
+	}
+}
+
 // capabilities adds the grants of the table `capabilities` in parent.
-func (r *reader) capabilities(parent *node, c *Capabilities) {
-	t := r.table(parent, "capabilities")
-	c.Uplink = r.flag(t, "uplink") || c.Uplink
-	c.AllowPromptInjection = r.flag(t, "allow_prompt_injection") || c.AllowPromptInjection
+func (r *reader) capabilities(parent *tomlfile.Node, c *Capabilities) {
+	t := r.Table(parent, "capabilities")
+	c.Uplink = r.Flag(t, "uplink") || c.Uplink
+	c.AllowPromptInjection = r.Flag(t, "allow_prompt_injection") || c.AllowPromptInjection
 	for _, list := range []struct {
 		name string
 		into *[]string
@@ -193,11 +228,11 @@ func (r *reader) capabilities(parent *node, c *Capabilities) {
 		{"host_process", &c.HostProcess}, {"net_bind", &c.NetBind},
 		{"ipc_publish", &c.IPCPublish}, {"ipc_subscribe", &c.IPCSubscribe}, {"identity", &c.Identity},
 	} {
-		for _, n := range r.nodes(t, list.name, unstable.String) {
+		for _, n := range r.Nodes(t, list.name, unstable.String) {
 			if list.name == "ipc_publish" {
 				r.pattern(n)
 			}
-			*list.into = append(*list.into, n.text)
+			*list.into = append(*list.into, n.Text)
 		}
 	}
 }

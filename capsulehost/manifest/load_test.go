@@ -22,6 +22,9 @@ version = "1.2.3-rc.1+build"
 description = "says hello"
 astrid-version = ">=0.4, <1"
 authors = ["somebody"]
+readme = "README.md"
+include = ["data", 3]
+exclude = ["*.txt"]
 [package.metadata]
 name = 3
 
@@ -104,8 +107,16 @@ stop_timeout = "1h"
 queue = 1
 unknown = true
 
+[build]
+command = "make"
+
 [[topic]]
 name = 1
+schema = "s.json"
+[[topic]]
+schema = 3
+[[skill]]
+file = "skills/a.md"
 `
 
 func TestParseEverything(t *testing.T) {
@@ -114,13 +125,14 @@ func TestParseEverything(t *testing.T) {
 		t.Fatal(problems)
 	}
 	want := &Manifest{
-		File: "Capsule.toml",
+		File: "Capsule.toml", Digest: hashOf([]byte(everything)),
 		Package: Package{
 			Name: "greeter-2", Version: "1.2.3-rc.1+build", Description: "says hello", AstridVersion: ">=0.4, <1",
+			Include: []string{"data"}, Exclude: []string{"*.txt"},
 		},
 		Components: []Component{
-			{ID: "main", File: "sub/greeter.wasm", Line: 15, Hash: "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF", Type: "executable"},
-			{File: "lib.wasm", Line: 26, Type: "library"},
+			{ID: "main", File: "sub/greeter.wasm", Line: 18, Hash: "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF", Type: "executable"},
+			{File: "lib.wasm", Line: 29, Type: "library"},
 		},
 		Interceptors: []Interceptor{
 			{Event: "greet.*", Action: "greet", Priority: 10},
@@ -157,6 +169,17 @@ func TestParseEverything(t *testing.T) {
 			BackoffInitial: new(250 * time.Millisecond), BackoffMax: new(time.Minute),
 			LoadTimeout: new(90 * time.Second), CallTimeout: new(2 * time.Second), StopTimeout: new(time.Hour),
 		},
+		Build: Build{Command: "make"},
+		Assets: []Asset{
+			{Path: "skills/a.md", Line: 104, Key: "skill.file"}, {Path: "s.json", Line: 100, Key: "topic.schema"},
+			{Path: "README.md", Line: 10, Key: "package.readme"},
+		},
+		Warnings: Problems{
+			{File: "Capsule.toml", Line: 2, Key: "nothing", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 54, Key: "capabilities.teleport", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 57, Key: "env.plain.unknown", Message: "is unknown"},
+			{File: "Capsule.toml", Line: 93, Key: "supervision.unknown", Message: "is unknown"},
+		},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Manifest{})); diff != "" {
 		t.Error(diff)
@@ -170,7 +193,7 @@ func TestParseTheLeast(t *testing.T) {
 	} {
 		got, problems := parse("f", []byte(text))
 		want := &Manifest{
-			File: "f", Package: Package{Name: "greeter", Version: "1.0.0"},
+			File: "f", Digest: hashOf([]byte(text)), Package: Package{Name: "greeter", Version: "1.0.0"},
 			Components: []Component{{File: "greeter.wasm", Line: 5}},
 		}
 		if strings.HasPrefix(text, "package = ") {
@@ -232,6 +255,37 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("a directory of that name", "", file+": can't be read: it is no regular file")
+}
+
+// A key that is not known has no effect, and is probably a mistake.
+func TestUnknownKeys(t *testing.T) {
+	for more, want := range map[string]string{
+		"[[interceptors]]\nevent = \"a\"":          `f:6: interceptors: is unknown: did you mean interceptor?`,
+		"[supervision1]\nbudget = 1":               `f:6: supervision1: is unknown: did you mean supervision?`,
+		"[supervision]\nbuget = 1":                 `f:7: supervision.buget: is unknown: did you mean budget?`,
+		"[supervision]\nbackoff_initials = \"1s\"": `f:7: supervision.backoff_initials: is unknown: did you mean backoff_initial?`,
+		"[supervision]\nqueu = 1":                  `f:7: supervision.queu: is unknown: did you mean queue?`,
+		"[Capabilities]":                           `f:6: Capabilities: is unknown: did you mean capabilities?`,
+		"budget = 3":                               `f:6: component.budget: is unknown`,
+		"[[interceptor]]\nevent = \"a\"\naction = \"a\"\n[[interceptor]]\nevent = \"a\"\naction = \"a\"\nprio = 1": `f:12: interceptor.prio: is unknown`,
+		"[env.a]\ndefalt = 1": `f:7: env.a.defalt: is unknown: did you mean default?`,
+		"[imports.a]\nb = { version = \"1\", optinal = true }": `f:7: imports.a.b.optinal: is unknown: did you mean optional?`,
+		"[capabilities]\nhttp = [\"a\"]":                       `f:7: capabilities.http: is unknown`,
+		"[component.capabilities]\nnets = [\"a\"]":             `f:7: component.capabilities.nets: is unknown: did you mean net?`,
+
+		// What has an effect, what may have any key, and what only astrid-capsule has.
+		"[env.anything]\ndefault = { any = 1 }": "",
+		"[exports.any]\nthing = \"1.0.0\"":      "",
+		"[[topic]]\nname = \"a\"\nany = 1\n[[skill]]\n[[uplink]]\n[[command]]\nname = \"/a\"\n[[mcp_server]]": "",
+	} {
+		m, problems := parse("f", []byte(header+more))
+		if len(problems) > 0 {
+			t.Errorf("%q: %v", more, problems)
+		}
+		if diff := cmp.Diff(want, m.Warnings.Error()); diff != "" {
+			t.Errorf("%q: %s", more, diff)
+		}
+	}
 }
 
 // TestTooManyInterceptors: a manifest with 6,001 interceptors once cost a system of five

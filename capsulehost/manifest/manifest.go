@@ -19,11 +19,18 @@ type Manifest struct {
 	Package      Package
 	Components   []Component // the first one runs
 	Interceptors []Interceptor
+	Commands     []Command
 	Capabilities Capabilities
 	Env          map[string]EnvVar
 	Imports      []Import // by namespace, then name
 	Exports      []Export // by namespace, then name
 	Supervision  Supervision
+	State        State
+	Build        Build
+	Assets       []Asset
+
+	// Digest is the BLAKE3 hash of the text, in hexadecimal digits.
+	Digest string
 
 	// Warnings are the parts of the manifest that have no effect.
 	Warnings Problems
@@ -45,6 +52,10 @@ type Package struct {
 	Version       string // a full semantic version
 	Description   string
 	AstridVersion string // a requirement that HostVersion satisfies, or ""
+
+	// Include and Exclude are patterns of path.Match for files that belong to the capsule,
+	// or that do not, beside those that the manifest names.
+	Include, Exclude []string
 }
 
 // Component is one [[component]].
@@ -61,6 +72,12 @@ type Interceptor struct {
 	Event    string // a topic pattern
 	Action   string
 	Priority uint32 // lower runs earlier
+}
+
+// Command is one [[command]]: a slash command that the capsule provides.
+type Command struct {
+	Name        string
+	Description string
 }
 
 // MaxInterceptors is the maximum number of interceptors in one manifest. Each one is called
@@ -104,6 +121,11 @@ type Export struct {
 	Version         string // a full semantic version
 }
 
+// State is the table [state].
+type State struct {
+	Quota *uint64 // the most that the capsule may keep, in bytes; nil is not set
+}
+
 // Supervision is the table [supervision]. A nil field, or an empty Restart, is not set.
 type Supervision struct {
 	Restart        string // permanent, transient or temporary
@@ -115,7 +137,17 @@ type Supervision struct {
 	CallTimeout    *time.Duration
 	StopTimeout    *time.Duration
 	Queue          *int // 1 to MaxQueue
+	// Rollback: if a version that an upgrade has brought crashes within Window, the one
+	// before it is started again. nil means false.
+	Rollback *bool
 
 	CallReductions      *uint64 // limit for one call; 0 means no limit
 	ReductionsPerSecond *uint64 // limit for all calls; 0 means no limit
+}
+
+// Build is the table [build].
+type Build struct {
+	// Command is a line of shell that builds the module, in the capsule's directory. The
+	// host never runs it: only a developer's tools do. "" if there is none.
+	Command string
 }

@@ -50,6 +50,9 @@ func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, h
 		return nil, "", err
 	}
 	if sealed == "" && !allowUnverified {
+		if _, err := dir.Stat(m.Components[0].File); errors.Is(err, fs.ErrNotExist) {
+			return nil, "", m.noModule()
+		}
 		return nil, "", fmt.Errorf("verify the module of capsule %q: there is no %s in %s, and a module without one is not run; "+
 			"seal the capsule if you trust it", m.ID(), hashKey, filepath.Join(m.Dir, MetaName))
 	}
@@ -76,7 +79,7 @@ func (m *Manifest) findModule(dir *os.Root, h home.Home, sealed string) (wasm []
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, "", m.fileProblem("the module %s can't be read: %v", path, err)
 	case sealed == "":
-		return nil, "", m.fileProblem("there is no module %s", path)
+		return nil, "", m.noModule()
 	}
 	shared := h.ModulePath(strings.ToLower(sealed))
 	wasm, _, err = readRegular(everywhere{}, shared, MaxModule)
@@ -88,6 +91,10 @@ func (m *Manifest) findModule(dir *os.Root, h home.Home, sealed string) (wasm []
 	default:
 		return nil, "", m.fileProblem("the module %s can't be read: %v", shared, err)
 	}
+}
+
+func (m *Manifest) noModule() error {
+	return m.fileProblem("there is no module %s; build it first", filepath.Join(m.Dir, m.Components[0].File))
 }
 
 // fileProblem returns a problem with component.file.
@@ -105,8 +112,10 @@ func (m *Manifest) checkOwnHash(path, hash string) error {
 
 // Seal writes the BLAKE3 hash of the module of the capsule in dir to its meta.json, and
 // returns it in lower-case hex. It replaces the file atomically, and keeps its other keys.
-// It refuses a capsule that would not load.
-func Seal(dir string) (hash string, err error) {
+//
+// It refuses a capsule whose manifest has problems, and one that accept returns an error
+// for; a nil accept accepts all. accept receives the bytes that are hashed.
+func Seal(dir string, accept func(m *Manifest, wasm []byte) error) (hash string, err error) {
 	m, err := Load(dir)
 	if err != nil {
 		return "", err
@@ -128,6 +137,11 @@ func Seal(dir string) (hash string, err error) {
 	if err := m.checkOwnHash(path, hash); err != nil {
 		return "", err
 	}
+	if accept != nil {
+		if err := accept(m, wasm); err != nil {
+			return "", err
+		}
+	}
 	if meta == nil {
 		meta = map[string]json.RawMessage{}
 	}
@@ -143,6 +157,18 @@ func Seal(dir string) (hash string, err error) {
 		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), plain(err))
 	}
 	return hash, nil
+}
+
+// Sealed returns the hash in the capsule's meta.json in lower-case hex, or "" if the capsule
+// is not sealed.
+func (m *Manifest) Sealed() (hash string, err error) {
+	dir, err := os.OpenRoot(m.Dir)
+	if err != nil {
+		return "", fmt.Errorf("open the capsule's directory %s: %w", m.Dir, plain(err))
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	hash, err = m.sealedHash(dir)
+	return strings.ToLower(hash), err
 }
 
 // sealedHash returns the hash in the capsule's meta.json, or "".

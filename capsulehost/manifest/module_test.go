@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -58,7 +59,9 @@ func TestReadModule(t *testing.T) {
 		{name: "no module", files: map[string]string{"meta.json": meta(wasmHash)},
 			want: `DIR/Capsule.toml:5: component.file: there is neither a module DIR/greeter.wasm nor a HOME/bin/` + wasmHash + `.wasm`},
 		{name: "no module and no hash", unverified: true,
-			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm`},
+			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first`},
+		{name: "no module, no hash, and unverified not allowed",
+			want: `DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first`},
 		{name: "a directory for a module", files: map[string]string{"greeter.wasm/x": "", "meta.json": meta(wasmHash)},
 			want: `DIR/Capsule.toml:5: component.file: the module DIR/greeter.wasm can't be read: it is no regular file`},
 
@@ -187,7 +190,7 @@ func TestSeal(t *testing.T) {
 		if c.before != "" {
 			write(t, path, c.before)
 		}
-		hash, err := Seal(dir)
+		hash, err := Seal(dir, nil)
 		got, readErr := os.ReadFile(path)
 		if readErr != nil {
 			t.Fatal(readErr)
@@ -229,14 +232,14 @@ func TestSealRefuses(t *testing.T) {
 	for more, want := range map[string]string{
 		"[supervision]\nqueue = 0":                  "DIR/Capsule.toml:7: supervision.queue: is 0, and must be between 1 and 65536",
 		"hash = \"" + strings.Repeat("0", 64) + `"`: "DIR/Capsule.toml:6: component.hash: is " + strings.Repeat("0", 64) + ", and DIR/greeter.wasm has the BLAKE3 hash " + wasmHash,
-		"id = \"no module\"":                        "DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm",
+		"id = \"no module\"":                        "DIR/Capsule.toml:5: component.file: there is no module DIR/greeter.wasm; build it first",
 	} {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, FileName), header+more)
 		if !strings.Contains(more, "no module") {
 			write(t, filepath.Join(dir, "greeter.wasm"), wasm)
 		}
-		_, err := Seal(dir)
+		_, err := Seal(dir, nil)
 		got := ""
 		if err != nil {
 			got = strings.ReplaceAll(err.Error(), dir, "DIR")
@@ -247,5 +250,24 @@ func TestSealRefuses(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, MetaName)); err == nil {
 			t.Errorf("%q: meta.json was written", more)
 		}
+	}
+}
+
+// Seal does not vouch for what would not load.
+func TestSealAsks(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, FileName), header)
+	write(t, filepath.Join(dir, "greeter.wasm"), wasm)
+	refused := errors.New("refused")
+	if _, err := Seal(dir, func(m *Manifest, got []byte) error {
+		if m.ID() != "greeter" || string(got) != wasm {
+			t.Errorf("asked about %s, %q", m.ID(), got)
+		}
+		return refused
+	}); !errors.Is(err, refused) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, MetaName)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("meta.json: %v", err)
 	}
 }

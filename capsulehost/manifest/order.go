@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 )
 
 // StartOrder is the order in which capsules start.
@@ -121,7 +123,7 @@ func newGraph(ms []*Manifest) *graph {
 				if len(others) > 0 {
 					message += " (" + strings.Join(others, ", ") + ")"
 				}
-				g.unsatisfied = append(g.unsatisfied, m.Problem(dotted([]string{"imports", in.Namespace, in.Name}), message))
+				g.unsatisfied = append(g.unsatisfied, m.Problem(tomlfile.Dotted([]string{"imports", in.Namespace, in.Name}), message))
 			}
 		}
 		slices.Sort(g.exporters[i])

@@ -11,39 +11,40 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
+	"github.com/astrid-actors/astrid-actors/internal/tomlfile"
 )
 
 // Guests receive configuration values other than strings as JSON text, and some compare it
 // byte for byte. So the text is that of serde_json: sorted keys, minimal escapes, and floats
 // always with a fraction or an exponent.
 
-// config returns a TOML value in the form of astrid_get_config. A date is returned as its
-// text, since JSON has no dates.
-func (n *node) config() string {
-	switch n.kind {
+// ConfigValue returns a TOML value in the form of astrid_get_config: a string raw, anything
+// else as compact JSON. A date is returned as its text, since JSON has no dates.
+func ConfigValue(n *tomlfile.Node) string {
+	switch n.Kind {
 	case unstable.String, unstable.DateTime, unstable.LocalDateTime, unstable.LocalDate, unstable.LocalTime:
-		return n.text
+		return n.Text
 	default:
-		return string(n.appendJSON(nil))
+		return string(appendNode(nil, n))
 	}
 }
 
-func (n *node) appendJSON(b []byte) []byte {
-	switch n.kind {
+func appendNode(b []byte, n *tomlfile.Node) []byte {
+	switch n.Kind {
 	case unstable.Table:
-		return appendObject(b, n.keys, func(b []byte, v *node) []byte { return v.appendJSON(b) })
+		return appendObject(b, n.Keys(), appendNode)
 	case unstable.Array:
-		return appendArray(b, n.items, func(b []byte, v *node) []byte { return v.appendJSON(b) })
+		return appendArray(b, n.Items, appendNode)
 	case unstable.Bool:
-		return append(b, n.text...)
+		return append(b, n.Text...)
 	case unstable.Integer:
-		i, _ := integer(n.text)
+		i, _ := tomlfile.Integer(n.Text)
 		return strconv.AppendInt(b, i, 10)
 	case unstable.Float:
-		f, _ := strconv.ParseFloat(strings.ReplaceAll(n.text, "_", ""), 64)
+		f, _ := strconv.ParseFloat(strings.ReplaceAll(n.Text, "_", ""), 64)
 		return serdejson.AppendFloat(b, f)
 	default:
-		return serdejson.AppendString(b, n.text)
+		return serdejson.AppendString(b, n.Text)
 	}
 }
 

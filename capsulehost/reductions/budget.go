@@ -15,7 +15,7 @@ type Budget struct {
 	Memory uint64 // bytes
 }
 
-// DefaultBudget returns a budget that accepts ordinary modules: all that were found
+// DefaultBudget returns a budget that accepts ordinary modules: all but a few of those
 // in package registries, and larger ones.
 func DefaultBudget() Budget { return Budget{Time: 10 * time.Second, Memory: 256 << 20} }
 

@@ -28,15 +28,7 @@ The compiled modules are kept for run: in <home>/cache, or in the directory that
 --cache names.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			h, err := a.home()
-			if err != nil {
-				return err
-			}
-			dir, err := cacheDir(h, cache)
-			if err != nil {
-				return err
-			}
-			return a.check(cmd.Context(), h, dir, args)
+			return a.withChecker(cmd.Context(), cache, func(c *checker) error { return a.check(cmd.Context(), c, args) })
 		},
 		ValidArgsFunction: completeDirs,
 	}
@@ -44,18 +36,12 @@ The compiled modules are kept for run: in <home>/cache, or in the directory that
 	return cmd
 }
 
-// check prints the problems of the capsules in dirs. The cache is a directory.
-func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []string) (err error) {
-	host, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: cache, Log: warnings(a.stderr)})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, host.Close(context.WithoutCancel(ctx))) }()
+// check prints the problems of the capsules in dirs.
+func (a *app) check(ctx context.Context, c *checker, dirs []string) error {
 	var problems []string
 	for _, dir := range dirs {
 		found := manifest.Discover([]string{dir}, true)
 		warnings := found.Warnings
-		var lacking []string
 		if len(found.Manifests)+len(found.Rejected) == 0 {
 			problems, warnings = append(problems, strings.Split(warnings.Error(), "\n")...), nil
 		}
@@ -67,19 +53,16 @@ func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []strin
 		}
 		for _, m := range found.Manifests {
 			warnings = append(warnings, m.Warnings...)
-			missing, err := checkModule(ctx, h, host, m)
+		}
+		a.warn(warnings)
+		for _, m := range found.Manifests {
+			wasm, _, err := m.ReadModule(c.home, false)
+			if err == nil {
+				err = c.module(ctx, m, wasm)
+			}
 			if err != nil {
 				problems = append(problems, strings.Split(err.Error(), "\n")...)
 			}
-			if missing != "" {
-				lacking = append(lacking, missing)
-			}
-		}
-		for _, w := range warnings {
-			fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
-		}
-		for _, l := range lacking {
-			fmt.Fprintf(a.stderr, "warning: %s\n", printable(l))
 		}
 	}
 	if len(problems) == 0 {
@@ -94,30 +77,57 @@ func (a *app) check(ctx context.Context, h home.Home, cache string, dirs []strin
 	return &failure{status: exitFailed}
 }
 
-// checkModule returns why a capsule's module could not be loaded, or which of its
-// imports this host does not provide yet.
-func checkModule(ctx context.Context, h home.Home, host *capsulehost.Host, m *manifest.Manifest) (lacking string, err error) {
-	wasm, _, err := m.ReadModule(h, false)
+// warn prints warnings about manifests.
+func (a *app) warn(warnings manifest.Problems) {
+	for _, w := range warnings {
+		fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
+	}
+}
+
+// checker finds out whether modules would load.
+type checker struct {
+	app  *app
+	home home.Home
+	host *capsulehost.Host
+}
+
+// withChecker calls do with a checker, which keeps compiled modules in the directory that
+// the flag --cache names.
+func (a *app) withChecker(ctx context.Context, cache string, do func(*checker) error) (err error) {
+	h, err := a.home()
 	if err != nil {
-		return "", err
+		return err
 	}
-	file := m.File
-	if len(m.Components) > 0 && m.Components[0].File != "" {
-		file = filepath.Join(m.Dir, m.Components[0].File)
+	dir, err := cacheDir(h, cache)
+	if err != nil {
+		return err
 	}
-	module, err := host.Compile(ctx, wasm)
+	host, err := capsulehost.New(ctx, capsulehost.Config{CacheDir: dir, Log: warnings(a.stderr)})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, host.Close(context.WithoutCancel(ctx))) }()
+	return do(&checker{app: a, home: h, host: host})
+}
+
+// module returns why a capsule's module could not be loaded. It warns about system calls
+// that this host does not provide yet.
+func (c *checker) module(ctx context.Context, m *manifest.Manifest, wasm []byte) error {
+	file := filepath.Join(m.Dir, m.Components[0].File)
+	module, err := c.host.Compile(ctx, wasm)
 	if err == nil {
 		defer module.Close(ctx)
 		if calls := module.NotServed(); len(calls) > 0 {
-			lacking = fmt.Sprintf("%s: it imports %s, which this host does not have yet: it traps where it calls one", file, strings.Join(calls, ", "))
+			fmt.Fprintf(c.app.stderr, "warning: %s\n", printable(fmt.Sprintf(
+				"%s: it imports %s, which this host does not have yet: it traps where it calls one", file, strings.Join(calls, ", "))))
 		}
 		err = module.Serves(len(m.Interceptors))
 	}
 	if f, ok := errors.AsType[*capsulehost.Failure](err); ok {
-		return lacking, fmt.Errorf("%s: %s", file, f.Message)
+		return fmt.Errorf("%s: %s", file, f.Message)
 	}
 	if err != nil {
-		return lacking, fmt.Errorf("%s: %w", file, err)
+		return fmt.Errorf("%s: %w", file, err)
 	}
-	return lacking, nil
+	return nil
 }

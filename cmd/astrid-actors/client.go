@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
@@ -17,7 +19,10 @@ func (a *app) ask(do func(*control.Client) error) error {
 	if err != nil {
 		return err
 	}
-	err = do(control.Dial(path))
+	if a.patience <= 0 {
+		return usage("--daemon-timeout is %v: it must be positive", a.patience)
+	}
+	err = do(control.Dial(path).WithPatience(a.patience))
 	answered, isAnswer := errors.AsType[*connect.Error](err)
 	switch {
 	case err == nil:
@@ -26,6 +31,11 @@ func (a *app) ask(do func(*control.Client) error) error {
 		return &failure{
 			status: exitNoDaemon, err: fmt.Errorf("%w: %s", control.ErrNoDaemon, path),
 			hint: "`astrid-actors run` starts one; --socket, --home or $ASTRID_HOME say where another one is",
+		}
+	case errors.Is(err, control.ErrNoAnswer):
+		return &failure{
+			status: exitNoDaemon, err: fmt.Errorf("%w at %s; it may have been stopped by a signal, or have no processor", noAnswer(err), path),
+			hint: "its process is still there: `kill -CONT` continues a stopped one, and after SIGKILL `astrid-actors run` starts another",
 		}
 	case !isAnswer:
 		return err
@@ -40,6 +50,31 @@ func (a *app) ask(do func(*control.Client) error) error {
 		f.status = exitUsage
 	}
 	return f
+}
+
+// noAnswer returns the part of an error of a client that says how long it has waited.
+func noAnswer(err error) error {
+	for err := err; err != nil; err = errors.Unwrap(err) {
+		if errors.Unwrap(err) == control.ErrNoAnswer { //nolint:errorlint // the error that wraps it directly
+			return err
+		}
+	}
+	return control.ErrNoAnswer
+}
+
+// hangMargin is how long a daemon may need to answer after the time that a request gave it.
+const hangMargin = 2 * time.Second
+
+// within bounds a request of limited duration. If the daemon has not answered hangMargin
+// after the limit, the error matches control.ErrNoAnswer.
+func within[T any](ctx context.Context, limit time.Duration, do func(context.Context) (T, error)) (T, error) {
+	bounded, cancel := context.WithTimeout(ctx, monotime.AddDurations(limit, hangMargin))
+	defer cancel()
+	answer, err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: waited %v", control.ErrNoAnswer, monotime.AddDurations(limit, hangMargin))
+	}
+	return answer, err
 }
 
 // capsuleCommand returns a command that acts on one capsule and prints nothing.

@@ -19,6 +19,9 @@ import (
 func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(*supervisor.Supervisor)) error {
 	sup, err := supervisor.New(cfg)
 	if err != nil {
+		if _, isTree := errors.AsType[*supervisor.TreeError](err); isTree {
+			return err // it depends on the capsules that there are
+		}
 		return &failure{status: exitUsage, err: err}
 	}
 	listener, err := control.Listen(cfg.SocketPath)

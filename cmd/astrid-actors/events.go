@@ -27,10 +27,12 @@ With --json, each line is
   {"sequence": N, "at": TIME, "path": TEXT, "generation": N, "event": WORD, ...}
 
 where the fields that follow depend on "event", one of: system_started
-system_stopping system_stopped actor_restarted capsule_rejected capsule_loading
+system_stopping system_stopped actor_restarted capsule_rejected capsule_added
+capsule_removed capsule_upgraded upgrade_failed capsule_rolled_back capsule_loading
 capsule_starting capsule_ready readiness_timed_out capsule_crashed
-restart_scheduled capsule_failed capsule_stopping capsule_stopped
-trigger_answered log_suppressed events_lost epoch_changed.` +
+restart_scheduled supervisor_started supervisor_failed supervisor_stopped
+capsule_failed capsule_stopping capsule_stopped
+trigger_answered log_suppressed dead_letter events_lost epoch_changed.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -21,7 +21,7 @@ var exitMeanings = map[int]string{
 	exitFailed:   "failed",
 	exitUsage:    "usage: a flag, an argument or a payload that can't be taken",
 	exitNotFound: "no such capsule",
-	exitNoDaemon: "no daemon at that socket",
+	exitNoDaemon: "no daemon at that socket, or it does not answer",
 }
 
 // exitStatus returns the section of a command's help that lists its exit statuses.

@@ -43,27 +43,44 @@ func (o *httpOptions) flags(flags *pflag.FlagSet) {
 // makeToken is a hint.
 const makeToken = "(umask 077; openssl rand -hex 32 >token), then --http-token token" //nolint:gosec // a command, not a token
 
-// listen opens the page's address; it returns nil if no page is wanted.
-func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, error) {
+// problems returns what the flags of the page can't mean.
+func (o *httpOptions) problems() []flagProblem {
 	if o.address == "" {
-		if o.tokenFile != "" || o.actions || o.noToken {
-			return nil, usage("--http-token, --http-no-token and --http-actions are about the page: --http says where it is")
+		for _, f := range []struct {
+			flag string
+			set  bool
+		}{{"http-token", o.tokenFile != ""}, {"http-actions", o.actions}, {"http-no-token", o.noToken}} {
+			if f.set {
+				return []flagProblem{{f.flag, usage("--http-token, --http-no-token and --http-actions are about the page: --http says where it is")}}
+			}
 		}
-		return nil, nil //nolint:nilnil // no page is no error
+		return nil
+	}
+	var found []flagProblem
+	if _, _, err := net.SplitHostPort(o.address); err != nil {
+		f := usage("--http is %q: it must be HOST:PORT", o.address)
+		f.hint = "--http 127.0.0.1:7711 is for this machine only"
+		found = append(found, flagProblem{"http", f})
 	}
 	switch {
 	case o.noToken && o.tokenFile != "":
-		return nil, usage("--http-token and --http-no-token exclude each other")
+		found = append(found, flagProblem{"http-no-token", usage("--http-token and --http-no-token exclude each other")})
 	case o.actions && o.tokenFile == "" && !o.noToken:
 		f := usage("--http-actions without --http-token: every user of this machine could stop capsules and trigger hooks")
 		f.hint = "make a token: " + makeToken + "; or say --http-no-token if they all may"
-		return nil, f
+		found = append(found, flagProblem{"http-actions", f})
+	}
+	return found
+}
+
+// listen opens the page's address; it returns nil if no page is wanted.
+func (o *httpOptions) listen(ctx context.Context, log *slog.Logger) (*httpPage, error) {
+	if o.address == "" {
+		return nil, nil //nolint:nilnil // no page is no error
 	}
 	host, _, err := net.SplitHostPort(o.address)
 	if err != nil {
-		f := usage("--http is %q: it must be HOST:PORT", o.address)
-		f.hint = "--http 127.0.0.1:7711 is for this machine only"
-		return nil, f
+		return nil, fmt.Errorf("--http: %w", err)
 	}
 	p := &httpPage{cfg: web.Config{Actions: o.actions, Command: o.command, Hosts: []string{host}, Log: log}}
 	if o.tokenFile != "" {

@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
 func main() {
@@ -30,6 +32,7 @@ type app struct {
 	stdout, stderr io.Writer
 
 	homeFlag, socketFlag string
+	patience             time.Duration // with a daemon that hangs
 }
 
 // execute runs one command line and returns its exit status.
@@ -87,6 +90,9 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	flags.SortFlags = false
 	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
 	flags.StringVar(&a.socketFlag, "socket", "", "the `path` of the daemon's socket (default <home>/run/actors.sock)")
+	flags.DurationVar(&a.patience, "daemon-timeout", control.DefaultPatience, "give up on a daemon that hangs after this `duration`")
+	must(root.MarkPersistentFlagDirname("home"))
+	must(root.MarkPersistentFlagFilename("socket"))
 
 	root.AddGroup(
 		&cobra.Group{ID: groupDaemon, Title: "The daemon:"},
@@ -94,12 +100,13 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		&cobra.Group{ID: groupCapsule, Title: "With capsules on disk:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		groupDaemon: {newRun(a), newDemo(a)},
+		groupDaemon: {newRun(a), newDev(a), newDemo(a), newConfig(a), newBackup(a), newRestore(a)},
 		groupClient: {
-			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a),
-			newStart(a), newStop(a), newRestart(a), newKill(a),
+			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
+			newPublish(a), newSubscribe(a),
+			newStart(a), newStop(a), newRestart(a), newKill(a), newReload(a), newRemove(a), newKV(a),
 		},
-		groupCapsule: {newCheck(a), newSeal(a)},
+		groupCapsule: {newNew(a), newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
 		"":           {newVersion(a), newCompletion(a)},
 	} {
 		for _, c := range commands {
@@ -120,7 +127,8 @@ func (a *app) home() (home.Home, error) {
 	return h, nil
 }
 
-// socketPath returns the path of the daemon's socket.
+// socketPath returns the path of the daemon's socket: the flag's, the default
+// configuration file's, or the one in the home.
 func (a *app) socketPath() (string, error) {
 	if a.socketFlag != "" {
 		path, err := filepath.Abs(a.socketFlag)
@@ -132,6 +140,9 @@ func (a *app) socketPath() (string, error) {
 	h, err := a.home()
 	if err != nil {
 		return "", err
+	}
+	if path := configuredSocket(h); path != "" {
+		return path, nil
 	}
 	return h.SocketPath(), nil
 }

@@ -53,6 +53,19 @@ func eventWhat(e *messages.Event) string {
 		return because("an actor of the system failed and was "+d.Decision, d.Cause)
 	case messages.CapsuleRejected:
 		return fmt.Sprintf("rejected: %s: %s", d.Directory, d.Problem)
+	case messages.CapsuleAdded:
+		return "added, version " + d.Version
+	case messages.CapsuleRemoved:
+		return "removed, version " + d.Version
+	case messages.CapsuleUpgraded:
+		if d.From == d.To {
+			return fmt.Sprintf("replaced by a fresh instance of version %s after %s", d.To, duration(d.Took))
+		}
+		return fmt.Sprintf("upgraded from %s to %s after %s", d.From, d.To, duration(d.Took))
+	case messages.UpgradeFailed:
+		return fmt.Sprintf("upgrade from %s to %s failed, the running instance goes on: %s", d.From, d.To, d.Failure.Message)
+	case messages.CapsuleRolledBack:
+		return fmt.Sprintf("rolled back from %s to %s: %s", d.From, d.To, d.Failure.Message)
 	case messages.CapsuleLoading:
 		return "loading version " + d.Version
 	case messages.CapsuleStarting:
@@ -69,8 +82,14 @@ func eventWhat(e *messages.Event) string {
 		if d.Delay > 0 {
 			when = "in " + duration(d.Delay)
 		}
-		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Cause,
+		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Because(),
 			d.BudgetSpent, d.Budget, duration(d.Window))
+	case messages.SupervisorStarted:
+		return fmt.Sprintf("serves, capsules: %d", d.Children)
+	case messages.SupervisorFailed:
+		return fmt.Sprintf("failed: %s; the last death was that of %s; %s", d.Cause, d.CausePath, d.Decision)
+	case messages.SupervisorStopped:
+		return because("stopped", d.Cause)
 	case messages.CapsuleFailed:
 		return fmt.Sprintf("failed for good: %s: %s", d.Decision, d.Failure.Message)
 	case messages.CapsuleStopping:
@@ -81,6 +100,8 @@ func eventWhat(e *messages.Event) string {
 		return triggerAnswered(d)
 	case messages.LogSuppressed:
 		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", d.Lines, d.Total)
+	case messages.DeadLetter:
+		return fmt.Sprintf("dead letters on %s: %d: %s", d.Topic, d.Count, d.Why())
 	case messages.EventsLost:
 		return fmt.Sprintf("events that are no longer kept: %d", d.Count)
 	case messages.EpochChanged:

@@ -21,6 +21,8 @@ type psCapsule struct {
 	Queue        uint32          `json:"queue"`
 	Calls        uint64          `json:"calls"`
 	UptimeMS     int64           `json:"uptime_ms"`
+	StateBytes   uint64          `json:"state_bytes"`
+	StateQuota   uint64          `json:"state_quota"`
 	Interceptors []psInterceptor `json:"interceptors"`
 }
 
@@ -47,25 +49,30 @@ func (a *app) printPs(tree *messages.Tree, asJSON bool) error {
 func psJSON(tree *messages.Tree) []psCapsule {
 	out := make([]psCapsule, 0, len(tree.Capsules))
 	for _, c := range tree.Capsules {
-		p := psCapsule{
-			ID: c.ID, Version: c.Version, State: c.State.String(),
-			Generation: c.Generation, Session: c.Session, Restarts: c.Restarts,
-			Queue: c.Queue, Calls: c.Calls, UptimeMS: c.Uptime.Milliseconds(),
-			Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
-		}
-		if f := c.LastFailure; f != nil {
-			p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At.UTC()}
-		}
-		for _, i := range c.Interceptors {
-			p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
-		}
-		out = append(out, p)
+		out = append(out, psOf(c))
 	}
 	return out
 }
 
+func psOf(c *messages.Capsule) psCapsule {
+	p := psCapsule{
+		ID: c.ID, Version: c.Version, State: c.State.String(),
+		Generation: c.Generation, Session: c.Session, Restarts: c.Restarts,
+		Queue: c.Queue, Calls: c.Calls, UptimeMS: c.Uptime.Milliseconds(),
+		StateBytes: c.StateBytes, StateQuota: c.StateQuota,
+		Interceptors: make([]psInterceptor, 0, len(c.Interceptors)),
+	}
+	if f := c.LastFailure; f != nil {
+		p.LastFailure = &psFailure{Kind: f.Kind, Message: f.Message, At: f.At.UTC()}
+	}
+	for _, i := range c.Interceptors {
+		p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
+	}
+	return p
+}
+
 func psText(tree *messages.Tree, p painter) string {
-	rows := [][]string{{"ID", "VERSION", "STATE", "GENERATION", "RESTARTS", "QUEUE", "CALLS", "UPTIME", "LAST FAILURE"}}
+	rows := [][]string{{"ID", "VERSION", "STATE", "GENERATION", "RESTARTS", "QUEUE", "CALLS", "STORED", "UPTIME", "LAST FAILURE"}}
 	for _, c := range tree.Capsules {
 		uptime, failure := "-", "-"
 		if c.Uptime > 0 {
@@ -79,7 +86,7 @@ func psText(tree *messages.Tree, p painter) string {
 			printable(c.ID), orDash(printable(c.Version)), c.State.String(),
 			strconv.FormatUint(c.Generation, 10), strconv.FormatUint(c.Restarts, 10),
 			strconv.FormatUint(uint64(c.Queue), 10), strconv.FormatUint(c.Calls, 10),
-			uptime, failure,
+			storedText(c.StateBytes), uptime, failure,
 		})
 	}
 	table := p.table(rows, func(row, column int, text string) string {
@@ -96,6 +103,14 @@ func psText(tree *messages.Tree, p painter) string {
 		return text
 	})
 	return table + rejectedText(tree, p)
+}
+
+// storedText formats how much state a capsule keeps.
+func storedText(bytes uint64) string {
+	if bytes == 0 {
+		return "-"
+	}
+	return bytesText(bytes)
 }
 
 // rejectedText lists the directories that cannot become a capsule, one a line.

@@ -94,6 +94,8 @@ func fill(m protoreflect.Message) {
 			m.Mutable(field).List().Append(protoreflect.ValueOfString("<one>"))
 		case field.Kind() == protoreflect.StringKind:
 			m.Set(field, protoreflect.ValueOfString("<text>"))
+		case field.Kind() == protoreflect.BoolKind:
+			m.Set(field, protoreflect.ValueOfBool(true))
 		case field.Kind() == protoreflect.Uint32Kind:
 			m.Set(field, protoreflect.ValueOfUint32(4))
 		case field.Kind() == protoreflect.Uint64Kind:
@@ -131,19 +133,29 @@ func TestEventJSON(t *testing.T) {
 		"system_stopped":      `,"left_running":["<one>"]}`,
 		"actor_restarted":     `,"cause":"<text>","decision":"<text>"}`,
 		"capsule_rejected":    `,"id":"<text>","directory":"<text>","problem":"<text>"}`,
+		"capsule_added":       `,"version":"<text>"}`,
+		"capsule_removed":     `,"version":"<text>"}`,
+		"capsule_upgraded":    `,"from":"<text>","to":"<text>","session":"<text>","took_ms":1.5}`,
+		"upgrade_failed":      `,"from":"<text>","to":"<text>",` + failure + `}`,
+		"capsule_rolled_back": `,"from":"<text>","to":"<text>",` + failure + `}`,
 		"capsule_loading":     `,"version":"<text>"}`,
 		"capsule_starting":    `,"session":"<text>"}`,
 		"capsule_ready":       `,"session":"<text>","took_ms":1.5}`,
 		"readiness_timed_out": `,"waited_ms":1.5}`,
 		"capsule_crashed":     `,` + failure + `,"during":"<text>"}`,
-		"restart_scheduled":   `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>"}`,
-		"capsule_failed":      `,` + failure + `,"decision":"<text>"}`,
-		"capsule_stopping":    `,"cause":"<text>"}`,
-		"capsule_stopped":     `,"cause":"<text>"}`,
-		"trigger_answered":    `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
-		"log_suppressed":      `,"lines":5,"total":5}`,
-		"events_lost":         `,"count":5}`,
-		"epoch_changed":       `,"epoch":"<text>"}`,
+		"restart_scheduled": `,"attempt":4,"budget_spent":4,"budget":4,"window_ms":1.5,"delay_ms":1.5,"cause":"<text>",` +
+			`"supervisor":"<text>","strategy":"<text>","cause_path":"<text>"}`,
+		"supervisor_started": `,"children":4}`,
+		"supervisor_failed":  `,"cause":"<text>","cause_path":"<text>","decision":"<text>","restarted":true}`,
+		"supervisor_stopped": `,"cause":"<text>"}`,
+		"capsule_failed":     `,` + failure + `,"decision":"<text>"}`,
+		"capsule_stopping":   `,"cause":"<text>"}`,
+		"capsule_stopped":    `,"cause":"<text>"}`,
+		"trigger_answered":   `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
+		"log_suppressed":     `,"lines":5,"total":5}`,
+		"dead_letter":        `,"topic":"<text>","publisher":"<text>","reason":"<text>","count":5}`,
+		"events_lost":        `,"count":5}`,
+		"epoch_changed":      `,"epoch":"<text>"}`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -171,14 +183,14 @@ func TestEveryEventHasAText(t *testing.T) {
 func TestPsText(t *testing.T) {
 	at := time.Unix(100, 0)
 	got := psText(&messages.Tree{At: at, Capsules: []*messages.Capsule{
-		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4,
+		{ID: "a", Version: "1.2.3", State: messages.StateReady, Generation: 2, Restarts: 1, Queue: 3, Calls: 4, StateBytes: 2048,
 			Uptime:      5 * time.Second,
 			LastFailure: &messages.Failure{Message: "trap:\n\x1b[31m" + strings.Repeat("x", 100), At: at.Add(-time.Minute)}},
 		{ID: "b", State: messages.StateFailed},
 	}, Rejected: []messages.CapsuleRejected{{Directory: "/c/a\x1b", Problem: "no name\nno version"}}}, false)
-	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   UPTIME   LAST FAILURE
-a    1.2.3     ready    2            1          3       4       5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
-b    -         failed   0            0          0       0       -        -
+	want := `ID   VERSION   STATE    GENERATION   RESTARTS   QUEUE   CALLS   STORED   UPTIME   LAST FAILURE
+a    1.2.3     ready    2            1          3       4       2KiB     5s       60s ago: trap: �[31m` + strings.Repeat("x", 68) + `…
+b    -         failed   0            0          0       0       -        -        -
 rejected: /c/a�: no name no version
 `
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -229,8 +241,38 @@ rejected: /c: no name
 	}
 }
 
+// Groups are drawn with their children, in start order.
+func TestTreeWithGroups(t *testing.T) {
+	capsule := func(path string) *messages.Capsule {
+		return &messages.Capsule{ID: path[strings.LastIndexByte(path, '/')+1:], Path: path, State: messages.StateReady}
+	}
+	group := func(path, state string, children ...string) *messages.Supervisor {
+		return &messages.Supervisor{
+			Path: path, Name: path[strings.LastIndexByte(path, '/')+1:], State: state, Strategy: "rest_for_one", Children: children,
+			Budget: 5, BudgetSpent: 1, Window: time.Minute,
+		}
+	}
+	failed := group("capsules/shop/cache", "failed", "b")
+	failed.Restarts, failed.Reason = 2, "no budget"
+	got := treeText(&messages.Tree{
+		Capsules:    []*messages.Capsule{capsule("capsules/shop/web"), capsule("capsules/alone"), capsule("capsules/shop/cache/b")},
+		Supervisors: []*messages.Supervisor{group("capsules/shop", "running", "cache", "web"), failed},
+	}, false)
+	_, got, _ = strings.Cut(got, "one for one\n   ├─ registry")
+	_, got, _ = strings.Cut(got, "one for one\n")
+	want := `      ├─ shop       running, rest_for_one, deaths 1/5 in 60s
+      │  ├─ cache   failed, rest_for_one, deaths 1/5 in 60s, restarted: 2: no budget
+      │  │  └─ b    ready
+      │  └─ web     ready
+      └─ alone      ready
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestTriggerRemarks(t *testing.T) {
-	if got, want := triggerRemarks(&messages.Reply{Topic: "a.b"}), "hint: no capsule has an interceptor for \"a.b\"\n"; got != want {
+	if got, want := triggerRemarks(&messages.Reply{Topic: "a.b"}), ""; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	got := triggerRemarks(&messages.Reply{Legs: []messages.Leg{

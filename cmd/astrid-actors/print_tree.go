@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,22 +37,28 @@ func treeText(tree *messages.Tree, p painter) string {
 		{"   └─ capsules", strings.TrimSuffix("one for one, "+restarted("capsules"), ", ")},
 	}
 	system := len(rows)
-	for i, c := range tree.Capsules {
-		branch := "├─ "
-		if i == len(tree.Capsules)-1 {
-			branch = "└─ "
+	states := map[int]messages.CapsuleState{} // of the capsules, by row
+	drawBranches(branches(tree, "capsules"), "      ", func(prefix string, b branch) {
+		switch {
+		case b.capsule != nil:
+			states[len(rows)] = b.capsule.State
+			rows = append(rows, []string{prefix + printable(b.capsule.ID), treeCapsule(tree, b.capsule)})
+		default:
+			rows = append(rows, []string{prefix + printable(b.group.Name), treeGroup(b.group)})
 		}
-		rows = append(rows, []string{"      " + branch + printable(c.ID), treeCapsule(tree, c)})
-	}
+	})
 	drawn := p.table(rows, func(row, column int, text string) string {
 		switch {
 		case column == 0:
-			name := strings.TrimLeft(text, " ├─└")
+			name := strings.TrimLeft(text, " │├─└")
 			return p.paint(faint, strings.TrimSuffix(text, name)) + p.paint(strong, name)
 		case row < system:
 			return p.paint(faint, text)
 		}
-		state := tree.Capsules[row-system].State
+		state, isCapsule := states[row]
+		if !isCapsule {
+			return text
+		}
 		return p.paint(stateStyles[state], state.String()) + strings.TrimPrefix(text, state.String())
 	})
 	return drawn + rejectedText(tree, p)
@@ -88,6 +96,76 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 		if c.Reason != "" {
 			text += ": " + shortened(c.Reason, 160)
 		}
+	}
+	return text
+}
+
+// branch is a child in the drawn tree: a capsule, or a group with children.
+type branch struct {
+	capsule  *messages.Capsule
+	group    *messages.Supervisor
+	children []branch
+}
+
+// branches returns the children of a supervisor, in start order.
+func branches(tree *messages.Tree, parent string) []branch {
+	groups := map[string]*messages.Supervisor{}
+	for _, g := range tree.Supervisors {
+		groups[g.Path] = g
+	}
+	var out []branch
+	seen := map[string]bool{}
+	for _, c := range tree.Capsules {
+		below, ok := strings.CutPrefix(cmp.Or(c.Path, "capsules/"+c.ID), parent+"/")
+		if !ok {
+			continue
+		}
+		name, _, inGroup := strings.Cut(below, "/")
+		at := parent + "/" + name
+		switch g := groups[at]; {
+		case !inGroup:
+			out = append(out, branch{capsule: c})
+		case g != nil && !seen[at]:
+			seen[at] = true
+			out = append(out, branch{group: g, children: branches(tree, at)})
+		}
+	}
+	if g := groups[parent]; g != nil {
+		slices.SortStableFunc(out, func(a, b branch) int {
+			return cmp.Compare(slices.Index(g.Children, a.name()), slices.Index(g.Children, b.name()))
+		})
+	}
+	return out
+}
+
+func (b branch) name() string {
+	if b.group != nil {
+		return b.group.Name
+	}
+	return b.capsule.ID
+}
+
+// drawBranches calls draw for each branch and those below it, with what is drawn before
+// its name.
+func drawBranches(all []branch, indent string, draw func(prefix string, b branch)) {
+	for i, b := range all {
+		fork, below := "├─ ", "│  "
+		if i == len(all)-1 {
+			fork, below = "└─ ", "   "
+		}
+		draw(indent+fork, b)
+		drawBranches(b.children, indent+below, draw)
+	}
+}
+
+// treeGroup describes the state of a group.
+func treeGroup(g *messages.Supervisor) string {
+	text := fmt.Sprintf("%s, %s, deaths %d/%d in %s", g.State, g.Strategy, g.BudgetSpent, g.Budget, duration(g.Window))
+	if g.Restarts > 0 {
+		text += fmt.Sprintf(", restarted: %d", g.Restarts)
+	}
+	if g.Reason != "" {
+		text += ": " + shortened(g.Reason, 160)
 	}
 	return text
 }

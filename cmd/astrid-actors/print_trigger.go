@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -26,8 +28,8 @@ type triggerLeg struct {
 	DurationUS int64           `json:"duration_us"`
 }
 
-// printTrigger prints a trigger's reply on one line. At a terminal it also prints, on
-// the standard error, the legs that the line does not show.
+// printTrigger prints a trigger's reply on one line. On the standard error it notes that no
+// capsule listens and, at a terminal, the legs that the line does not show.
 func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(triggerJSON(reply))
@@ -35,10 +37,36 @@ func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
 	if err := a.print(string(reply.Responses) + "\n"); err != nil {
 		return err
 	}
-	if isTerminal(a.stderr) {
+	switch {
+	case len(reply.Legs) == 0:
+		fmt.Fprintf(a.stderr, "note: no capsule has an interceptor for %q; `astrid-actors topics` lists them\n", reply.Topic)
+	case isTerminal(a.stderr):
 		fmt.Fprint(a.stderr, triggerRemarks(reply))
 	}
 	return nil
+}
+
+// failedLegs returns an error that names the legs of a reply that are no answer; nil if all
+// are: continue, final or empty.
+func failedLegs(reply *messages.Reply) error {
+	var failed []error
+	for i := range reply.Legs {
+		switch leg := &reply.Legs[i]; leg.Outcome {
+		case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
+		default:
+			failed = append(failed, errors.New(legText(leg)))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// legText describes a leg without a value: "greeter (greet): crashed: trap in ...".
+func legText(leg *messages.Leg) string {
+	text := fmt.Sprintf("%s (%s): %s", printable(leg.Capsule), printable(leg.Action), leg.Outcome)
+	if leg.Reason != "" {
+		text += ": " + shortened(leg.Reason, 200)
+	}
+	return text
 }
 
 func triggerJSON(reply *messages.Reply) triggerAnswer {
@@ -57,19 +85,11 @@ func triggerJSON(reply *messages.Reply) triggerAnswer {
 
 // triggerRemarks lists the capsules that gave no response, and the reasons.
 func triggerRemarks(reply *messages.Reply) string {
-	if len(reply.Legs) == 0 {
-		return fmt.Sprintf("hint: no capsule has an interceptor for %q\n", reply.Topic)
-	}
-	var b bytes.Buffer
-	for _, leg := range reply.Legs {
-		if len(leg.Value) > 0 {
-			continue
+	var b strings.Builder
+	for i := range reply.Legs {
+		if leg := &reply.Legs[i]; len(leg.Value) == 0 {
+			b.WriteString(legText(leg) + "\n")
 		}
-		fmt.Fprintf(&b, "%s (%s): %s", printable(leg.Capsule), printable(leg.Action), leg.Outcome)
-		if leg.Reason != "" {
-			fmt.Fprintf(&b, ": %s", shortened(leg.Reason, 200))
-		}
-		b.WriteByte('\n')
 	}
 	return b.String()
 }

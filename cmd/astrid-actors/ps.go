@@ -36,11 +36,12 @@ With --json, print an array of
 
   {"id": TEXT, "version": TEXT, "state": WORD, "generation": N, "session": UUID,
    "restarts": N, "last_failure": {"kind": WORD, "message": TEXT, "at": TIME} or null,
-   "queue": N, "calls": N, "uptime_ms": N,
+   "queue": N, "calls": N, "uptime_ms": N, "state_bytes": N, "state_quota": N,
    "interceptors": [{"event": TEXT, "action": TEXT, "priority": N}, ...]}
 
 "session" is empty if there is no instance; "restarts" counts those that the
-supervisor decided; "uptime_ms" is how long the capsule has been ready.` +
+supervisor decided; "uptime_ms" is how long the capsule has been ready; "state_bytes" is how much durable
+state it keeps, STORED in the table.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -76,7 +77,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 		switch {
 		case err == nil:
 			return tree, nil
-		case errors.Is(err, control.ErrNoDaemon):
+		case errors.Is(err, control.ErrNoDaemon), errors.Is(err, control.ErrNoAnswer):
 			select {
 			case <-again.C:
 				continue
@@ -93,7 +94,7 @@ func snapshot(ctx context.Context, c *control.Client, wait time.Duration) (*mess
 
 // undecided returns an error that names the capsules that have not started.
 func undecided(ctx context.Context, c *control.Client, wait time.Duration) error {
-	tree, err := c.Snapshot(ctx, false)
+	tree, err := within(ctx, 0, func(ctx context.Context) (*messages.Tree, error) { return c.Snapshot(ctx, false) })
 	if err != nil {
 		return err
 	}

@@ -7,22 +7,31 @@ import (
 )
 
 func newSeal(a *app) *cobra.Command {
-	return &cobra.Command{
+	var cache string
+	cmd := &cobra.Command{
 		Use:   "seal DIR",
 		Short: "Record the hash of a capsule's module",
 		Long: `Write the BLAKE3 hash of the module of the capsule in DIR into its meta.json, and
 print it. The capsule then runs as long as its module is unchanged; without a hash it runs
-only under run --allow-unverified.` + exitStatus(exitDone, exitFailed, exitUsage),
+only under run --allow-unverified. A capsule that would not load is refused, with the
+problems that check reports; warnings go to the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			hash, err := manifest.Seal(args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(hash + "\n")
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withChecker(cmd.Context(), cache, func(c *checker) error {
+				hash, err := manifest.Seal(args[0], func(m *manifest.Manifest, wasm []byte) error {
+					a.warn(m.Warnings)
+					return c.module(cmd.Context(), m, wasm)
+				})
+				if err != nil {
+					return err
+				}
+				return a.print(hash + "\n")
+			})
 		},
 		ValidArgsFunction: completeDirs,
 	}
+	cacheFlag(cmd.Flags(), &cache)
+	return cmd
 }
 
 // completeDirs returns directories for shell completion.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
@@ -17,6 +19,7 @@ func newTrigger(a *app) *cobra.Command {
 		principal string
 		timeout   time.Duration
 		asJSON    bool
+		fail      bool
 	)
 	cmd := &cobra.Command{
 		Use:   "trigger TOPIC [PAYLOAD | - | @FILE]",
@@ -35,7 +38,9 @@ array. With --json each of them is listed under "legs", with its outcome:
 
 A leg has a "value", or a "reason" why it has none. The outcome is one of: continue
 final empty invalid denied failed crashed timeout overloaded deadlock unavailable.
-The command succeeds with all of them.` +
+
+The command succeeds with all of them, unless --fail is given: then it fails if a leg is
+anything else than continue, final or empty.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Example: `  astrid-actors trigger greet.world '{"name": "you"}'
   jq .user config.json | astrid-actors trigger user.changed - --timeout 2s --json`,
@@ -59,19 +64,35 @@ The command succeeds with all of them.` +
 				return err
 			}
 			return a.ask(func(c *control.Client) error {
-				reply, err := c.Trigger(cmd.Context(), request)
+				reply, err := sendTrigger(cmd.Context(), c, request)
 				if err != nil {
 					return err
 				}
-				return a.printTrigger(reply, asJSON)
+				if err := a.printTrigger(reply, asJSON); err != nil {
+					return err
+				}
+				if fail {
+					return failedLegs(reply)
+				}
+				return nil
 			})
 		},
+		ValidArgsFunction: a.completeTopics,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&principal, "principal", "", "the `name` of the principal on whose behalf the trigger is sent")
 	flags.DurationVar(&timeout, "timeout", 0, "how long to wait for answers (default the daemon's --trigger-timeout)")
 	flags.BoolVar(&asJSON, "json", false, "print every leg of the answer, as JSON")
+	flags.BoolVar(&fail, "fail", false, "exit with status 1 unless every leg is continue, final or empty")
 	return cmd
+}
+
+// sendTrigger sends a trigger, and gives up soon after its time-out if it has one.
+func sendTrigger(ctx context.Context, c *control.Client, r control.TriggerRequest) (*messages.Reply, error) {
+	if r.Timeout == 0 {
+		return c.Trigger(ctx, r)
+	}
+	return within(ctx, r.Timeout, func(ctx context.Context) (*messages.Reply, error) { return c.Trigger(ctx, r) })
 }
 
 // readPayload reads the payload that the argument names, up to the limit of a

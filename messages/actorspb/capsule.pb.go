@@ -485,7 +485,10 @@ type Capsule struct {
 	// The BLAKE3 hash of its module in hex, empty until the module has been read.
 	ModuleHash string `protobuf:"bytes,33,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
 	// Its directory; empty for an embedded capsule.
-	Directory     string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
+	Directory string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
+	// The durable state that it keeps, in bytes of keys and values, and the limit of it.
+	StateBytes    uint64 `protobuf:"varint,35,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	StateQuota    uint64 `protobuf:"varint,36,opt,name=state_quota,json=stateQuota,proto3" json:"state_quota,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +761,20 @@ func (x *Capsule) GetDirectory() string {
 	return ""
 }
 
+func (x *Capsule) GetStateBytes() uint64 {
+	if x != nil {
+		return x.StateBytes
+	}
+	return 0
+}
+
+func (x *Capsule) GetStateQuota() uint64 {
+	if x != nil {
+		return x.StateQuota
+	}
+	return 0
+}
+
 // Histogram counts durations in buckets with fixed bounds: see Histogram in package
 // messages.
 type Histogram struct {
@@ -845,9 +862,15 @@ type CapsuleDetail struct {
 	// The last lines, oldest first.
 	Log []*LogLine `protobuf:"bytes,14,rep,name=log,proto3" json:"log,omitempty"`
 	// The file of its module; empty for an embedded capsule.
-	Module        string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Module string `protobuf:"bytes,15,opt,name=module,proto3" json:"module,omitempty"`
+	// Its manifest; empty for an embedded capsule.
+	Manifest    string               `protobuf:"bytes,16,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	LoadTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=load_timeout,json=loadTimeout,proto3" json:"load_timeout,omitempty"`
+	// The limits of reductions for one call, and per second; 0 means none.
+	CallReductions      uint64 `protobuf:"varint,18,opt,name=call_reductions,json=callReductions,proto3" json:"call_reductions,omitempty"`
+	ReductionsPerSecond uint64 `protobuf:"varint,19,opt,name=reductions_per_second,json=reductionsPerSecond,proto3" json:"reductions_per_second,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *CapsuleDetail) Reset() {
@@ -985,6 +1008,34 @@ func (x *CapsuleDetail) GetModule() string {
 	return ""
 }
 
+func (x *CapsuleDetail) GetManifest() string {
+	if x != nil {
+		return x.Manifest
+	}
+	return ""
+}
+
+func (x *CapsuleDetail) GetLoadTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.LoadTimeout
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetCallReductions() uint64 {
+	if x != nil {
+		return x.CallReductions
+	}
+	return 0
+}
+
+func (x *CapsuleDetail) GetReductionsPerSecond() uint64 {
+	if x != nil {
+		return x.ReductionsPerSecond
+	}
+	return 0
+}
+
 // Interface is an interface that a capsule imports or exports.
 type Interface struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1055,14 +1106,17 @@ func (x *Interface) GetOptional() bool {
 	return false
 }
 
-// EnvVariable is a variable that a manifest declares. Its value is never shown.
+// EnvVariable is a configuration value of a capsule.
 type EnvVariable struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Name        string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Type        string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	Description string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Whether it has a value.
-	Set           bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
+	Set bool `protobuf:"varint,4,opt,name=set,proto3" json:"set,omitempty"`
+	// Its value; "***" if it may be a secret: its type says so, its name does, or the manifest
+	// does not declare it.
+	Value         string `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1123,6 +1177,13 @@ func (x *EnvVariable) GetSet() bool {
 		return x.Set
 	}
 	return false
+}
+
+func (x *EnvVariable) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
 }
 
 // FailureRecord is one death of a capsule.
@@ -1438,9 +1499,17 @@ type Tree struct {
 	Rejected []*CapsuleRejected `protobuf:"bytes,21,rep,name=rejected,proto3" json:"rejected,omitempty"`
 	// The journal that numbers the events: after a restart the daemon counts from 1 in a
 	// new journal.
-	Epoch         string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Epoch string `protobuf:"bytes,22,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The groups of capsules, each before those in it.
+	Supervisors []*Supervisor `protobuf:"bytes,23,rep,name=supervisors,proto3" json:"supervisors,omitempty"`
+	Bus         *Bus          `protobuf:"bytes,24,opt,name=bus,proto3" json:"bus,omitempty"`
+	// The size of the file with all durable state, in bytes; 0 without one.
+	StoreBytes uint64 `protobuf:"varint,25,opt,name=store_bytes,json=storeBytes,proto3" json:"store_bytes,omitempty"`
+	// How long its commits took, and how many transactions they made durable.
+	StoreCommits      *Histogram `protobuf:"bytes,26,opt,name=store_commits,json=storeCommits,proto3" json:"store_commits,omitempty"`
+	StoreTransactions uint64     `protobuf:"varint,27,opt,name=store_transactions,json=storeTransactions,proto3" json:"store_transactions,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Tree) Reset() {
@@ -1627,6 +1696,444 @@ func (x *Tree) GetEpoch() string {
 	return ""
 }
 
+func (x *Tree) GetSupervisors() []*Supervisor {
+	if x != nil {
+		return x.Supervisors
+	}
+	return nil
+}
+
+func (x *Tree) GetBus() *Bus {
+	if x != nil {
+		return x.Bus
+	}
+	return nil
+}
+
+func (x *Tree) GetStoreBytes() uint64 {
+	if x != nil {
+		return x.StoreBytes
+	}
+	return 0
+}
+
+func (x *Tree) GetStoreCommits() *Histogram {
+	if x != nil {
+		return x.StoreCommits
+	}
+	return nil
+}
+
+func (x *Tree) GetStoreTransactions() uint64 {
+	if x != nil {
+		return x.StoreTransactions
+	}
+	return 0
+}
+
+// Supervisor is a group of capsules with a strategy of its own.
+type Supervisor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The place in the tree: "capsules/payments".
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// "one_for_one", "one_for_all" or "rest_for_one".
+	Strategy string `protobuf:"bytes,3,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// Ids of capsules and names of groups, in start order.
+	Children    []string `protobuf:"bytes,4,rep,name=children,proto3" json:"children,omitempty"`
+	Significant []string `protobuf:"bytes,5,rep,name=significant,proto3" json:"significant,omitempty"`
+	// "never", "any" or "all".
+	AutoShutdown string `protobuf:"bytes,6,opt,name=auto_shutdown,json=autoShutdown,proto3" json:"auto_shutdown,omitempty"`
+	// How many deaths of children are allowed in the window, and how many count now.
+	Budget      uint32               `protobuf:"varint,7,opt,name=budget,proto3" json:"budget,omitempty"`
+	BudgetSpent uint32               `protobuf:"varint,8,opt,name=budget_spent,json=budgetSpent,proto3" json:"budget_spent,omitempty"`
+	Window      *durationpb.Duration `protobuf:"bytes,9,opt,name=window,proto3" json:"window,omitempty"`
+	// "starting", "running", "restarting", "failed" or "stopped".
+	State  string                 `protobuf:"bytes,10,opt,name=state,proto3" json:"state,omitempty"`
+	Since  *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=since,proto3" json:"since,omitempty"`
+	Reason string                 `protobuf:"bytes,12,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How often it has failed and was restarted.
+	Restarts      uint64 `protobuf:"varint,13,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Supervisor) Reset() {
+	*x = Supervisor{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Supervisor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Supervisor) ProtoMessage() {}
+
+func (x *Supervisor) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Supervisor.ProtoReflect.Descriptor instead.
+func (*Supervisor) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Supervisor) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Supervisor) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Supervisor) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *Supervisor) GetChildren() []string {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+func (x *Supervisor) GetSignificant() []string {
+	if x != nil {
+		return x.Significant
+	}
+	return nil
+}
+
+func (x *Supervisor) GetAutoShutdown() string {
+	if x != nil {
+		return x.AutoShutdown
+	}
+	return ""
+}
+
+func (x *Supervisor) GetBudget() uint32 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+func (x *Supervisor) GetBudgetSpent() uint32 {
+	if x != nil {
+		return x.BudgetSpent
+	}
+	return 0
+}
+
+func (x *Supervisor) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *Supervisor) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Supervisor) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Supervisor) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Supervisor) GetRestarts() uint64 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+// Bus is the event bus.
+type Bus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Messages that subscriptions have received, and lost because they were read too slowly.
+	Delivered uint64 `protobuf:"varint,1,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Lagged    uint64 `protobuf:"varint,2,opt,name=lagged,proto3" json:"lagged,omitempty"`
+	// Calls of interceptors, by Outcome.
+	Steps []*OutcomeCount `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
+	// By reason: "depth", "backlog", "full", "poison".
+	DeadLetters map[string]uint64 `protobuf:"bytes,4,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By name; the first 100 that were published to, and "(other)" for the rest.
+	Topics []*BusTopic `protobuf:"bytes,5,rep,name=topics,proto3" json:"topics,omitempty"`
+	// At most 1,000: those with the most messages that wait come first.
+	Subscriptions     []*BusSubscription `protobuf:"bytes,6,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	SubscriptionCount uint64             `protobuf:"varint,7,opt,name=subscription_count,json=subscriptionCount,proto3" json:"subscription_count,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Bus) Reset() {
+	*x = Bus{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bus) ProtoMessage() {}
+
+func (x *Bus) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bus.ProtoReflect.Descriptor instead.
+func (*Bus) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Bus) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *Bus) GetLagged() uint64 {
+	if x != nil {
+		return x.Lagged
+	}
+	return 0
+}
+
+func (x *Bus) GetSteps() []*OutcomeCount {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Bus) GetDeadLetters() map[string]uint64 {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+func (x *Bus) GetTopics() []*BusTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *Bus) GetSubscriptions() []*BusSubscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+func (x *Bus) GetSubscriptionCount() uint64 {
+	if x != nil {
+		return x.SubscriptionCount
+	}
+	return 0
+}
+
+type BusTopic struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Messages uint64                 `protobuf:"varint,2,opt,name=messages,proto3" json:"messages,omitempty"`
+	// Of payloads.
+	Bytes uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Deliveries to subscriptions and starts of interceptors.
+	Receivers uint64                 `protobuf:"varint,4,opt,name=receivers,proto3" json:"receivers,omitempty"`
+	Last      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
+	// The capsule that published last; empty for one from outside.
+	Publisher     string `protobuf:"bytes,6,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusTopic) Reset() {
+	*x = BusTopic{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusTopic) ProtoMessage() {}
+
+func (x *BusTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusTopic.ProtoReflect.Descriptor instead.
+func (*BusTopic) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BusTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *BusTopic) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *BusTopic) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *BusTopic) GetReceivers() uint64 {
+	if x != nil {
+		return x.Receivers
+	}
+	return 0
+}
+
+func (x *BusTopic) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *BusTopic) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+type BusSubscription struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Pattern string                 `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// Empty for a reader that is no capsule.
+	Capsule string `protobuf:"bytes,2,opt,name=capsule,proto3" json:"capsule,omitempty"`
+	Waiting uint32 `protobuf:"varint,3,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	// Messages that it has lost.
+	Lost          uint64 `protobuf:"varint,4,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusSubscription) Reset() {
+	*x = BusSubscription{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusSubscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusSubscription) ProtoMessage() {}
+
+func (x *BusSubscription) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusSubscription.ProtoReflect.Descriptor instead.
+func (*BusSubscription) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BusSubscription) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *BusSubscription) GetCapsule() string {
+	if x != nil {
+		return x.Capsule
+	}
+	return ""
+}
+
+func (x *BusSubscription) GetWaiting() uint32 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
+}
+
+func (x *BusSubscription) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
 // CapsuleRejected: a directory that cannot become a capsule, and the reason.
 type CapsuleRejected struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1640,7 +2147,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +2159,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +2172,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -1700,7 +2207,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1712,7 +2219,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1725,7 +2232,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -1762,7 +2269,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +2281,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2294,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -1883,7 +2390,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0eRestartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vKillCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xe9\v\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xab\f\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -1926,7 +2433,11 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0elog_suppressed\x18  \x01(\x04R\rlogSuppressed\x12\x1f\n" +
 	"\vmodule_hash\x18! \x01(\tR\n" +
 	"moduleHash\x12\x1c\n" +
-	"\tdirectory\x18\" \x01(\tR\tdirectory\x1a:\n" +
+	"\tdirectory\x18\" \x01(\tR\tdirectory\x12\x1f\n" +
+	"\vstate_bytes\x18# \x01(\x04R\n" +
+	"stateBytes\x12\x1f\n" +
+	"\vstate_quota\x18$ \x01(\x04R\n" +
+	"stateQuota\x1a:\n" +
 	"\fCrashesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
@@ -1936,7 +2447,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\tHistogram\x12\x16\n" +
 	"\x06bucket\x18\x01 \x03(\rR\x06bucket\x12\x14\n" +
 	"\x05count\x18\x02 \x03(\x04R\x05count\x12+\n" +
-	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\x89\x06\n" +
+	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\xc0\a\n" +
 	"\rCapsuleDetail\x123\n" +
 	"\acapsule\x18\x01 \x01(\v2\x19.astrid.actors.v1.CapsuleR\acapsule\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\"\n" +
@@ -1955,17 +2466,22 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\bfailures\x18\f \x03(\v2\x1f.astrid.actors.v1.FailureRecordR\bfailures\x12?\n" +
 	"\frecent_calls\x18\r \x03(\v2\x1c.astrid.actors.v1.RecentCallR\vrecentCalls\x12+\n" +
 	"\x03log\x18\x0e \x03(\v2\x19.astrid.actors.v1.LogLineR\x03log\x12\x16\n" +
-	"\x06module\x18\x0f \x01(\tR\x06module\"s\n" +
+	"\x06module\x18\x0f \x01(\tR\x06module\x12\x1a\n" +
+	"\bmanifest\x18\x10 \x01(\tR\bmanifest\x12<\n" +
+	"\fload_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\vloadTimeout\x12'\n" +
+	"\x0fcall_reductions\x18\x12 \x01(\x04R\x0ecallReductions\x122\n" +
+	"\x15reductions_per_second\x18\x13 \x01(\x04R\x13reductionsPerSecond\"s\n" +
 	"\tInterface\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\boptional\x18\x04 \x01(\bR\boptional\"i\n" +
+	"\boptional\x18\x04 \x01(\bR\boptional\"\x7f\n" +
 	"\vEnvVariable\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12 \n" +
 	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x10\n" +
-	"\x03set\x18\x04 \x01(\bR\x03set\"\x9f\x01\n" +
+	"\x03set\x18\x04 \x01(\bR\x03set\x12\x14\n" +
+	"\x05value\x18\x05 \x01(\tR\x05value\"\x9f\x01\n" +
 	"\rFailureRecord\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\x04R\n" +
@@ -1993,7 +2509,8 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x05level\x18\x03 \x01(\tR\x05level\x12\x1c\n" +
 	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x12\x18\n" +
 	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
-	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xb8\b\n" +
+	"\x04lost\x18\x06 \x01(\x04R\x04lost\"\xb3\n" +
+	"\n" +
 	"\x04Tree\x12*\n" +
 	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x124\n" +
 	"\astarted\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x1a\n" +
@@ -2021,10 +2538,55 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x10events_file_lost\x18\x13 \x01(\x04R\x0eeventsFileLost\x12\x1c\n" +
 	"\tprincipal\x18\x14 \x01(\tR\tprincipal\x12=\n" +
 	"\brejected\x18\x15 \x03(\v2!.astrid.actors.v1.CapsuleRejectedR\brejected\x12\x14\n" +
-	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x1aA\n" +
+	"\x05epoch\x18\x16 \x01(\tR\x05epoch\x12>\n" +
+	"\vsupervisors\x18\x17 \x03(\v2\x1c.astrid.actors.v1.SupervisorR\vsupervisors\x12'\n" +
+	"\x03bus\x18\x18 \x01(\v2\x15.astrid.actors.v1.BusR\x03bus\x12\x1f\n" +
+	"\vstore_bytes\x18\x19 \x01(\x04R\n" +
+	"storeBytes\x12@\n" +
+	"\rstore_commits\x18\x1a \x01(\v2\x1b.astrid.actors.v1.HistogramR\fstoreCommits\x12-\n" +
+	"\x12store_transactions\x18\x1b \x01(\x04R\x11storeTransactions\x1aA\n" +
 	"\x13SystemRestartsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"Y\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x9d\x03\n" +
+	"\n" +
+	"Supervisor\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\bstrategy\x18\x03 \x01(\tR\bstrategy\x12\x1a\n" +
+	"\bchildren\x18\x04 \x03(\tR\bchildren\x12 \n" +
+	"\vsignificant\x18\x05 \x03(\tR\vsignificant\x12#\n" +
+	"\rauto_shutdown\x18\x06 \x01(\tR\fautoShutdown\x12\x16\n" +
+	"\x06budget\x18\a \x01(\rR\x06budget\x12!\n" +
+	"\fbudget_spent\x18\b \x01(\rR\vbudgetSpent\x121\n" +
+	"\x06window\x18\t \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
+	"\x05state\x18\n" +
+	" \x01(\tR\x05state\x120\n" +
+	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\f \x01(\tR\x06reason\x12\x1a\n" +
+	"\brestarts\x18\r \x01(\x04R\brestarts\"\xa8\x03\n" +
+	"\x03Bus\x12\x1c\n" +
+	"\tdelivered\x18\x01 \x01(\x04R\tdelivered\x12\x16\n" +
+	"\x06lagged\x18\x02 \x01(\x04R\x06lagged\x124\n" +
+	"\x05steps\x18\x03 \x03(\v2\x1e.astrid.actors.v1.OutcomeCountR\x05steps\x12I\n" +
+	"\fdead_letters\x18\x04 \x03(\v2&.astrid.actors.v1.Bus.DeadLettersEntryR\vdeadLetters\x122\n" +
+	"\x06topics\x18\x05 \x03(\v2\x1a.astrid.actors.v1.BusTopicR\x06topics\x12G\n" +
+	"\rsubscriptions\x18\x06 \x03(\v2!.astrid.actors.v1.BusSubscriptionR\rsubscriptions\x12-\n" +
+	"\x12subscription_count\x18\a \x01(\x04R\x11subscriptionCount\x1a>\n" +
+	"\x10DeadLettersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbc\x01\n" +
+	"\bBusTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bmessages\x18\x02 \x01(\x04R\bmessages\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1c\n" +
+	"\treceivers\x18\x04 \x01(\x04R\treceivers\x12.\n" +
+	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1c\n" +
+	"\tpublisher\x18\x06 \x01(\tR\tpublisher\"s\n" +
+	"\x0fBusSubscription\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\x12\x18\n" +
+	"\acapsule\x18\x02 \x01(\tR\acapsule\x12\x18\n" +
+	"\awaiting\x18\x03 \x01(\rR\awaiting\x12\x12\n" +
+	"\x04lost\x18\x04 \x01(\x04R\x04lost\"Y\n" +
 	"\x0fCapsuleRejected\x12\x0e\n" +
 	"\x02id\x18\x03 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirectory\x18\x01 \x01(\tR\tdirectory\x12\x18\n" +
@@ -2068,7 +2630,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -2086,68 +2648,84 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*RecentCall)(nil),            // 13: astrid.actors.v1.RecentCall
 	(*LogLine)(nil),               // 14: astrid.actors.v1.LogLine
 	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
-	(*CapsuleRejected)(nil),       // 16: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 17: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 18: astrid.actors.v1.Settings
-	nil,                           // 19: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 20: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 21: astrid.actors.v1.Tree.SystemRestartsEntry
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 23: google.protobuf.Duration
-	(Outcome)(0),                  // 24: astrid.actors.v1.Outcome
+	(*Supervisor)(nil),            // 16: astrid.actors.v1.Supervisor
+	(*Bus)(nil),                   // 17: astrid.actors.v1.Bus
+	(*BusTopic)(nil),              // 18: astrid.actors.v1.BusTopic
+	(*BusSubscription)(nil),       // 19: astrid.actors.v1.BusSubscription
+	(*CapsuleRejected)(nil),       // 20: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 21: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 22: astrid.actors.v1.Settings
+	nil,                           // 23: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 24: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 25: astrid.actors.v1.Tree.SystemRestartsEntry
+	nil,                           // 26: astrid.actors.v1.Bus.DeadLettersEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(Outcome)(0),                  // 29: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	22, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	27, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	23, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	27, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	28, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	23, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	22, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	23, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	28, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	27, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	28, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	19, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	20, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	23, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	23, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	24, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	28, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
 	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
 	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
 	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	23, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	23, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	23, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	23, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	28, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	28, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	28, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	28, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
 	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	2,  // 25: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	22, // 26: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	24, // 27: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 28: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	23, // 29: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	22, // 30: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	22, // 31: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	22, // 32: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	7,  // 33: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	21, // 34: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	17, // 35: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
-	8,  // 36: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
-	8,  // 37: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	18, // 38: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	16, // 39: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	24, // 40: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	23, // 41: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	23, // 42: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	23, // 43: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	23, // 44: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	23, // 45: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	28, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	27, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	29, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	28, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	28, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	27, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	27, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	27, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	25, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	21, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	22, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	20, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
+	17, // 42: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
+	8,  // 43: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
+	28, // 44: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	27, // 45: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	21, // 46: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	26, // 47: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	18, // 48: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	19, // 49: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	27, // 50: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	29, // 51: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	28, // 52: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	28, // 53: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	28, // 54: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	28, // 55: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	28, // 56: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2162,7 +2740,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   21,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

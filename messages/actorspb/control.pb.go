@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -93,6 +94,219 @@ func (x *TriggerRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+type PublishRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// JSON text, at most 1 MiB; empty means null.
+	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	// The principal on whose behalf the message is published; empty means none.
+	Principal     string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PublishRequest) Reset() {
+	*x = PublishRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PublishRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PublishRequest) ProtoMessage() {}
+
+func (x *PublishRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
+func (*PublishRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PublishRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *PublishRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+type SubscribeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A `*` is any one segment; at the end, after another one, it is one or more.
+	Pattern       string `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscribeRequest) Reset() {
+	*x = SubscribeRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscribeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscribeRequest) ProtoMessage() {}
+
+func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
+func (*SubscribeRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SubscribeRequest) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+// BusMessage is a message on the event bus.
+type BusMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// JSON text, as interceptors receive it.
+	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
+	// The session of the capsule that published it, or another UUID.
+	SourceId  string                 `protobuf:"bytes,3,opt,name=source_id,json=sourceId,proto3" json:"source_id,omitempty"`
+	Principal string                 `protobuf:"bytes,4,opt,name=principal,proto3" json:"principal,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// Counts the messages since the daemon started, from 1.
+	Sequence uint64 `protobuf:"varint,6,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// How many messages before this one the reader was too slow for.
+	Lost uint64 `protobuf:"varint,7,opt,name=lost,proto3" json:"lost,omitempty"`
+	// JSON text: the message as capsules receive it in an envelope.
+	Envelope      string `protobuf:"bytes,8,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BusMessage) Reset() {
+	*x = BusMessage{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BusMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BusMessage) ProtoMessage() {}
+
+func (x *BusMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BusMessage.ProtoReflect.Descriptor instead.
+func (*BusMessage) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BusMessage) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *BusMessage) GetPayload() string {
+	if x != nil {
+		return x.Payload
+	}
+	return ""
+}
+
+func (x *BusMessage) GetSourceId() string {
+	if x != nil {
+		return x.SourceId
+	}
+	return ""
+}
+
+func (x *BusMessage) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *BusMessage) GetTimestamp() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Timestamp
+	}
+	return nil
+}
+
+func (x *BusMessage) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *BusMessage) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+func (x *BusMessage) GetEnvelope() string {
+	if x != nil {
+		return x.Envelope
+	}
+	return ""
+}
+
 type SnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Wait until every capsule's first start has a result, or the request's deadline.
@@ -103,7 +317,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -115,7 +329,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -128,7 +342,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SnapshotRequest) GetWaitUntilStarted() bool {
@@ -147,7 +361,7 @@ type CapsuleRequest struct {
 
 func (x *CapsuleRequest) Reset() {
 	*x = CapsuleRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +373,7 @@ func (x *CapsuleRequest) String() string {
 func (*CapsuleRequest) ProtoMessage() {}
 
 func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +386,7 @@ func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRequest.ProtoReflect.Descriptor instead.
 func (*CapsuleRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CapsuleRequest) GetId() string {
@@ -195,7 +409,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -207,7 +421,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -220,7 +434,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LogsRequest) GetId() string {
@@ -259,7 +473,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -271,7 +485,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -284,7 +498,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EventsRequest) GetSince() uint64 {
@@ -316,7 +530,7 @@ type CommandReply struct {
 
 func (x *CommandReply) Reset() {
 	*x = CommandReply{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -328,7 +542,7 @@ func (x *CommandReply) String() string {
 func (*CommandReply) ProtoMessage() {}
 
 func (x *CommandReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -341,19 +555,258 @@ func (x *CommandReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandReply.ProtoReflect.Descriptor instead.
 func (*CommandReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{8}
+}
+
+type ReloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The capsules to consider; none means all.
+	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ReloadRequest) GetIds() []string {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+type ReloadReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each capsule, sorted by id.
+	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadReply) Reset() {
+	*x = ReloadReply{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadReply) ProtoMessage() {}
+
+func (x *ReloadReply) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadReply.ProtoReflect.Descriptor instead.
+func (*ReloadReply) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReloadReply) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+// Change is what a reload did to one capsule.
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// "added", "upgraded", "unchanged", "removed" or "rejected".
+	Change  string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The version before an upgrade.
+	Previous string `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// Why it was rejected.
+	Reason        string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Change) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Change) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *Change) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Change) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *Change) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type RemoveCapsule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Keep the capsule's directory, also if an installation has made it.
+	KeepFiles     bool `protobuf:"varint,2,opt,name=keep_files,json=keepFiles,proto3" json:"keep_files,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveCapsule) Reset() {
+	*x = RemoveCapsule{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveCapsule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveCapsule) ProtoMessage() {}
+
+func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveCapsule.ProtoReflect.Descriptor instead.
+func (*RemoveCapsule) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RemoveCapsule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RemoveCapsule) GetKeepFiles() bool {
+	if x != nil {
+		return x.KeepFiles
+	}
+	return false
 }
 
 var File_astrid_actors_v1_control_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/control.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1castrid/actors/v1/event.proto\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\"\x93\x01\n" +
+	"\x1eastrid/actors/v1/control.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1castrid/actors/v1/event.proto\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x93\x01\n" +
 	"\x0eTriggerRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
 	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"?\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"^\n" +
+	"\x0ePublishRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
+	"\tprincipal\x18\x03 \x01(\tR\tprincipal\",\n" +
+	"\x10SubscribeRequest\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\"\xfd\x01\n" +
+	"\n" +
+	"BusMessage\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1b\n" +
+	"\tsource_id\x18\x03 \x01(\tR\bsourceId\x12\x1c\n" +
+	"\tprincipal\x18\x04 \x01(\tR\tprincipal\x128\n" +
+	"\ttimestamp\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12\x1a\n" +
+	"\bsequence\x18\x06 \x01(\x04R\bsequence\x12\x12\n" +
+	"\x04lost\x18\a \x01(\x04R\x04lost\x12\x1a\n" +
+	"\benvelope\x18\b \x01(\tR\benvelope\"?\n" +
 	"\x0fSnapshotRequest\x12,\n" +
 	"\x12wait_until_started\x18\x01 \x01(\bR\x10waitUntilStarted\" \n" +
 	"\x0eCapsuleRequest\x12\x0e\n" +
@@ -366,17 +819,35 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"\x0e\n" +
-	"\fCommandReply2\x99\x05\n" +
+	"\fCommandReply\"!\n" +
+	"\rReloadRequest\x12\x10\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\"A\n" +
+	"\vReloadReply\x122\n" +
+	"\achanges\x18\x01 \x03(\v2\x18.astrid.actors.v1.ChangeR\achanges\"~\n" +
+	"\x06Change\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\tR\bprevious\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\">\n" +
+	"\rRemoveCapsule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
+	"\n" +
+	"keep_files\x18\x02 \x01(\bR\tkeepFiles2\xcc\a\n" +
 	"\aControl\x12K\n" +
 	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
 	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +
 	"\aCapsule\x12 .astrid.actors.v1.CapsuleRequest\x1a\x1f.astrid.actors.v1.CapsuleDetail\x12B\n" +
 	"\x04Logs\x12\x1d.astrid.actors.v1.LogsRequest\x1a\x19.astrid.actors.v1.LogLine0\x01\x12D\n" +
-	"\x06Events\x12\x1f.astrid.actors.v1.EventsRequest\x1a\x17.astrid.actors.v1.Event0\x01\x12G\n" +
+	"\x06Events\x12\x1f.astrid.actors.v1.EventsRequest\x1a\x17.astrid.actors.v1.Event0\x01\x12K\n" +
+	"\aPublish\x12 .astrid.actors.v1.PublishRequest\x1a\x1e.astrid.actors.v1.CommandReply\x12O\n" +
+	"\tSubscribe\x12\".astrid.actors.v1.SubscribeRequest\x1a\x1c.astrid.actors.v1.BusMessage0\x01\x12G\n" +
 	"\x05Start\x12\x1e.astrid.actors.v1.StartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
 	"\x04Stop\x12\x1d.astrid.actors.v1.StopCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12K\n" +
 	"\aRestart\x12 .astrid.actors.v1.RestartCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12E\n" +
-	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReplyBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
+	"\x04Kill\x12\x1d.astrid.actors.v1.KillCapsule\x1a\x1e.astrid.actors.v1.CommandReply\x12H\n" +
+	"\x06Reload\x12\x1f.astrid.actors.v1.ReloadRequest\x1a\x1d.astrid.actors.v1.ReloadReply\x12I\n" +
+	"\x06Remove\x12\x1f.astrid.actors.v1.RemoveCapsule\x1a\x1e.astrid.actors.v1.CommandReplyBCZAgithub.com/astrid-actors/astrid-actors/messages/actorspb;actorspbb\x06proto3"
 
 var (
 	file_astrid_actors_v1_control_proto_rawDescOnce sync.Once
@@ -390,50 +861,68 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
-	(*TriggerRequest)(nil),      // 0: astrid.actors.v1.TriggerRequest
-	(*SnapshotRequest)(nil),     // 1: astrid.actors.v1.SnapshotRequest
-	(*CapsuleRequest)(nil),      // 2: astrid.actors.v1.CapsuleRequest
-	(*LogsRequest)(nil),         // 3: astrid.actors.v1.LogsRequest
-	(*EventsRequest)(nil),       // 4: astrid.actors.v1.EventsRequest
-	(*CommandReply)(nil),        // 5: astrid.actors.v1.CommandReply
-	(*durationpb.Duration)(nil), // 6: google.protobuf.Duration
-	(*StartCapsule)(nil),        // 7: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),         // 8: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),      // 9: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),         // 10: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),        // 11: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                // 12: astrid.actors.v1.Tree
-	(*CapsuleDetail)(nil),       // 13: astrid.actors.v1.CapsuleDetail
-	(*LogLine)(nil),             // 14: astrid.actors.v1.LogLine
-	(*Event)(nil),               // 15: astrid.actors.v1.Event
+	(*TriggerRequest)(nil),        // 0: astrid.actors.v1.TriggerRequest
+	(*PublishRequest)(nil),        // 1: astrid.actors.v1.PublishRequest
+	(*SubscribeRequest)(nil),      // 2: astrid.actors.v1.SubscribeRequest
+	(*BusMessage)(nil),            // 3: astrid.actors.v1.BusMessage
+	(*SnapshotRequest)(nil),       // 4: astrid.actors.v1.SnapshotRequest
+	(*CapsuleRequest)(nil),        // 5: astrid.actors.v1.CapsuleRequest
+	(*LogsRequest)(nil),           // 6: astrid.actors.v1.LogsRequest
+	(*EventsRequest)(nil),         // 7: astrid.actors.v1.EventsRequest
+	(*CommandReply)(nil),          // 8: astrid.actors.v1.CommandReply
+	(*ReloadRequest)(nil),         // 9: astrid.actors.v1.ReloadRequest
+	(*ReloadReply)(nil),           // 10: astrid.actors.v1.ReloadReply
+	(*Change)(nil),                // 11: astrid.actors.v1.Change
+	(*RemoveCapsule)(nil),         // 12: astrid.actors.v1.RemoveCapsule
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*StartCapsule)(nil),          // 15: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 16: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 17: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 18: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),          // 19: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                  // 20: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),         // 21: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
+	(*Event)(nil),                 // 23: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	6,  // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
-	0,  // 1: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
-	1,  // 2: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	2,  // 3: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
-	3,  // 4: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
-	4,  // 5: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	7,  // 6: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	8,  // 7: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	9,  // 8: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	10, // 9: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	11, // 10: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	12, // 11: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	13, // 12: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
-	14, // 13: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
-	15, // 14: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	5,  // 15: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	5,  // 16: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	5,  // 17: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	5,  // 18: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	10, // [10:19] is the sub-list for method output_type
-	1,  // [1:10] is the sub-list for method input_type
-	1,  // [1:1] is the sub-list for extension type_name
-	1,  // [1:1] is the sub-list for extension extendee
-	0,  // [0:1] is the sub-list for field type_name
+	13, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	14, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
+	11, // 2: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
+	0,  // 3: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
+	4,  // 4: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
+	5,  // 5: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	6,  // 6: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	7,  // 7: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	1,  // 8: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
+	2,  // 9: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
+	15, // 10: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	16, // 11: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	17, // 12: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	18, // 13: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	9,  // 14: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
+	12, // 15: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
+	19, // 16: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	20, // 17: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	21, // 18: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	22, // 19: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	23, // 20: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	8,  // 21: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
+	3,  // 22: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
+	8,  // 23: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	8,  // 24: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	8,  // 25: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	8,  // 26: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	10, // 27: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
+	8,  // 28: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
+	16, // [16:29] is the sub-list for method output_type
+	3,  // [3:16] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_control_proto_init() }
@@ -450,7 +939,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -142,7 +142,8 @@ func FromTree(t *messages.Tree) *Tree {
 		TriggerDuration: fromHistogram(t.TriggerDuration), NestedTriggerDuration: fromHistogram(t.NestedTriggerDuration),
 		EventsLost: t.EventsLost, LogSuppressed: t.LogSuppressed, WaitEdges: t.WaitEdges,
 		ProcessMemoryBytes: t.ProcessMemoryBytes, Goroutines: t.Goroutines, EventsFileLost: t.EventsFileLost,
-		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected),
+		StoreBytes: t.StoreBytes, StoreCommits: fromHistogram(t.StoreCommits), StoreTransactions: t.StoreTransactions,
+		Principal: t.Principal, Rejected: each(t.Rejected, fromRejected), Supervisors: each(t.Supervisors, fromSupervisor), Bus: fromBus(&t.Bus),
 		Settings: &Settings{
 			Strategy: t.Settings.Strategy, CallTimeout: fromDuration(t.Settings.CallTimeout),
 			TriggerTimeout: fromDuration(t.Settings.TriggerTimeout), ReadyTimeout: fromDuration(t.Settings.ReadyTimeout),
@@ -151,10 +152,25 @@ func FromTree(t *messages.Tree) *Tree {
 			MemoryLimitBytes: t.Settings.MemoryLimitBytes, EventsKept: t.Settings.EventsKept,
 		},
 	}
+	out.Legs = fromOutcomes(t.Legs)
+	return out
+}
+
+func fromOutcomes(counts map[messages.Outcome]uint64) (out []*OutcomeCount) {
 	for o := range messages.OutcomeCount {
-		if n := t.Legs[messages.Outcome(o)]; n > 0 {
-			out.Legs = append(out.Legs, &OutcomeCount{Outcome: Outcome(o), Count: n})
+		if n := counts[messages.Outcome(o)]; n > 0 {
+			out = append(out, &OutcomeCount{Outcome: Outcome(o), Count: n})
 		}
+	}
+	return out
+}
+
+func toOutcomes(counts []*OutcomeCount) (out map[messages.Outcome]uint64) {
+	for _, leg := range counts {
+		if out == nil {
+			out = map[messages.Outcome]uint64{}
+		}
+		out[toOutcome(leg.GetOutcome())] += leg.GetCount()
 	}
 	return out
 }
@@ -169,7 +185,8 @@ func ToTree(t *Tree) *messages.Tree {
 		TriggerDuration: toHistogram(t.GetTriggerDuration()), NestedTriggerDuration: toHistogram(t.GetNestedTriggerDuration()),
 		EventsLost: t.GetEventsLost(), LogSuppressed: t.GetLogSuppressed(), WaitEdges: t.GetWaitEdges(),
 		ProcessMemoryBytes: t.GetProcessMemoryBytes(), Goroutines: t.GetGoroutines(), EventsFileLost: t.GetEventsFileLost(),
-		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected),
+		StoreBytes: t.GetStoreBytes(), StoreCommits: toHistogram(t.GetStoreCommits()), StoreTransactions: t.GetStoreTransactions(),
+		Principal: t.GetPrincipal(), Rejected: each(t.GetRejected(), toRejected), Supervisors: each(t.GetSupervisors(), toSupervisor), Bus: toBus(t.GetBus()),
 		Settings: messages.Settings{
 			Strategy: s.GetStrategy(), CallTimeout: s.GetCallTimeout().AsDuration(),
 			TriggerTimeout: s.GetTriggerTimeout().AsDuration(), ReadyTimeout: s.GetReadyTimeout().AsDuration(),
@@ -178,13 +195,24 @@ func ToTree(t *Tree) *messages.Tree {
 			MemoryLimitBytes: s.GetMemoryLimitBytes(), EventsKept: s.GetEventsKept(),
 		},
 	}
-	for _, leg := range t.GetLegs() {
-		if out.Legs == nil {
-			out.Legs = map[messages.Outcome]uint64{}
-		}
-		out.Legs[toOutcome(leg.GetOutcome())] += leg.GetCount()
-	}
+	out.Legs = toOutcomes(t.GetLegs())
 	return out
+}
+
+func fromSupervisor(s *messages.Supervisor) *Supervisor {
+	return &Supervisor{
+		Path: s.Path, Name: s.Name, Strategy: s.Strategy, Children: s.Children, Significant: s.Significant,
+		AutoShutdown: s.AutoShutdown, Budget: s.Budget, BudgetSpent: s.BudgetSpent, Window: fromDuration(s.Window),
+		State: s.State, Since: fromTime(s.Since), Reason: s.Reason, Restarts: s.Restarts,
+	}
+}
+
+func toSupervisor(s *Supervisor) *messages.Supervisor {
+	return &messages.Supervisor{
+		Path: s.GetPath(), Name: s.GetName(), Strategy: s.GetStrategy(), Children: s.GetChildren(), Significant: s.GetSignificant(),
+		AutoShutdown: s.GetAutoShutdown(), Budget: s.GetBudget(), BudgetSpent: s.GetBudgetSpent(), Window: s.GetWindow().AsDuration(),
+		State: s.GetState(), Since: toTime(s.GetSince()), Reason: s.GetReason(), Restarts: s.GetRestarts(),
+	}
 }
 
 func fromRejected(r messages.CapsuleRejected) *CapsuleRejected {
@@ -206,7 +234,7 @@ func fromCapsule(c *messages.Capsule) *Capsule {
 		Reductions: c.Reductions, KernelBytes: c.KernelBytes,
 		CallDuration: fromHistogram(c.CallDuration), QueueWait: fromHistogram(c.QueueWait),
 		Crashes: c.Crashes, RestartsByKind: c.RestartsByKind, LogSuppressed: c.LogSuppressed,
-		ModuleHash: c.ModuleHash, Directory: c.Directory,
+		ModuleHash: c.ModuleHash, Directory: c.Directory, StateBytes: c.StateBytes, StateQuota: c.StateQuota,
 	}
 }
 
@@ -221,7 +249,7 @@ func toCapsule(c *Capsule) *messages.Capsule {
 		Reductions: c.GetReductions(), KernelBytes: c.GetKernelBytes(),
 		CallDuration: toHistogram(c.GetCallDuration()), QueueWait: toHistogram(c.GetQueueWait()),
 		Crashes: c.GetCrashes(), RestartsByKind: c.GetRestartsByKind(), LogSuppressed: c.GetLogSuppressed(),
-		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(),
+		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(), StateBytes: c.GetStateBytes(), StateQuota: c.GetStateQuota(),
 	}
 }
 
@@ -231,7 +259,7 @@ func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
 		Capsule: fromCapsule(d.Capsule), Description: d.Description, Capabilities: d.Capabilities,
 		Imports: each(d.Imports, fromInterface), Exports: each(d.Exports, fromInterface),
 		Env: each(d.Env, func(e messages.EnvVariable) *EnvVariable {
-			return &EnvVariable{Name: e.Name, Type: e.Type, Description: e.Description, Set: e.Set}
+			return &EnvVariable{Name: e.Name, Type: e.Type, Description: e.Description, Set: e.Set, Value: e.Value}
 		}),
 		CallTimeout: fromDuration(d.CallTimeout), StopTimeout: fromDuration(d.StopTimeout), QueueLimit: d.QueueLimit,
 		BackoffInitial: fromDuration(d.BackoffInitial), BackoffMax: fromDuration(d.BackoffMax),
@@ -244,7 +272,8 @@ func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
 				QueueWait: fromDuration(c.QueueWait), Generation: c.Generation, Reason: c.Reason, FromCapsule: c.FromCapsule,
 			}
 		}),
-		Log: each(d.Log, FromLogLine), Module: d.Module,
+		Log: each(d.Log, FromLogLine), Module: d.Module, Manifest: d.Manifest, LoadTimeout: fromDuration(d.LoadTimeout),
+		CallReductions: d.CallReductions, ReductionsPerSecond: d.ReductionsPerSecond,
 	}
 }
 
@@ -254,7 +283,7 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 		Capsule: toCapsule(d.GetCapsule()), Description: d.GetDescription(), Capabilities: d.GetCapabilities(),
 		Imports: each(d.GetImports(), toInterface), Exports: each(d.GetExports(), toInterface),
 		Env: each(d.GetEnv(), func(e *EnvVariable) messages.EnvVariable {
-			return messages.EnvVariable{Name: e.GetName(), Type: e.GetType(), Description: e.GetDescription(), Set: e.GetSet()}
+			return messages.EnvVariable{Name: e.GetName(), Type: e.GetType(), Description: e.GetDescription(), Set: e.GetSet(), Value: e.GetValue()}
 		}),
 		CallTimeout: d.GetCallTimeout().AsDuration(), StopTimeout: d.GetStopTimeout().AsDuration(), QueueLimit: d.GetQueueLimit(),
 		BackoffInitial: d.GetBackoffInitial().AsDuration(), BackoffMax: d.GetBackoffMax().AsDuration(),
@@ -270,7 +299,8 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 				Reason: c.GetReason(), FromCapsule: c.GetFromCapsule(),
 			}
 		}),
-		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(),
+		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(), Manifest: d.GetManifest(), LoadTimeout: d.GetLoadTimeout().AsDuration(),
+		CallReductions: d.GetCallReductions(), ReductionsPerSecond: d.GetReductionsPerSecond(),
 	}
 }
 

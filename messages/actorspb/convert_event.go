@@ -16,6 +16,18 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_ActorRestarted{&ActorRestarted{Cause: d.Cause, Decision: d.Decision}}
 	case messages.CapsuleRejected:
 		out.What = &Event_CapsuleRejected{fromRejected(d)}
+	case messages.CapsuleAdded:
+		out.What = &Event_CapsuleAdded{&CapsuleAdded{Version: d.Version}}
+	case messages.CapsuleRemoved:
+		out.What = &Event_CapsuleRemoved{&CapsuleRemoved{Version: d.Version}}
+	case messages.CapsuleUpgraded:
+		out.What = &Event_CapsuleUpgraded{&CapsuleUpgraded{
+			From: d.From, To: d.To, Session: d.Session, Took: fromDuration(d.Took),
+		}}
+	case messages.UpgradeFailed:
+		out.What = &Event_UpgradeFailed{&UpgradeFailed{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
+	case messages.CapsuleRolledBack:
+		out.What = &Event_CapsuleRolledBack{&CapsuleRolledBack{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
 	case messages.CapsuleLoading:
 		out.What = &Event_CapsuleLoading{&CapsuleLoading{Version: d.Version}}
 	case messages.CapsuleStarting:
@@ -30,7 +42,16 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_RestartScheduled{&RestartScheduled{
 			Attempt: d.Attempt, BudgetSpent: d.BudgetSpent, Budget: d.Budget, Window: fromDuration(d.Window),
 			Delay: fromDuration(d.Delay), Cause: d.Cause,
+			Supervisor: d.Supervisor, Strategy: d.Strategy, CausePath: d.CausePath,
 		}}
+	case messages.SupervisorStarted:
+		out.What = &Event_SupervisorStarted{&SupervisorStarted{Children: d.Children}}
+	case messages.SupervisorFailed:
+		out.What = &Event_SupervisorFailed{&SupervisorFailed{
+			Cause: d.Cause, CausePath: d.CausePath, Decision: d.Decision, Restarted: d.Restarted,
+		}}
+	case messages.SupervisorStopped:
+		out.What = &Event_SupervisorStopped{&SupervisorStopped{Cause: d.Cause}}
 	case messages.CapsuleFailed:
 		out.What = &Event_CapsuleFailed{&CapsuleFailed{Failure: fromFailure(&d.Failure), Decision: d.Decision}}
 	case messages.CapsuleStopping:
@@ -41,6 +62,8 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_TriggerAnswered{&TriggerAnswered{
 			Topic: d.Topic, Duration: fromDuration(d.Duration), Legs: d.Legs, StandsFor: d.StandsFor, Problem: d.Problem,
 		}}
+	case messages.DeadLetter:
+		out.What = &Event_DeadLetter{&DeadLetter{Topic: d.Topic, Publisher: d.Publisher, Reason: d.Reason, Count: d.Count}}
 	case messages.LogSuppressed:
 		out.What = &Event_LogSuppressed{&LogSuppressed{Lines: d.Lines, Total: d.Total}}
 	case messages.EventsLost:
@@ -71,6 +94,19 @@ func toDetail(e *Event) messages.Detail {
 		return messages.ActorRestarted{Cause: what.ActorRestarted.GetCause(), Decision: what.ActorRestarted.GetDecision()}
 	case *Event_CapsuleRejected:
 		return toRejected(what.CapsuleRejected)
+	case *Event_CapsuleAdded:
+		return messages.CapsuleAdded{Version: what.CapsuleAdded.GetVersion()}
+	case *Event_CapsuleRemoved:
+		return messages.CapsuleRemoved{Version: what.CapsuleRemoved.GetVersion()}
+	case *Event_CapsuleUpgraded:
+		u := what.CapsuleUpgraded
+		return messages.CapsuleUpgraded{From: u.GetFrom(), To: u.GetTo(), Session: u.GetSession(), Took: u.GetTook().AsDuration()}
+	case *Event_UpgradeFailed:
+		u := what.UpgradeFailed
+		return messages.UpgradeFailed{From: u.GetFrom(), To: u.GetTo(), Failure: failureOrZero(u.GetFailure())}
+	case *Event_CapsuleRolledBack:
+		b := what.CapsuleRolledBack
+		return messages.CapsuleRolledBack{From: b.GetFrom(), To: b.GetTo(), Failure: failureOrZero(b.GetFailure())}
 	case *Event_CapsuleLoading:
 		return messages.CapsuleLoading{Version: what.CapsuleLoading.GetVersion()}
 	case *Event_CapsuleStarting:
@@ -86,7 +122,17 @@ func toDetail(e *Event) messages.Detail {
 		return messages.RestartScheduled{
 			Attempt: s.GetAttempt(), BudgetSpent: s.GetBudgetSpent(), Budget: s.GetBudget(), Window: s.GetWindow().AsDuration(),
 			Delay: s.GetDelay().AsDuration(), Cause: s.GetCause(),
+			Supervisor: s.GetSupervisor(), Strategy: s.GetStrategy(), CausePath: s.GetCausePath(),
 		}
+	case *Event_SupervisorStarted:
+		return messages.SupervisorStarted{Children: what.SupervisorStarted.GetChildren()}
+	case *Event_SupervisorFailed:
+		f := what.SupervisorFailed
+		return messages.SupervisorFailed{
+			Cause: f.GetCause(), CausePath: f.GetCausePath(), Decision: f.GetDecision(), Restarted: f.GetRestarted(),
+		}
+	case *Event_SupervisorStopped:
+		return messages.SupervisorStopped{Cause: what.SupervisorStopped.GetCause()}
 	case *Event_CapsuleFailed:
 		return messages.CapsuleFailed{Failure: failureOrZero(what.CapsuleFailed.GetFailure()), Decision: what.CapsuleFailed.GetDecision()}
 	case *Event_CapsuleStopping:
@@ -98,6 +144,9 @@ func toDetail(e *Event) messages.Detail {
 		return messages.TriggerAnswered{
 			Topic: a.GetTopic(), Duration: a.GetDuration().AsDuration(), Legs: a.GetLegs(), StandsFor: a.GetStandsFor(), Problem: a.GetProblem(),
 		}
+	case *Event_DeadLetter:
+		d := what.DeadLetter
+		return messages.DeadLetter{Topic: d.GetTopic(), Publisher: d.GetPublisher(), Reason: d.GetReason(), Count: d.GetCount()}
 	case *Event_LogSuppressed:
 		return messages.LogSuppressed{Lines: what.LogSuppressed.GetLines(), Total: what.LogSuppressed.GetTotal()}
 	case *Event_EventsLost:

@@ -52,7 +52,9 @@ var details = []messages.Detail{
 	messages.CapsuleRejected{}, messages.CapsuleLoading{}, messages.CapsuleStarting{}, messages.CapsuleReady{},
 	messages.ReadinessTimedOut{}, messages.CapsuleCrashed{}, messages.RestartScheduled{}, messages.CapsuleFailed{},
 	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{},
-	messages.EventsLost{}, messages.EpochChanged{},
+	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
+	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{}, messages.SupervisorStarted{},
+	messages.SupervisorFailed{}, messages.SupervisorStopped{},
 }
 
 // TestEveryEventHasAWireForm holds the list above against event.proto: a kind

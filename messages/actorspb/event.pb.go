@@ -52,8 +52,17 @@ type Event struct {
 	//	*Event_CapsuleStopped
 	//	*Event_TriggerAnswered
 	//	*Event_LogSuppressed
+	//	*Event_CapsuleAdded
+	//	*Event_CapsuleRemoved
+	//	*Event_CapsuleUpgraded
+	//	*Event_UpgradeFailed
+	//	*Event_CapsuleRolledBack
+	//	*Event_DeadLetter
 	//	*Event_EventsLost
 	//	*Event_EpochChanged
+	//	*Event_SupervisorStarted
+	//	*Event_SupervisorFailed
+	//	*Event_SupervisorStopped
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -268,6 +277,60 @@ func (x *Event) GetLogSuppressed() *LogSuppressed {
 	return nil
 }
 
+func (x *Event) GetCapsuleAdded() *CapsuleAdded {
+	if x != nil {
+		if x, ok := x.What.(*Event_CapsuleAdded); ok {
+			return x.CapsuleAdded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCapsuleRemoved() *CapsuleRemoved {
+	if x != nil {
+		if x, ok := x.What.(*Event_CapsuleRemoved); ok {
+			return x.CapsuleRemoved
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCapsuleUpgraded() *CapsuleUpgraded {
+	if x != nil {
+		if x, ok := x.What.(*Event_CapsuleUpgraded); ok {
+			return x.CapsuleUpgraded
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetUpgradeFailed() *UpgradeFailed {
+	if x != nil {
+		if x, ok := x.What.(*Event_UpgradeFailed); ok {
+			return x.UpgradeFailed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetCapsuleRolledBack() *CapsuleRolledBack {
+	if x != nil {
+		if x, ok := x.What.(*Event_CapsuleRolledBack); ok {
+			return x.CapsuleRolledBack
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetDeadLetter() *DeadLetter {
+	if x != nil {
+		if x, ok := x.What.(*Event_DeadLetter); ok {
+			return x.DeadLetter
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetEventsLost() *EventsLost {
 	if x != nil {
 		if x, ok := x.What.(*Event_EventsLost); ok {
@@ -281,6 +344,33 @@ func (x *Event) GetEpochChanged() *EpochChanged {
 	if x != nil {
 		if x, ok := x.What.(*Event_EpochChanged); ok {
 			return x.EpochChanged
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSupervisorStarted() *SupervisorStarted {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorStarted); ok {
+			return x.SupervisorStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSupervisorFailed() *SupervisorFailed {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorFailed); ok {
+			return x.SupervisorFailed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSupervisorStopped() *SupervisorStopped {
+	if x != nil {
+		if x, ok := x.What.(*Event_SupervisorStopped); ok {
+			return x.SupervisorStopped
 		}
 	}
 	return nil
@@ -354,12 +444,48 @@ type Event_LogSuppressed struct {
 	LogSuppressed *LogSuppressed `protobuf:"bytes,31,opt,name=log_suppressed,json=logSuppressed,proto3,oneof"`
 }
 
+type Event_CapsuleAdded struct {
+	CapsuleAdded *CapsuleAdded `protobuf:"bytes,32,opt,name=capsule_added,json=capsuleAdded,proto3,oneof"`
+}
+
+type Event_CapsuleRemoved struct {
+	CapsuleRemoved *CapsuleRemoved `protobuf:"bytes,33,opt,name=capsule_removed,json=capsuleRemoved,proto3,oneof"`
+}
+
+type Event_CapsuleUpgraded struct {
+	CapsuleUpgraded *CapsuleUpgraded `protobuf:"bytes,34,opt,name=capsule_upgraded,json=capsuleUpgraded,proto3,oneof"`
+}
+
+type Event_UpgradeFailed struct {
+	UpgradeFailed *UpgradeFailed `protobuf:"bytes,35,opt,name=upgrade_failed,json=upgradeFailed,proto3,oneof"`
+}
+
+type Event_CapsuleRolledBack struct {
+	CapsuleRolledBack *CapsuleRolledBack `protobuf:"bytes,36,opt,name=capsule_rolled_back,json=capsuleRolledBack,proto3,oneof"`
+}
+
+type Event_DeadLetter struct {
+	DeadLetter *DeadLetter `protobuf:"bytes,37,opt,name=dead_letter,json=deadLetter,proto3,oneof"`
+}
+
 type Event_EventsLost struct {
 	EventsLost *EventsLost `protobuf:"bytes,40,opt,name=events_lost,json=eventsLost,proto3,oneof"`
 }
 
 type Event_EpochChanged struct {
 	EpochChanged *EpochChanged `protobuf:"bytes,41,opt,name=epoch_changed,json=epochChanged,proto3,oneof"`
+}
+
+type Event_SupervisorStarted struct {
+	SupervisorStarted *SupervisorStarted `protobuf:"bytes,42,opt,name=supervisor_started,json=supervisorStarted,proto3,oneof"`
+}
+
+type Event_SupervisorFailed struct {
+	SupervisorFailed *SupervisorFailed `protobuf:"bytes,43,opt,name=supervisor_failed,json=supervisorFailed,proto3,oneof"`
+}
+
+type Event_SupervisorStopped struct {
+	SupervisorStopped *SupervisorStopped `protobuf:"bytes,44,opt,name=supervisor_stopped,json=supervisorStopped,proto3,oneof"`
 }
 
 func (*Event_SystemStarted) isEvent_What() {}
@@ -394,9 +520,27 @@ func (*Event_TriggerAnswered) isEvent_What() {}
 
 func (*Event_LogSuppressed) isEvent_What() {}
 
+func (*Event_CapsuleAdded) isEvent_What() {}
+
+func (*Event_CapsuleRemoved) isEvent_What() {}
+
+func (*Event_CapsuleUpgraded) isEvent_What() {}
+
+func (*Event_UpgradeFailed) isEvent_What() {}
+
+func (*Event_CapsuleRolledBack) isEvent_What() {}
+
+func (*Event_DeadLetter) isEvent_What() {}
+
 func (*Event_EventsLost) isEvent_What() {}
 
 func (*Event_EpochChanged) isEvent_What() {}
+
+func (*Event_SupervisorStarted) isEvent_What() {}
+
+func (*Event_SupervisorFailed) isEvent_What() {}
+
+func (*Event_SupervisorStopped) isEvent_What() {}
 
 // SystemStarted: every capsule's first start has a result.
 type SystemStarted struct {
@@ -586,6 +730,292 @@ func (x *ActorRestarted) GetDecision() string {
 	return ""
 }
 
+// CapsuleAdded: a capsule was added while the system runs. Its first start follows.
+type CapsuleAdded struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleAdded) Reset() {
+	*x = CapsuleAdded{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleAdded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleAdded) ProtoMessage() {}
+
+func (x *CapsuleAdded) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleAdded.ProtoReflect.Descriptor instead.
+func (*CapsuleAdded) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CapsuleAdded) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// CapsuleRemoved: a capsule has stopped, and is not in the tree any longer.
+type CapsuleRemoved struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleRemoved) Reset() {
+	*x = CapsuleRemoved{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleRemoved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleRemoved) ProtoMessage() {}
+
+func (x *CapsuleRemoved) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleRemoved.ProtoReflect.Descriptor instead.
+func (*CapsuleRemoved) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CapsuleRemoved) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// CapsuleUpgraded: a new instance, prepared beside the running one, has taken its place.
+type CapsuleUpgraded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The versions, which are equal if only an instance was replaced.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To   string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// The session of the new instance.
+	Session string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
+	// From the beginning of the preparation.
+	Took          *durationpb.Duration `protobuf:"bytes,4,opt,name=took,proto3" json:"took,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleUpgraded) Reset() {
+	*x = CapsuleUpgraded{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleUpgraded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleUpgraded) ProtoMessage() {}
+
+func (x *CapsuleUpgraded) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleUpgraded.ProtoReflect.Descriptor instead.
+func (*CapsuleUpgraded) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CapsuleUpgraded) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *CapsuleUpgraded) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *CapsuleUpgraded) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *CapsuleUpgraded) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+// UpgradeFailed: a new instance could not take the place of the running one, which goes
+// on.
+type UpgradeFailed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Failure       *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpgradeFailed) Reset() {
+	*x = UpgradeFailed{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpgradeFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpgradeFailed) ProtoMessage() {}
+
+func (x *UpgradeFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpgradeFailed.ProtoReflect.Descriptor instead.
+func (*UpgradeFailed) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpgradeFailed) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *UpgradeFailed) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *UpgradeFailed) GetFailure() *CapsuleFailure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+// CapsuleRolledBack: a new version has crashed soon after it had taken over, and the
+// version before it is started again.
+type CapsuleRolledBack struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Failure       *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CapsuleRolledBack) Reset() {
+	*x = CapsuleRolledBack{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CapsuleRolledBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CapsuleRolledBack) ProtoMessage() {}
+
+func (x *CapsuleRolledBack) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CapsuleRolledBack.ProtoReflect.Descriptor instead.
+func (*CapsuleRolledBack) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CapsuleRolledBack) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *CapsuleRolledBack) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *CapsuleRolledBack) GetFailure() *CapsuleFailure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 type CapsuleLoading struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -595,7 +1025,7 @@ type CapsuleLoading struct {
 
 func (x *CapsuleLoading) Reset() {
 	*x = CapsuleLoading{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +1037,7 @@ func (x *CapsuleLoading) String() string {
 func (*CapsuleLoading) ProtoMessage() {}
 
 func (x *CapsuleLoading) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +1050,7 @@ func (x *CapsuleLoading) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleLoading.ProtoReflect.Descriptor instead.
 func (*CapsuleLoading) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CapsuleLoading) GetVersion() string {
@@ -640,7 +1070,7 @@ type CapsuleStarting struct {
 
 func (x *CapsuleStarting) Reset() {
 	*x = CapsuleStarting{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +1082,7 @@ func (x *CapsuleStarting) String() string {
 func (*CapsuleStarting) ProtoMessage() {}
 
 func (x *CapsuleStarting) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +1095,7 @@ func (x *CapsuleStarting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStarting.ProtoReflect.Descriptor instead.
 func (*CapsuleStarting) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CapsuleStarting) GetSession() string {
@@ -686,7 +1116,7 @@ type CapsuleReady struct {
 
 func (x *CapsuleReady) Reset() {
 	*x = CapsuleReady{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +1128,7 @@ func (x *CapsuleReady) String() string {
 func (*CapsuleReady) ProtoMessage() {}
 
 func (x *CapsuleReady) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +1141,7 @@ func (x *CapsuleReady) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleReady.ProtoReflect.Descriptor instead.
 func (*CapsuleReady) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CapsuleReady) GetSession() string {
@@ -737,7 +1167,7 @@ type ReadinessTimedOut struct {
 
 func (x *ReadinessTimedOut) Reset() {
 	*x = ReadinessTimedOut{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +1179,7 @@ func (x *ReadinessTimedOut) String() string {
 func (*ReadinessTimedOut) ProtoMessage() {}
 
 func (x *ReadinessTimedOut) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +1192,7 @@ func (x *ReadinessTimedOut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadinessTimedOut.ProtoReflect.Descriptor instead.
 func (*ReadinessTimedOut) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ReadinessTimedOut) GetWaited() *durationpb.Duration {
@@ -783,7 +1213,7 @@ type CapsuleCrashed struct {
 
 func (x *CapsuleCrashed) Reset() {
 	*x = CapsuleCrashed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -795,7 +1225,7 @@ func (x *CapsuleCrashed) String() string {
 func (*CapsuleCrashed) ProtoMessage() {}
 
 func (x *CapsuleCrashed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -808,7 +1238,7 @@ func (x *CapsuleCrashed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleCrashed.ProtoReflect.Descriptor instead.
 func (*CapsuleCrashed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CapsuleCrashed) GetFailure() *CapsuleFailure {
@@ -836,14 +1266,20 @@ type RestartScheduled struct {
 	Window      *durationpb.Duration `protobuf:"bytes,4,opt,name=window,proto3" json:"window,omitempty"`
 	Delay       *durationpb.Duration `protobuf:"bytes,5,opt,name=delay,proto3" json:"delay,omitempty"`
 	// The cause: "crash", "an operator's restart", "a trigger's deadline".
-	Cause         string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	Cause string `protobuf:"bytes,6,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The path of the group that decided so, and its strategy; empty if a capsule is
+	// restarted alone by no group.
+	Supervisor string `protobuf:"bytes,7,opt,name=supervisor,proto3" json:"supervisor,omitempty"`
+	Strategy   string `protobuf:"bytes,8,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// The path of the capsule whose death is the reason: this one, or another in the group.
+	CausePath     string `protobuf:"bytes,9,opt,name=cause_path,json=causePath,proto3" json:"cause_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RestartScheduled) Reset() {
 	*x = RestartScheduled{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1291,7 @@ func (x *RestartScheduled) String() string {
 func (*RestartScheduled) ProtoMessage() {}
 
 func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1304,7 @@ func (x *RestartScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartScheduled.ProtoReflect.Descriptor instead.
 func (*RestartScheduled) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RestartScheduled) GetAttempt() uint32 {
@@ -913,6 +1349,190 @@ func (x *RestartScheduled) GetCause() string {
 	return ""
 }
 
+func (x *RestartScheduled) GetSupervisor() string {
+	if x != nil {
+		return x.Supervisor
+	}
+	return ""
+}
+
+func (x *RestartScheduled) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *RestartScheduled) GetCausePath() string {
+	if x != nil {
+		return x.CausePath
+	}
+	return ""
+}
+
+// SupervisorStarted: each capsule of a group serves, or has ended.
+type SupervisorStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many capsules serve.
+	Children      uint32 `protobuf:"varint,1,opt,name=children,proto3" json:"children,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorStarted) Reset() {
+	*x = SupervisorStarted{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorStarted) ProtoMessage() {}
+
+func (x *SupervisorStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorStarted.ProtoReflect.Descriptor instead.
+func (*SupervisorStarted) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SupervisorStarted) GetChildren() uint32 {
+	if x != nil {
+		return x.Children
+	}
+	return 0
+}
+
+// SupervisorFailed: a group has spent its budget, or can't bring a child back.
+type SupervisorFailed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cause string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	// The path of the capsule whose death was the last.
+	CausePath string `protobuf:"bytes,2,opt,name=cause_path,json=causePath,proto3" json:"cause_path,omitempty"`
+	// What follows: "restarted in 100ms".
+	Decision string `protobuf:"bytes,3,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The group is restarted.
+	Restarted     bool `protobuf:"varint,4,opt,name=restarted,proto3" json:"restarted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorFailed) Reset() {
+	*x = SupervisorFailed{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorFailed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorFailed) ProtoMessage() {}
+
+func (x *SupervisorFailed) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorFailed.ProtoReflect.Descriptor instead.
+func (*SupervisorFailed) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SupervisorFailed) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetCausePath() string {
+	if x != nil {
+		return x.CausePath
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *SupervisorFailed) GetRestarted() bool {
+	if x != nil {
+		return x.Restarted
+	}
+	return false
+}
+
+// SupervisorStopped: a group stops, because of a significant child or an operator.
+type SupervisorStopped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Cause         string                 `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SupervisorStopped) Reset() {
+	*x = SupervisorStopped{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SupervisorStopped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SupervisorStopped) ProtoMessage() {}
+
+func (x *SupervisorStopped) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SupervisorStopped.ProtoReflect.Descriptor instead.
+func (*SupervisorStopped) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SupervisorStopped) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // CapsuleFailed: no restart is left, or the policy allows none.
 type CapsuleFailed struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -925,7 +1545,7 @@ type CapsuleFailed struct {
 
 func (x *CapsuleFailed) Reset() {
 	*x = CapsuleFailed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -937,7 +1557,7 @@ func (x *CapsuleFailed) String() string {
 func (*CapsuleFailed) ProtoMessage() {}
 
 func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -950,7 +1570,7 @@ func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleFailed.ProtoReflect.Descriptor instead.
 func (*CapsuleFailed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CapsuleFailed) GetFailure() *CapsuleFailure {
@@ -976,7 +1596,7 @@ type CapsuleStopping struct {
 
 func (x *CapsuleStopping) Reset() {
 	*x = CapsuleStopping{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1608,7 @@ func (x *CapsuleStopping) String() string {
 func (*CapsuleStopping) ProtoMessage() {}
 
 func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1621,7 @@ func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopping.ProtoReflect.Descriptor instead.
 func (*CapsuleStopping) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CapsuleStopping) GetCause() string {
@@ -1020,7 +1640,7 @@ type CapsuleStopped struct {
 
 func (x *CapsuleStopped) Reset() {
 	*x = CapsuleStopped{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1652,7 @@ func (x *CapsuleStopped) String() string {
 func (*CapsuleStopped) ProtoMessage() {}
 
 func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1665,7 @@ func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopped.ProtoReflect.Descriptor instead.
 func (*CapsuleStopped) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CapsuleStopped) GetCause() string {
@@ -1075,7 +1695,7 @@ type TriggerAnswered struct {
 
 func (x *TriggerAnswered) Reset() {
 	*x = TriggerAnswered{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1707,7 @@ func (x *TriggerAnswered) String() string {
 func (*TriggerAnswered) ProtoMessage() {}
 
 func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1720,7 @@ func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerAnswered.ProtoReflect.Descriptor instead.
 func (*TriggerAnswered) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TriggerAnswered) GetTopic() string {
@@ -1151,7 +1771,7 @@ type LogSuppressed struct {
 
 func (x *LogSuppressed) Reset() {
 	*x = LogSuppressed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1783,7 @@ func (x *LogSuppressed) String() string {
 func (*LogSuppressed) ProtoMessage() {}
 
 func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1796,7 @@ func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogSuppressed.ProtoReflect.Descriptor instead.
 func (*LogSuppressed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogSuppressed) GetLines() uint64 {
@@ -1193,6 +1813,80 @@ func (x *LogSuppressed) GetTotal() uint64 {
 	return 0
 }
 
+// DeadLetter: a message on the event bus did not reach an interceptor. The path is that of
+// the capsule that it was for, or the bus's. It is a sample: at most one a second for each
+// path and reason.
+type DeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The capsule that published it; empty for one from outside.
+	Publisher string `protobuf:"bytes,2,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// "depth", "backlog", "full" or "poison".
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How many there were since the last event of this kind, with this one.
+	Count         uint64 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *DeadLetter) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetPublisher() string {
+	if x != nil {
+		return x.Publisher
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
 // EventsLost: the reader was too slow, and this many events before the next one are
 // gone.
 type EventsLost struct {
@@ -1204,7 +1898,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1216,7 +1910,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1229,7 +1923,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1251,7 +1945,7 @@ type EpochChanged struct {
 
 func (x *EpochChanged) Reset() {
 	*x = EpochChanged{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1263,7 +1957,7 @@ func (x *EpochChanged) String() string {
 func (*EpochChanged) ProtoMessage() {}
 
 func (x *EpochChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1276,7 +1970,7 @@ func (x *EpochChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
 func (*EpochChanged) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EpochChanged) GetEpoch() string {
@@ -1290,7 +1984,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\v\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x11\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -1314,10 +2008,20 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x10capsule_stopping\x18\x1c \x01(\v2!.astrid.actors.v1.CapsuleStoppingH\x00R\x0fcapsuleStopping\x12K\n" +
 	"\x0fcapsule_stopped\x18\x1d \x01(\v2 .astrid.actors.v1.CapsuleStoppedH\x00R\x0ecapsuleStopped\x12N\n" +
 	"\x10trigger_answered\x18\x1e \x01(\v2!.astrid.actors.v1.TriggerAnsweredH\x00R\x0ftriggerAnswered\x12H\n" +
-	"\x0elog_suppressed\x18\x1f \x01(\v2\x1f.astrid.actors.v1.LogSuppressedH\x00R\rlogSuppressed\x12?\n" +
+	"\x0elog_suppressed\x18\x1f \x01(\v2\x1f.astrid.actors.v1.LogSuppressedH\x00R\rlogSuppressed\x12E\n" +
+	"\rcapsule_added\x18  \x01(\v2\x1e.astrid.actors.v1.CapsuleAddedH\x00R\fcapsuleAdded\x12K\n" +
+	"\x0fcapsule_removed\x18! \x01(\v2 .astrid.actors.v1.CapsuleRemovedH\x00R\x0ecapsuleRemoved\x12N\n" +
+	"\x10capsule_upgraded\x18\" \x01(\v2!.astrid.actors.v1.CapsuleUpgradedH\x00R\x0fcapsuleUpgraded\x12H\n" +
+	"\x0eupgrade_failed\x18# \x01(\v2\x1f.astrid.actors.v1.UpgradeFailedH\x00R\rupgradeFailed\x12U\n" +
+	"\x13capsule_rolled_back\x18$ \x01(\v2#.astrid.actors.v1.CapsuleRolledBackH\x00R\x11capsuleRolledBack\x12?\n" +
+	"\vdead_letter\x18% \x01(\v2\x1c.astrid.actors.v1.DeadLetterH\x00R\n" +
+	"deadLetter\x12?\n" +
 	"\vevents_lost\x18( \x01(\v2\x1c.astrid.actors.v1.EventsLostH\x00R\n" +
 	"eventsLost\x12E\n" +
-	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChangedB\x06\n" +
+	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChanged\x12T\n" +
+	"\x12supervisor_started\x18* \x01(\v2#.astrid.actors.v1.SupervisorStartedH\x00R\x11supervisorStarted\x12Q\n" +
+	"\x11supervisor_failed\x18+ \x01(\v2\".astrid.actors.v1.SupervisorFailedH\x00R\x10supervisorFailed\x12T\n" +
+	"\x12supervisor_stopped\x18, \x01(\v2#.astrid.actors.v1.SupervisorStoppedH\x00R\x11supervisorStoppedB\x06\n" +
 	"\x04what\"+\n" +
 	"\rSystemStarted\x12\x1a\n" +
 	"\bcapsules\x18\x01 \x01(\rR\bcapsules\"&\n" +
@@ -1327,7 +2031,24 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\fleft_running\x18\x01 \x03(\tR\vleftRunning\"B\n" +
 	"\x0eActorRestarted\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1a\n" +
-	"\bdecision\x18\x02 \x01(\tR\bdecision\"*\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\"(\n" +
+	"\fCapsuleAdded\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"*\n" +
+	"\x0eCapsuleRemoved\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"~\n" +
+	"\x0fCapsuleUpgraded\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
+	"\asession\x18\x03 \x01(\tR\asession\x12-\n" +
+	"\x04took\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04took\"o\n" +
+	"\rUpgradeFailed\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12:\n" +
+	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\"s\n" +
+	"\x11CapsuleRolledBack\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12:\n" +
+	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\"*\n" +
 	"\x0eCapsuleLoading\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"+\n" +
 	"\x0fCapsuleStarting\x12\x18\n" +
@@ -1339,14 +2060,30 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x06waited\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06waited\"d\n" +
 	"\x0eCapsuleCrashed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x16\n" +
-	"\x06during\x18\x02 \x01(\tR\x06during\"\xe1\x01\n" +
+	"\x06during\x18\x02 \x01(\tR\x06during\"\xbc\x02\n" +
 	"\x10RestartScheduled\x12\x18\n" +
 	"\aattempt\x18\x01 \x01(\rR\aattempt\x12!\n" +
 	"\fbudget_spent\x18\x02 \x01(\rR\vbudgetSpent\x12\x16\n" +
 	"\x06budget\x18\x03 \x01(\rR\x06budget\x121\n" +
 	"\x06window\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12/\n" +
 	"\x05delay\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05delay\x12\x14\n" +
-	"\x05cause\x18\x06 \x01(\tR\x05cause\"g\n" +
+	"\x05cause\x18\x06 \x01(\tR\x05cause\x12\x1e\n" +
+	"\n" +
+	"supervisor\x18\a \x01(\tR\n" +
+	"supervisor\x12\x1a\n" +
+	"\bstrategy\x18\b \x01(\tR\bstrategy\x12\x1d\n" +
+	"\n" +
+	"cause_path\x18\t \x01(\tR\tcausePath\"/\n" +
+	"\x11SupervisorStarted\x12\x1a\n" +
+	"\bchildren\x18\x01 \x01(\rR\bchildren\"\x81\x01\n" +
+	"\x10SupervisorFailed\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1d\n" +
+	"\n" +
+	"cause_path\x18\x02 \x01(\tR\tcausePath\x12\x1a\n" +
+	"\bdecision\x18\x03 \x01(\tR\bdecision\x12\x1c\n" +
+	"\trestarted\x18\x04 \x01(\bR\trestarted\")\n" +
+	"\x11SupervisorStopped\x12\x14\n" +
+	"\x05cause\x18\x01 \x01(\tR\x05cause\"g\n" +
 	"\rCapsuleFailed\x12:\n" +
 	"\afailure\x18\x01 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\"'\n" +
@@ -1366,7 +2103,13 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\";\n" +
 	"\rLogSuppressed\x12\x14\n" +
 	"\x05lines\x18\x01 \x01(\x04R\x05lines\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x04R\x05total\"\"\n" +
+	"\x05total\x18\x02 \x01(\x04R\x05total\"n\n" +
+	"\n" +
+	"DeadLetter\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\"\"\n" +
 	"\n" +
 	"EventsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\"$\n" +
@@ -1385,65 +2128,86 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
 	(*SystemStopping)(nil),        // 2: astrid.actors.v1.SystemStopping
 	(*SystemStopped)(nil),         // 3: astrid.actors.v1.SystemStopped
 	(*ActorRestarted)(nil),        // 4: astrid.actors.v1.ActorRestarted
-	(*CapsuleLoading)(nil),        // 5: astrid.actors.v1.CapsuleLoading
-	(*CapsuleStarting)(nil),       // 6: astrid.actors.v1.CapsuleStarting
-	(*CapsuleReady)(nil),          // 7: astrid.actors.v1.CapsuleReady
-	(*ReadinessTimedOut)(nil),     // 8: astrid.actors.v1.ReadinessTimedOut
-	(*CapsuleCrashed)(nil),        // 9: astrid.actors.v1.CapsuleCrashed
-	(*RestartScheduled)(nil),      // 10: astrid.actors.v1.RestartScheduled
-	(*CapsuleFailed)(nil),         // 11: astrid.actors.v1.CapsuleFailed
-	(*CapsuleStopping)(nil),       // 12: astrid.actors.v1.CapsuleStopping
-	(*CapsuleStopped)(nil),        // 13: astrid.actors.v1.CapsuleStopped
-	(*TriggerAnswered)(nil),       // 14: astrid.actors.v1.TriggerAnswered
-	(*LogSuppressed)(nil),         // 15: astrid.actors.v1.LogSuppressed
-	(*EventsLost)(nil),            // 16: astrid.actors.v1.EventsLost
-	(*EpochChanged)(nil),          // 17: astrid.actors.v1.EpochChanged
-	nil,                           // 18: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 20: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 22: astrid.actors.v1.CapsuleFailure
+	(*CapsuleAdded)(nil),          // 5: astrid.actors.v1.CapsuleAdded
+	(*CapsuleRemoved)(nil),        // 6: astrid.actors.v1.CapsuleRemoved
+	(*CapsuleUpgraded)(nil),       // 7: astrid.actors.v1.CapsuleUpgraded
+	(*UpgradeFailed)(nil),         // 8: astrid.actors.v1.UpgradeFailed
+	(*CapsuleRolledBack)(nil),     // 9: astrid.actors.v1.CapsuleRolledBack
+	(*CapsuleLoading)(nil),        // 10: astrid.actors.v1.CapsuleLoading
+	(*CapsuleStarting)(nil),       // 11: astrid.actors.v1.CapsuleStarting
+	(*CapsuleReady)(nil),          // 12: astrid.actors.v1.CapsuleReady
+	(*ReadinessTimedOut)(nil),     // 13: astrid.actors.v1.ReadinessTimedOut
+	(*CapsuleCrashed)(nil),        // 14: astrid.actors.v1.CapsuleCrashed
+	(*RestartScheduled)(nil),      // 15: astrid.actors.v1.RestartScheduled
+	(*SupervisorStarted)(nil),     // 16: astrid.actors.v1.SupervisorStarted
+	(*SupervisorFailed)(nil),      // 17: astrid.actors.v1.SupervisorFailed
+	(*SupervisorStopped)(nil),     // 18: astrid.actors.v1.SupervisorStopped
+	(*CapsuleFailed)(nil),         // 19: astrid.actors.v1.CapsuleFailed
+	(*CapsuleStopping)(nil),       // 20: astrid.actors.v1.CapsuleStopping
+	(*CapsuleStopped)(nil),        // 21: astrid.actors.v1.CapsuleStopped
+	(*TriggerAnswered)(nil),       // 22: astrid.actors.v1.TriggerAnswered
+	(*LogSuppressed)(nil),         // 23: astrid.actors.v1.LogSuppressed
+	(*DeadLetter)(nil),            // 24: astrid.actors.v1.DeadLetter
+	(*EventsLost)(nil),            // 25: astrid.actors.v1.EventsLost
+	(*EpochChanged)(nil),          // 26: astrid.actors.v1.EpochChanged
+	nil,                           // 27: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 29: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 31: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	19, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	28, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	20, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	5,  // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
-	6,  // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
-	7,  // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
-	8,  // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
-	9,  // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
-	10, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
-	11, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
-	12, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
-	13, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
-	14, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
-	15, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
-	16, // 17: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	17, // 18: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
-	21, // 19: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	21, // 20: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	22, // 21: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	21, // 22: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	21, // 23: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	22, // 24: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	21, // 25: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	18, // 26: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	29, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	10, // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
+	11, // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
+	12, // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
+	13, // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
+	14, // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
+	15, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
+	19, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
+	20, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
+	21, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
+	22, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
+	23, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
+	5,  // 17: astrid.actors.v1.Event.capsule_added:type_name -> astrid.actors.v1.CapsuleAdded
+	6,  // 18: astrid.actors.v1.Event.capsule_removed:type_name -> astrid.actors.v1.CapsuleRemoved
+	7,  // 19: astrid.actors.v1.Event.capsule_upgraded:type_name -> astrid.actors.v1.CapsuleUpgraded
+	8,  // 20: astrid.actors.v1.Event.upgrade_failed:type_name -> astrid.actors.v1.UpgradeFailed
+	9,  // 21: astrid.actors.v1.Event.capsule_rolled_back:type_name -> astrid.actors.v1.CapsuleRolledBack
+	24, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
+	25, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	26, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	16, // 25: astrid.actors.v1.Event.supervisor_started:type_name -> astrid.actors.v1.SupervisorStarted
+	17, // 26: astrid.actors.v1.Event.supervisor_failed:type_name -> astrid.actors.v1.SupervisorFailed
+	18, // 27: astrid.actors.v1.Event.supervisor_stopped:type_name -> astrid.actors.v1.SupervisorStopped
+	30, // 28: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
+	31, // 29: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	31, // 30: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 31: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	30, // 32: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	31, // 33: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 34: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	30, // 35: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	31, // 36: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	30, // 37: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	27, // 38: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	39, // [39:39] is the sub-list for method output_type
+	39, // [39:39] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -1469,8 +2233,17 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_CapsuleStopped)(nil),
 		(*Event_TriggerAnswered)(nil),
 		(*Event_LogSuppressed)(nil),
+		(*Event_CapsuleAdded)(nil),
+		(*Event_CapsuleRemoved)(nil),
+		(*Event_CapsuleUpgraded)(nil),
+		(*Event_UpgradeFailed)(nil),
+		(*Event_CapsuleRolledBack)(nil),
+		(*Event_DeadLetter)(nil),
 		(*Event_EventsLost)(nil),
 		(*Event_EpochChanged)(nil),
+		(*Event_SupervisorStarted)(nil),
+		(*Event_SupervisorFailed)(nil),
+		(*Event_SupervisorStopped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1478,7 +2251,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

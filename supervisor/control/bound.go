@@ -13,7 +13,7 @@ import (
 // How many requests of one kind may be open at once. Each kind has its own bound: a
 // client that opens all streams does not prevent another from stopping a capsule.
 const (
-	maxStreams  = 256  // of events, and of log lines, each
+	maxStreams  = 256  // of events, of log lines, and of messages, each
 	maxRequests = 1024 // of each other kind
 )
 
@@ -47,7 +47,8 @@ func newBounds() *bounds {
 		kinds: map[string]*place{
 			actorspbconnect.ControlEventsProcedure: {most: maxStreams}, actorspbconnect.ControlLogsProcedure: {most: maxStreams},
 			actorspbconnect.ControlTriggerProcedure: {most: maxRequests}, actorspbconnect.ControlSnapshotProcedure: {most: maxRequests},
-			actorspbconnect.ControlCapsuleProcedure: {most: maxRequests},
+			actorspbconnect.ControlCapsuleProcedure: {most: maxRequests}, actorspbconnect.ControlPublishProcedure: {most: maxRequests},
+			actorspbconnect.ControlSubscribeProcedure: {most: maxStreams},
 		},
 		commands: place{most: maxRequests},
 	}

@@ -24,13 +24,24 @@ import (
 var ErrNoDaemon = errors.New("no daemon at that socket")
 
 // Client sends requests to a running daemon. Create one with [Dial]. Its methods may be
-// called from any goroutine. Their errors match [ErrNoDaemon], or have the code that the
-// service returned (connect.CodeOf).
-type Client struct{ rpc actorspbconnect.ControlClient }
+// called from any goroutine. Their errors match [ErrNoDaemon] or [ErrNoAnswer], or have the
+// code that the service returned (connect.CodeOf).
+type Client struct {
+	path  string
+	rpc   actorspbconnect.ControlClient
+	state actorspbconnect.StateClient
+}
 
 // Dial returns a client of the daemon that listens on path. It connects with the first
-// request, and needs no close.
-func Dial(path string) *Client {
+// request, and needs no close. A request may last, but only while the daemon shows signs of
+// life: a daemon that hangs is given up on after DefaultPatience.
+func Dial(path string) *Client { return newClient(path, DefaultPatience) }
+
+// WithPatience returns a client that waits that long for a daemon that hangs. It must be
+// positive.
+func (c *Client) WithPatience(patience time.Duration) *Client { return newClient(c.path, patience) }
+
+func newClient(path string, patience time.Duration) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			c, err := new(net.Dialer).DialContext(ctx, "unix", path)
@@ -42,8 +53,12 @@ func Dial(path string) *Client {
 		DisableCompression: true,
 		DisableKeepAlives:  true, // so that there is nothing to close
 	}
-	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid",
-		connect.WithAcceptCompression("gzip", nil, nil))}
+	client := &http.Client{Transport: &watched{Transport: transport, patience: patience}}
+	uncompressed := connect.WithAcceptCompression("gzip", nil, nil)
+	return &Client{
+		path: path, rpc: actorspbconnect.NewControlClient(client, "http://astrid", uncompressed),
+		state: actorspbconnect.NewStateClient(client, "http://astrid", uncompressed),
+	}
 }
 
 // TriggerRequest invokes every interceptor that matches a topic.
@@ -67,6 +82,43 @@ func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply
 	return ask(ctx, c.rpc.Trigger, request, actorspb.ToReply)
 }
 
+// Publish publishes a message on the event bus, on behalf of a principal, empty for none.
+// The payload is JSON of at most supervisor.MaxPayload bytes; empty means null.
+func (c *Client) Publish(ctx context.Context, topic string, payload json.RawMessage, principal string) error {
+	return command(ctx, c.rpc.Publish, &actorspb.PublishRequest{Topic: topic, Payload: string(payload), Principal: principal})
+}
+
+// Message is a message on the event bus.
+type Message struct {
+	Topic     string
+	Payload   json.RawMessage // as interceptors receive it
+	SourceID  string
+	Principal string // empty for none
+	Timestamp time.Time
+	Sequence  uint64
+	// Lost counts the messages before this one that the reader was too slow for.
+	Lost uint64
+	// Envelope is the message as capsules receive it in an envelope: a JSON object.
+	Envelope json.RawMessage
+}
+
+// Subscribe returns when the daemon has subscribed to a pattern, with the messages from
+// then on, until the daemon or ctx ends. An error comes last, with a zero message.
+func (c *Client) Subscribe(ctx context.Context, pattern string) (iter.Seq2[Message, error], error) {
+	answers, err := c.rpc.Subscribe(ctx, connect.NewRequest(&actorspb.SubscribeRequest{Pattern: pattern}))
+	if err != nil {
+		return nil, err
+	}
+	return received(answers, toMessage), nil
+}
+
+func toMessage(m *actorspb.BusMessage) Message {
+	return Message{
+		Topic: m.GetTopic(), Payload: json.RawMessage(m.GetPayload()), SourceID: m.GetSourceId(), Principal: m.GetPrincipal(),
+		Timestamp: m.GetTimestamp().AsTime(), Sequence: m.GetSequence(), Lost: m.GetLost(), Envelope: json.RawMessage(m.GetEnvelope()),
+	}
+}
+
 // Snapshot returns the tree. With waitUntilStarted it waits until the first start of
 // every capsule has a result, or ctx ends.
 func (c *Client) Snapshot(ctx context.Context, waitUntilStarted bool) (*messages.Tree, error) {
@@ -79,12 +131,12 @@ func (c *Client) Capsule(ctx context.Context, id string) (*messages.CapsuleDetai
 }
 
 // Start starts a capsule that has stopped or failed, and returns when the start has
-// succeeded or failed.
+// succeeded or failed; at once if it runs.
 func (c *Client) Start(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Start, &actorspb.StartCapsule{Id: id})
 }
 
-// Stop stops a capsule, and returns when it has ended.
+// Stop stops a capsule, and returns when it has ended; at once if it does not run.
 func (c *Client) Stop(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Stop, &actorspb.StopCapsule{Id: id})
 }
@@ -98,6 +150,26 @@ func (c *Client) Restart(ctx context.Context, id string) error {
 // Kill crashes a capsule, and returns when it has crashed.
 func (c *Client) Kill(ctx context.Context, id string) error {
 	return command(ctx, c.rpc.Kill, &actorspb.KillCapsule{Id: id})
+}
+
+// Reload discovers the capsules again, or only those with some ids, and applies what has
+// changed. It returns one change for each capsule, sorted by id.
+func (c *Client) Reload(ctx context.Context, ids ...string) ([]messages.Change, error) {
+	answer, err := c.rpc.Reload(ctx, connect.NewRequest(&actorspb.ReloadRequest{Ids: ids}))
+	if err != nil {
+		return nil, err
+	}
+	return actorspb.ToChanges(answer.Msg), nil
+}
+
+// Remove stops a capsule, and takes it out of the tree. Its files stay.
+func (c *Client) Remove(ctx context.Context, id string) error {
+	return command(ctx, c.rpc.Remove, &actorspb.RemoveCapsule{Id: id, KeepFiles: true})
+}
+
+// Uninstall is Remove, and removes the capsule's directory if an installation has made it.
+func (c *Client) Uninstall(ctx context.Context, id string) error {
+	return command(ctx, c.rpc.Remove, &actorspb.RemoveCapsule{Id: id})
 }
 
 // Logs yields the lines of a capsule's log after the line numbered since, as far back as
@@ -159,6 +231,13 @@ func stream[Request, Answer, Plain any](
 			yield(zero, err)
 			return
 		}
+		received(answers, plain)(yield)
+	}
+}
+
+// received yields the answers of a stream, converted.
+func received[Answer, Plain any](answers *connect.ServerStreamForClient[Answer], plain func(*Answer) Plain) iter.Seq2[Plain, error] {
+	return func(yield func(Plain, error) bool) {
 		defer answers.Close()
 		for answers.Receive() {
 			if !yield(plain(answers.Msg()), nil) {
@@ -166,6 +245,7 @@ func stream[Request, Answer, Plain any](
 			}
 		}
 		if err := answers.Err(); err != nil {
+			var zero Plain
 			yield(zero, err)
 		}
 	}

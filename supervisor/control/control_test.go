@@ -266,10 +266,11 @@ func TestCodes(t *testing.T) {
 		{"stop unknown", command(d.client.Stop, "nobody"), connect.CodeNotFound, `stop capsule "nobody": no such capsule`},
 		{"restart unknown", command(d.client.Restart, "nobody"), connect.CodeNotFound, `restart capsule "nobody": no such capsule`},
 		{"kill unknown", command(d.client.Kill, "nobody"), connect.CodeNotFound, `kill capsule "nobody": no such capsule`},
-		{"start what runs", command(d.client.Start, "echo"), connect.CodeFailedPrecondition, "it runs already"},
+		{"start what runs", command(d.client.Start, "echo"), 0, ""},
 		{"kill", command(d.client.Kill, "echo"), 0, ""},
 		{"restart", command(d.client.Restart, "echo"), 0, ""},
 		{"stop", command(d.client.Stop, "echo"), 0, ""},
+		{"stop what does not run", command(d.client.Stop, "echo"), 0, ""},
 		{"kill what does not run", command(d.client.Kill, "echo"), connect.CodeFailedPrecondition, "it does not run"},
 		{"start", command(d.client.Start, "echo"), 0, ""},
 	} {

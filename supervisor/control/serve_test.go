@@ -205,7 +205,7 @@ func http2Client(t *testing.T, path string) *Client {
 	}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(transport.CloseIdleConnections)
-	return &Client{actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())}
+	return &Client{rpc: actorspbconnect.NewControlClient(&http.Client{Transport: transport}, "http://astrid", connect.WithGRPC())}
 }
 
 // TestADeletedSocketIsMadeAgain checks that a deleted socket is created again, even if

@@ -3,10 +3,12 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/astrid-actors/astrid-actors/messages/actorspb"
 	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
@@ -17,13 +19,18 @@ import (
 // its bytes escaped, as JSON may write it. The supervisor limits the fields.
 const maxRequest = 6*supervisor.MaxPayload + 64<<10
 
-// Handler serves the Control service for s. Each request ends with its context; so does
+// Handler serves the services Control and State for s. Each request ends with its context; so does
 // an event stream.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
 		connect.WithReadMaxBytes(maxRequest),
 		connect.WithCompression("gzip", nil, nil), // compression has no benefit within one machine
+		connect.WithInterceptors(newBounds()),
+	))
+	mux.Handle(actorspbconnect.NewStateHandler(&stateService{s},
+		connect.WithReadMaxBytes(maxStateRequest),
+		connect.WithCompression("gzip", nil, nil),
 		connect.WithInterceptors(newBounds()),
 	))
 	return mux
@@ -120,6 +127,46 @@ func (s *service) Events(ctx context.Context, r *connect.Request[actorspb.Events
 	return nil
 }
 
+// Publish publishes a message. Its payload has the limit of a trigger's, which is that of
+// a request.
+func (s *service) Publish(ctx context.Context, r *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	if n := len(r.Msg.GetPayload()); n > supervisor.MaxPayload {
+		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("invalid message: the payload has %d bytes, over the limit of %d", n, supervisor.MaxPayload))
+	}
+	var caller *supervisor.Caller
+	if principal := r.Msg.GetPrincipal(); principal != "" {
+		caller = &supervisor.Caller{Principal: principal}
+	}
+	return done(s.supervisor.Publish(ctx, r.Msg.GetTopic(), []byte(r.Msg.GetPayload()), caller))
+}
+
+// Subscribe streams messages until the client or the daemon ends.
+func (s *service) Subscribe(ctx context.Context, r *connect.Request[actorspb.SubscribeRequest], stream *connect.ServerStream[actorspb.BusMessage]) error {
+	messages := s.supervisor.Subscribe(ctx, r.Msg.GetPattern())
+	// Sends the headers, so that a client learns that messages wait for it from now on.
+	if err := stream.Send(nil); err != nil {
+		return err
+	}
+	for m, err := range messages {
+		if err != nil {
+			return coded(err)
+		}
+		if err := stream.Send(fromMessage(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fromMessage converts a message.
+func fromMessage(m supervisor.Message) *actorspb.BusMessage {
+	envelope, _ := m.MarshalJSON() // never fails
+	return &actorspb.BusMessage{
+		Topic: m.Topic, Payload: string(m.Payload), SourceId: m.SourceID, Principal: m.Principal,
+		Timestamp: timestamppb.New(m.Timestamp), Sequence: m.Sequence, Lost: m.Lost, Envelope: string(envelope),
+	}
+}
+
 // Start starts a capsule that has stopped or failed.
 func (s *service) Start(ctx context.Context, r *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return done(s.supervisor.Start(ctx, r.Msg.GetId()))
@@ -140,6 +187,23 @@ func (s *service) Kill(ctx context.Context, r *connect.Request[actorspb.KillCaps
 	return done(s.supervisor.Kill(ctx, r.Msg.GetId()))
 }
 
+// Reload discovers the capsules again, and applies what has changed.
+func (s *service) Reload(ctx context.Context, r *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	changes, err := s.supervisor.Reload(ctx, r.Msg.GetIds()...)
+	if err != nil {
+		return nil, coded(err)
+	}
+	return connect.NewResponse(actorspb.FromChanges(changes)), nil
+}
+
+// Remove stops a capsule and takes it out of the tree.
+func (s *service) Remove(ctx context.Context, r *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	if r.Msg.GetKeepFiles() {
+		return done(s.supervisor.Remove(ctx, r.Msg.GetId()))
+	}
+	return done(s.supervisor.Uninstall(ctx, r.Msg.GetId()))
+}
+
 func done(err error) (*connect.Response[actorspb.CommandReply], error) {
 	if err != nil {
 		return nil, coded(err)
@@ -154,9 +218,12 @@ func coded(err error) error {
 		code   connect.Code
 	}{
 		{supervisor.ErrInvalid, connect.CodeInvalidArgument},
+		{supervisor.ErrInvalidKey, connect.CodeInvalidArgument},
+		{supervisor.ErrNoKey, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotFound, connect.CodeNotFound},
 		{supervisor.ErrRefused, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotUp, connect.CodeAborted},
+		{supervisor.ErrUpgradeFailed, connect.CodeAborted},
 		{supervisor.ErrOverloaded, connect.CodeResourceExhausted},
 		{supervisor.ErrNotServing, connect.CodeUnavailable},
 		{supervisor.ErrStopping, connect.CodeUnavailable},

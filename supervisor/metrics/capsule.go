@@ -33,6 +33,8 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 		gauge("memory_bytes", "Memory of the current instance.", func(c from) float64 { return float64(c.MemoryBytes) }),
 		gauge("memory_peak_bytes", "The most memory that any of its instances had.", func(c from) float64 { return float64(c.MemoryPeakBytes) }),
 		gauge("memory_limit_bytes", "Limit of the guest's own memory.", func(c from) float64 { return float64(c.MemoryLimitBytes) }),
+		gauge("state_bytes", "Durable state that it keeps: keys and values.", func(c from) float64 { return float64(c.StateBytes) }),
+		gauge("state_quota_bytes", "Limit of the durable state.", func(c from) float64 { return float64(c.StateQuota) }),
 		counter("calls_total", "Guest calls.", func(c *messages.Capsule) uint64 { return c.Calls }),
 		counter("reductions_total", "Function entries and loop iterations of its guests, and of the guests that they triggered.", func(c *messages.Capsule) uint64 { return c.Reductions }),
 		counter("kernel_bytes_total", "Bytes copied to and from the memory that the guest shares with the host.", func(c *messages.Capsule) uint64 { return c.KernelBytes }),

@@ -60,6 +60,52 @@ func systemMetrics() []metric[*messages.Tree] {
 			o.gauge(float64(t.WaitEdges))
 		}),
 
+		named("bus_messages_total", "Messages on the event bus, by topic: the first 100, and (other).", []string{"topic"}, func(t from, o *output) {
+			for _, topic := range t.Bus.Topics {
+				o.counter(float64(topic.Messages), topic.Name)
+			}
+		}),
+		named("bus_bytes_total", "Bytes of the payloads of messages, by topic: the first 100, and (other).", []string{"topic"}, func(t from, o *output) {
+			for _, topic := range t.Bus.Topics {
+				o.counter(float64(topic.Bytes), topic.Name)
+			}
+		}),
+		named("bus_delivered_total", "Messages that subscriptions have received.", nil, func(t from, o *output) {
+			o.counter(float64(t.Bus.Delivered))
+		}),
+		named("bus_lagged_total", "Messages that subscriptions have lost because they were read too slowly.", nil, func(t from, o *output) {
+			o.counter(float64(t.Bus.Lagged))
+		}),
+		named("bus_steps_total", "Calls of interceptors with a message, by their outcome.", []string{"outcome"}, func(t from, o *output) {
+			for outcome := messages.OutcomeContinue; outcome <= messages.OutcomeUnavailable; outcome++ {
+				o.counter(float64(t.Bus.Steps[outcome]), outcome.String())
+			}
+		}),
+		named("bus_dead_letters_total", "Messages that did not reach an interceptor, by reason.", []string{"reason"}, func(t from, o *output) {
+			for _, reason := range []string{"depth", "backlog", "full", "poison"} {
+				o.counter(float64(t.Bus.DeadLetters[reason]), reason)
+			}
+		}),
+		named("bus_subscriptions", "Subscriptions to the event bus.", nil, func(t from, o *output) {
+			o.gauge(float64(t.Bus.SubscriptionCount))
+		}),
+		named("bus_waiting", "Messages that wait in the subscriptions that a snapshot shows.", nil, func(t from, o *output) {
+			waiting := 0
+			for _, s := range t.Bus.Subscriptions {
+				waiting += int(s.Waiting)
+			}
+			o.gauge(float64(waiting))
+		}),
+		named("store_bytes", "Size of the file with all durable state; 0 without one.", nil, func(t from, o *output) {
+			o.gauge(float64(t.StoreBytes))
+		}),
+		named("store_commit_duration_seconds", "Time that commits of durable state took.", nil, func(t from, o *output) {
+			o.histogram(t.StoreCommits)
+		}),
+		named("store_transactions_total", "Transactions that the commits made durable.", nil, func(t from, o *output) {
+			o.counter(float64(t.StoreTransactions))
+		}),
+
 		named("calls_total", "Guest calls, of all capsules.", nil, func(t from, o *output) {
 			o.counter(float64(sum(t, func(c *messages.Capsule) uint64 { return c.Calls })))
 		}),
@@ -87,8 +133,32 @@ func systemMetrics() []metric[*messages.Tree] {
 		named("restarts_total", "Restarts of capsules, by the kind of the failure before; an operator's are of the kind operator.", []string{"kind"}, func(t from, o *output) {
 			byKind(t, func(c *messages.Capsule) map[string]uint64 { return c.RestartsByKind }, o)
 		}),
+		named("supervisor_deaths", "Deaths of a group's children that count against its budget now.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.gauge(float64(g.BudgetSpent), g.Name)
+			}
+		}),
+		named("supervisor_budget", "Deaths that a group allows in its window.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.gauge(float64(g.Budget), g.Name)
+			}
+		}),
+		named("supervisor_restarts_total", "Failures of a group after which it was restarted.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				o.counter(float64(g.Restarts), g.Name)
+			}
+		}),
+		named("supervisor_failed", "1 if a group has failed for good.", []string{"supervisor"}, func(t from, o *output) {
+			for _, g := range t.Supervisors {
+				failed := 0.0
+				if g.State == messages.SupervisorHasFailed {
+					failed = 1
+				}
+				o.gauge(failed, g.Name)
+			}
+		}),
 		named("actor_restarts_total", "Restarts of the system's own actors.", []string{"actor"}, func(t from, o *output) {
-			for _, actor := range []string{"registry", "hook-router", "capsules"} {
+			for _, actor := range []string{"registry", "hook-router", "event-bus", "capsules"} {
 				o.counter(float64(t.SystemRestarts[actor]), actor)
 			}
 		}),

@@ -146,11 +146,11 @@ func (s *System) timeline(capsule string) []string {
 	}
 	for e := range s.Events(context.Background(), 0) {
 		switch e.Detail.(type) {
-		case messages.TriggerAnswered, messages.LogSuppressed: // samples of normal work
+		case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter: // samples of normal work
 		default:
 			if capsule == "" {
 				lines = append(lines, strings.TrimSpace(e.Path+" "+Line(e)))
-			} else if e.Path == "capsules/"+capsule {
+			} else if e.Child() == capsule {
 				lines = append(lines, Line(e))
 			}
 		}
@@ -178,6 +178,18 @@ func Line(e supervisor.Event) string {
 		return "answered " + d.Topic
 	case messages.LogSuppressed:
 		return fmt.Sprintf("suppressed %d lines", d.Lines)
+	case messages.DeadLetter:
+		return "dead letter " + d.Topic + ": " + d.Reason
+	case messages.CapsuleAdded:
+		return "added " + d.Version
+	case messages.CapsuleRemoved:
+		return "removed"
+	case messages.CapsuleUpgraded:
+		return fmt.Sprintf("upgraded %d: %s -> %s", e.Generation, d.From, d.To)
+	case messages.UpgradeFailed:
+		return fmt.Sprintf("upgrade %s -> %s failed: %s", d.From, d.To, d.Failure.Kind)
+	case messages.CapsuleRolledBack:
+		return fmt.Sprintf("rolled back %s -> %s: %s", d.From, d.To, d.Failure.Kind)
 	case messages.CapsuleLoading:
 		return fmt.Sprintf("loading %d", e.Generation)
 	case messages.CapsuleStarting:
@@ -190,6 +202,12 @@ func Line(e supervisor.Event) string {
 		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, d.During, d.Failure.Kind)
 	case messages.RestartScheduled:
 		return fmt.Sprintf("restart %d/%d after %s", d.BudgetSpent, d.Budget, d.Cause)
+	case messages.SupervisorStarted:
+		return fmt.Sprintf("started %d", d.Children)
+	case messages.SupervisorFailed:
+		return fmt.Sprintf("failed: %s: %s", d.Cause, d.Decision)
+	case messages.SupervisorStopped:
+		return "stopped: " + d.Cause
 	case messages.CapsuleFailed:
 		return "failed: " + d.Decision
 	case messages.CapsuleStopping:

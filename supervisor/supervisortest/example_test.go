@@ -119,13 +119,12 @@ func ExampleLoop() {
 		}))
 
 	sys.Inject("clock", supervisortest.Fault{At: supervisortest.BeforeRun, Do: supervisortest.Exit(3)})
-	if err := sys.Restart(context.Background(), "clock"); err != nil {
+	if err := sys.Kill(context.Background(), "clock"); err != nil {
 		fmt.Println(err)
 	}
 	c := sys.AwaitReady("clock", 3)
 	fmt.Println(c.State.String(), c.Generation, c.LastFailure.Message)
 	// Output:
-	// restart capsule "clock": the capsule did not come up: it crashed: exit: the guest exited with code 3
 	// ready 3 exit: the guest exited with code 3
 }
 

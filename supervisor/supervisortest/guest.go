@@ -21,6 +21,7 @@ type watched struct {
 	loads  atomic.Int64
 	alive  atomic.Int64 // instances
 	inside atomic.Int64 // calls, and runs of a loop
+	calls  atomic.Int64 // calls
 	asking atomic.Int64 // triggers that it has sent and that have no answer yet
 }
 
@@ -28,8 +29,8 @@ type watched struct {
 func (w *watched) wrap(load supervisor.LoadFunc) supervisor.LoadFunc {
 	return func(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
 		i := &instance{watched: w, number: int(w.loads.Add(1)), ctx: ctx}
-		if n := w.alive.Add(1); n != 1 {
-			w.broken("capsule %q: load %d began while an instance was alive", w.capsule, i.number)
+		if n := w.alive.Add(1); n > 2 {
+			w.broken("capsule %q: load %d began while two instances were alive: at most one is prepared beside another", w.capsule, i.number)
 		}
 		loaded := false
 		defer func() {
@@ -63,6 +64,7 @@ type instance struct {
 	action  string          // of the running call
 	payload []byte
 	struck  error // the error of a fault that struck inside the guest
+	running atomic.Bool
 	closed  bool
 }
 
@@ -77,6 +79,10 @@ func (i *instance) visit(at Point) Visit {
 func (i *instance) Invoke(ctx context.Context, action string, payload []byte) (capsulehost.Result, error) {
 	i.enter(ctx, action, payload)
 	defer i.leave()
+	if n := i.calls.Add(1); n != 1 { // also of two instances, in an upgrade
+		i.broken("capsule %q: %d calls at once", i.capsule, n)
+	}
+	defer i.calls.Add(-1)
 	if err := i.plan.visit(ctx, i.visit(BeforeCall)); err != nil {
 		return capsulehost.Result{}, asReport(err)
 	}
@@ -102,7 +108,7 @@ func (i *instance) Run(ctx context.Context) error {
 
 // Close frees the instance.
 func (i *instance) Close(ctx context.Context) error {
-	if i.inside.Load() != 0 {
+	if i.running.Load() {
 		i.broken("capsule %q: instance %d was closed while it ran", i.capsule, i.number)
 	}
 	if !i.closed {
@@ -113,14 +119,16 @@ func (i *instance) Close(ctx context.Context) error {
 }
 
 func (i *instance) enter(ctx context.Context, action string, payload []byte) {
-	if n := i.inside.Add(1); n != 1 {
-		i.broken("capsule %q: %d calls at once", i.capsule, n)
+	i.inside.Add(1)
+	if i.running.Swap(true) {
+		i.broken("capsule %q: instance %d runs twice at once", i.capsule, i.number)
 	}
 	i.ctx, i.action, i.payload = ctx, action, payload
 }
 
 func (i *instance) leave() {
 	i.ctx, i.action, i.payload = nil, "", nil
+	i.running.Store(false)
 	i.inside.Add(-1)
 }
 

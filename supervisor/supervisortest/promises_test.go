@@ -49,9 +49,9 @@ func TestBrokenPromisesOfACapsule(t *testing.T) {
 	}
 	_ = second.Close(ctx)
 	want := []string{
+		`capsule "a": instance 1 runs twice at once`,
 		`capsule "a": 2 calls at once`,
 		`capsule "a": instance 1 was closed while it ran`,
-		`capsule "a": load 3 began while an instance was alive`,
 	}
 	if d := cmp.Diff(want, said); d != "" {
 		t.Errorf("-want +got\n%s", d)

@@ -3,6 +3,7 @@ package supervisortest
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // TB is the part of *testing.T and *testing.B that this package uses.
@@ -32,7 +34,6 @@ type System struct {
 	Patience time.Duration
 
 	tb             TB
-	capsules       map[string]*watched // never changed
 	triggerTimeout time.Duration
 	stopTimeout    time.Duration
 
@@ -42,6 +43,7 @@ type System struct {
 	result error              // the same, once stopped
 
 	mu       sync.Mutex
+	capsules map[string]*watched // also those that were removed
 	stopped  bool
 	pending  sync.WaitGroup // calls of Trigger; added to under mu, until stopped
 	answered uint64         // triggers that were accepted and answered
@@ -63,11 +65,15 @@ func Start(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System
 }
 
 // New prepares a system that does not run yet, so that faults can be injected into the
-// first start of its capsules. Call Launch to run it.
+// first start of its capsules. Call Launch to run it. Without a Store in the configuration,
+// state is kept in memory.
 func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 	tb.Helper()
 	if cfg.Home == "" {
 		cfg.Home = tb.TempDir()
+	}
+	if cfg.Store == nil {
+		cfg.Store = store.NewMemory()
 	}
 	cfg.Capsules = append(slices.Clone(cfg.Capsules), capsules...)
 	s := &System{
@@ -79,16 +85,33 @@ func New(tb TB, cfg supervisor.Config, capsules ...supervisor.Capsule) *System {
 		if outer != nil {
 			load = outer(id, load)
 		}
-		return s.capsules[id].wrap(load)
+		return s.watch(id).wrap(load)
 	}
 	var err error
 	if s.Supervisor, err = supervisor.New(cfg); err != nil {
 		tb.Fatalf("supervisor.New: %v", err)
 	}
 	for _, c := range s.Snapshot().Capsules {
-		s.capsules[c.ID] = &watched{plan: plan{capsule: c.ID}, broken: tb.Errorf}
+		s.watch(c.ID)
 	}
 	return s
+}
+
+// all returns the states of all capsules, by id.
+func (s *System) all() map[string]*watched {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.capsules)
+}
+
+// watch returns the state of a capsule, also of one that is added while the system runs.
+func (s *System) watch(id string) *watched {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.capsules[id] == nil {
+		s.capsules[id] = &watched{plan: plan{capsule: id}, broken: s.tb.Errorf}
+	}
+	return s.capsules[id]
 }
 
 // Launch begins to serve, and does not wait for any capsule. Call it once.
@@ -200,7 +223,9 @@ func (s *System) failActor(path string, next bool) {
 // there is none.
 func (s *System) watched(caller, capsule string) *watched {
 	s.tb.Helper()
+	s.mu.Lock()
 	w := s.capsules[capsule]
+	s.mu.Unlock()
 	if w == nil {
 		s.tb.Fatalf("%s: there is no capsule %q", caller, capsule)
 	}

@@ -176,7 +176,7 @@ func (s *System) NoTriggerLost() {
 
 func (s *System) openTriggers() int64 {
 	open := int64(s.Snapshot().OpenTriggers) //nolint:gosec // a count
-	for _, w := range s.capsules {
+	for _, w := range s.all() {
 		open += w.asking.Load()
 	}
 	return open
@@ -197,7 +197,7 @@ func (s *System) checkEnd() {
 	if s.result != nil {
 		return // the error names the capsules that did not stop
 	}
-	for id, w := range s.capsules {
+	for id, w := range s.all() {
 		for what, n := range map[string]int64{
 			"instances that were not closed": w.alive.Load(), "calls that have not returned": w.inside.Load(),
 		} {

@@ -3,7 +3,9 @@ package web
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -106,10 +108,26 @@ func statusOf(err error) int {
 // triggerForm is the form for a trigger, with its reply.
 type triggerForm struct {
 	Topic, Payload, CSRF, Command string
+	Topics                        []string // what to suggest
 	Actions                       bool
 	Reply                         *messages.Reply
 	Took                          time.Duration
 	Problem                       string
+}
+
+// topicsSuggested limits the topics that the form suggests.
+const topicsSuggested = 500
+
+// suggested returns topics that capsules listen to, sorted; of patterns the pattern.
+func suggested(tree *messages.Tree) []string {
+	seen := map[string]bool{}
+	for _, c := range tree.Capsules {
+		for _, i := range c.Interceptors {
+			seen[i.Event] = true
+		}
+	}
+	topics := slices.Sorted(maps.Keys(seen))
+	return topics[:min(len(topics), topicsSuggested)]
 }
 
 // CommandLine returns the command that does the same.
@@ -152,6 +170,7 @@ func (p *page) trigger(w http.ResponseWriter, r *http.Request) {
 		form.Problem, status = err.Error(), statusOf(err)
 	}
 	v := &view{Name: "trigger", Title: "Trigger", Frame: p.watch.fresh(), Data: form}
+	form.Topics = suggested(v.Frame.tree)
 	v.Parts = append(v.Parts, part{"stats", "stats", p.stats(v.Frame)})
 	p.render(w, status, "layout", &shown{view: v, page: p, Stream: "/stream?view=trigger"})
 }

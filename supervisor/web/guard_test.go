@@ -292,6 +292,9 @@ func TestWhoMayAct(t *testing.T) {
 		s := *looking
 		s.t = t
 		_, page := s.ask(http.MethodGet, "/trigger", "")
+		if want := `<datalist id="topics"><option value="test.`; !strings.Contains(page, want) {
+			t.Errorf("the trigger box suggests no topics: no %s in\n%s", want, page)
+		}
 		own := csrfField.FindStringSubmatch(page)[1]
 		for _, path := range []string{kill, "/trigger"} {
 			response, text := s.ask(http.MethodPost, path, url.Values{"csrf": {own}, "topic": {"test.a"}}.Encode(), same(&s)...)

@@ -265,7 +265,7 @@ func TestStreamComesBack(t *testing.T) {
 		s.next()
 		id := s.id
 		s.conn.Close()
-		for range 120 { // 4 events each: 480, more than the page shows
+		for range 480 { // an event each, more than the page shows
 			if err := p.sys.Restart(p.t.Context(), "a"); err != nil {
 				t.Fatal(err)
 			}

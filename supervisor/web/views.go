@@ -53,11 +53,14 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 		p.overview(v)
 	case "capsules":
 		p.capsules(v, q)
+	case "bus":
+		p.bus(v)
 	case "events":
 		p.events(v, q, since)
 	case "trigger":
 		v.Title = "Trigger"
-		v.Data = &triggerForm{Topic: q.Get("topic"), Payload: q.Get("payload"), Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
+		v.Data = &triggerForm{Topic: q.Get("topic"), Payload: q.Get("payload"), Topics: suggested(v.Frame.tree),
+			Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
 	case "capsule":
 		err = p.capsule(v, q)
 	default:
@@ -156,6 +159,30 @@ func (p *page) overview(v *view) {
 	v.Lists = append(v.Lists, list{"branches", rows})
 	v.Parts = append(v.Parts, part{"cut", "cut", max(0, len(f.tree.Capsules)-treeRows)})
 	v.Lists = append(v.Lists, list{"latest", happenings(p.watch.events(f, latestEvents, before(f, 400), nil))})
+}
+
+// subscriptionRows bounds the subscriptions on the page of the bus: those with the most
+// messages that wait come first.
+const subscriptionRows = 200
+
+func (p *page) bus(v *view) {
+	v.Title = "Event bus"
+	bus := &v.Frame.tree.Bus
+	var topics, subscriptions []part
+	for i := range bus.Topics {
+		topics = append(topics, part{"topic-" + strconv.Itoa(i), "topic", indexed[messages.BusTopic]{i, bus.Topics[i]}})
+	}
+	for i := range bus.Subscriptions[:min(subscriptionRows, len(bus.Subscriptions))] {
+		subscriptions = append(subscriptions, part{"subscription-" + strconv.Itoa(i), "subscription", indexed[messages.BusSubscription]{i, bus.Subscriptions[i]}})
+	}
+	v.Lists = append(v.Lists, list{"topics", topics}, list{"subscriptions", subscriptions})
+	v.Parts = append(v.Parts, part{"letters", "letters", bus}, part{"unlisted", "unlisted", bus.SubscriptionCount - uint64(len(subscriptions))})
+}
+
+// indexed is a row that is known by its place.
+type indexed[T any] struct {
+	Place int
+	Row   T
 }
 
 // before returns the number of the event n before the last.

@@ -138,7 +138,7 @@ func (p *page) routes() http.Handler {
 		}
 		assets.ServeHTTP(w, r)
 	})
-	for _, name := range []string{"overview", "capsules", "capsule", "events", "trigger"} {
+	for _, name := range []string{"overview", "capsules", "capsule", "bus", "events", "trigger"} {
 		path := "/" + name
 		switch name {
 		case "overview":

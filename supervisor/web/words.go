@@ -24,11 +24,11 @@ func (h *happening) Whom() string { return cmp.Or(h.Event.Path, "system") }
 
 // Capsule returns the id of the capsule that the event concerns; "" for none.
 func (h *happening) Capsule() string {
-	id, ok := strings.CutPrefix(h.Event.Path, "capsules/")
-	if !ok {
-		return ""
+	switch h.Event.Detail.(type) {
+	case messages.SupervisorStarted, messages.SupervisorFailed, messages.SupervisorStopped:
+		return "" // it is about a group
 	}
-	return id
+	return h.Event.Child()
 }
 
 // describe describes an event in words.
@@ -51,6 +51,22 @@ func describe(e messages.Event) *happening {
 	case messages.CapsuleRejected:
 		h.Grade, h.What, h.Cause = "bad", "rejected", d.Directory+": "+d.Problem
 		h.Decision = "it is not started"
+	case messages.CapsuleAdded:
+		h.What, h.Cause = "added", "version "+d.Version
+	case messages.CapsuleRemoved:
+		h.What, h.Cause = "removed", "version "+d.Version
+	case messages.CapsuleUpgraded:
+		h.Grade, h.What, h.Cause = "ok", "upgraded", d.From+" to "+d.To
+		if d.From == d.To {
+			h.What, h.Cause = "replaced", "a fresh instance of version "+d.To
+		}
+		h.Cause += ", after " + duration(d.Took)
+	case messages.UpgradeFailed:
+		h.Grade, h.What = "bad", "upgrade failed"
+		h.Cause, h.Decision = fmt.Sprintf("%s to %s: %s", d.From, d.To, d.Failure.Message), "the running instance goes on"
+	case messages.CapsuleRolledBack:
+		h.Grade, h.What = "bad", "rolled back"
+		h.Cause, h.Decision = fmt.Sprintf("%s crashed: %s", d.From, d.Failure.Message), "start "+d.To+" again"
 	case messages.CapsuleLoading:
 		h.What, h.Cause = "loading", "version "+d.Version
 	case messages.CapsuleStarting:
@@ -69,7 +85,7 @@ func describe(e messages.Event) *happening {
 			h.Cause = fmt.Sprintf("in %s: %s: %s", d.During, d.Failure.Kind, d.Failure.Message)
 		}
 	case messages.RestartScheduled:
-		h.Grade, h.What, h.Cause = "warn", "restart", d.Cause
+		h.Grade, h.What, h.Cause = "warn", "restart", d.Because()
 		when := "at once"
 		if d.Delay > 0 {
 			when = "in " + duration(d.Delay)
@@ -78,6 +94,13 @@ func describe(e messages.Event) *happening {
 		if d.Attempt > 0 {
 			h.Decision += fmt.Sprintf("; %d of %d in %s spent", d.BudgetSpent, d.Budget, age(d.Window))
 		}
+	case messages.SupervisorStarted:
+		h.Grade, h.What, h.Cause = "ok", "serves", plural(uint64(d.Children), "capsule")+" up"
+	case messages.SupervisorFailed:
+		h.Grade, h.What = "bad", "supervisor failed"
+		h.Cause, h.Decision = d.Cause+"; the last death was that of "+d.CausePath, d.Decision
+	case messages.SupervisorStopped:
+		h.What, h.Cause = "supervisor stopped", d.Cause
 	case messages.CapsuleFailed:
 		h.Grade, h.What = "bad", "failed"
 		h.Cause, h.Decision = d.Failure.Message, d.Decision
@@ -90,6 +113,9 @@ func describe(e messages.Event) *happening {
 	case messages.LogSuppressed:
 		h.Grade, h.What = "warn", "log flood"
 		h.Cause, h.Decision = "it logs too fast", fmt.Sprintf("%s kept out, %s in all", plural(d.Lines, "line"), count(d.Total))
+	case messages.DeadLetter:
+		h.Grade, h.What = "warn", "dead letter"
+		h.Cause = fmt.Sprintf("%s on %s: %s", plural(d.Count, "message"), d.Topic, d.Why())
 	case messages.EventsLost:
 		h.Grade, h.What, h.Cause = "", "lost", plural(d.Count, "event")+" that are no longer kept"
 	case messages.EpochChanged:

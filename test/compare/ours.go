@@ -56,12 +56,15 @@ type system struct {
 
 // serve starts the n capsules in dirs and waits until all have started.
 func serve(ctx context.Context, home string, n int, dirs ...string) (*system, error) {
-	sup, err := supervisor.New(supervisor.Config{
-		Home: home, CapsuleDirs: dirs, AllowUnverified: true,
-		// Each crash counts as the first, however many there are: restarts are
-		// immediate.
-		Restart: supervisor.RestartPolicy{Window: 1},
-	})
+	return serveWith(ctx, n, supervisor.Config{Home: home, CapsuleDirs: dirs})
+}
+
+// serveWith is serve with a configuration.
+func serveWith(ctx context.Context, n int, cfg supervisor.Config) (*system, error) {
+	cfg.AllowUnverified = true
+	// Each crash counts as the first, however many there are: restarts are immediate.
+	cfg.Restart = supervisor.RestartPolicy{Window: 1}
+	sup, err := supervisor.New(cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -43,6 +43,8 @@ func (b *bench) rows() []row {
 	out = append(out,
 		b.work(10, fasterThan(hand, 1.9)),
 		b.nested(atMost(6e3)),
+		b.publish(fasterThan(natsCore, 1), fasterThan(goChannel, 1.0/3)),
+		b.chain(fasterThan(tenAsked, 1/1.2)),
 		b.routing(1000, overAtMost(amongTen, 3e3)),
 	)
 	if !b.short {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the guests that are named, or all: c, assemblyscript, rust. README.md says
+# Builds the guests that are named, or all: c, assemblyscript, rust, sdk. README.md says
 # which tools each needs and with which versions the committed modules were built.
 set -eu
 cd "$(dirname "$0")"
@@ -29,7 +29,20 @@ rust() {
 	cp "$work/target/wasm32-unknown-unknown/release/guest.wasm" rust/rust.wasm
 }
 
-[ $# -gt 0 ] || set -- c assemblyscript rust
+# The real SDK of Rust capsules, for the target that it is made for.
+sdk() {
+	registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+	remap=
+	for source in "$registry"/*; do
+		remap="$remap --remap-path-prefix=$source=cargo"
+	done
+	(cd sdk && CARGO_TARGET_DIR="$work/target" RUSTFLAGS="$remap --remap-path-prefix=$PWD=guest" \
+		cargo build --quiet --release --target wasm32-wasip1)
+	rm -f sdk/Cargo.lock
+	cp "$work/target/wasm32-wasip1/release/guest.wasm" sdk/sdk.wasm
+}
+
+[ $# -gt 0 ] || set -- c assemblyscript rust sdk
 for guest; do
 	"$guest"
 	chmod 644 "$guest/$guest.wasm"

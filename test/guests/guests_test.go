@@ -27,6 +27,7 @@ type world struct {
 	lines  []string
 	ready  int
 	topics []string
+	state  map[string]string
 }
 
 func (w *world) Log(level capsulehost.LogLevel, message string) {
@@ -37,7 +38,7 @@ func (w *world) Caller() *capsulehost.Caller { return w.caller }
 func (w *world) Name() string                { return "guest" }
 func (w *world) SignalReady()                { w.ready++ }
 func (w *world) Services() *capsulehost.Services {
-	return &capsulehost.Services{Peers: w}
+	return &capsulehost.Services{Peers: w, State: (*kept)(w)}
 }
 
 func (w *world) Now() time.Time {

@@ -40,8 +40,10 @@ type account struct {
 	generation uint64
 	session    string
 	sequence   uint64
-	starts     int              // Loading events that must come, and have not yet
-	failure    messages.Failure // the last one
+	upgrading  int               // operators' commands under way that make instances beside the current one
+	instances  map[uint64]*guest // that were asked, by generation
+	starts     int               // Loading events that must come, and have not yet
+	failure    messages.Failure  // the last one
 	readyAt    time.Time
 	decided    bool
 	restarts   uint64
@@ -84,7 +86,7 @@ func newAudit(w *world) *audit {
 	a := &audit{w: w, capsules: map[string]*account{}, sessions: map[string]*session{}}
 	for _, c := range w.capsules {
 		a.capsules[c.id] = &account{
-			capsule: c, state: messages.StateLoading, starts: 1,
+			capsule: c, state: messages.StateLoading, starts: 1, instances: map[uint64]*guest{},
 			crashes: map[string]uint64{}, restartsBy: map[string]uint64{},
 		}
 	}
@@ -146,7 +148,7 @@ func (a *audit) enter(e supervisor.Event) {
 	defer func() {
 		c.history = append(c.history, stateAt{e.Sequence, a.at, c.state})
 		switch e.Detail.(type) {
-		case messages.CapsuleReady, messages.ReadinessTimedOut, messages.CapsuleCrashed,
+		case messages.CapsuleReady, messages.CapsuleUpgraded, messages.ReadinessTimedOut, messages.CapsuleCrashed,
 			messages.CapsuleFailed, messages.CapsuleStopped:
 			if !c.settled() {
 				c.settledAt = a.at
@@ -181,12 +183,12 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	}
 	scheduled, isRestart := e.Detail.(messages.RestartScheduled)
 	late := isRestart && scheduled.Cause == messages.CauseOperator && e.Generation+1 == c.generation // it was on its way already
-	if e.Name() != "capsule_loading" && !late {
+	if e.Name() != "capsule_loading" && e.Name() != "capsule_upgraded" && !late {
 		check(e.Generation == c.generation, "it is about generation %d", e.Generation)
 	}
 	switch d := e.Detail.(type) {
 	case messages.CapsuleLoading:
-		check(e.Generation == c.generation+1, "generation %d follows %d", e.Generation, c.generation)
+		check(e.Generation > c.generation, "generation %d follows %d", e.Generation, c.generation) // between them: those of upgrades that failed
 		check(c.starts > 0, "nobody has decided that")
 		slack := time.Duration(0)
 		if c.failure.Kind == "panic" { // then the instance is closed only now, which takes a while
@@ -201,9 +203,12 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		c.starts, c.due = 0, time.Time{}
 		c.state, c.generation = loading, e.Generation
 	case messages.CapsuleStarting:
-		check(in(loading) && c.loop, "a capsule that is no loop, or does not load")
+		tookOver := in(ready) && d.Session == c.session // without having signalled
+		check((in(loading) || tookOver) && c.loop, "a capsule that is no loop, or does not load")
+		if !tookOver {
+			a.open(c, d.Session)
+		}
 		c.state = starting
-		a.open(c, d.Session)
 	case messages.CapsuleReady:
 		s := d.Session
 		if c.loop {
@@ -213,6 +218,20 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 			a.open(c, s)
 		}
 		c.state, c.readyAt, c.decided = ready, at, true
+	case messages.CapsuleUpgraded:
+		check(e.Generation > c.generation, "generation %d follows %d", e.Generation, c.generation)
+		check(in(loading, starting, ready) || in(crashed, stopped, failed) && c.starts > 0, "it does not run, and nobody has started it")
+		if in(loading, starting, ready) {
+			c.restartsBy["operator"]++
+		}
+		a.interruptedBy(c, at, check)
+		a.close(c)
+		a.open(c, d.Session)
+		c.spent, c.attempt, c.counting = nil, 0, nil
+		c.state, c.generation, c.starts, c.due, c.cause = ready, e.Generation, 0, time.Time{}, messages.CauseOperator
+		c.readyAt, c.decided = at, true
+	case messages.UpgradeFailed:
+		check(in(loading, starting, ready, crashed, failed, stopped), "there is nothing to upgrade") // it may have ended by itself meanwhile
 	case messages.ReadinessTimedOut:
 		check(in(starting), "it does not start")
 		c.decided = true

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
@@ -150,9 +151,6 @@ func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 		if err := json.Unmarshal(got.Value, &v); err != nil {
 			return err.Error()
 		}
-		if got.Generation > c.loads.Load() {
-			return "there is no such generation"
-		}
 		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.Generation {
 			return fmt.Sprintf("it has the value of %s of %s/%d", v.Action, v.Capsule, v.Generation)
 		}
@@ -166,7 +164,8 @@ func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 			return "that is not what the guest said"
 		}
 	case messages.OutcomeCrashed:
-		if !w.audit.died(c, got.Generation) && !strings.Contains(got.Reason, "actor failed") {
+		if !w.audit.died(c, got.Generation) && !strings.Contains(got.Reason, "actor failed") &&
+			!strings.Contains(got.Reason, actors.ErrRestarting.Error()) { // its successor has not taken over yet
 			return "no event says so"
 		}
 	case messages.OutcomeTimeout:
@@ -250,7 +249,9 @@ func (w *world) command(r *rand.Rand) {
 		other.Go(func() { _ = w.sys.Restart(context.Background(), c.id) }) // equivalent to the one that is checked
 		defer other.Wait()
 	}
+	w.audit.upgrading(c, 1)
 	err := do(ctx, c.id)
+	w.audit.upgrading(c, -1)
 	w.audit.catchUp()
 	after := w.audit.view(c)
 	changed := after.sequence > before.sequence
@@ -259,9 +260,13 @@ func (w *world) command(r *rand.Rand) {
 	switch {
 	case err == nil && verb == "kill" && !changed && before.state != messages.StateCrashed, err == nil && verb == "stop" && !after.isDown():
 		problem = "done, but it is not"
-	case err == nil && (verb == "start" || verb == "restart") && (after.generation <= before.generation):
+	case err == nil && (verb == "start" && before.isDown() || verb == "restart") && (after.generation <= before.generation):
 		problem = "done, but there is no new generation"
 	case err == nil, errors.Is(err, supervisor.ErrRefused), ctx.Err() != nil, w.stopping.Load():
+	case errors.Is(err, supervisor.ErrUpgradeFailed):
+		if verb != "restart" && verb != "start" {
+			problem = "it is no upgrade"
+		}
 	case errors.Is(err, supervisor.ErrNotUp):
 		if verb == "kill" || verb == "stop" || !changed {
 			problem = "nothing has happened to it"

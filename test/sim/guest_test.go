@@ -34,8 +34,8 @@ type capsule struct {
 
 // load creates instances, some of the time.
 func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
-	g := &guest{capsule: c, world: s, generation: c.loads.Add(1)}
-	c.w.audit.loading(c, g.generation)
+	g := &guest{capsule: c, world: s}
+	c.w.audit.loading(c, c.loads.Add(1))
 	r := c.draw("load")
 	switch what := r.IntN(100); {
 	case c.w.calm.Load() || what < 80:
@@ -67,9 +67,9 @@ func (c *capsule) draw(what string) *rand.Rand { return c.w.rng(what+c.id, c.act
 type guest struct {
 	*capsule
 	world      capsulehost.HostAPI
-	generation uint64
-	vanished   bool // it has ended its goroutine
-	knows      bool // it was told that it was restarted
+	generation uint64 // 0 before the first call
+	vanished   bool   // it has ended its goroutine
+	knows      bool   // it was told that it was restarted
 }
 
 // inlineGuest is a guest whose calls may run on the caller's goroutine. It never ends

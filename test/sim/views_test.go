@@ -21,21 +21,38 @@ func (a *audit) note(line string) {
 }
 
 // loading: a load begins.
-func (a *audit) loading(c *capsule, generation uint64) {
+func (a *audit) loading(c *capsule, load uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	if v := a.capsules[c.id]; v.generation != generation || (v.state != messages.StateLoading && v.state != messages.StateStopping) {
-		a.w.fail("load %d begins of %v", generation, v)
+	// A load in any other state is beside the instance that there is, for an upgrade.
+	if v := a.capsules[c.id]; v.isDown() && v.starts == 0 && v.upgrading == 0 {
+		a.w.fail("load %d begins of %v", load, v)
 	}
 }
 
-// asked: a call begins. Only Ready capsules are invoked.
+// upgrading: a command has begun, or ended, that may make an instance beside the current
+// one.
+func (a *audit) upgrading(c *capsule, by int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.capsules[c.id].upgrading += by
+}
+
+// asked: a call begins. Only Ready capsules are invoked, and of each generation only one
+// instance.
 func (a *audit) asked(g *guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.catchUpLocked()
-	if v := a.capsules[g.id]; v.generation != g.generation || (v.state != messages.StateReady && v.state != messages.StateStopping) {
+	v := a.capsules[g.id]
+	if g.generation == 0 {
+		if g.generation = v.generation; v.instances[v.generation] != nil {
+			a.w.fail("two instances of %v are asked", v)
+		}
+		v.instances[v.generation] = g
+	}
+	if v.generation != g.generation || (v.state != messages.StateReady && v.state != messages.StateStopping) {
 		a.w.fail("generation %d was asked of %v", g.generation, v)
 	}
 }
@@ -46,10 +63,8 @@ func (a *audit) running(g *guest) {
 	defer a.mu.Unlock()
 	a.catchUpLocked()
 	v := a.capsules[g.id]
-	ok := v.state == messages.StateStarting || v.state == messages.StateStopping ||
-		v.state == messages.StateCrashed // killed before it has begun
-	if v.generation != g.generation || !ok {
-		a.w.fail("generation %d runs of %v", g.generation, v)
+	if v.isDown() && v.upgrading == 0 {
+		a.w.fail("a loop runs of %v", v)
 	}
 }
 

@@ -15,7 +15,10 @@ package guesttest
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,10 +40,25 @@ type Host struct {
 	// OnCapability answers guest.HasCapability; nil returns false.
 	OnCapability func(sourceID, capability string) bool
 
+	// OnReceive returns the messages that wait for a subscription; nil returns none.
+	OnReceive func(pattern string, wait time.Duration) guest.Batch
+	// Interceptors are the actions and patterns of a run loop's interceptors.
+	Interceptors []guest.Interceptor
+
+	// Published are the messages that the capsule has published: only their Topic and
+	// Payload are set.
+	Published []guest.Message
+	// State is the capsule's durable state, for every principal the same. StateError, if
+	// not "", is the error of the calls that return one.
+	State      map[string]string
+	StateError string
+
 	// Lines are the logged lines.
 	Lines []Line
 	// Ready is set when the capsule calls guest.SignalReady.
 	Ready bool
+
+	subscriptions []string // patterns: the handle is the place, from 1
 }
 
 // Line is one line of the log.
@@ -53,7 +71,7 @@ type Line struct {
 // process has one host, as a capsule does.
 func New(t testing.TB) *Host {
 	t.Helper()
-	h := &Host{Config: map[string]string{}}
+	h := &Host{Config: map[string]string{}, State: map[string]string{}}
 	before := abi.Current
 	abi.Current = border{h, t}
 	t.Cleanup(func() { abi.Current = before })
@@ -115,6 +133,85 @@ func (b border) CheckCapability(request string) string {
 	b.parse(request, &r)
 	allowed := b.host.OnCapability != nil && b.host.OnCapability(r.SourceUUID, r.Capability)
 	return b.json(map[string]bool{"allowed": allowed})
+}
+
+func (b border) Publish(topic, payload string) {
+	b.host.Published = append(b.host.Published, guest.Message{Topic: topic, Payload: json.RawMessage(payload)})
+}
+
+func (b border) Subscribe(pattern string) string {
+	b.host.subscriptions = append(b.host.subscriptions, pattern)
+	return strconv.Itoa(len(b.host.subscriptions))
+}
+
+func (b border) Unsubscribe(handle string) { b.host.subscriptions[b.place(handle)] = "" }
+
+func (b border) Receive(handle, milliseconds string) string {
+	wait, err := strconv.ParseInt(milliseconds, 10, 64)
+	if err != nil {
+		b.t.Fatalf("guesttest: time-out %s: %v", milliseconds, err)
+	}
+	var batch guest.Batch
+	if b.host.OnReceive != nil {
+		batch = b.host.OnReceive(b.host.subscriptions[b.place(handle)], time.Duration(wait)*time.Millisecond)
+	}
+	all := []any{}
+	for _, m := range batch.Messages {
+		all = append(all, map[string]any{
+			"topic": m.Topic, "payload": map[string]any{"type": "custom", "data": m.Payload},
+			"source_id": m.SourceID, "principal": m.Principal, "timestamp": m.Timestamp, "seq": m.Sequence,
+		})
+	}
+	return b.json(map[string]any{"messages": all, "dropped": batch.Dropped, "lagged": batch.Lagged})
+}
+
+// place returns the place of a subscription, or ends the test.
+func (b border) place(handle string) int {
+	b.t.Helper()
+	n, err := strconv.Atoi(handle)
+	if err != nil || n < 1 || n > len(b.host.subscriptions) || b.host.subscriptions[n-1] == "" {
+		b.t.Fatalf("guesttest: there is no subscription %s", handle)
+	}
+	return n - 1
+}
+
+func (b border) InterceptorHandles() string {
+	all := []any{}
+	for _, i := range b.host.Interceptors {
+		handle, _ := strconv.Atoi(b.Subscribe(i.Topic))
+		all = append(all, map[string]any{"handle_id": handle, "action": i.Action, "topic": i.Topic})
+	}
+	return b.json(all)
+}
+
+func (b border) StateGet(key string) string { return b.status(b.host.State[key]) }
+
+func (b border) StateSet(key, value string) { b.host.State[key] = value }
+
+func (b border) StateDelete(key string) { delete(b.host.State, key) }
+
+func (b border) StateKeys(prefix string) string {
+	keys := []string{}
+	for _, key := range slices.Sorted(maps.Keys(b.host.State)) {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	return b.status(b.json(keys))
+}
+
+func (b border) StateClear(prefix string) string {
+	before := len(b.host.State)
+	maps.DeleteFunc(b.host.State, func(key, _ string) bool { return strings.HasPrefix(key, prefix) })
+	return b.status(strconv.Itoa(before - len(b.host.State)))
+}
+
+// status puts a status byte in front of a result, as the host does.
+func (b border) status(result string) string {
+	if b.host.StateError != "" {
+		return "\x01" + b.host.StateError
+	}
+	return "\x00" + result
 }
 
 func (b border) parse(request string, into any) {

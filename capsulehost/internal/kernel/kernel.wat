@@ -1,21 +1,23 @@
-;; The Extism kernel: the memory that a guest and the host share, as the
-;; functions of `extism:host/env` that need nothing of the host. Each instance of
-;; a guest has one of its own. The other functions are the host's, and handed on.
+;; The Extism kernel manages the memory that a guest and the host share. It implements the
+;; functions of `extism:host/env` that need nothing from the host, and re-exports the
+;; others, which the host implements. Each instance of a guest has its own kernel.
 ;;
-;; A block is a header of 16 bytes and its bytes, known by the offset p of these:
+;; A block consists of a header of 16 bytes and its data. The offset p of the data
+;; identifies it:
 ;;
-;;     p-16  u32  capacity: the size of its class
-;;     p-12  u32  length: what was asked for; in a free block, the next of its class
-;;     p-8   u64  tag: a constant for live or free blocks, exclusive-or p
-;;     p          the bytes, p being a multiple of 16
+;;     p-16  u32  capacity: the size of the block's class
+;;     p-12  u32  length: the requested size; in a free block, the next free block of
+;;                the class
+;;     p-8   u64  tag: a constant for live or for free blocks, exclusive-or p
+;;     p          the data; p is a multiple of 16
 ;;
-;; Headers lie where a guest can write, so whatever is read from one is checked
-;; before it is used: a guest that forges headers harms its own blocks only.
-;; What the host relies on is in globals, which no store reaches, and in the
-;; memory below $BASE, which the guest's stores don't either.
+;; A guest can overwrite headers, so all that is read from one is checked before it is
+;; used: a guest that forges headers harms only its own blocks. The host relies only on
+;; globals, which no store can change, and on the memory below $BASE, which the guest's
+;; stores can't change either.
 ;;
-;; A freed block goes on the list of its class, whose head is at 4 * class. All
-;; functions take a fixed number of steps: there is no loop in here.
+;; A free block is in the list of its class, whose head is at 4 * class. There are no
+;; loops: each function executes a fixed number of steps.
 (module
   (import "host" "config_get" (func $config_get (param i64) (result i64)))
   (import "host" "var_get" (func $var_get (param i64) (result i64)))
@@ -44,25 +46,25 @@
 
   (memory (export "kernel.memory") 1)
 
-  ;; Where blocks begin. Below it are the heads of the free lists: 104 classes.
+  ;; The lowest block starts here. Below are the heads of the free lists of 104 classes.
   (global $BASE i64 (i64.const 1024))
   (global $LIVE i64 (i64.const 0x6576696c2d737461)) ;; "ats-live"
   (global $FREE i64 (i64.const 0x656572662d737461)) ;; "ats-free"
 
-  ;; The end of the last block: nothing at or above it is a guest's.
+  ;; The end of the last block. Nothing at or above it belongs to the guest.
   (global $end (export "kernel.end") (mut i64) (i64.const 1024))
   (global $input (mut i64) (i64.const 0))
   (global $input_length (mut i64) (i64.const 0))
   (global $output (export "kernel.output") (mut i64) (i64.const 0))
   (global $output_length (export "kernel.output_length") (mut i64) (i64.const 0))
   (global $error (export "kernel.error") (mut i64) (i64.const 0))
-  ;; 1 once an alloc had no memory left.
+  ;; 1 if an alloc has found no memory since the last reset.
   (global $exhausted (export "kernel.exhausted") (mut i32) (i32.const 0))
 
-  ;; 1 once a block was freed: the heads are 0 before.
+  ;; 1 if a block was freed since the last reset. Until then all heads are 0.
   (global $freed (mut i32) (i32.const 0))
 
-  ;; reset forgets every block, and what was said of input, output and error.
+  ;; reset frees all blocks, and clears the input, the output and the error.
   (func $reset (export "reset")
     (if (global.get $freed)
       (then
@@ -76,8 +78,8 @@
     (global.set $error (i64.const 0))
     (global.set $exhausted (i32.const 0)))
 
-  ;; class is the class of blocks that hold n bytes, 1 <= n <= 2^31: up to 64 in
-  ;; steps of 16, from there on four steps to each doubling.
+  ;; class returns the class of blocks for n bytes, 1 <= n <= 2^31. Sizes up to 64 are
+  ;; multiples of 16; above that there are four sizes for each power of two.
   (func $class (param $n i32) (result i32)
     (local $e i32)
     (local.set $n (i32.sub (local.get $n) (i32.const 1)))
@@ -88,7 +90,7 @@
       (i32.shl (i32.sub (local.get $e) (i32.const 5)) (i32.const 2))
       (i32.and (i32.shr_u (local.get $n) (i32.sub (local.get $e) (i32.const 2))) (i32.const 3))))
 
-  ;; capacity is the size of a class's blocks.
+  ;; capacity returns the size of a class's blocks.
   (func $capacity (param $class i32) (result i32)
     (local $e i32)
     (if (i32.lt_u (local.get $class) (i32.const 4))
@@ -98,8 +100,8 @@
       (i32.add (i32.and (local.get $class) (i32.const 3)) (i32.const 5))
       (i32.sub (local.get $e) (i32.const 2))))
 
-  ;; block says whether a block with that tag may start at p: its header lies in
-  ;; what was handed out, and so do as many bytes as it claims.
+  ;; block reports whether a block with this tag can start at p: its header and as many
+  ;; bytes as its capacity lie within the allocated memory.
   (func $block (param $p i64) (param $tag i64) (result i32)
     (local $header i32)
     (if (i64.lt_u (local.get $p) (i64.add (global.get $BASE) (i64.const 16)))
@@ -133,7 +135,7 @@
     (local.set $capacity (call $capacity (local.get $class)))
     (local.set $head (i32.shl (local.get $class) (i32.const 2)))
 
-    ;; The first free block of the class, unless the guest has spoilt its header.
+    ;; Use the first free block of the class, unless the guest has damaged its header.
     (local.set $p (i64.extend_i32_u (i32.load (local.get $head))))
     (if (call $block (local.get $p) (global.get $FREE))
       (then
@@ -147,7 +149,7 @@
             (return (local.get $p))))))
     (i32.store (local.get $head) (i32.const 0))
 
-    ;; Else a new one at the end.
+    ;; Otherwise, add a new block at the end.
     (local.set $p (i64.add (global.get $end) (i64.const 16)))
     (local.set $missing
       (i64.sub
@@ -171,7 +173,7 @@
     (if (i64.eq (local.get $p) (global.get $input))
       (then (global.set $input_length (i64.const 0))))
     (local.set $capacity (i32.load (i32.sub (i32.wrap_i64 (local.get $p)) (i32.const 16))))
-    ;; A capacity that is no class's was forged: the block is dropped, not listed.
+    ;; A capacity that no class has was forged: the block does not return to a list.
     (if (i32.eqz (local.get $capacity))
       (then (return)))
     (local.set $class (call $class (local.get $capacity)))
@@ -187,12 +189,12 @@
     (if (i32.eqz (call $block (local.get $p) (global.get $LIVE)))
       (then (return (i64.const 0))))
     (local.set $header (i32.sub (i32.wrap_i64 (local.get $p)) (i32.const 16)))
-    ;; A length over the capacity was forged.
+    ;; A length greater than the capacity was forged.
     (if (i32.gt_u (i32.load offset=4 (local.get $header)) (i32.load (local.get $header)))
       (then (return (i64.const 0))))
     (i64.extend_i32_u (i32.load offset=4 (local.get $header))))
 
-  ;; inside says whether the n bytes at p are a guest's to read and write.
+  ;; inside reports whether the guest may read and write the n bytes at p.
   (func $inside (param $p i64) (param $n i64) (result i32)
     (i32.and
       (i32.and
@@ -220,8 +222,8 @@
       (then (return)))
     (i64.store align=1 (i32.wrap_i64 (local.get $p)) (local.get $x)))
 
-  ;; What follows up to input_load_u8 no PDK asks for but input_length; Extism's
-  ;; own kernel has it.
+  ;; Of the functions from here to input_load_u8, PDKs use only input_length. Extism's own
+  ;; kernel has all of them.
   (func (export "memory_bytes") (result i64)
     (i64.sub (i64.shl (i64.extend_i32_u (memory.size)) (i64.const 16)) (global.get $BASE)))
   (func (export "output_offset") (result i64) (global.get $output))
@@ -264,9 +266,10 @@
     (if (call $block (local.get $p) (global.get $LIVE))
       (then (global.set $error (local.get $p)))))
 
-  ;; do is the host's one way in, since each function that it calls keeps a stack
-  ;; of 10 KiB: op is 0 to reset, with a fresh block of x bytes as the input (0 where
-  ;; there is no memory, or no byte), 1 to alloc, 2 to free, 3 for a length.
+  ;; do is the only function that the host calls, because wazero keeps a stack of 10 KiB for
+  ;; each function that it was asked for. op 0 resets the kernel and allocates a block of x
+  ;; bytes for the input; the result is its offset, or 0 if x is 0 or there is no memory.
+  ;; op 1 is alloc, 2 is free, 3 is length.
   (func (export "kernel.do") (param $op i64) (param $x i64) (result i64)
     (block $length
       (block $free

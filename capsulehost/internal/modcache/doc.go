@@ -9,6 +9,7 @@
 // file, and any error, counts as a missing entry; each kind of problem is logged once.
 // Several processes may share a directory.
 //
-// The package removes only unusable keys and abandoned temporary files. The directory may be
-// emptied at any time.
+// All entries together have at most 4 GiB and an eighth: those that were not used for the
+// longest time are removed. Apart from them, the package removes only unusable keys and
+// abandoned temporary files. The directory may be emptied at any time.
 package modcache

@@ -11,10 +11,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -31,16 +30,17 @@ const (
 	headSize = sealSize + len(Name{})
 	// maxEntry limits the size that is read from a file, which may not be ours.
 	maxEntry = 512 << 20
-	// abandonedAfter is the age from which a temporary file is considered to belong to a
-	// killed process.
-	abandonedAfter = time.Hour
+	// maxTotal limits the size of all entries together, in bytes.
+	maxTotal = 4 << 30
 )
 
 // Store is a directory of entries. It is safe for concurrent use. A nil Store has no
 // entries and stores none.
 type Store struct {
-	dir string
-	log *slog.Logger
+	dir   string
+	log   *slog.Logger
+	total int64        // limit of the size of all entries
+	added atomic.Int64 // bytes written since the last sweep
 	// mac is AES-GCM without plaintext, which authenticates its additional data. It is three
 	// times as fast as a keyed hash. Each seal has a random nonce.
 	mac cipher.AEAD
@@ -51,7 +51,7 @@ type Store struct {
 // Open returns the store in a directory, and creates the directory if it is missing. If the
 // directory can't be used, Open logs the reason and returns nil.
 func Open(dir string, log *slog.Logger) *Store {
-	s := &Store{dir: dir, log: log}
+	s := &Store{dir: dir, log: log, total: maxTotal}
 	if err := s.open(); err != nil {
 		log.Warn("the cache of compiled modules can't be used: every start compiles them anew",
 			"dir", dir, "error", err, "hint", "give a directory of this user, with room in it")
@@ -96,20 +96,6 @@ func owned(info fs.FileInfo) error {
 	return nil
 }
 
-// sweep removes the temporary files of processes that were killed.
-func (s *Store) sweep() {
-	files, err := os.ReadDir(s.dir)
-	if err != nil {
-		return // without read permission its entries are still usable
-	}
-	for _, f := range files {
-		info, err := f.Info()
-		if err == nil && strings.HasPrefix(f.Name(), ".") && info.Mode().IsRegular() && time.Since(info.ModTime()) > abandonedAfter {
-			_ = os.Remove(filepath.Join(s.dir, f.Name())) // a leftover does no harm
-		}
-	}
-}
-
 // Get returns the content of an entry, or nil if there is no authentic one.
 func (s *Store) Get(name Name) []byte {
 	if s == nil {
@@ -121,6 +107,7 @@ func (s *Store) Get(name Name) []byte {
 	}
 	if err == nil {
 		if err = s.authenticate(name, entry); err == nil {
+			s.use(name)
 			return entry[headSize:]
 		}
 	}
@@ -179,7 +166,11 @@ func (s *Store) write(name Name, parts [][]byte) error {
 	if _, err := file.Write(entry); err != nil {
 		return err
 	}
-	return file.CloseAtomicallyReplace()
+	if err := file.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	s.grow(int64(size))
+	return nil
 }
 
 func (s *Store) path(name Name) string {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -329,4 +330,41 @@ func mustRead(t *testing.T, path string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A store that grows past its limit removes the entries that were not used for the
+// longest time, and nothing else.
+func TestLeastRecentlyUsedEntriesAreRemoved(t *testing.T) {
+	var log journal
+	s := Open(t.TempDir(), log.logger())
+	s.total = 8 * 1000
+	foreign := filepath.Join(s.dir, "foreign")
+	if err := os.WriteFile(foreign, make([]byte, 3*s.total), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	put := func(n byte) { s.Put(Name{n}, make([]byte, 1000-headSize)) }
+	for n := range byte(8) {
+		put(n)
+		old := time.Now().Add(-time.Duration(10-n) * usedEvery) // the first is the oldest
+		if err := os.Chtimes(s.path(Name{n}), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Get(Name{0}) == nil || s.Get(Name{2}) == nil {
+		t.Error("an entry is missing below the limit")
+	}
+	put(8)
+	var left []int
+	for n := range 9 {
+		if s.Get(Name{byte(n)}) != nil {
+			left = append(left, n)
+		}
+	}
+	if want := []int{0, 2, 4, 5, 6, 7, 8}; !slices.Equal(left, want) {
+		t.Errorf("left are %v, want %v", left, want)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Error(err)
+	}
+	log.expect(t, 0)
 }

@@ -1,43 +1,52 @@
 package serdejson
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 )
 
-// Field is a field of a struct: its name, and the function that reads its value.
+// Field is a field of a struct: its name, and the variable that its value goes into.
 type Field struct {
-	name string
-	read func(*reader) error
+	name  string
+	text  *string
+	value *json.RawMessage
 }
 
 // TextField returns a field that reads a string into a variable.
-func TextField(name string, into *string) Field {
-	return Field{name, func(r *reader) error {
-		if r.peek() != '"' {
-			return r.problem("field `%s` is not a string", name)
-		}
-		text, err := r.text()
-		*into = string(text)
-		return err
-	}}
-}
+func TextField(name string, into *string) Field { return Field{name: name, text: into} }
 
 // ValueField returns a field that reads any value into a variable, in the form of Compact.
-func ValueField(name string, into *json.RawMessage) Field {
-	return Field{name, func(r *reader) (err error) {
-		*into, err = r.value(nil)
+func ValueField(name string, into *json.RawMessage) Field { return Field{name: name, value: into} }
+
+func (f *Field) read(r *reader) (err error) {
+	c := r.peek()
+	if f.value != nil {
+		if n := plain(r.in[r.at:], 0); n > 0 {
+			*f.value = bytes.Clone(r.in[r.at : r.at+n])
+			r.at += n
+			return nil
+		}
+		*f.value, err = r.value(nil)
 		return err
-	}}
+	}
+	if c != '"' {
+		return r.problem("field `%s` is not a string", f.name)
+	}
+	text, err := r.text()
+	*f.text = string(text)
+	return err
 }
 
 // DecodeStruct reads a JSON object in the same way as the reference's parser reads a struct:
 // each field must appear once, under its exact name, and other keys are ignored. It also
 // accepts a JSON array with exactly the fields, in order.
 func DecodeStruct(b []byte, fields ...Field) error {
-	r := &reader{in: b}
+	r, _ := readers.Get().(*reader)
+	defer r.free()
+	r.in = b
 	var err error
 	switch r.peek() {
 	case '{':

@@ -23,6 +23,9 @@ const maxDepth = 127
 // invalid UTF-8, half a surrogate pair, a number outside the range of float64, and more than
 // 127 levels.
 func Compact(b []byte) ([]byte, error) {
+	if len(b) > 0 && plain(b, 0) == len(b) {
+		return b, nil
+	}
 	r, _ := readers.Get().(*reader)
 	defer r.free()
 	r.in = b
@@ -40,7 +43,7 @@ func Compact(b []byte) ([]byte, error) {
 	}
 }
 
-// readers pools readers with their output buffers: most JSON is already compact, so Compact
+// readers pools readers with their output buffers: much JSON is already compact, so Compact
 // then allocates nothing.
 var readers = sync.Pool{New: func() any { return &reader{} }} //nolint:gochecknoglobals // a pool is shared by design
 

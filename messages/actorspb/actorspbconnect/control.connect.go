@@ -43,6 +43,10 @@ const (
 	ControlLogsProcedure = "/astrid.actors.v1.Control/Logs"
 	// ControlEventsProcedure is the fully-qualified name of the Control's Events RPC.
 	ControlEventsProcedure = "/astrid.actors.v1.Control/Events"
+	// ControlPublishProcedure is the fully-qualified name of the Control's Publish RPC.
+	ControlPublishProcedure = "/astrid.actors.v1.Control/Publish"
+	// ControlSubscribeProcedure is the fully-qualified name of the Control's Subscribe RPC.
+	ControlSubscribeProcedure = "/astrid.actors.v1.Control/Subscribe"
 	// ControlStartProcedure is the fully-qualified name of the Control's Start RPC.
 	ControlStartProcedure = "/astrid.actors.v1.Control/Start"
 	// ControlStopProcedure is the fully-qualified name of the Control's Stop RPC.
@@ -51,6 +55,10 @@ const (
 	ControlRestartProcedure = "/astrid.actors.v1.Control/Restart"
 	// ControlKillProcedure is the fully-qualified name of the Control's Kill RPC.
 	ControlKillProcedure = "/astrid.actors.v1.Control/Kill"
+	// ControlReloadProcedure is the fully-qualified name of the Control's Reload RPC.
+	ControlReloadProcedure = "/astrid.actors.v1.Control/Reload"
+	// ControlRemoveProcedure is the fully-qualified name of the Control's Remove RPC.
+	ControlRemoveProcedure = "/astrid.actors.v1.Control/Remove"
 )
 
 // ControlClient is a client for the astrid.actors.v1.Control service.
@@ -60,10 +68,18 @@ type ControlClient interface {
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest]) (*connect.ServerStreamForClient[actorspb.LogLine], error)
 	Events(context.Context, *connect.Request[actorspb.EventsRequest]) (*connect.ServerStreamForClient[actorspb.Event], error)
+	// Publishes a message on the event bus, and returns before any interceptor is called.
+	Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error)
+	// Streams the messages of the event bus from now on, until the daemon ends.
+	Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest]) (*connect.ServerStreamForClient[actorspb.BusMessage], error)
 	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	// Reload discovers the capsules again, and applies what has changed.
+	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
+	// Remove stops a capsule and takes it out of the tree.
+	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlClient constructs a client for the astrid.actors.v1.Control service. By default, it
@@ -107,6 +123,18 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Events")),
 			connect.WithClientOptions(opts...),
 		),
+		publish: connect.NewClient[actorspb.PublishRequest, actorspb.CommandReply](
+			httpClient,
+			baseURL+ControlPublishProcedure,
+			connect.WithSchema(controlMethods.ByName("Publish")),
+			connect.WithClientOptions(opts...),
+		),
+		subscribe: connect.NewClient[actorspb.SubscribeRequest, actorspb.BusMessage](
+			httpClient,
+			baseURL+ControlSubscribeProcedure,
+			connect.WithSchema(controlMethods.ByName("Subscribe")),
+			connect.WithClientOptions(opts...),
+		),
 		start: connect.NewClient[actorspb.StartCapsule, actorspb.CommandReply](
 			httpClient,
 			baseURL+ControlStartProcedure,
@@ -131,20 +159,36 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			connect.WithSchema(controlMethods.ByName("Kill")),
 			connect.WithClientOptions(opts...),
 		),
+		reload: connect.NewClient[actorspb.ReloadRequest, actorspb.ReloadReply](
+			httpClient,
+			baseURL+ControlReloadProcedure,
+			connect.WithSchema(controlMethods.ByName("Reload")),
+			connect.WithClientOptions(opts...),
+		),
+		remove: connect.NewClient[actorspb.RemoveCapsule, actorspb.CommandReply](
+			httpClient,
+			baseURL+ControlRemoveProcedure,
+			connect.WithSchema(controlMethods.ByName("Remove")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // controlClient implements ControlClient.
 type controlClient struct {
-	trigger  *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
-	snapshot *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
-	capsule  *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
-	logs     *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
-	events   *connect.Client[actorspb.EventsRequest, actorspb.Event]
-	start    *connect.Client[actorspb.StartCapsule, actorspb.CommandReply]
-	stop     *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
-	restart  *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
-	kill     *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
+	trigger   *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
+	snapshot  *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
+	capsule   *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
+	logs      *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
+	events    *connect.Client[actorspb.EventsRequest, actorspb.Event]
+	publish   *connect.Client[actorspb.PublishRequest, actorspb.CommandReply]
+	subscribe *connect.Client[actorspb.SubscribeRequest, actorspb.BusMessage]
+	start     *connect.Client[actorspb.StartCapsule, actorspb.CommandReply]
+	stop      *connect.Client[actorspb.StopCapsule, actorspb.CommandReply]
+	restart   *connect.Client[actorspb.RestartCapsule, actorspb.CommandReply]
+	kill      *connect.Client[actorspb.KillCapsule, actorspb.CommandReply]
+	reload    *connect.Client[actorspb.ReloadRequest, actorspb.ReloadReply]
+	remove    *connect.Client[actorspb.RemoveCapsule, actorspb.CommandReply]
 }
 
 // Trigger calls astrid.actors.v1.Control.Trigger.
@@ -172,6 +216,16 @@ func (c *controlClient) Events(ctx context.Context, req *connect.Request[actorsp
 	return c.events.CallServerStream(ctx, req)
 }
 
+// Publish calls astrid.actors.v1.Control.Publish.
+func (c *controlClient) Publish(ctx context.Context, req *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	return c.publish.CallUnary(ctx, req)
+}
+
+// Subscribe calls astrid.actors.v1.Control.Subscribe.
+func (c *controlClient) Subscribe(ctx context.Context, req *connect.Request[actorspb.SubscribeRequest]) (*connect.ServerStreamForClient[actorspb.BusMessage], error) {
+	return c.subscribe.CallServerStream(ctx, req)
+}
+
 // Start calls astrid.actors.v1.Control.Start.
 func (c *controlClient) Start(ctx context.Context, req *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return c.start.CallUnary(ctx, req)
@@ -192,6 +246,16 @@ func (c *controlClient) Kill(ctx context.Context, req *connect.Request[actorspb.
 	return c.kill.CallUnary(ctx, req)
 }
 
+// Reload calls astrid.actors.v1.Control.Reload.
+func (c *controlClient) Reload(ctx context.Context, req *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	return c.reload.CallUnary(ctx, req)
+}
+
+// Remove calls astrid.actors.v1.Control.Remove.
+func (c *controlClient) Remove(ctx context.Context, req *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	return c.remove.CallUnary(ctx, req)
+}
+
 // ControlHandler is an implementation of the astrid.actors.v1.Control service.
 type ControlHandler interface {
 	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
@@ -199,10 +263,18 @@ type ControlHandler interface {
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest], *connect.ServerStream[actorspb.LogLine]) error
 	Events(context.Context, *connect.Request[actorspb.EventsRequest], *connect.ServerStream[actorspb.Event]) error
+	// Publishes a message on the event bus, and returns before any interceptor is called.
+	Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error)
+	// Streams the messages of the event bus from now on, until the daemon ends.
+	Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest], *connect.ServerStream[actorspb.BusMessage]) error
 	Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
+	// Reload discovers the capsules again, and applies what has changed.
+	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
+	// Remove stops a capsule and takes it out of the tree.
+	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
 }
 
 // NewControlHandler builds an HTTP handler from the service implementation. It returns the path on
@@ -242,6 +314,18 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Events")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlPublishHandler := connect.NewUnaryHandler(
+		ControlPublishProcedure,
+		svc.Publish,
+		connect.WithSchema(controlMethods.ByName("Publish")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlSubscribeHandler := connect.NewServerStreamHandler(
+		ControlSubscribeProcedure,
+		svc.Subscribe,
+		connect.WithSchema(controlMethods.ByName("Subscribe")),
+		connect.WithHandlerOptions(opts...),
+	)
 	controlStartHandler := connect.NewUnaryHandler(
 		ControlStartProcedure,
 		svc.Start,
@@ -266,6 +350,18 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		connect.WithSchema(controlMethods.ByName("Kill")),
 		connect.WithHandlerOptions(opts...),
 	)
+	controlReloadHandler := connect.NewUnaryHandler(
+		ControlReloadProcedure,
+		svc.Reload,
+		connect.WithSchema(controlMethods.ByName("Reload")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlRemoveHandler := connect.NewUnaryHandler(
+		ControlRemoveProcedure,
+		svc.Remove,
+		connect.WithSchema(controlMethods.ByName("Remove")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/astrid.actors.v1.Control/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ControlTriggerProcedure:
@@ -278,6 +374,10 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlLogsHandler.ServeHTTP(w, r)
 		case ControlEventsProcedure:
 			controlEventsHandler.ServeHTTP(w, r)
+		case ControlPublishProcedure:
+			controlPublishHandler.ServeHTTP(w, r)
+		case ControlSubscribeProcedure:
+			controlSubscribeHandler.ServeHTTP(w, r)
 		case ControlStartProcedure:
 			controlStartHandler.ServeHTTP(w, r)
 		case ControlStopProcedure:
@@ -286,6 +386,10 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 			controlRestartHandler.ServeHTTP(w, r)
 		case ControlKillProcedure:
 			controlKillHandler.ServeHTTP(w, r)
+		case ControlReloadProcedure:
+			controlReloadHandler.ServeHTTP(w, r)
+		case ControlRemoveProcedure:
+			controlRemoveHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -315,6 +419,14 @@ func (UnimplementedControlHandler) Events(context.Context, *connect.Request[acto
 	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Events is not implemented"))
 }
 
+func (UnimplementedControlHandler) Publish(context.Context, *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Publish is not implemented"))
+}
+
+func (UnimplementedControlHandler) Subscribe(context.Context, *connect.Request[actorspb.SubscribeRequest], *connect.ServerStream[actorspb.BusMessage]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Subscribe is not implemented"))
+}
+
 func (UnimplementedControlHandler) Start(context.Context, *connect.Request[actorspb.StartCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Start is not implemented"))
 }
@@ -329,4 +441,12 @@ func (UnimplementedControlHandler) Restart(context.Context, *connect.Request[act
 
 func (UnimplementedControlHandler) Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Kill is not implemented"))
+}
+
+func (UnimplementedControlHandler) Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Reload is not implemented"))
+}
+
+func (UnimplementedControlHandler) Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Remove is not implemented"))
 }

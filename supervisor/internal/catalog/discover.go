@@ -14,7 +14,7 @@ type Entry struct {
 	Manifest     *manifest.Manifest
 	Embedded     *Embedded // nil for one from a directory
 	Interceptors []messages.Interceptor
-	WaitsFor     []int // indices into Catalog.Entries of the capsules that start before it
+	WaitsFor     []string // the ids of the capsules that start before it
 }
 
 // Embedded is a capsule that is embedded in the program: either a module, or a function
@@ -37,16 +37,26 @@ type Catalog struct {
 	LookedIn []string
 }
 
-// Discover finds the capsules in dirs, which are directories of capsules or directories
-// that contain such directories, and adds them to the embedded ones. Without either it
-// searches the principal's capsules and ./.astrid/capsules.
-func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*Embedded) *Catalog {
-	c := &Catalog{LookedIn: dirs}
-	given := len(dirs) > 0
-	if len(dirs)+len(embedded) == 0 {
-		c.LookedIn = []string{h.CapsulesDir(principal), filepath.Join(".astrid", "capsules")}
+// Places are where capsules are looked for.
+type Places struct {
+	Dirs []string // of capsules, or of directories that contain such directories
+	// Given: the operator has named them, so they must exist.
+	Given bool
+}
+
+// PlacesOf returns dirs; or, if there are none and the program brings no capsules along,
+// the principal's capsules and ./.astrid/capsules.
+func PlacesOf(h home.Home, principal home.Principal, dirs []string, embedded bool) Places {
+	if len(dirs) == 0 && !embedded {
+		return Places{Dirs: []string{h.CapsulesDir(principal), filepath.Join(".astrid", "capsules")}}
 	}
-	discovery := manifest.Discover(c.LookedIn, given)
+	return Places{Dirs: dirs, Given: true}
+}
+
+// Discover finds the capsules in some places, and adds them to the embedded ones.
+func Discover(places Places, embedded []*Embedded) *Catalog {
+	c := &Catalog{LookedIn: places.Dirs}
+	discovery := manifest.Discover(places.Dirs, places.Given)
 	c.Rejected, c.Warnings = discovery.Rejected, discovery.Warnings
 	var manifests []*manifest.Manifest
 	byID := map[string]*Embedded{}
@@ -69,15 +79,18 @@ func Discover(h home.Home, principal home.Principal, dirs []string, embedded []*
 	for _, m := range start.Manifests {
 		c.Warnings = append(c.Warnings, m.Warnings...)
 	}
-	var uplinks []int
+	var uplinks []string
 	for i, m := range start.Manifests {
-		e := Entry{Manifest: m, Embedded: byID[m.ID()], Interceptors: interceptorsOf(m), WaitsFor: start.WaitsFor[i]}
+		e := Entry{Manifest: m, Embedded: byID[m.ID()], Interceptors: interceptorsOf(m)}
 		if m.Capabilities.Uplink {
-			uplinks = append(uplinks, i) // they come first, and import nothing
+			uplinks = append(uplinks, m.ID()) // they come first, and import nothing
 		} else {
-			e.WaitsFor = append(slices.Clone(uplinks), e.WaitsFor...)
-			slices.Sort(e.WaitsFor)
-			e.WaitsFor = slices.Compact(e.WaitsFor)
+			e.WaitsFor = slices.Clone(uplinks)
+		}
+		for _, n := range start.WaitsFor[i] {
+			if id := start.Manifests[n].ID(); !slices.Contains(e.WaitsFor, id) {
+				e.WaitsFor = append(e.WaitsFor, id)
+			}
 		}
 		c.Entries = append(c.Entries, e)
 	}

@@ -8,7 +8,10 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"lukechampine.com/blake3"
 
@@ -29,23 +32,29 @@ type Config struct {
 	SocketPath string
 	// AllowUnverified also loads modules without a recorded hash.
 	AllowUnverified bool
+	// Stored returns what a capsule keeps under the name of a setting, nil if nothing; it
+	// overrides the setting's other values. Stored may be nil.
+	Stored func(ctx context.Context, capsule, name string) ([]byte, error)
+	// Env returns the operator's configuration values for a capsule, which override all
+	// others; nil means none.
+	Env func(id string) map[string]string
 	// Host compiles the modules; capsules with the same bytes share the code.
 	Host *capsulehost.Host
 	Log  *slog.Logger
 }
 
-// Source creates the instances of one capsule, from its files or from the embedded
-// capsule, and keeps the parts that they share. After a crash it neither reads nor
-// compiles again; an operator's start or restart reads the files again.
+// Source creates the instances of one version of a capsule, from its files or from the
+// embedded capsule, and keeps the parts that they share. It reads and compiles once: a
+// version whose files have changed has another Source.
 type Source struct {
 	cfg    Config
 	entry  *Entry
 	log    *slog.Logger
 	hashed func(hash string)
 
-	// module belongs to Load, which the capsule's actor never calls concurrently.
+	// module belongs to Prepare, Load and Release, which are never called concurrently.
 	module *capsulehost.Module
-	stale  atomic.Bool
+	hash   atomic.Pointer[string]
 	values atomic.Pointer[map[string]string]
 }
 
@@ -89,6 +98,9 @@ type goHostAPI struct {
 func newGoHostAPI(api capsulehost.HostAPI) *goHostAPI {
 	a := &goHostAPI{HostAPI: api, services: *api.Services()}
 	a.services.Peers = goPeers{a.services.Peers}
+	if a.services.Bus != nil {
+		a.services.Bus = goBus{a.services.Bus}
+	}
 	return a
 }
 
@@ -103,14 +115,39 @@ func (p goPeers) TriggerHook(ctx context.Context, topic string, payload json.Raw
 	return p.Peers.TriggerHook(ctx, topic, bytes.Clone(payload))
 }
 
+// goBus checks what its guest asks for, as the system calls do for one in WebAssembly.
+type goBus struct{ capsulehost.Bus }
+
+func (b goBus) Publish(ctx context.Context, topic string, payload capsulehost.Payload) error {
+	if err := capsulehost.CheckPublish(b.Bus, topic); err != nil {
+		return err
+	}
+	return b.Bus.Publish(ctx, topic, payload)
+}
+
+func (b goBus) Subscribe(pattern string) (uint64, error) {
+	if err := capsulehost.CheckSubscribe(b.Bus, pattern); err != nil {
+		return 0, err
+	}
+	return b.Bus.Subscribe(pattern)
+}
+
+// Prepare does what all loads have in common: it reads the configuration, and reads,
+// verifies and compiles the module.
+func (s *Source) Prepare(ctx context.Context) error {
+	if s.values.Load() == nil {
+		s.configure(ctx)
+	}
+	if s.module != nil || s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
+		return nil
+	}
+	return s.read(ctx)
+}
+
 // Load creates a new instance. All earlier instances must be closed.
 func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
-	if s.stale.Swap(false) {
-		s.release(ctx)
-		s.values.Store(nil)
-	}
-	if s.values.Load() == nil {
-		s.configure()
+	if err := s.Prepare(ctx); err != nil {
+		return nil, err
 	}
 	if s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
 		made, err := s.entry.Embedded.Load(ctx, newGoHostAPI(api))
@@ -118,11 +155,6 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 			return nil, err
 		}
 		return goGuest{made}, nil
-	}
-	if s.module == nil {
-		if err := s.read(ctx); err != nil {
-			return nil, err
-		}
 	}
 	instance, err := s.module.Instantiate(ctx, api)
 	if err != nil {
@@ -132,17 +164,38 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 }
 
 // configure reads the configuration.
-func (s *Source) configure() {
-	values, warnings := Configuration(s.cfg, s.entry)
+func (s *Source) configure(ctx context.Context) {
+	values, warnings := Configuration(ctx, s.cfg, s.entry)
 	for _, w := range warnings {
 		s.log.Warn(w.String())
 	}
 	s.values.Store(&values)
 }
 
-// Configuration reads a capsule's configuration.
-func Configuration(cfg Config, entry *Entry) (map[string]string, []manifest.Problem) {
-	return entry.Manifest.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+// Configuration reads a capsule's configuration. As in the reference, a setting that the
+// capsule's state has under its name comes from there, and is empty if it is not UTF-8.
+func Configuration(ctx context.Context, cfg Config, entry *Entry) (map[string]string, []manifest.Problem) {
+	m := entry.Manifest
+	values, warnings := m.Configuration(cfg.Home, cfg.Principal, cfg.SocketPath)
+	for _, name := range slices.Sorted(maps.Keys(m.Env)) {
+		if cfg.Stored == nil || name == manifest.SocketVariable {
+			continue
+		}
+		value, err := cfg.Stored(ctx, m.ID(), name)
+		switch {
+		case err != nil:
+			warnings = append(warnings, m.Problem("env."+name, "can't be read from the capsule's state: "+err.Error()))
+		case !utf8.Valid(value):
+			values[name] = ""
+			warnings = append(warnings, m.Problem("env."+name, "is empty: the value in the capsule's state is not UTF-8"))
+		case value != nil:
+			values[name] = string(value)
+		}
+	}
+	if cfg.Env != nil {
+		maps.Copy(values, cfg.Env(m.ID()))
+	}
+	return values, warnings
 }
 
 // read reads and compiles the module. If it fails, the next load tries again.
@@ -164,6 +217,7 @@ func (s *Source) read(ctx context.Context) error {
 			return &capsulehost.Failure{Kind: capsulehost.KindBadModule, Message: err.Error()}
 		}
 	}
+	s.hash.Store(&hash)
 	s.hashed(hash)
 	module, err := s.cfg.Host.Compile(ctx, wasm)
 	if err != nil {
@@ -194,9 +248,20 @@ func (s *Source) release(ctx context.Context) {
 	s.module = nil
 }
 
-// Reload makes the next load read the capsule's module and configuration again. It
-// may be called from any goroutine.
-func (s *Source) Reload() { s.stale.Store(true) }
+// Release frees the compiled module. No instance is left, and none will be made.
+func (s *Source) Release() { s.release(context.Background()) }
+
+// Hash returns the hash of the module that was read last; "" before that, and for an
+// embedded capsule that is no module.
+func (s *Source) Hash() string {
+	if hash := s.hash.Load(); hash != nil {
+		return *hash
+	}
+	return ""
+}
+
+// Commands returns the slash commands that the manifest declares.
+func (s *Source) Commands() []manifest.Command { return s.entry.Manifest.Commands }
 
 // Value returns the value that astrid_get_config returns for key. It may be called from
 // any goroutine.

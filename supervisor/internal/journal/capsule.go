@@ -19,6 +19,9 @@ const suppressedEvery = time.Minute
 // kindOperator is the kind that counts the restarts of an operator.
 const kindOperator = "operator"
 
+// kindStrategy is the kind that counts the restarts because of another capsule's death.
+const kindStrategy = "strategy"
+
 // crashed records a death. Its caller holds the journal's lock; so do those of the
 // methods below.
 func (c *capsule) crashed(generation uint64, m messages.CapsuleCrashed) {
@@ -45,6 +48,9 @@ func restartDecision(s messages.RestartScheduled) string {
 	if d := s.Delay; d > 0 {
 		when = fmt.Sprintf("restarted after %v", d.Round(time.Millisecond))
 	}
+	if s.CausePath != "" {
+		when += fmt.Sprintf(" by %s, %s", s.Supervisor, s.Strategy)
+	}
 	if s.Cause != messages.CauseCrash {
 		return fmt.Sprintf("%s, not counted: the cause was %s", when, s.Cause)
 	}
@@ -64,6 +70,10 @@ func count(m *map[string]uint64, key string) {
 func (j *Journal) Suppressed(id string, lines uint64) {
 	j.mu.Lock()
 	c := j.capsules[id]
+	if c == nil { // it was removed
+		j.mu.Unlock()
+		return
+	}
 	c.shown.LogSuppressed += lines
 	c.unreported += lines
 	now := time.Now()
@@ -86,7 +96,9 @@ func (j *Journal) Suppressed(id string, lines uint64) {
 func (j *Journal) Hashed(id, hash string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.capsules[id].shown.ModuleHash = hash
+	if c := j.capsules[id]; c != nil {
+		c.shown.ModuleHash = hash
+	}
 }
 
 // Generation returns the generation of a known capsule's last load, in any Serve; 0

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,15 +30,18 @@ type Journal struct {
 	changed  chan struct{} // closed at the next event
 	ended    bool          // Serve has returned: no event comes until it is called again
 
-	started    time.Time
-	stopping   bool
-	restarts   map[string]uint64 // of our own actors
-	lost       uint64            // events that readers were too late for
-	capsules   map[string]*capsule
-	order      []string                   // capsule ids in start order
-	rejected   []messages.CapsuleRejected // directories that are rejected
-	undecided  int
-	allDecided chan struct{} // closed once undecided is 0
+	started     time.Time
+	stopping    bool
+	restarts    map[string]uint64 // of our own actors
+	lost        uint64            // events that readers were too late for
+	capsules    map[string]*capsule
+	groups      map[string]*group // by path
+	groupOrder  []*group
+	order       []string                   // capsule ids in start order
+	rejected    []messages.CapsuleRejected // directories that are rejected
+	generations map[string]uint64          // of capsules that were removed: if they are added again, these go on
+	undecided   int
+	allDecided  chan struct{} // closed once undecided is 0
 
 	triggers atomic.Uint64 // accepted triggers from outside
 	open     atomic.Int64
@@ -47,6 +49,8 @@ type Journal struct {
 
 	// Triggers counts the triggers that were sent.
 	Triggers actors.TriggerStats
+	// Bus counts the messages of the event bus.
+	Bus actors.BusStats
 }
 
 // Config describes a journal.
@@ -68,6 +72,12 @@ type Live interface {
 	Queue(id string) int
 	// Awaited returns how many legs capsules wait for.
 	Awaited() int
+	// ShowBus fills in the subscriptions of the event bus.
+	ShowBus(b *messages.Bus)
+	// ShowState adds how much durable state a capsule keeps.
+	ShowState(c *messages.Capsule)
+	// ShowStore adds the store of all durable state.
+	ShowStore(t *messages.Tree)
 }
 
 // rejectedShown limits the rejected directories in a snapshot.
@@ -92,19 +102,25 @@ type capsule struct {
 func New(cfg Config) *Journal {
 	j := &Journal{
 		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
-		capsules: map[string]*capsule{}, allDecided: make(chan struct{}),
+		capsules: map[string]*capsule{}, groups: map[string]*group{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
 	}
-	j.Triggers.Observe = j.Observe
+	j.Triggers.Observe, j.Bus.Observe = j.Observe, j.Observe
 	return j
 }
 
-// Enter adds a capsule, in start order, before its first event.
+// Enter adds a capsule, in start order, before its first event: in place of one that was
+// only listed as rejected.
 func (j *Journal) Enter(c *messages.Capsule) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.capsules[c.ID] != nil {
-		return
+	if old := j.capsules[c.ID]; old != nil {
+		if !old.rejected {
+			return
+		}
+		j.removeLocked(old, 0)
 	}
+	c.Generation = j.generations[c.ID]
+	delete(j.generations, c.ID)
 	j.capsules[c.ID] = &capsule{shown: c}
 	j.order = append(j.order, c.ID)
 	j.undecided++
@@ -134,7 +150,7 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	case messages.SystemStarted:
 		j.decideLocked(nil)
 		return
-	case messages.TriggerAnswered, messages.LogSuppressed:
+	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter:
 		return
 	case messages.SystemStopping:
 		j.stopping = true
@@ -143,11 +159,20 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.restarts[e.Path]++
 		return
 	}
-	c := j.capsules[capsuleID(e.Path)]
+	if g := j.groups[e.Path]; g != nil {
+		g.apply(e, now)
+		return
+	}
+	j.countDeathLocked(e, now)
+	c := j.capsules[e.Child()]
 	if c == nil {
 		if rejected, ok := e.Detail.(messages.CapsuleRejected); ok && len(j.rejected) < rejectedShown {
 			j.rejected = append(j.rejected, rejected)
 		}
+		return
+	}
+	if _, removed := e.Detail.(messages.CapsuleRemoved); removed {
+		j.removeLocked(c, e.Generation)
 		return
 	}
 	m := c.shown
@@ -169,6 +194,15 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.moveLocked(c, messages.StateReady, "", e, now)
 	case messages.ReadinessTimedOut:
 		j.decideLocked(c)
+	case messages.CapsuleUpgraded:
+		m.Session, m.RestartAt = what.Session, time.Time{}
+		if m.State != messages.StateCrashed && m.State != messages.StateStopped && m.State != messages.StateFailed {
+			count(&m.RestartsByKind, kindOperator) // else it was scheduled as a restart
+		}
+		c.spent = nil
+		j.moveLocked(c, messages.StateReady, "", e, now)
+	case messages.CapsuleRolledBack:
+		c.decided("rolled back to version " + what.To)
 	case messages.CapsuleCrashed:
 		m.Session, m.LastFailure = "", &what.Failure
 		c.crashed(e.Generation, what)
@@ -183,7 +217,12 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 			m.RestartAt = (now.Add(s.Delay))
 		}
 		kind := kindOperator
-		if s.Cause != messages.CauseOperator {
+		switch s.Cause {
+		case messages.CauseOperator:
+		case messages.CauseStrategy:
+			m.Restarts++
+			kind = kindStrategy
+		default:
 			m.Restarts++
 			kind = "" // for example a deadline before any failure
 			if m.LastFailure != nil {
@@ -203,6 +242,66 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		m.Session, m.RestartAt = "", time.Time{}
 		j.moveLocked(c, messages.StateStopped, what.Cause, e, now)
 	}
+}
+
+// Redescribe records that a known capsule has another version: what its manifest says,
+// and the hash of its module.
+func (j *Journal) Redescribe(now *messages.Capsule, hash string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.capsules[now.ID]
+	if c == nil {
+		return
+	}
+	m := c.shown
+	m.Version, m.Directory, m.Interceptors, m.ModuleHash = now.Version, now.Directory, now.Interceptors, hash
+	m.Restart, m.Budget, m.Window, m.MemoryLimitBytes = now.Restart, now.Budget, now.Window, now.MemoryLimitBytes
+}
+
+// Reject enters the event that a directory can't become a capsule, and lists it, unless
+// the journal has it already with the same problem.
+func (j *Journal) Reject(r messages.CapsuleRejected) {
+	j.mu.Lock()
+	if c := j.capsules[r.ID]; c != nil && c.rejected && c.shown.LastFailure.Message == r.Problem {
+		j.mu.Unlock()
+		return
+	}
+	j.mu.Unlock()
+	j.Enter(&messages.Capsule{Path: actors.CapsulePath(r.ID), ID: r.ID, Directory: r.Directory})
+	j.Observe(messages.Event{Path: actors.CapsulePath(r.ID), Detail: r})
+}
+
+// Unreject forgets the directories that were rejected, and are not any more.
+func (j *Journal) Unreject(still func(dir string) bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rejected = slices.DeleteFunc(j.rejected, func(r messages.CapsuleRejected) bool { return !still(r.Directory) })
+	for _, c := range j.capsules {
+		if c.rejected && !still(c.shown.Directory) {
+			j.removeLocked(c, 0)
+		}
+	}
+}
+
+// Unlist forgets a capsule that is only listed as rejected.
+func (j *Journal) Unlist(id string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if c := j.capsules[id]; c != nil && c.rejected {
+		j.removeLocked(c, 0)
+	}
+}
+
+// removeLocked forgets a capsule. Its log ends.
+func (j *Journal) removeLocked(c *capsule, generation uint64) {
+	id := c.shown.ID
+	if generation > 0 {
+		j.generations[id] = generation
+	}
+	j.decideLocked(c)
+	c.log.end(true)
+	delete(j.capsules, id)
+	j.order = slices.DeleteFunc(j.order, func(other string) bool { return other == id })
 }
 
 // moveLocked changes a capsule's state.
@@ -289,6 +388,9 @@ func (j *Journal) Begin(live Live) {
 	for _, c := range j.capsules {
 		c.spent = nil // every Serve begins with full budgets
 	}
+	for _, g := range j.groupOrder {
+		g.begin(j.started)
+	}
 	if again && j.undecided == 0 {
 		j.allDecided = make(chan struct{})
 		for _, c := range j.capsules {
@@ -333,10 +435,16 @@ func (j *Journal) Snapshot() *messages.Tree {
 		tree.Capsules = append(tree.Capsules, shown)
 		tree.LogSuppressed += shown.LogSuppressed
 	}
+	for _, g := range j.groupOrder {
+		tree.Supervisors = append(tree.Supervisors, g.copy(now))
+	}
 	j.Triggers.Show(tree)
+	j.Bus.Show(&tree.Bus)
 	j.process.show(tree)
 	if j.live != nil {
 		tree.WaitEdges = uint64(j.live.Awaited()) //nolint:gosec // a count
+		j.live.ShowBus(&tree.Bus)
+		j.live.ShowStore(tree)
 	}
 	if j.cfg.FileLost != nil {
 		tree.EventsFileLost = j.cfg.FileLost()
@@ -354,17 +462,9 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	c.stats.Show(out)
 	if j.live != nil {
 		out.Queue = uint32(j.live.Queue(out.ID)) //nolint:gosec // a count
+		j.live.ShowState(out)
 	}
 	return out
-}
-
-// capsuleID returns the id in an event's path, "" if the event concerns no capsule.
-func capsuleID(path string) string {
-	id, ok := strings.CutPrefix(path, actors.CapsulesPath+"/")
-	if !ok {
-		return ""
-	}
-	return id
 }
 
 // AwaitStarted waits until every capsule's first start has a result.

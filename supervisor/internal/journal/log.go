@@ -81,6 +81,17 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(failure, "an actor of the system failed and was "+d.Decision, "cause", d.Cause)
 	case messages.CapsuleRejected:
 		line(failure, "capsule rejected", "directory", d.Directory, "problem", d.Problem)
+	case messages.CapsuleAdded:
+		line(info, "capsule added", "version", d.Version)
+	case messages.CapsuleRemoved:
+		line(info, "capsule removed", "version", d.Version)
+	case messages.CapsuleUpgraded:
+		line(info, "capsule upgraded", "from", d.From, "to", d.To, "took_ms", milliseconds(d.Took))
+	case messages.UpgradeFailed:
+		line(failure, "upgrade failed: the running instance goes on", "from", d.From, "to", d.To,
+			"kind", d.Failure.Kind, "failure", d.Failure.Message, "wasm_stack", d.Failure.WasmStack)
+	case messages.CapsuleRolledBack:
+		line(failure, "capsule rolled back", "from", d.From, "to", d.To, "failure", d.Failure.Message)
 	case messages.CapsuleLoading:
 		line(debug, "capsule loading", "version", d.Version)
 	case messages.CapsuleStarting:
@@ -97,7 +108,14 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(failure, "capsule crashed", args...)
 	case messages.RestartScheduled:
 		line(info, "capsule restarts", "cause", d.Cause, "attempt", d.Attempt, "budget_spent", d.BudgetSpent,
-			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay))
+			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay),
+			"supervisor", d.Supervisor, "strategy", d.Strategy, "cause_path", d.CausePath)
+	case messages.SupervisorStarted:
+		line(info, "supervisor serves", "capsules", d.Children)
+	case messages.SupervisorFailed:
+		line(failure, "supervisor failed", "cause", d.Cause, "cause_path", d.CausePath, "decision", d.Decision)
+	case messages.SupervisorStopped:
+		line(info, "supervisor stopped", "cause", d.Cause)
 	case messages.CapsuleFailed:
 		line(failure, "capsule failed for good", "decision", d.Decision, "failure", d.Failure.Message)
 	case messages.CapsuleStopping:
@@ -106,6 +124,8 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(info, "capsule stopped", "cause", d.Cause)
 	case messages.LogSuppressed:
 		line(warn, "capsule logs too fast: lines suppressed", "lines", d.Lines, "total", d.Total)
+	case messages.DeadLetter:
+		line(warn, "dead letter: "+d.Why(), "topic", d.Topic, "publisher", d.Publisher, "count", d.Count)
 	case messages.EventsLost:
 		line(warn, "events lost: this log is too slow", "count", d.Count)
 	case messages.TriggerAnswered:

@@ -1,4 +1,4 @@
-;; Imports astrid_ipc_publish, which this host does not have yet. It still loads and
+;; Imports astrid_net_write, which this host does not have yet. It still loads and
 ;; answers; the action "use" calls it.
 (module
   (import "extism:host/env" "alloc" (func $alloc (param i64) (result i64)))
@@ -7,14 +7,14 @@
   (import "extism:host/env" "input_length" (func $input_length (result i64)))
   (import "extism:host/env" "input_load_u8" (func $input_load_u8 (param i64) (result i32)))
   (import "extism:host/env" "output_set" (func $output_set (param i64 i64)))
-  (import "extism:host/user" "astrid_ipc_publish" (func $ipc_publish (param i64 i64)))
+  (import "extism:host/user" "astrid_net_write" (func $net_write (param i64 i64)))
   (memory (export "memory") 1)
   (data (i32.const 0) "use") ;; use
   (data (i32.const 16) "\00{\"ok\":true}") ;; out
 
   (func (export "astrid_hook_trigger") (result i32)
     (if (call $action (i32.const 0) (i32.const 3))  ;; use
-      (then (call $ipc_publish (call $put (i32.const 0) (i32.const 3)) (call $put (i32.const 0) (i32.const 3)))))  ;; use
+      (then (call $net_write (call $put (i32.const 0) (i32.const 3)) (call $put (i32.const 0) (i32.const 3)))))  ;; use
     (call $answer (i32.const 16) (i32.const 12)))  ;; out
 
   ;; --- action.wat ---

@@ -65,6 +65,39 @@ func astridTriggerHook(request uint64) uint64
 //go:wasmimport extism:host/user astrid_check_capsule_capability
 func astridCheckCapsuleCapability(request uint64) uint64
 
+//go:wasmimport extism:host/user astrid_ipc_publish
+func astridIPCPublish(topic, payload uint64)
+
+//go:wasmimport extism:host/user astrid_ipc_subscribe
+func astridIPCSubscribe(pattern uint64) uint64
+
+//go:wasmimport extism:host/user astrid_ipc_unsubscribe
+func astridIPCUnsubscribe(handle uint64)
+
+//go:wasmimport extism:host/user astrid_ipc_poll
+func astridIPCPoll(handle uint64) uint64
+
+//go:wasmimport extism:host/user astrid_ipc_recv
+func astridIPCRecv(handle, milliseconds uint64) uint64
+
+//go:wasmimport extism:host/user astrid_get_interceptor_handles
+func astridGetInterceptorHandles() uint64
+
+//go:wasmimport extism:host/user astrid_kv_get
+func astridKVGet(key uint64) uint64
+
+//go:wasmimport extism:host/user astrid_kv_set
+func astridKVSet(key, value uint64)
+
+//go:wasmimport extism:host/user astrid_kv_delete
+func astridKVDelete(key uint64)
+
+//go:wasmimport extism:host/user astrid_kv_list_keys
+func astridKVListKeys(prefix uint64) uint64
+
+//go:wasmimport extism:host/user astrid_kv_clear_prefix
+func astridKVClearPrefix(prefix uint64) uint64
+
 // Input returns the input of the current call.
 func Input() string { return read(inputLength(), 0, inputLoadU64, inputLoadU8) }
 
@@ -105,6 +138,63 @@ func Trigger(request string) string { return ask(astridTriggerHook, request) }
 
 // CheckCapability calls astrid_check_capsule_capability.
 func CheckCapability(request string) string { return ask(astridCheckCapsuleCapability, request) }
+
+// Publish calls astrid_ipc_publish.
+func Publish(topic, payload string) {
+	t, p := put(topic), put(payload)
+	astridIPCPublish(t, p)
+	free(t)
+	free(p)
+}
+
+// Subscribe calls astrid_ipc_subscribe.
+func Subscribe(pattern string) string { return ask(astridIPCSubscribe, pattern) }
+
+// Unsubscribe calls astrid_ipc_unsubscribe.
+func Unsubscribe(handle string) {
+	h := put(handle)
+	astridIPCUnsubscribe(h)
+	free(h)
+}
+
+// Poll calls astrid_ipc_poll.
+func Poll(handle string) string { return ask(astridIPCPoll, handle) }
+
+// Receive calls astrid_ipc_recv.
+func Receive(handle, milliseconds string) string {
+	h, m := put(handle), put(milliseconds)
+	answer := take(astridIPCRecv(h, m))
+	free(h)
+	free(m)
+	return answer
+}
+
+// InterceptorHandles calls astrid_get_interceptor_handles.
+func InterceptorHandles() string { return take(astridGetInterceptorHandles()) }
+
+// StateGet calls astrid_kv_get.
+func StateGet(key string) string { return ask(astridKVGet, key) }
+
+// StateSet calls astrid_kv_set.
+func StateSet(key, value string) {
+	k, v := put(key), put(value)
+	astridKVSet(k, v)
+	free(k)
+	free(v)
+}
+
+// StateDelete calls astrid_kv_delete.
+func StateDelete(key string) {
+	k := put(key)
+	astridKVDelete(k)
+	free(k)
+}
+
+// StateKeys calls astrid_kv_list_keys.
+func StateKeys(prefix string) string { return ask(astridKVListKeys, prefix) }
+
+// StateClear calls astrid_kv_clear_prefix.
+func StateClear(prefix string) string { return ask(astridKVClearPrefix, prefix) }
 
 // ask passes s to a call and returns its answer. It frees both blocks: the host frees all
 // blocks after a call, but a run loop is a single call without an end.

@@ -1,0 +1,197 @@
+package actors
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/uuid"
+
+	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+)
+
+// BusName is the event bus's name in the tree, and in its events.
+const BusName = "event-bus"
+
+// MaxDepth is how many publications may follow from each other: a capsule that
+// publishes what it intercepts must not loop for ever.
+const MaxDepth = 16
+
+// How much one publisher may have under way in chains: what it publishes beyond that
+// reaches subscriptions, and no interceptor.
+const (
+	publisherMessages = 4096
+	publisherBytes    = 64 << 20
+)
+
+// Bus numbers messages and delivers them: to subscriptions, each a bounded queue, and
+// through the chain of matching interceptors. As the hook router, it holds tables that
+// everybody reads, so publishing needs no other goroutine. The event-bus actor does what
+// the kernel does on the bus. The Bus outlives restarts of the actor, as subscriptions
+// do. Its methods may be called from any goroutine.
+type Bus struct {
+	cfg           BusConfig
+	self          *actor.PID
+	subscriptions subscriptionTable
+	sequence      atomic.Uint64
+	stats         *BusStats
+
+	outside, own *publisher // all that is outside, and the kernel
+
+	mu       sync.Mutex
+	capsules map[string]*publisher
+
+	unreported atomic.Uint64 // messages lost since astrid.v1.event_bus.lagged
+}
+
+// BusConfig describes a bus.
+type BusConfig struct {
+	System *system.System
+	// Router has the interceptors.
+	Router *Router
+	// Stats counts; nil means fresh counts.
+	Stats *BusStats
+}
+
+// NewBus returns a bus without subscriptions.
+func NewBus(cfg BusConfig) *Bus {
+	b := &Bus{cfg: cfg, self: cfg.System.PID(BusPath), stats: cfg.Stats, capsules: map[string]*publisher{}}
+	b.outside, b.own = newPublisher(b, ""), newPublisher(b, "kernel")
+	if b.stats == nil {
+		b.stats = &BusStats{}
+	}
+	return b
+}
+
+// Publication is what somebody publishes.
+type Publication struct {
+	Topic   string // well formed
+	Payload capsulehost.Payload
+	// SourceID is a UUID, and Principal may be "".
+	SourceID, Principal string
+	Timestamp           time.Time // zero means now
+
+	depth int // of the publications that it follows from
+}
+
+// Publish delivers a message from outside. It returns before any interceptor has been
+// called.
+func (b *Bus) Publish(p Publication) { b.outside.publish(p) }
+
+// Subscribe returns a new subscription, for a reader in Go. The pattern must be well
+// formed. Close it.
+func (b *Bus) Subscribe(pattern string) *Subscription {
+	return b.subscribe(&Subscription{pattern: pattern, held: &atomic.Int64{}})
+}
+
+func (b *Bus) subscribe(s *Subscription) *Subscription {
+	s.bus, s.wake = b, make(chan struct{}, 1)
+	b.subscriptions.add(s)
+	return s
+}
+
+// End ends every subscription, once its reader has read what it has. Nothing may be
+// published any more.
+func (b *Bus) End() {
+	b.subscriptions.mu.Lock()
+	b.subscriptions.ended = true
+	b.subscriptions.mu.Unlock()
+	for _, s := range b.subscriptions.all() {
+		s.end()
+	}
+}
+
+// publisher is one source of messages: a capsule, over all its instances, or all that is
+// outside. Its lock gives its messages their order.
+type publisher struct {
+	bus *Bus
+	id  string // the capsule's, or "kernel"; "" for outside
+
+	mu       sync.Mutex
+	lanes    map[string]*lane // by receiver
+	messages int              // under way in chains
+	bytes    int
+	due      []*chain // whose turn it is
+}
+
+func newPublisher(b *Bus, id string) *publisher {
+	return &publisher{bus: b, id: id, lanes: map[string]*lane{}}
+}
+
+// publisher returns that of a capsule.
+func (b *Bus) publisher(id string) *publisher {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.capsules[id]
+	if p == nil {
+		p = newPublisher(b, id)
+		b.capsules[id] = p
+	}
+	return p
+}
+
+// publish numbers a message and delivers it.
+func (p *publisher) publish(what Publication) {
+	b := p.bus
+	if what.depth > MaxDepth {
+		b.stats.deadLetter(what.Topic, p.id, "", DeadDepth)
+		return
+	}
+	m := &capsulehost.Message{
+		Topic: what.Topic, Payload: what.Payload, SourceID: what.SourceID, Principal: what.Principal, Timestamp: what.Timestamp,
+	}
+	if m.Timestamp.IsZero() {
+		m.Timestamp = time.Now()
+	}
+	var matches []subscription
+	table := b.cfg.Router.table.Load()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m.Sequence = b.sequence.Add(1)
+	delivered := b.subscriptions.deliver(m)
+	if table != nil {
+		matches = table.matches(m.Topic)
+	}
+	b.stats.published(m, p, delivered, len(matches))
+	if len(matches) > 0 {
+		p.startLocked(m, what.depth, matches)
+	}
+}
+
+// matches returns the interceptors that a chain calls: those of run loops have
+// subscriptions. The result must not be changed.
+func (r *routingTable) matches(topic string) []subscription {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := r.index.match(topic)
+	if slices.ContainsFunc(all, isRunLoop) {
+		all = slices.DeleteFunc(slices.Clone(all), isRunLoop)
+	}
+	return all
+}
+
+func isRunLoop(s subscription) bool { return s.target.runLoop }
+
+// lost records messages that a subscription has lost, and has the kernel say so on the
+// bus.
+func (b *Bus) lost(n uint64) {
+	b.stats.lagged.Add(n)
+	if b.unreported.Add(n) == n {
+		b.cfg.System.Send(b.self, &lagged{})
+	}
+}
+
+// kernel publishes a message of the kernel's own.
+func (b *Bus) kernel(topic string, payload capsulehost.Payload, source string) {
+	b.own.publish(Publication{Topic: topic, Payload: payload, SourceID: source})
+}
+
+// KernelSource is the source of the kernel's answers and announcements: guests compare
+// it.
+const KernelSource = "00000000-0000-0000-0000-000000000000"
+
+// ownSource is the source of the kernel's other messages: a fresh UUID for each.
+func ownSource() string { return uuid.NewString() }

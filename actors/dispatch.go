@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
+)
+
+// longCall is how long a capsule's last call may have taken for its next one to be
+// run without a queue.
+const longCall = 50 * time.Microsecond
+
+// helperShare is how much work, by the same measure, a trigger has for each goroutine
+// that helps the one that asks.
+const helperShare = 100 * time.Microsecond
+
+// dispatch has the calls of a trigger made. Calls that are expected to be long go to
+// their capsules' queues first, so that they run meanwhile. The others run here, on
+// the goroutine that asks: handing a call of a microsecond to another goroutine costs
+// more than the call. If they are many, other goroutines help, each with the next call
+// that nobody has taken.
+//
+// Calls of one capsule stay in order: whoever takes the first makes them all.
+//
+// It returns the time: at the end of the last call that ran here.
+func (t *trigger) dispatch() monotime.Time {
+	var work time.Duration
+	var sys *system.System
+	for n := range t.calls {
+		first := &t.calls[n]
+		if !first.first {
+			continue
+		}
+		expected := first.ref.expected()
+		if expected > longCall {
+			first.first = false
+			first.queueAll()
+			continue
+		}
+		for c := first; c != nil; c = c.then {
+			work += expected
+		}
+		sys = first.ref.cfg.System
+	}
+	for range min(int(work/helperShare), runtime.GOMAXPROCS(0)-1) {
+		t.shared.Store(true)
+		sys.Schedule(func() { t.runCalls(monotime.Now(), false) })
+	}
+	return t.runCalls(t.made, true)
+}
+
+// runCalls makes the calls that nobody has taken, on the goroutine that asks or on one
+// that helps it. It returns the time: at the end of the last one, and at least at.
+func (t *trigger) runCalls(at monotime.Time, asking bool) monotime.Time {
+	for first := t.takeCall(); first != nil; first = t.takeCall() {
+		for c := first; c != nil; c = c.then {
+			if asking && c != first && hasGivenUp(t.asker) {
+				c.queueAll()
+				break
+			}
+			at = c.run(at, asking)
+		}
+	}
+	return at
+}
+
+// takeCall takes the next call that nobody has taken, with those that come after it;
+// nil if there is none. It may be called from any goroutine.
+func (t *trigger) takeCall() *invocation {
+	for {
+		n := int(t.next.Add(1)) - 1
+		if n >= len(t.calls) {
+			return nil
+		}
+		if c := &t.calls[n]; c.first {
+			return c
+		}
+	}
+}
+
+// handOver queues the calls that nobody has taken: they wait behind one that turns out
+// to be long.
+func (t *trigger) handOver() {
+	for c := t.takeCall(); c != nil; c = t.takeCall() {
+		c.queueAll()
+	}
+}
+
+// queueAll queues a call and those that come after it.
+func (c *invocation) queueAll() {
+	c.trigger.shared.Store(true)
+	for ; c != nil; c = c.then {
+		c.ref.post(c)
+	}
+}
+
+// run makes a call here and now if its capsule is idle, and else queues it. It returns
+// the time at which it ended: now, and at least at.
+func (c *invocation) run(at monotime.Time, asking bool) monotime.Time {
+	c.began, c.ctx.inline, c.ctx.asking = at, c.trigger, asking
+	switch {
+	case !c.ref.mailbox.Load().TryRun(c):
+		c.trigger.shared.Store(true)
+		c.began, c.ctx.inline, c.ctx.asking = monotime.None, nil, false
+		c.ref.post(c)
+		return at
+	case c.ended == monotime.None: // its actor failed over it, and its supervisor is told
+		c.trigger.shared.Store(true)
+		return monotime.Now()
+	}
+	return c.ended
+}

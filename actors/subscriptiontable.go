@@ -1,0 +1,167 @@
+package actors
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+)
+
+// subscriptionTable finds the subscriptions to a topic. Publishers read it, each on its
+// own goroutine; a subscriber writes it. The zero value is empty.
+type subscriptionTable struct {
+	mu    sync.RWMutex
+	exact map[string][]*Subscription
+	wild  patternNode // those whose pattern has a `*`
+	count int
+	ended bool // no message comes any more
+}
+
+// patternNode is a tree of patterns, by segment.
+type patternNode struct {
+	next   map[string]*patternNode // `*` is a segment like any other
+	here   []*Subscription         // whose pattern ends here
+	deeper []*Subscription         // whose pattern ends here with `.*`: topics with more segments
+}
+
+// add enters a subscription. Its pattern must be well formed.
+func (t *subscriptionTable) add(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+	s.ended = t.ended // nobody else has it yet
+	if !isWild(s.pattern) {
+		if t.exact == nil {
+			t.exact = map[string][]*Subscription{}
+		}
+		t.exact[s.pattern] = append(t.exact[s.pattern], s)
+		return
+	}
+	path, deeper := strings.CutSuffix(s.pattern, ".*")
+	node := &t.wild
+	for segment := range strings.SplitSeq(path, ".") {
+		below := node.next[segment]
+		if below == nil {
+			if node.next == nil {
+				node.next = map[string]*patternNode{}
+			}
+			below = &patternNode{}
+			node.next[segment] = below
+		}
+		node = below
+	}
+	if deeper {
+		node.deeper = append(node.deeper, s)
+	} else {
+		node.here = append(node.here, s)
+	}
+}
+
+// remove takes a subscription out, if it is in.
+func (t *subscriptionTable) remove(s *Subscription) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !isWild(s.pattern) {
+		left, found := dropOne(t.exact[s.pattern], s)
+		if t.exact[s.pattern] = left; len(left) == 0 {
+			delete(t.exact, s.pattern)
+		}
+		t.count -= found
+		return
+	}
+	path, deeper := strings.CutSuffix(s.pattern, ".*")
+	t.count -= t.wild.remove(strings.Split(path, "."), deeper, s)
+}
+
+// remove also cuts off branches that it leaves empty.
+func (n *patternNode) remove(path []string, deeper bool, s *Subscription) (found int) {
+	if len(path) == 0 {
+		if deeper {
+			n.deeper, found = dropOne(n.deeper, s)
+		} else {
+			n.here, found = dropOne(n.here, s)
+		}
+		return found
+	}
+	below := n.next[path[0]]
+	if below == nil {
+		return 0
+	}
+	found = below.remove(path[1:], deeper, s)
+	if len(below.next)+len(below.here)+len(below.deeper) == 0 {
+		delete(n.next, path[0])
+	}
+	return found
+}
+
+// all returns every subscription.
+func (t *subscriptionTable) all() (all []*Subscription) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, exact := range t.exact {
+		all = append(all, exact...)
+	}
+	return t.wild.collect(all)
+}
+
+// collect appends all subscriptions below n.
+func (n *patternNode) collect(all []*Subscription) []*Subscription {
+	all = append(append(all, n.here...), n.deeper...)
+	for _, below := range n.next {
+		all = below.collect(all)
+	}
+	return all
+}
+
+// deliver pushes a message to every subscription that it matches, and returns how many
+// they are.
+func (t *subscriptionTable) deliver(m *capsulehost.Message) (n int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	exact := t.exact[m.Topic]
+	for _, s := range exact {
+		s.push(m)
+	}
+	if len(t.wild.next) > 0 {
+		n = t.wild.deliver(m, m.Topic)
+	}
+	return n + len(exact)
+}
+
+// deliver goes down the tree: rest is the segments below n.
+func (n *patternNode) deliver(m *capsulehost.Message, rest string) (count int) {
+	segment, below, more := strings.Cut(rest, ".")
+	for i, name := range [...]string{segment, "*"} {
+		next := n.next[name]
+		if next == nil || i == 1 && segment == "*" {
+			continue
+		}
+		found := next.here
+		if more {
+			found = next.deeper
+			count += next.deliver(m, below)
+		}
+		for _, s := range found {
+			s.push(m)
+		}
+		count += len(found)
+	}
+	return count
+}
+
+// dropOne returns a list without one subscription, and how often that was in it.
+func dropOne(list []*Subscription, s *Subscription) (left []*Subscription, found int) {
+	left = slices.DeleteFunc(list, func(other *Subscription) bool { return other == s })
+	return left, len(list) - len(left)
+}
+
+// isWild reports whether a pattern has a segment `*`.
+func isWild(pattern string) bool {
+	for segment := range strings.SplitSeq(pattern, ".") {
+		if segment == "*" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// developing is a dev command that runs, with its output.
+type developing struct {
+	t     *testing.T
+	dir   string
+	home  string
+	cmd   *exec.Cmd
+	lines chan string // of both outputs; closed at the end
+}
+
+// develop starts astrid-actors dev for a copy of the capsule echo, whose build copies its
+// module, and fails if there is a file named broken.
+func develop(t *testing.T, home string) *developing {
+	t.Helper()
+	if _, ok := any((*supervisor.Supervisor)(nil)).(reloader); !ok {
+		t.Skip("this supervisor can't load capsules while it serves")
+	}
+	d := &developing{t: t, dir: filepath.Join(t.TempDir(), "echo"), home: home}
+	if err := os.CopyFS(d.dir, os.DirFS(filepath.Join("..", "..", "test", "capsules", "echo"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(d.dir, "echo.wasm"), filepath.Join(d.dir, "module")); err != nil {
+		t.Fatal(err)
+	}
+	d.edit("[package]", "[build]\ncommand = \"test ! -e broken && cp module echo.wasm\"\n\n[package]")
+	d.start()
+	return d
+}
+
+// start starts the command.
+func (d *developing) start() {
+	d.t.Helper()
+	d.lines = make(chan string, 64)
+	d.cmd = exec.Command("astrid-actors", "dev", d.dir, "--home", d.home)
+	d.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	output, err := d.cmd.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.cmd.Stderr = d.cmd.Stdout
+	if err := d.cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	go func() {
+		defer close(d.lines)
+		for scanner := bufio.NewScanner(output); scanner.Scan(); {
+			d.lines <- scanner.Text()
+		}
+	}()
+	d.t.Cleanup(func() {
+		_ = d.cmd.Process.Kill()
+		_ = d.cmd.Wait() // a second Wait if it has ended
+	})
+}
+
+// edit replaces a text in the manifest, and saves it.
+func (d *developing) edit(old, changed string) {
+	d.t.Helper()
+	file := filepath.Join(d.dir, "Capsule.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, changed, 1)), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// says waits for a line that matches a pattern.
+func (d *developing) says(pattern string) {
+	d.t.Helper()
+	var all []string
+	timeout := time.After(patience)
+	for {
+		select {
+		case line, open := <-d.lines:
+			if !open {
+				d.t.Fatalf("it ended, and did not say %q: %q", pattern, all)
+			}
+			if all = append(all, line); regexp.MustCompile(pattern).MatchString(line) {
+				return
+			}
+		case <-timeout:
+			d.t.Fatalf("it does not say %q: %q", pattern, all)
+		}
+	}
+}
+
+// answers checks the responses to a topic.
+func (d *developing) answers(topic, want string) {
+	d.t.Helper()
+	out, err := exec.Command("astrid-actors", "trigger", topic, "1", "--home", d.home).Output()
+	if diff := cmp.Diff(want+"\n", string(out)); err != nil || diff != "" {
+		d.t.Errorf("%s: %v\n%s", topic, err, diff)
+	}
+}
+
+// develops edits the capsule and sees it answer.
+func (d *developing) develops() {
+	d.t.Helper()
+	d.says(`^built in `)
+	d.says(`^added echo 1\.0\.0, answering after `)
+	d.answers("test.echo", "[1]")
+	d.edit("test.echo", "test.other")
+	d.says(`^Capsule\.toml changed$`)
+	d.says(`^upgraded echo 1\.0\.0 -> 1\.0\.0, answering after `)
+	d.answers("test.other", "[1]")
+	d.answers("test.echo", "[]")
+
+	// A build that fails leaves the running capsule alone.
+	broken := filepath.Join(d.dir, "broken")
+	if err := os.WriteFile(broken, nil, 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	d.says(`^broken changed$`)
+	d.says(`^error: test ! -e broken && cp module echo\.wasm: exit status 1$`)
+	d.says(`^waiting for the next save$`)
+	d.answers("test.other", "[1]")
+	if err := os.Remove(broken); err != nil {
+		d.t.Fatal(err)
+	}
+	d.says(`^unchanged echo`)
+
+	// So does a manifest that is none.
+	d.edit("[package]", "[package")
+	d.says(`^error: .*Capsule\.toml:[0-9]+: .*not valid TOML: "\[package"$`)
+	d.answers("test.other", "[1]")
+	d.edit("[package", "[package]")
+	d.says(`^unchanged echo`)
+
+	// A directory that is new is watched, too.
+	if err := os.Mkdir(filepath.Join(d.dir, "sub"), 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(d.dir, "sub", "a"), nil, 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+	d.says(`^sub/a changed$`)
+	d.says(`^unchanged echo`)
+
+	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
+		d.t.Fatal(err)
+	}
+	for range d.lines {
+		continue // until its end
+	}
+	if err := d.cmd.Wait(); err != nil {
+		d.t.Errorf("it ended with %v", err)
+	}
+}
+
+// Without a daemon, dev is one.
+func TestDev(t *testing.T) {
+	t.Parallel()
+	develop(t, filepath.Join(t.TempDir(), "h")).develops()
+}
+
+// With a daemon, the capsule runs there, and goes on there when dev ends.
+func TestDevWithADaemon(t *testing.T) {
+	t.Parallel()
+	p := launch(t, "")
+	d := develop(t, p.home)
+	d.develops()
+	d.answers("test.other", "[1]")
+	p.end(syscall.SIGTERM)
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/control"
+)
+
+func newInstall(a *app) *cobra.Command {
+	var o installOptions
+	cmd := &cobra.Command{
+		Use:   "install PATH",
+		Short: "Install a capsule, and load it into a running daemon",
+		Long: `Install the capsule in PATH, a directory or a .capsule file that pack wrote, into
+<home>/home/<principal>/.local/capsules/<id>. If a daemon runs, it loads the capsule at
+once, or upgrades the one that runs without interrupting it.
+
+A first installation calls the capsule's astrid_install, and an upgrade astrid_upgrade
+with the version that was there. If it refuses, or the daemon rejects the capsule,
+everything is put back. A capsule that is not sealed needs --seal or --allow-unverified.
+
+Prints what has changed: "added ID VERSION", "upgraded ID OLD -> NEW", or "unchanged ID" if
+the same version with the same files is there already; "rejected ID: REASON" if the
+daemon rejects it. With --json a list of objects with "id", "change", "version", and
+"previous" or "reason".` + exitStatus(exitDone, exitFailed, exitUsage, exitNotFound),
+		Example: `  astrid-actors install greeter-1.0.0.capsule
+  astrid-actors install --seal ./greeter`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			change, err := a.install(cmd.Context(), args[0], o)
+			if err != nil && change.Change != messages.ChangeRejected {
+				return err
+			}
+			return a.printChanges([]messages.Change{change}, o.json)
+		},
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.UpgradeOnly, "upgrade-only", false, "only if an older version is installed")
+	flags.BoolVar(&o.Seal, "seal", false, "seal the installed copy: you vouch for its module")
+	flags.BoolVar(&o.AllowUnverified, "allow-unverified", false, "also install a capsule that is not sealed; it runs under run --allow-unverified only")
+	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "the `name` of the principal that owns the capsules")
+	cacheFlag(flags, &o.cache)
+	flags.BoolVar(&o.json, "json", false, "print JSON")
+	return cmd
+}
+
+// installOptions are the flags of install.
+type installOptions struct {
+	supervisor.InstallOptions
+
+	principal, cache string
+	json             bool
+}
+
+// install installs a capsule, and has a running daemon load it.
+func (a *app) install(ctx context.Context, path string, o installOptions) (supervisor.Change, error) {
+	sup, err := a.installer(o)
+	if err != nil {
+		return supervisor.Change{}, err
+	}
+	o.Load = a.loadInDaemon
+	change, err := sup.Install(ctx, path, o.InstallOptions)
+	switch {
+	case errors.Is(err, supervisor.ErrUnsealed):
+		return change, &failure{status: exitFailed, err: err, hint: "--seal, if you trust the module; --allow-unverified, to run it only under run --allow-unverified"}
+	case errors.Is(err, supervisor.ErrNotFound):
+		return change, &failure{status: exitNotFound, err: err}
+	}
+	return change, err
+}
+
+// reloader is what can load capsules while they run.
+type reloader interface {
+	Reload(ctx context.Context, ids ...string) ([]messages.Change, error)
+}
+
+// loadInDaemon makes a running daemon load a capsule that was installed. If none runs, the
+// error is supervisor.ErrNotServing; if it does not look where the capsule is, ErrNotFound.
+func (a *app) loadInDaemon(ctx context.Context, id string) (change supervisor.Change, err error) {
+	err = a.ask(func(c *control.Client) error {
+		r, ok := any(c).(reloader)
+		if !ok {
+			return supervisor.ErrNotServing
+		}
+		changes, err := r.Reload(ctx, id)
+		if err == nil && len(changes) > 0 {
+			change = changes[0]
+		}
+		return err
+	})
+	if f, ok := errors.AsType[*failure](err); ok {
+		switch f.status {
+		case exitNoDaemon:
+			err = fmt.Errorf("%w: %w", supervisor.ErrNotServing, err)
+		case exitNotFound:
+			fmt.Fprintf(a.stderr, "warning: the daemon does not look for capsules where %s is installed: it was started with --capsules, or for another principal\n", printable(id))
+			err = fmt.Errorf("%w: %w", supervisor.ErrNotFound, err)
+		}
+	}
+	return change, err
+}
+
+// installer returns a supervisor that does not run, and only installs.
+func (a *app) installer(o installOptions) (*supervisor.Supervisor, error) {
+	if _, err := home.ParsePrincipal(o.principal); err != nil {
+		return nil, usage("--principal: %w", err)
+	}
+	h, err := a.home()
+	if err != nil {
+		return nil, err
+	}
+	socket, err := a.socketPath()
+	if err != nil {
+		return nil, err
+	}
+	cache, err := cacheDir(h, o.cache)
+	if err != nil {
+		return nil, err
+	}
+	return supervisor.New(supervisor.Config{
+		Home: h.Dir(), Principal: o.principal, CacheDir: cache, SocketPath: socket,
+		CapsuleDirs: []string{h.CapsulesDir(home.Principal(o.principal))}, Log: warnings(a.stderr),
+	})
+}
+
+// printChanges prints what an installation or a reload has changed, one line for each
+// capsule. It fails if one was rejected.
+func (a *app) printChanges(changes []messages.Change, asJSON bool) error {
+	text := ""
+	var rejected error
+	for _, c := range changes {
+		text += printable(c.String()) + "\n"
+		if c.Change == messages.ChangeRejected {
+			rejected = &failure{status: exitFailed}
+		}
+	}
+	if asJSON {
+		encoded, err := json.Marshal(changes)
+		if err != nil {
+			return fmt.Errorf("print the changes: %w", err)
+		}
+		text = string(encoded) + "\n"
+	}
+	if err := a.print(text); err != nil {
+		return err
+	}
+	return rejected
+}

@@ -1,0 +1,151 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/astrid-actors/astrid-actors/actors"
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// MaxMessage is the size of the largest payload of a message, in bytes.
+const MaxMessage = capsulehost.MaxBusPayload
+
+// Message is a message on the event bus.
+type Message struct {
+	Topic string
+	// Payload as interceptors receive it: without its type if that is custom or raw_json.
+	Payload json.RawMessage
+	// SourceID is the session of the capsule that published it, or another UUID.
+	SourceID string
+	// Principal on whose behalf it was published; "" for none.
+	Principal string
+	Timestamp time.Time
+	// Sequence counts the messages of one Serve, from 1.
+	Sequence uint64
+	// Lost counts the messages before this one that the reader was too slow for.
+	Lost uint64
+
+	sent *capsulehost.Message
+}
+
+// MarshalJSON returns the message as capsules receive it in an envelope: with the fields
+// payload (with its type), principal, seq, signature, source_id, timestamp and topic.
+func (m Message) MarshalJSON() ([]byte, error) { return m.sent.AppendJSON(nil), nil }
+
+// Publish publishes a message on the event bus. It returns when the message has its
+// number and every subscription has it, before any interceptor is called: what
+// interceptors do with it is not reported, except as events and counts. The payload is
+// JSON of at most MaxMessage bytes; empty means null. A nil caller publishes with the
+// supervisor's own source and no principal. Its errors match ErrInvalid, ErrNotServing or
+// ErrStopping.
+func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.RawMessage, caller *Caller) error {
+	what, err := s.publication(topic, payload, caller)
+	if err != nil {
+		return err
+	}
+	t, err := s.serving()
+	if err == nil && t.isStopping() {
+		err = ErrStopping
+	}
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("publish %q: %w", topic, err)
+	}
+	t.bus.Publish(what)
+	return nil
+}
+
+// publication checks what is published. The result shares no memory with the caller.
+func (s *Supervisor) publication(topic string, payload json.RawMessage, caller *Caller) (p actors.Publication, err error) {
+	if err := capsulehost.CheckTopic(topic); err != nil {
+		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if len(payload) > MaxMessage {
+		return p, fmt.Errorf("%w: the payload has %d bytes, over the limit of %d", ErrInvalid, len(payload), MaxMessage)
+	}
+	text := null
+	if len(payload) > 0 {
+		text = bytes.Clone(payload)
+	}
+	p = actors.Publication{Topic: topic, SourceID: s.source}
+	if p.Payload, err = capsulehost.ParsePayload(text); err != nil {
+		return p, fmt.Errorf("%w: the payload is not JSON: %w", ErrInvalid, err)
+	}
+	if caller == nil {
+		return p, nil
+	}
+	if caller.Principal != "" {
+		if _, err := home.ParsePrincipal(caller.Principal); err != nil {
+			return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+	}
+	if caller.SourceID != "" {
+		id, err := uuid.Parse(caller.SourceID)
+		if err != nil {
+			return p, fmt.Errorf("%w: caller's source id %q is not a UUID", ErrInvalid, caller.SourceID)
+		}
+		p.SourceID = id.String()
+	}
+	p.Principal, p.Timestamp = caller.Principal, caller.Timestamp
+	return p, nil
+}
+
+// Subscribe yields the messages whose topic matches a pattern, from now on, until ctx ends
+// or Serve returns. A `*` is any one segment; at the end, after another one, it is one or
+// more. A reader that is too slow loses the oldest messages: the next one says how many.
+// The messages wait from the call of Subscribe on, so end ctx even if they are never read.
+// The only error, as the last pair, is that the pattern is invalid (ErrInvalid) or that
+// Serve does not run (ErrNotServing). One goroutine may read.
+func (s *Supervisor) Subscribe(ctx context.Context, pattern string) iter.Seq2[Message, error] {
+	fails := func(err error) iter.Seq2[Message, error] {
+		return func(yield func(Message, error) bool) {
+			yield(Message{}, fmt.Errorf("subscribe to %q: %w", pattern, err))
+		}
+	}
+	if err := capsulehost.CheckPattern(pattern); err != nil {
+		return fails(fmt.Errorf("%w: %w", ErrInvalid, err))
+	}
+	t, err := s.serving()
+	if err != nil {
+		return fails(err)
+	}
+	subscription := t.bus.Subscribe(pattern)
+	end := context.AfterFunc(ctx, subscription.Close)
+	return func(yield func(Message, error) bool) {
+		defer func() {
+			end()
+			subscription.Close()
+		}()
+		for subscription.Wait(ctx, nil) {
+			all, lost := subscription.Take()
+			for _, m := range all {
+				if ctx.Err() != nil || !yield(message(m, lost), nil) {
+					return
+				}
+				lost = 0
+			}
+		}
+	}
+}
+
+// message copies a message for the caller.
+func message(m *capsulehost.Message, lost uint64) Message {
+	return Message{
+		Topic: m.Topic, Payload: bytes.Clone(m.Payload.Bytes()), SourceID: m.SourceID, Principal: m.Principal,
+		Timestamp: m.Timestamp, Sequence: m.Sequence, Lost: lost, sent: m,
+	}
+}
+
+// ShowBus fills the subscriptions into a snapshot.
+func (t *tree) ShowBus(b *messages.Bus) { t.bus.Show(b) }

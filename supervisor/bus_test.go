@@ -1,0 +1,125 @@
+package supervisor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/astrid-actors/astrid-actors/supervisor"
+)
+
+// Publish and Subscribe from Go: order, fields, patterns, and what is refused.
+func TestPublishAndSubscribe(t *testing.T) {
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sup.Publish(t.Context(), "a", nil, nil); !errors.Is(err, supervisor.ErrNotServing) {
+		t.Errorf("before Serve: %v", err)
+	}
+	for _, err := range sup.Subscribe(t.Context(), "a") {
+		if !errors.Is(err, supervisor.ErrNotServing) {
+			t.Errorf("before Serve: %v", err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- sup.Serve(ctx) }()
+	if err := sup.AwaitStarted(ctx); err != nil {
+		t.Fatal(err)
+	}
+	all := sup.Subscribe(ctx, "a.*")
+	for n, text := range []string{`{"b":1, "a":2}`, ``, `{"type":"connect"}`} {
+		payload := json.RawMessage(text)
+		if err := sup.Publish(ctx, fmt.Sprintf("a.%d", n), payload, &supervisor.Caller{Principal: "ann"}); err != nil {
+			t.Fatal(err)
+		}
+		for i := range payload {
+			payload[i] = '!' // the caller may reuse it
+		}
+		if err := sup.Publish(ctx, "b", payload[:0], nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for m, err := range all {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(m)
+		if err != nil || !strings.Contains(string(text), `"source_id":"`+m.SourceID+`"`) || m.Timestamp.IsZero() {
+			t.Errorf("%s, %v", text, err)
+		}
+		got = append(got, fmt.Sprintf("%s %s %s %d", m.Topic, m.Payload, m.Principal, m.Lost))
+		if len(got) == 3 {
+			break
+		}
+	}
+	if want := "a.0 {\"a\":2,\"b\":1} ann 0\na.1 null ann 0\na.2 {\"type\":\"connect\"} ann 0"; strings.Join(got, "\n") != want {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+	for what, err := range map[string]error{
+		"an empty segment":    sup.Publish(ctx, "a..b", nil, nil),
+		"9 segments":          sup.Publish(ctx, "1.2.3.4.5.6.7.8.9", nil, nil),
+		"no JSON":             sup.Publish(ctx, "a", json.RawMessage("{"), nil),
+		"too much":            sup.Publish(ctx, "a", make(json.RawMessage, supervisor.MaxMessage+1), nil),
+		"no principal's name": sup.Publish(ctx, "a", nil, &supervisor.Caller{Principal: "a b"}),
+		"no UUID":             sup.Publish(ctx, "a", nil, &supervisor.Caller{SourceID: "x"}),
+	} {
+		if !errors.Is(err, supervisor.ErrInvalid) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for _, err := range sup.Subscribe(ctx, "a.*.b") {
+		if !errors.Is(err, supervisor.ErrInvalid) {
+			t.Errorf("a pattern with a `*` in the middle: %v", err)
+		}
+	}
+	bus := sup.Snapshot().Bus
+	if last := len(bus.Topics) - 1; last < 3 || bus.Topics[last].Name != "b" || bus.Topics[last].Messages != 3 || bus.Delivered < 3 {
+		t.Errorf("snapshot: %+v", bus)
+	}
+	late := sup.Subscribe(t.Context(), "a")
+	stop()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	for m, err := range late { // ends with Serve
+		t.Errorf("after the end: %v, %v", m, err)
+	}
+}
+
+// A capsule that may publish to the kernel can end the system, and gets an answer first.
+func TestKernelShutdown(t *testing.T) {
+	sup, err := supervisor.New(supervisor.Config{Home: t.TempDir(), CapsuleDirs: []string{t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- sup.Serve(t.Context()) }()
+	if err := sup.AwaitStarted(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	answers := sup.Subscribe(t.Context(), "astrid.v1.response.*")
+	for _, method := range []string{"GetStatus", "Shutdown"} {
+		if err := sup.Publish(t.Context(), "astrid.v1.request.x", fmt.Appendf(nil, `{"type":"raw_json","method":%q,"params":{"reason":"enough"}}`, method), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for m, err := range answers {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(m.Payload))
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if len(got) != 2 || !strings.Contains(got[0], `"loaded_capsules":[]`) || got[1] != `{"data":{"status":"shutting_down"},"status":"Success"}` {
+		t.Errorf("answers: %q", got)
+	}
+}

@@ -1,0 +1,170 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
+)
+
+// Instance is the state as one instance of a capsule uses it. The first use takes the
+// fence of the capsule: all earlier instances can't write any more. So an instance that
+// does not use its state costs the disk nothing, and one that is loaded beside another
+// leaves it undisturbed until then.
+type Instance struct {
+	keeper  *Keeper
+	capsule *capsule
+
+	// fence is guarded by capsule.fences; zero before the first use.
+	fence store.Fence
+}
+
+var _ capsulehost.State = (*Instance)(nil)
+
+// Instance returns the state for a new instance of a capsule. Close it when the instance
+// has ended.
+func (k *Keeper) Instance(capsule string) *Instance {
+	return &Instance{keeper: k, capsule: k.capsule(capsule)}
+}
+
+// handBackTimeout limits how long a disk that hangs holds up the end of an instance.
+const handBackTimeout = time.Second
+
+// Close ends the instance's use. If it has taken the fence from an instance that runs on,
+// as a new version that did not come up has, then that one gets it back.
+func (i *Instance) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), handBackTimeout)
+	defer cancel()
+	c := i.capsule
+	if c.lock(ctx) != nil {
+		return
+	}
+	defer c.unlock()
+	at := slices.Index(c.holders, i)
+	if at < 0 {
+		return
+	}
+	isNewest := at == len(c.holders)-1
+	c.holders = slices.Delete(c.holders, at, at+1)
+	if !isNewest || len(c.holders) == 0 {
+		return
+	}
+	// If it fails, the earlier instance is refused its next write, and restarted.
+	if fence, err := store.HandBack(ctx, i.keeper.cfg.Store, i.fence); err == nil {
+		c.holders[len(c.holders)-1].fence = fence
+	}
+}
+
+// InUse returns the ids of the capsules of which an instance has used its state, sorted.
+func (k *Keeper) InUse(ctx context.Context) ([]string, error) {
+	k.mu.Lock()
+	capsules := slices.Collect(maps.Values(k.capsules))
+	k.mu.Unlock()
+	var ids []string
+	for _, c := range capsules {
+		if err := c.lock(ctx); err != nil {
+			return nil, err
+		}
+		if len(c.holders) > 0 {
+			ids = append(ids, c.id)
+		}
+		c.unlock()
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+func (c *capsule) lock(ctx context.Context) error {
+	select {
+	case c.fences <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *capsule) unlock() { <-c.fences }
+
+// space returns the name space of a principal, with the instance's fence.
+func (i *Instance) space(ctx context.Context, principal string) (*Space, error) {
+	s := i.keeper.space(i.capsule, principal)
+	if err := i.capsule.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer i.capsule.unlock()
+	if i.fence == (store.Fence{}) {
+		fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.capsule.id)
+		if err != nil {
+			return nil, err
+		}
+		i.fence = fence
+		i.capsule.holders = append(i.capsule.holders, i)
+	}
+	s.fence = i.fence
+	return s, nil
+}
+
+// Get implements capsulehost.State.
+func (i *Instance) Get(ctx context.Context, principal, key string) ([]byte, error) {
+	s, err := i.space(ctx, principal)
+	if err != nil {
+		return nil, err
+	}
+	value, err := s.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return value, err
+}
+
+// Set implements capsulehost.State.
+func (i *Instance) Set(ctx context.Context, principal, key string, value []byte) error {
+	s, err := i.space(ctx, principal)
+	if err != nil {
+		return err
+	}
+	if err := s.Set(ctx, key, value); err != nil {
+		return fmt.Errorf("set key %.100q to %d bytes: %w", key, len(value), err)
+	}
+	return nil
+}
+
+// Delete implements capsulehost.State.
+func (i *Instance) Delete(ctx context.Context, principal, key string) error {
+	s, err := i.space(ctx, principal)
+	if err != nil {
+		return err
+	}
+	if _, err = s.Delete(ctx, key); err != nil {
+		return fmt.Errorf("delete key %.100q: %w", key, err)
+	}
+	return nil
+}
+
+// ListKeys implements capsulehost.State.
+func (i *Instance) ListKeys(ctx context.Context, principal, prefix string) ([]string, error) {
+	s, err := i.space(ctx, principal)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := s.Entries(ctx, prefix, false)
+	keys := make([]string, len(entries))
+	for n, e := range entries {
+		keys[n] = e.Key
+	}
+	return keys, err
+}
+
+// ClearPrefix implements capsulehost.State.
+func (i *Instance) ClearPrefix(ctx context.Context, principal, prefix string) (int, error) {
+	s, err := i.space(ctx, principal)
+	if err != nil {
+		return 0, err
+	}
+	return s.Clear(ctx, prefix)
+}

@@ -1,0 +1,231 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/home"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// outside is what a host call waits for: a server that never answers, a file that
+// somebody has locked, a function of the program that does not return.
+type outside struct {
+	entered chan struct{} // one element when a call has begun to wait
+	left    chan struct{} // one element when its request has gone; nil if that is not seen
+	topic   string
+	payload string
+	capsule string
+	cfg     supervisor.Config
+}
+
+// hangingServer is for the calls of HTTP. With a body, the answer begins at once.
+func hangingServer(t *testing.T, topic string, body bool) *outside {
+	t.Helper()
+	o := &outside{entered: make(chan struct{}, 8), left: make(chan struct{}, 8), topic: topic, capsule: "reach"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if body {
+			_, _ = fmt.Fprint(w, "begun")
+			_ = http.NewResponseController(w).Flush()
+		}
+		o.entered <- struct{}{}
+		<-q.Context().Done()
+		o.left <- struct{}{}
+	}))
+	t.Cleanup(server.Close)
+	o.payload = `{"url":"` + server.URL + `"}`
+	o.cfg.HTTPNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	return o
+}
+
+// lockedFiles is for the calls of files: the capsule's layer is locked, as a commit does.
+func lockedFiles(t *testing.T, topic string) *outside {
+	t.Helper()
+	o := &outside{entered: make(chan struct{}, 8), topic: topic, capsule: "reach", payload: `"cwd://x"`}
+	dir := t.TempDir()
+	o.cfg.Home, o.cfg.Workspace = filepath.Join(dir, "astrid"), filepath.Join(dir, "workspace")
+	if err := os.Mkdir(o.cfg.Workspace, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// lock locks the layer, which the capsule has made by a first write.
+func (o *outside) lock(t *testing.T, sys *supervisortest.System) {
+	t.Helper()
+	sys.Expect("test.reach.write", `"cwd://first"`, "reach empty")
+	h, err := home.Resolve(o.cfg.Home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := filepath.Glob(filepath.Join(h.WorkspaceDir(home.DefaultPrincipal, "*"), "reach", "lock"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the locks are %v, %v", found, err)
+	}
+	lock := flock.New(found[0])
+	if ok, err := lock.TryLock(); !ok || err != nil {
+		t.Fatalf("lock: %t, %v", ok, err)
+	}
+	t.Cleanup(func() { _ = lock.Close() })
+}
+
+// hangingFunction is for the functions of the program that runs the capsules.
+func hangingFunction() *outside {
+	o := &outside{entered: make(chan struct{}, 8), left: make(chan struct{}, 8), topic: "test.embedder", payload: `"x"`, capsule: "embedder"}
+	o.cfg.HostFunctions = []capsulehost.HostFunction{{Namespace: "example:text", Name: "upper",
+		Call: func(ctx context.Context, _ capsulehost.HostCall) ([]byte, error) {
+			o.entered <- struct{}{}
+			<-ctx.Done()
+			o.left <- struct{}{}
+			return nil, context.Cause(ctx)
+		}}}
+	return o
+}
+
+// A call that waits for the world outside ends within 100 ms of the capsule's stop or
+// kill, and of its trigger's deadline. It leaves no request behind. On a busy machine
+// the test tries several times.
+func TestHostCallsEndInTime(t *testing.T) {
+	const grace, most = 50 * time.Millisecond, 100 * time.Millisecond
+	ends := map[string]func(t *testing.T, sys *supervisortest.System, id string) time.Duration{
+		"stop": func(t *testing.T, sys *supervisortest.System, id string) time.Duration {
+			began := time.Now()
+			if err := sys.Stop(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began) - grace
+		},
+		"kill": func(t *testing.T, sys *supervisortest.System, id string) time.Duration {
+			began := time.Now()
+			if err := sys.Kill(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			return time.Since(began)
+		},
+		"deadline": func(*testing.T, *supervisortest.System, string) time.Duration { return 0 },
+	}
+	for name, prepare := range map[string]func(*testing.T) *outside{
+		"http request":      func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", false) },
+		"http body":         func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", true) },
+		"http stream":       func(t *testing.T) *outside { return hangingServer(t, "test.reach.open", false) },
+		"extism request":    func(t *testing.T) *outside { return hangingServer(t, "test.reach.extism", false) },
+		"read a file":       func(t *testing.T) *outside { return lockedFiles(t, "test.reach.read") },
+		"write a file":      func(t *testing.T) *outside { return lockedFiles(t, "test.reach.write") },
+		"list a directory":  func(t *testing.T) *outside { return lockedFiles(t, "test.reach.list") },
+		"embedder function": func(*testing.T) *outside { return hangingFunction() },
+	} {
+		for how, end := range ends {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				o := prepare(t)
+				o.cfg.CapsuleDirs, o.cfg.StopTimeout = []string{fixture(o.capsule)}, grace
+				sys := supervisortest.Start(t, o.cfg)
+				if strings.Contains(name, "file") || strings.Contains(name, "directory") {
+					o.lock(t, sys)
+				}
+				best := time.Hour
+				for range 10 {
+					late := o.once(t, sys, how, end)
+					best = min(best, late)
+					if best < most {
+						held.attack(max(0, best))
+						return
+					}
+					if how == "stop" {
+						if err := sys.Supervisor.Start(t.Context(), o.capsule); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				t.Errorf("the fastest end came %v late", best)
+			})
+		}
+	}
+}
+
+// once makes one call that waits, ends it, and returns how late it ended.
+func (o *outside) once(t *testing.T, sys *supervisortest.System, how string, end func(*testing.T, *supervisortest.System, string) time.Duration) time.Duration {
+	t.Helper()
+	const deadline = 200 * time.Millisecond
+	ctx := t.Context()
+	if how == "deadline" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, deadline)
+		defer cancel()
+	}
+	began, replies := time.Now(), make(chan *messages.Reply, 1)
+	go func() {
+		reply, err := sys.Trigger(ctx, supervisor.TriggerRequest{Topic: o.topic, Payload: []byte(o.payload)})
+		if err != nil {
+			t.Error(err)
+		}
+		replies <- reply
+	}()
+	if o.left != nil {
+		<-o.entered
+	} else {
+		for sys.Capsule(o.capsule).Busy == 0 {
+			synchronise(t, sys)
+		}
+	}
+	late := end(t, sys, o.capsule)
+	reply := <-replies
+	want := messages.OutcomeCrashed
+	if how == "deadline" {
+		want, late = messages.OutcomeTimeout, time.Since(began)-deadline
+	}
+	if reply == nil || len(reply.Legs) != 1 || reply.Legs[0].Outcome != want {
+		t.Fatalf("the answer is %+v, want %v", reply, want)
+	}
+	if o.left != nil {
+		<-o.left
+	}
+	return late
+}
+
+// When a capsule's instance dies, nothing of it stays open: neither a connection nor a
+// file.
+func TestADeadCapsuleLeavesNothingOpen(t *testing.T) {
+	o := hangingServer(t, "test.reach.open", true)
+	closed := make(chan struct{}, 8)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, ConnState: func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}}
+	go func() { _ = server.Serve(listener) }()
+	t.Cleanup(func() { _ = server.Close() })
+	o.cfg.CapsuleDirs = []string{fixture("reach")}
+	sys := supervisortest.Start(t, o.cfg)
+	// An idle connection, and a stream that is open between two calls.
+	reply := sys.Ask("test.reach.fetch", `{"url":"http://`+listener.Addr().String()+`"}`)
+	if len(reply.Legs) != 1 || !strings.Contains(string(reply.Legs[0].Value), `"status":404`) {
+		t.Fatalf("the legs are %v", supervisortest.Legs(reply))
+	}
+	if _, err := sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: o.topic, Payload: []byte(o.payload)}); err != nil {
+		t.Fatal(err)
+	}
+	<-o.entered
+	if err := sys.Stop(t.Context(), "reach"); err != nil {
+		t.Fatal(err)
+	}
+	<-closed
+	<-o.left
+}
