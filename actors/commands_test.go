@@ -21,7 +21,7 @@ func TestARestartLeavesTheNextGenerationAlone(t *testing.T) {
 		ref.announced.Store(&CapsuleUp{Ref: ref, Generation: 1})
 		c := newChild(ChildSpec{Ref: ref, StopTimeout: time.Second})
 		c.pid, c.phase, c.over = sys.PID("a"), running, 0
-		s := &supervisor{SupervisorConfig: SupervisorConfig{System: sys, Observe: func(messages.Event) {}}}
+		s := &supervisor{SupervisorConfig: SupervisorConfig{System: sys, Observe: func(messages.Event) {}, Preparations: &Preparations{}}}
 		next := ref.newInstance(&Version{}, ref.reserve())
 		u := &upgrade{UpgradeCapsule: UpgradeCapsule{How: Restart}, next: next}
 		s.handOver(nil, c, u)

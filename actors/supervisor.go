@@ -1,9 +1,9 @@
 package actors
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -33,6 +33,8 @@ type SupervisorConfig struct {
 	Escalate func(cause string)
 	// StartSlots is how many may be starting at once.
 	StartSlots int
+	// Preparations counts what upgrades have begun. nil is a counter of its own.
+	Preparations *Preparations
 }
 
 // ChildSpec describes one capsule under supervision.
@@ -62,6 +64,7 @@ type ChildSpec struct {
 // time, and carries out the operator's commands. Its parent is the root, which
 // resumes it with its state should it fail: its children need not die of that.
 func SupervisorProps(cfg SupervisorConfig) *actor.Props {
+	cfg.Preparations = cmp.Or(cfg.Preparations, &Preparations{})
 	s := &supervisor{
 		SupervisorConfig: cfg, byID: map[string]*child{}, groups: map[string]*group{}, placeOf: map[string]*group{},
 		top: newGroup("", nil, OneForOne, cfg.Restart), holds: map[*hold]*time.Timer{}, groupWaiters: map[*group][]waiter{},
@@ -96,8 +99,6 @@ type supervisor struct {
 	unsettled    int      // first starts not settled yet
 	started      bool     // the first start of all has been reported
 	stopping     bool
-
-	preparing sync.WaitGroup // goroutines that prepare or close instances of upgrades
 }
 
 // phase is the state of a child as its supervisor sees it.
@@ -181,7 +182,7 @@ func (s *supervisor) Receive(ctx actor.Context) {
 	case *reconcile:
 		s.reconcile(ctx)
 	case *actor.Stopped:
-		s.preparing.Wait() // their contexts have ended
+		s.Preparations.wait() // their contexts have ended
 	case *actor.Restarting:
 	default:
 		s.Log.Error("capsules supervisor: message not understood", "message", fmt.Sprintf("%T", m))

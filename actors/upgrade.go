@@ -145,7 +145,7 @@ func (s *supervisor) prepare(c *child, u *upgrade, stale *instance) {
 	if up := ref.Announced(); up != nil && up.RunLoop && up.State == messages.StateReady {
 		patience = 0 // a loop that has not signalled does not replace one that has
 	}
-	s.preparing.Go(func() {
+	s.Preparations.start(ref.Path(), func() {
 		var next *instance
 		err := error(errExited)
 		defer func() { // also if the guest ends the goroutine
@@ -297,7 +297,7 @@ func (s *supervisor) cancelUpgrade(c *child, reason string) {
 	u.cancel(errors.New(reason))
 	for _, next := range []*instance{u.refuse(), u.next} {
 		if next != nil {
-			s.preparing.Go(func() { next.close(s.Log) })
+			s.Preparations.start(c.Ref.Path(), func() { next.close(s.Log) })
 		}
 	}
 	s.endUpgrade(c, messages.CommandFailed, reason)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,6 +51,8 @@ type tree struct {
 	sourceConfig catalog.Config
 
 	groups *groups
+	// preparations are the instances that upgrades are preparing.
+	preparations actors.Preparations
 
 	mu       sync.Mutex
 	capsules map[string]*running // by id
@@ -217,7 +220,7 @@ func (t *tree) run(ctx context.Context) error {
 		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
 			System: t.sys, Log: t.cfg.Log, Observe: t.observe,
 			Supervisors: t.groups.specs(), Restart: t.cfg.Restart, Escalate: t.escalation(shutdown),
-			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0),
+			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0), Preparations: &t.preparations,
 		}),
 	}))
 	if err != nil {
@@ -266,6 +269,9 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 			left = append(left, c.Path)
 		}
 	}
+	left = append(left, t.preparations.Paths()...) // a capsule whose instance runs, or that is gone
+	slices.Sort(left)
+	left = slices.Compact(left)
 	t.journal.Observe(messages.Event{Detail: messages.SystemStopped{LeftRunning: left}})
 	if err != nil {
 		return fmt.Errorf("serve: these would not stop: %v: %w", left, err)

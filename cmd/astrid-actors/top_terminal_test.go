@@ -204,7 +204,7 @@ func TestTopAtATerminal(t *testing.T) {
 	top.press("\r")
 	top.until(`payments 1\.0\.0`, `FAILURES`, `(?s)generation 2, in call: .*unreachable`, `\.\$1\(\) i32`, `RECENT CALLS`)
 	top.press("G")
-	top.until(`LOG: none`)
+	top.until(`(?m)^LOG`, `host: generation 1 crashed in call`)
 	top.press("\x1b")
 	top.until(`enter detail`)
 
