@@ -246,12 +246,18 @@ func (w *world) command(r *rand.Rand) {
 	do := map[string]func(context.Context, string) error{"start": w.sys.Start, "stop": w.sys.Stop, "restart": w.sys.Restart, "kill": w.sys.Kill}[verb]
 	if verb == "restart" && chance(r, 30) { // two concurrent restarts
 		var other sync.WaitGroup
-		other.Go(func() { _ = w.sys.Restart(context.Background(), c.id) }) // equivalent to the one that is checked
+		w.audit.upgrading(c, 1)
+		other.Go(func() { // equivalent to the one that is checked
+			_ = w.sys.Restart(context.Background(), c.id)
+			w.audit.upgrading(c, -1)
+		})
 		defer other.Wait()
 	}
 	w.audit.upgrading(c, 1)
 	err := do(ctx, c.id)
-	w.audit.upgrading(c, -1)
+	if ctx.Err() == nil { // a command that its caller has given up goes on
+		w.audit.upgrading(c, -1)
+	}
 	w.audit.catchUp()
 	after := w.audit.view(c)
 	changed := after.sequence > before.sequence
