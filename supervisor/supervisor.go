@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,7 +85,8 @@ type Supervisor struct {
 	changing chan struct{} // holds the one change of the set of capsules that is under way
 
 	mu       sync.Mutex
-	tree     *tree               // while Serve runs
+	serves   bool                // from Serve's call to its return
+	tree     *tree               // while it runs
 	entries  []*catalog.Entry    // of all capsules, in start order, added ones last
 	embedded []*catalog.Embedded // the capsules that the program brings along
 }
@@ -184,19 +186,24 @@ func (s *Supervisor) enter(found *catalog.Catalog) {
 // returns nil after a clean stop; an error names the parts that did not start or stop.
 // It may be called again after it has returned, as in suture, but not twice at once.
 func (s *Supervisor) Serve(ctx context.Context) error {
-	if _, err := s.serving(); err == nil {
+	s.mu.Lock()
+	twice := s.serves
+	s.serves = true
+	s.mu.Unlock()
+	if twice {
 		return errServing
 	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.serves = false
+	}()
 	t, err := newTree(ctx, s)
 	if err != nil {
+		s.journal.End(err)
 		return err
 	}
 	s.mu.Lock()
-	if s.tree != nil {
-		s.mu.Unlock()
-		t.discard()
-		return errServing
-	}
 	s.tree = t
 	s.mu.Unlock()
 
@@ -210,7 +217,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 	s.mu.Lock()
 	s.tree = nil
 	s.mu.Unlock()
-	s.journal.End()
+	s.journal.End(cmp.Or(err, fmt.Errorf("await the start: %w: Serve has returned", ErrNotServing)))
 	detach()
 	return err
 }
@@ -315,7 +322,8 @@ func (s *Supervisor) Events(ctx context.Context, since uint64) iter.Seq[Event] {
 }
 
 // AwaitStarted waits until the first start of every capsule has a result: it is Ready,
-// or Failed, or did not signal in time.
+// or Failed, or did not signal in time. If Serve returns before, AwaitStarted returns
+// Serve's error, or one that matches ErrNotServing.
 func (s *Supervisor) AwaitStarted(ctx context.Context) error { return s.journal.AwaitStarted(ctx) }
 
 // Start starts a capsule that has stopped or failed. It reads the capsule's files again

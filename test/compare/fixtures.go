@@ -59,10 +59,10 @@ func (f *fixtures) stockGo() ([]byte, error) {
 	return os.ReadFile(file)
 }
 
-// home returns the home of all supervisors: they share a cache, so that it is warm.
+// home returns the directory of the homes of all supervisors.
 func (f *fixtures) home() string { return filepath.Join(f.dir, "home") }
 
-// cache returns that cache.
+// cache returns the cache that they share.
 func (f *fixtures) cache() string { return filepath.Join(f.home(), "cache") }
 
 // interceptors returns the part of a manifest that subscribes to events.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
@@ -59,9 +61,18 @@ func serve(ctx context.Context, home string, n int, dirs ...string) (*system, er
 	return serveWith(ctx, n, supervisor.Config{Home: home, CapsuleDirs: dirs})
 }
 
-// serveWith is serve with a configuration.
+// serveWith is serve with a configuration. Several may serve at once: each has a home of
+// its own in cfg.Home, and they share a cache, so that it is warm.
 func serveWith(ctx context.Context, n int, cfg supervisor.Config) (*system, error) {
-	cfg.AllowUnverified = true
+	cfg.CacheDir = filepath.Join(cfg.Home, "cache")
+	if err := os.MkdirAll(cfg.CacheDir, 0o700); err != nil {
+		return nil, err
+	}
+	home, err := os.MkdirTemp(cfg.Home, "system-")
+	if err != nil {
+		return nil, err
+	}
+	cfg.Home, cfg.AllowUnverified = home, true
 	// Each crash counts as the first, however many there are: restarts are immediate.
 	cfg.Restart = supervisor.RestartPolicy{Window: 1}
 	sup, err := supervisor.New(cfg)

@@ -41,7 +41,8 @@ type Journal struct {
 	rejected    []messages.CapsuleRejected // directories that are rejected
 	generations map[string]uint64          // of capsules that were removed: if they are added again, these go on
 	undecided   int
-	allDecided  chan struct{} // closed once undecided is 0
+	allDecided  chan struct{} // closed once undecided is 0, or Serve has returned before
+	unfinished  error         // why it was closed before; else nil
 
 	triggers atomic.Uint64 // accepted triggers from outside
 	open     atomic.Int64
@@ -340,12 +341,8 @@ func (j *Journal) decideLocked(c *capsule) {
 		c.shown.Decided = true
 		j.undecided--
 	}
-	select {
-	case <-j.allDecided:
-	default:
-		if j.undecided == 0 && !j.started.IsZero() {
-			close(j.allDecided)
-		}
+	if j.undecided == 0 && !j.started.IsZero() && !isClosed(j.allDecided) {
+		close(j.allDecided)
 	}
 }
 
@@ -391,8 +388,11 @@ func (j *Journal) Begin(live Live) {
 	for _, g := range j.groupOrder {
 		g.begin(j.started)
 	}
-	if again && j.undecided == 0 {
-		j.allDecided = make(chan struct{})
+	if isClosed(j.allDecided) {
+		j.allDecided, j.unfinished = make(chan struct{}), nil
+	}
+	if again {
+		j.undecided = 0
 		for _, c := range j.capsules {
 			if !c.rejected {
 				c.shown.Decided = false
@@ -402,14 +402,28 @@ func (j *Journal) Begin(live Live) {
 	}
 }
 
-// End ends one Serve: no event comes until the next Begin.
-func (j *Journal) End() {
+// End ends one Serve: no event comes until the next Begin. err is why AwaitStarted fails
+// if it still waits.
+func (j *Journal) End(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.ended = true
+	if !isClosed(j.allDecided) {
+		j.unfinished = err
+		close(j.allDecided)
+	}
 	j.endLogsLocked()
 	close(j.changed)
 	j.changed = make(chan struct{})
+}
+
+func isClosed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
 }
 
 // Snapshot returns a copy of the current state.
@@ -467,14 +481,16 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	return out
 }
 
-// AwaitStarted waits until every capsule's first start has a result.
+// AwaitStarted waits until every capsule's first start has a result, or End.
 func (j *Journal) AwaitStarted(ctx context.Context) error {
 	j.mu.Lock()
 	allDecided := j.allDecided
 	j.mu.Unlock()
 	select {
 	case <-allDecided:
-		return nil
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		return j.unfinished
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

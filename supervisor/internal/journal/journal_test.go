@@ -76,7 +76,7 @@ func TestReaders(t *testing.T) {
 				close(turns[i])
 			}
 			synctest.Wait()
-			r.End()
+			r.End(nil)
 			synctest.Wait()
 			missed := uint64(0)
 			for i, me := range readers {
@@ -125,7 +125,7 @@ func TestAReaderThatBlocks(t *testing.T) {
 		}
 		close(free)
 		synctest.Wait()
-		r.End()
+		r.End(nil)
 		synctest.Wait()
 		// It had already fetched the batch up to 10.
 		want := []string{"6 6", "7 0", "8 0", "9 0", "10 0", "1006 996", "1007 0", "1008 0", "1009 0", "1010 0"}
@@ -168,7 +168,7 @@ func TestEventsFileThatFails(t *testing.T) {
 	take(3)
 	mkdir()
 	take(2)
-	r.End()
+	r.End(nil)
 	f.follow(r)
 	text, err := os.ReadFile(f.path)
 	if err != nil {
@@ -194,7 +194,7 @@ func TestSuppressedLinesAreSummedUp(t *testing.T) {
 			<-time.After(wait)
 			r.Suppressed("c", 10)
 		}
-		r.End()
+		r.End(nil)
 		var got []string
 		for e := range r.Events(t.Context(), 0) {
 			d, _ := e.Detail.(messages.LogSuppressed)
