@@ -21,8 +21,8 @@ type Kernel interface {
 	Interceptors() []KernelCapsule
 	// Status describes the daemon.
 	Status() KernelStatus
-	// Reload starts the capsules that have failed again, and what is new. It calls done
-	// when that is over.
+	// Reload reads the capsules' files again, applies what has changed, and starts those
+	// that have failed again. It calls done when that is over.
 	Reload(done func(error))
 	// Shutdown ends the system.
 	Shutdown(reason string)

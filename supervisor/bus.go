@@ -48,9 +48,12 @@ func (m Message) MarshalJSON() ([]byte, error) { return m.sent.AppendJSON(nil), 
 // supervisor's own source and no principal. Its errors match ErrInvalid, ErrNotServing or
 // ErrStopping.
 func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.RawMessage, caller *Caller) error {
-	what, err := s.publication(topic, payload, caller)
+	what, err := publication(topic, payload, caller)
 	if err != nil {
 		return err
+	}
+	if what.SourceID == "" {
+		what.SourceID = s.source
 	}
 	t, err := s.serving()
 	if err == nil && t.isStopping() {
@@ -66,8 +69,15 @@ func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.Raw
 	return nil
 }
 
-// publication checks what is published. The result shares no memory with the caller.
-func (s *Supervisor) publication(topic string, payload json.RawMessage, caller *Caller) (p actors.Publication, err error) {
+// CheckMessage checks a message as Publish does: its error matches ErrInvalid.
+func CheckMessage(topic string, payload json.RawMessage, caller *Caller) error {
+	_, err := publication(topic, payload, caller)
+	return err
+}
+
+// publication checks what is published. The result shares no memory with the caller, and
+// has no source if the caller names none.
+func publication(topic string, payload json.RawMessage, caller *Caller) (p actors.Publication, err error) {
 	if err := capsulehost.CheckTopic(topic); err != nil {
 		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
@@ -78,7 +88,7 @@ func (s *Supervisor) publication(topic string, payload json.RawMessage, caller *
 	if len(payload) > 0 {
 		text = bytes.Clone(payload)
 	}
-	p = actors.Publication{Topic: topic, SourceID: s.source}
+	p = actors.Publication{Topic: topic}
 	if p.Payload, err = capsulehost.ParsePayload(text); err != nil {
 		return p, fmt.Errorf("%w: the payload is not JSON: %w", ErrInvalid, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
 // Publish and Subscribe from Go: order, fields, patterns, and what is refused.
@@ -121,5 +122,34 @@ func TestKernelShutdown(t *testing.T) {
 	}
 	if len(got) != 2 || !strings.Contains(got[0], `"loaded_capsules":[]`) || got[1] != `{"data":{"status":"shutting_down"},"status":"Success"}` {
 		t.Errorf("answers: %q", got)
+	}
+}
+
+// A capsule that asks the kernel to reload gets what an operator gets: new capsules, new
+// versions, and another try of what has failed.
+func TestKernelReload(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a", "1.0.0", "first", "fixed")
+	put(t, dir, "broken", "1.0.0", "broken", "")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+	put(t, dir, "a", "1.1.0", "second", "fixed")
+	put(t, dir, "b", "1.0.0", "b", "fixed")
+	ctx, done := context.WithCancel(t.Context())
+	defer done()
+	answers := s.Subscribe(ctx, "astrid.v1.response.x")
+	request := json.RawMessage(`{"type":"raw_json","method":"ReloadCapsules"}`)
+	if err := s.Publish(ctx, "astrid.v1.request.x", request, nil); err != nil {
+		t.Fatal(err)
+	}
+	for m, err := range answers {
+		if want := `{"data":{"status":"reloaded"},"status":"Success"}`; err != nil || string(m.Payload) != want {
+			t.Errorf("the answer is %s, %v", m.Payload, err)
+		}
+		done()
+	}
+	s.Expect("second", "", `a continue {"ok":true}`)
+	s.Expect("b", "", `b continue {"ok":true}`)
+	if c := s.Capsule("a"); c.Version != "1.1.0" {
+		t.Errorf("a is %+v", c)
 	}
 }

@@ -80,10 +80,12 @@ func (k *kernel) Status() actors.KernelStatus {
 	}
 }
 
-// Reload starts the capsules that have failed again, with their files read anew.
+// Reload does what Supervisor.Reload does, and then starts the capsules that have failed
+// again. What is wrong with one capsule is no error of the reload, as in the reference.
 func (k *kernel) Reload(done func(error)) {
 	go func() {
-		var problems []error
+		_, err := k.tree.owner.Reload(context.Background())
+		problems := []error{err}
 		for _, c := range k.tree.journal.Snapshot().Capsules {
 			if c.State != messages.StateFailed {
 				continue

@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
 )
 
@@ -13,7 +14,7 @@ func newPublish(a *app) *cobra.Command {
 		Short: "Publish a message on the event bus",
 		Long: `Publish a message: every subscription to TOPIC receives it, and every capsule that has
 an interceptor for TOPIC is called with it, one after another. PAYLOAD is JSON of at
-most 1 MiB, and null if it is left out; - reads it from the standard input, @FILE from
+most 5 MiB, and null if it is left out; - reads it from the standard input, @FILE from
 a file.
 
 The command returns when the message has been accepted, before any capsule is called:
@@ -27,20 +28,18 @@ what the capsules do with it is in the events and counts, and in their own messa
 			if cmd.Flags().Changed("principal") && principal == "" {
 				return usage("--principal is empty: leave it out for none")
 			}
-			request := control.TriggerRequest{Topic: args[0], Principal: principal}
+			topic := args[0]
+			var payload []byte
 			if len(args) == 2 {
-				payload, err := readPayload(args[1], a.stdin)
-				if err != nil {
+				var err error
+				if payload, err = readPayload(args[1], a.stdin, supervisor.MaxMessage); err != nil {
 					return err
 				}
-				request.Payload = payload
 			}
-			if err := validate(request); err != nil {
-				return err
+			if err := supervisor.CheckMessage(topic, payload, &supervisor.Caller{Principal: principal}); err != nil {
+				return usage("%w", err)
 			}
-			return a.ask(func(c *control.Client) error {
-				return c.Publish(cmd.Context(), request.Topic, request.Payload, request.Principal)
-			})
+			return a.ask(func(c *control.Client) error { return c.Publish(cmd.Context(), topic, payload, principal) })
 		},
 	}
 	cmd.Flags().StringVar(&principal, "principal", "", "the `name` of the principal on whose behalf the message is published")

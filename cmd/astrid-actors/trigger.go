@@ -54,7 +54,7 @@ anything else than continue, final or empty.` +
 			}
 			request := control.TriggerRequest{Topic: args[0], Principal: principal, Timeout: timeout}
 			if len(args) == 2 {
-				payload, err := readPayload(args[1], a.stdin)
+				payload, err := readPayload(args[1], a.stdin, supervisor.MaxPayload)
 				if err != nil {
 					return err
 				}
@@ -95,9 +95,8 @@ func sendTrigger(ctx context.Context, c *control.Client, r control.TriggerReques
 	return within(ctx, r.Timeout, func(ctx context.Context) (*messages.Reply, error) { return c.Trigger(ctx, r) })
 }
 
-// readPayload reads the payload that the argument names, up to the limit of a
-// payload.
-func readPayload(arg string, stdin io.Reader) ([]byte, error) {
+// readPayload reads the payload that the argument names, of at most limit bytes.
+func readPayload(arg string, stdin io.Reader, limit int) ([]byte, error) {
 	source, from := stdin, "the standard input"
 	switch {
 	case arg == "-":
@@ -115,14 +114,14 @@ func readPayload(arg string, stdin io.Reader) ([]byte, error) {
 		}
 		return []byte(arg), nil
 	}
-	payload, err := io.ReadAll(io.LimitReader(source, supervisor.MaxPayload+1))
+	payload, err := io.ReadAll(io.LimitReader(source, int64(limit)+1))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the payload from %s: %w", from, err)
 	case len(payload) == 0:
 		return nil, usage("the payload from %s is empty, which is not JSON", from)
-	case len(payload) > supervisor.MaxPayload:
-		return nil, usage("the payload from %s is over the limit of %d bytes", from, supervisor.MaxPayload)
+	case len(payload) > limit:
+		return nil, usage("the payload from %s is over the limit of %d bytes", from, limit)
 	}
 	return payload, nil
 }
