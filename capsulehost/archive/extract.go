@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -80,15 +81,12 @@ func extract(r io.Reader, dir string) error {
 // ended reads the padding after a tar file's end, and with it gzip's checksum. Nothing may
 // follow it.
 func ended(bounded *io.LimitedReader, source *bufio.Reader) error {
-	padding := make([]byte, 32<<10)
+	var padding, zeros [32 << 10]byte
 	for {
-		n, err := bounded.Read(padding)
-		for _, b := range padding[:n] {
-			if b != 0 {
-				return errors.New("it has data after its end")
-			}
-		}
+		n, err := bounded.Read(padding[:])
 		switch {
+		case !bytes.Equal(padding[:n], zeros[:n]):
+			return errors.New("it has data after its end")
 		case bounded.N <= 0:
 			return tooMuch()
 		case errors.Is(err, io.EOF):
