@@ -1,6 +1,9 @@
 package messages
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // ChangeKind says what a reload, an installation or a removal did to a capsule.
 type ChangeKind string
@@ -40,4 +43,25 @@ func (c Change) String() string {
 	default:
 		return fmt.Sprintf("%s %s", c.Change, c.ID)
 	}
+}
+
+// SettingChange is a setting of the daemon's configuration that was changed.
+type SettingChange struct {
+	Key string `json:"key"`
+	// Applied: the value is in effect. Otherwise it will be when the daemon is started again.
+	Applied bool `json:"applied"`
+	// Previous and Value are what is in effect, or was, and what the configuration says now;
+	// "" is unset. They are masked if they may be secret.
+	Previous string `json:"previous"`
+	Value    string `json:"value"`
+}
+
+// String returns the change in one line, as the command line prints it:
+// "applied capsule.greeter.supervision.queue: 256 -> 1000".
+func (c SettingChange) String() string {
+	verb := "needs a new start"
+	if c.Applied {
+		verb = "applied"
+	}
+	return fmt.Sprintf("%s %s: %s -> %s", verb, c.Key, cmp.Or(c.Previous, "unset"), cmp.Or(c.Value, "unset"))
 }

@@ -33,24 +33,17 @@ func (s *Supervisor) Reload(ctx context.Context, ids ...string) ([]Change, error
 	var changes []Change
 	err := s.change(ctx, func(t *tree) error {
 		found := catalog.Discover(s.places, s.embeddedNow())
-		plan := s.plan(t, found)
-		if len(ids) > 0 {
-			for _, id := range ids {
-				if plan[id] == nil {
-					return fmt.Errorf("%w: %q", ErrNotFound, id)
-				}
-			}
-			for id := range plan {
-				if !slices.Contains(ids, id) {
-					delete(plan, id)
-				}
-			}
-		} else {
-			s.journal.Unreject(func(dir string) bool {
-				return slices.ContainsFunc(found.Rejected, func(r manifest.Rejected) bool { return r.Dir == dir })
-			})
-		}
 		var err error
+		if len(ids) == 0 {
+			changes, err = s.reloadFound(ctx, t, found)
+			return err
+		}
+		plan := s.plan(t, found, ids...)
+		for _, id := range ids {
+			if plan[id] == nil {
+				return fmt.Errorf("%w: %q", ErrNotFound, id)
+			}
+		}
 		changes, err = s.apply(ctx, t, found, plan)
 		return err
 	})
@@ -58,6 +51,14 @@ func (s *Supervisor) Reload(ctx context.Context, ids ...string) ([]Change, error
 		return changes, fmt.Errorf("reload: %w", err)
 	}
 	return changes, nil
+}
+
+// reloadFound brings the system to what was discovered.
+func (s *Supervisor) reloadFound(ctx context.Context, t *tree, found *catalog.Catalog) ([]Change, error) {
+	s.journal.Unreject(func(dir string) bool {
+		return slices.ContainsFunc(found.Rejected, func(r manifest.Rejected) bool { return r.Dir == dir })
+	})
+	return s.apply(ctx, t, found, s.plan(t, found))
 }
 
 // Add adds an embedded capsule to the running system, and starts it. If there is one
@@ -91,7 +92,7 @@ func (s *Supervisor) bring(ctx context.Context, verb string, c Capsule, known bo
 		all := s.embedded
 		s.mu.Unlock()
 		found := catalog.Discover(s.places, all)
-		planned := map[string]*planned{id: s.plan(t, found)[id]}
+		planned := map[string]*planned{id: s.plan(t, found, id)[id]}
 		changes, err := s.apply(ctx, t, found, planned)
 		if len(changes) > 0 {
 			change = changes[0]
@@ -156,12 +157,17 @@ type planned struct {
 	failed error          // why the change is ChangeRejected, once applied
 }
 
-// plan compares what was discovered with what runs.
-func (s *Supervisor) plan(t *tree, found *catalog.Catalog) map[string]*planned {
+// plan compares what was discovered with what runs: of the capsules with some ids, or of
+// all if there are none.
+func (s *Supervisor) plan(t *tree, found *catalog.Catalog, ids ...string) map[string]*planned {
+	wanted := func(id string) bool { return len(ids) == 0 || slices.Contains(ids, id) }
 	plan := map[string]*planned{}
 	for i := range found.Entries {
 		e := &found.Entries[i]
 		id, number := e.Manifest.ID(), e.Manifest.Package.Version
+		if !wanted(id) {
+			continue
+		}
 		p := &planned{change: Change{ID: id, Change: messages.ChangeAdded, Version: number}, entry: e}
 		if v := t.version(id); v != nil {
 			p.change.Change, p.change.Previous = messages.ChangeUpgraded, v.entry.Manifest.Package.Version
@@ -182,14 +188,14 @@ func (s *Supervisor) plan(t *tree, found *catalog.Catalog) map[string]*planned {
 		if id == "" {
 			id = filepath.Base(r.Dir)
 		}
-		if plan[id] == nil {
+		if plan[id] == nil && wanted(id) {
 			plan[id] = &planned{
 				change: Change{ID: id, Change: messages.ChangeRejected, Reason: oneLine(r.Err)}, dir: r.Dir, failed: ErrUpgradeFailed,
 			}
 		}
 	}
 	for _, e := range current {
-		if id := e.Manifest.ID(); plan[id] == nil {
+		if id := e.Manifest.ID(); plan[id] == nil && wanted(id) {
 			plan[id] = &planned{change: Change{ID: id, Change: messages.ChangeRemoved, Version: e.Manifest.Package.Version}}
 		}
 	}

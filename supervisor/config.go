@@ -122,6 +122,9 @@ type Config struct {
 	Restart RestartPolicy
 	// CapsuleSettings are the operator's settings of single capsules, by their id.
 	CapsuleSettings map[string]CapsuleSettings
+	// ReadConfig, if not nil, reads the program's own configuration again, for ReloadConfig.
+	// It is called by one goroutine at a time.
+	ReadConfig func() (Configuration, error)
 	// Supervisors are groups of capsules, each with a strategy of its own. A capsule in no
 	// group is restarted alone.
 	Supervisors []Group

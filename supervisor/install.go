@@ -56,41 +56,39 @@ func (s *Supervisor) Install(ctx context.Context, path string, o InstallOptions)
 	}
 	defer release()
 	in := s.installer(host)
+	load := o.Load
+	if load == nil {
+		load = s.loadInstalled
+	}
+	loaded := "" // the id of the capsule that load was called for
 	change, err := in.Install(ctx, path, catalog.InstallOptions{
 		UpgradeOnly: o.UpgradeOnly, AllowUnverified: o.AllowUnverified, Seal: o.Seal, DropReplaced: o.DropReplaced,
 	}, func(ctx context.Context, change Change) (Change, error) {
-		load := o.Load
-		if load == nil {
-			load = s.loadInstalled
-		}
+		loaded = change.ID
 		live, err := load(ctx, change.ID)
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNotServing) {
 			return change, nil
 		}
 		return live, err
 	})
+	if err != nil && loaded != "" {
+		// The files are as they were. So must be what runs: a capsule that was added and did
+		// not come up is still there, and a load that ctx has ended may have succeeded.
+		_, _ = load(context.WithoutCancel(ctx), loaded)
+	}
 	if errors.Is(err, catalog.ErrNotInstalled) {
 		err = fmt.Errorf("%w: %w", err, ErrNotFound)
 	}
 	return change, err
 }
 
-// reloader is what can load capsules while it serves.
-type reloader interface {
-	Reload(ctx context.Context, ids ...string) ([]Change, error)
-}
-
 // loadInstalled makes this Supervisor load a capsule that was installed.
 func (s *Supervisor) loadInstalled(ctx context.Context, id string) (Change, error) {
-	r, ok := any(s).(reloader)
-	if !ok {
-		return Change{}, ErrNotServing
-	}
-	changes, err := r.Reload(ctx, id)
-	if err != nil || len(changes) == 0 {
+	changes, err := s.Reload(ctx, id)
+	if err != nil {
 		return Change{}, err
 	}
-	return changes[0], nil
+	return changes[0], nil // Reload returns one for each id
 }
 
 // Uninstall removes a capsule from the running system, as Remove does, and then its

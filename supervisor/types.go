@@ -33,6 +33,8 @@ type (
 
 	// Change is what an installation or a reload did to one capsule.
 	Change = messages.Change
+	// SettingChange is a setting that a ReloadConfig found changed.
+	SettingChange = messages.SettingChange
 
 	// Event is something that happened. The types of its Detail are in package
 	// messages.

@@ -111,12 +111,8 @@ func (a *app) warnOfAbsent(o *runOptions) error {
 
 // discover returns the ids of the capsules that run would find.
 func (o *runOptions) discover(h home.Home) map[string]bool {
-	dirs := o.capsules
-	if len(dirs) == 0 {
-		dirs = []string{h.CapsulesDir(home.Principal(o.principal)), ".astrid/capsules"}
-	}
 	found := map[string]bool{}
-	d := manifest.Discover(dirs, len(o.capsules) > 0)
+	d := manifest.Discover(o.places(h), len(o.capsules) > 0)
 	for _, m := range d.Manifests {
 		found[m.ID()] = true
 	}

@@ -47,6 +47,8 @@ type setting struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 	From  string `json:"from"`
+
+	real string // of a value that is masked
 }
 
 // notInFile are the flags of run that a file can't set: they say which file it is, or are
@@ -198,7 +200,7 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 		for _, table := range []string{"supervision", "state"} {
 			keys := r.Table(t, table)
 			for _, name := range keys.Names() {
-				f.show(keys.Keys()[name], keys.Keys()[name].Text)
+				f.show(keys.Keys()[name], keys.Keys()[name].Text, "")
 			}
 		}
 		env := r.Table(t, "env")
@@ -212,7 +214,7 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 				settings.Env = map[string]string{}
 			}
 			settings.Env[name] = manifest.ConfigValue(n)
-			f.show(n, masked)
+			f.show(n, masked, settings.Env[name])
 		}
 		f.capsules[id], f.lines[id] = settings, t.Line
 	}
@@ -222,9 +224,10 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 // masked is shown instead of a value that may be a secret.
 const masked = "***"
 
-// show adds a capsule's setting to what config show prints.
-func (f *configFile) show(n *tomlfile.Node, value string) {
-	f.settings = append(f.settings, setting{Key: n.Path(), Value: value, From: f.at(n.Line)})
+// show adds a capsule's setting to what config show prints; real is the value of one that
+// is masked.
+func (f *configFile) show(n *tomlfile.Node, value, real string) {
+	f.settings = append(f.settings, setting{Key: n.Path(), Value: value, From: f.at(n.Line), real: real})
 }
 
 func (f *configFile) at(line int) string { return fmt.Sprintf("%s:%d", f.path, line) }

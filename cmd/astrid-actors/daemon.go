@@ -14,9 +14,9 @@ import (
 
 // serve runs a supervisor and its control service until ctx ends. The supervisor ends
 // first, so that waiting clients still receive an answer. serve calls ready once the
-// first start of every capsule has a result; until then it shows progress, if that is
-// not nil.
-func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(*supervisor.Supervisor)) error {
+// first start of every capsule has a result, with a context that ends with the supervisor;
+// until then it shows progress, if that is not nil.
+func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progress *progress, ready func(context.Context, *supervisor.Supervisor)) error {
 	sup, err := supervisor.New(cfg)
 	if err != nil {
 		if _, isTree := errors.AsType[*supervisor.TreeError](err); isTree {
@@ -40,10 +40,13 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 	}
 
 	group, running := errgroup.WithContext(ctx)
+	running, stopped := context.WithCancel(running)
+	defer stopped()
 	answering, stopAnswering := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopAnswering()
 	group.Go(func() error {
 		defer stopAnswering()
+		defer stopped() // it may also end by itself
 		return sup.Serve(running)
 	})
 	group.Go(func() error { return control.Serve(answering, listener, sup, cfg.Log) })
@@ -63,7 +66,7 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 		defer started()
 		if sup.AwaitStarted(running) == nil {
 			started()
-			ready(sup)
+			ready(running, sup)
 		}
 		return nil
 	})

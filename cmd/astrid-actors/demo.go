@@ -67,7 +67,7 @@ func (a *app) demo() (err error) {
 			Log: slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.ConsoleWriter{
 				Out: log, NoColor: true, PartsExclude: []string{zerolog.TimestampFieldName},
 			}))),
-		}, httpOptions{}, nil, func(*supervisor.Supervisor) { close(ready) })
+		}, httpOptions{}, nil, func(context.Context, *supervisor.Supervisor) { close(ready) })
 	}()
 	select {
 	case err := <-served:

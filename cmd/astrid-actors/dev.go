@@ -57,12 +57,10 @@ type developer struct {
 	dir     string
 	options installOptions
 	sup     *supervisor.Supervisor // installs, and runs the capsules if no daemon does
+	written []string               // what the last build has changed of the sources
 }
 
 func (d *developer) run() (err error) {
-	if _, ok := any(d.sup).(reloader); !ok {
-		return errors.New("this version can't load a capsule while others run: install it, and start the daemon again")
-	}
 	m, err := manifest.Load(d.dir)
 	if err != nil {
 		return err
@@ -76,7 +74,7 @@ func (d *developer) run() (err error) {
 	}).Level(zerolog.WarnLevel).With().Timestamp().Logger()))
 	ctx, stop := untilSignal(log)
 	defer stop()
-	watch, err := watchFiles(d.dir, notSource)
+	watch, err := watchFiles(30*time.Millisecond, d.sources)
 	if err != nil {
 		return err
 	}
@@ -89,7 +87,7 @@ func (d *developer) run() (err error) {
 		if d.sup, err = d.installer(d.options); err != nil {
 			return err
 		}
-		d.options.Load = d.loadInDaemon
+		d.options.Load = d.loader(d.sup)
 		return d.loop(ctx, watch)
 	}
 	cfg, err := d.config(log)
@@ -105,9 +103,9 @@ func (d *developer) run() (err error) {
 	defer end()
 	looped := make(chan error, 1)
 	started := false
-	err = serve(serving, cfg, httpOptions{}, nil, func(sup *supervisor.Supervisor) {
+	err = serve(serving, cfg, httpOptions{}, nil, func(ctx context.Context, sup *supervisor.Supervisor) {
 		started, d.sup = true, sup
-		looped <- d.loop(serving, watch)
+		looped <- d.loop(ctx, watch)
 		end()
 	})
 	if started {
@@ -147,14 +145,17 @@ func (d *developer) daemonRuns(ctx context.Context) (bool, error) {
 // loop builds and installs the capsule, now and after each save, until ctx ends.
 func (d *developer) loop(ctx context.Context, watch *fileWatch) error {
 	for {
-		if err := d.once(ctx, watch); err != nil {
-			return ended(ctx, err)
+		changed, err := d.once(ctx, watch)
+		if err == nil && len(changed) == 0 {
+			changed, err = watch.next(ctx)
 		}
-		changed, err := watch.next(ctx)
 		if err != nil {
 			return ended(ctx, err)
 		}
 		for _, file := range changed {
+			if name, err := filepath.Rel(d.dir, file); err == nil {
+				file = name
+			}
 			if err := d.print(printable(file) + " changed\n"); err != nil {
 				return err
 			}
@@ -171,35 +172,49 @@ func ended(ctx context.Context, err error) error {
 }
 
 // once builds and installs the capsule. What goes wrong with the capsule is printed, and is
-// no error: the next save may mend it.
-func (d *developer) once(ctx context.Context, watch *fileWatch) error {
+// no error: the next save may mend it. It returns the files that were saved meanwhile.
+func (d *developer) once(ctx context.Context, watch *fileWatch) (saved []string, err error) {
 	began := time.Now()
 	m, err := manifest.Load(d.dir)
 	if err != nil {
-		return d.wrong(err)
+		return nil, d.wrong(err)
 	}
-	if err := d.build(ctx, m.Build.Command); err != nil {
-		return d.wrong(fmt.Errorf("%s: %w", m.Build.Command, err))
-	}
+	failed := d.build(ctx, m.Build.Command)
 	built := time.Now()
-	if _, err := watch.look(); err != nil { // what the build has written is no save
-		return err
+	if saved, err = d.savedInBuild(watch); err != nil {
+		return nil, err
+	}
+	if failed != nil {
+		return saved, d.wrong(fmt.Errorf("%s: %w", m.Build.Command, failed))
 	}
 	if err := d.print(fmt.Sprintf("built in %s\n", duration(built.Sub(began)))); err != nil {
-		return err
+		return nil, err
 	}
 	options := d.options.InstallOptions
 	options.Seal, options.DropReplaced = true, true
 	change, err := d.sup.Install(ctx, d.dir, options)
 	if err != nil {
-		return d.wrong(err)
+		return saved, d.wrong(err)
 	}
 	text := fmt.Sprintf("%s, answering after %s\n", printable(change.String()), duration(time.Since(built)))
 	if change.Change == messages.ChangeAdded && len(m.Interceptors) > 0 {
 		text += fmt.Sprintf("try in another terminal: astrid-actors trigger %s '{\"name\": \"you\"}'\n",
 			strings.ReplaceAll(m.Interceptors[0].Event, "*", "hello"))
 	}
-	return d.print(text)
+	return saved, d.print(text)
+}
+
+// savedInBuild returns the files that were saved while the build ran. A build may also
+// write files that count as sources, such as a lock file: those that two builds in a row
+// have changed are no saves.
+func (d *developer) savedInBuild(watch *fileWatch) ([]string, error) {
+	changed, err := watch.look()
+	before := d.written
+	d.written = changed
+	if err != nil || !slices.ContainsFunc(changed, func(file string) bool { return !slices.Contains(before, file) }) {
+		return nil, err
+	}
+	return changed, nil
 }
 
 // wrong prints what is wrong with the capsule.
@@ -221,8 +236,31 @@ func (d *developer) build(ctx context.Context, command string) error {
 	return c.Run()
 }
 
+// sources are the files that count: all below the directory that a person may edit.
+func (d *developer) sources() (watched, error) {
+	var found watched
+	err := filepath.WalkDir(d.dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && path != d.dir:
+			return nil // it was removed meanwhile
+		case err != nil:
+			return err
+		case path != d.dir && notSource(entry) && entry.IsDir():
+			return fs.SkipDir
+		case path != d.dir && notSource(entry):
+			return nil
+		case entry.IsDir():
+			found.dirs = append(found.dirs, path)
+		default:
+			found.files = append(found.files, path)
+		}
+		return nil
+	})
+	return found, err
+}
+
 // notSource reports whether a file or directory is none that a person edits.
-func notSource(path string, entry fs.DirEntry) bool {
+func notSource(entry fs.DirEntry) bool {
 	name := entry.Name()
 	if entry.IsDir() {
 		return strings.HasPrefix(name, ".") || slices.Contains([]string{"target", "node_modules"}, name)

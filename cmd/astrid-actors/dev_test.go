@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
 // developing is a dev command that runs, with its output.
@@ -29,9 +27,6 @@ type developing struct {
 // module, and fails if there is a file named broken.
 func develop(t *testing.T, home string) *developing {
 	t.Helper()
-	if _, ok := any((*supervisor.Supervisor)(nil)).(reloader); !ok {
-		t.Skip("this supervisor can't load capsules while it serves")
-	}
 	d := &developing{t: t, dir: filepath.Join(t.TempDir(), "echo"), home: home}
 	if err := os.CopyFS(d.dir, os.DirFS(filepath.Join("..", "..", "test", "capsules", "echo"))); err != nil {
 		t.Fatal(err)

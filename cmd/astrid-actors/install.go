@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -69,7 +71,7 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 	if err != nil {
 		return supervisor.Change{}, err
 	}
-	o.Load = a.loadInDaemon
+	o.Load = a.loader(sup)
 	change, err := sup.Install(ctx, path, o.InstallOptions)
 	switch {
 	case errors.Is(err, supervisor.ErrUnsealed):
@@ -80,24 +82,20 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 	return change, err
 }
 
-// reloader is what can load capsules while they run.
-type reloader interface {
-	Reload(ctx context.Context, ids ...string) ([]messages.Change, error)
-}
-
-// loadInDaemon makes a running daemon load a capsule that was installed. If none runs, the
-// error is supervisor.ErrNotServing; if it does not look where the capsule is, ErrNotFound.
-func (a *app) loadInDaemon(ctx context.Context, id string) (change supervisor.Change, err error) {
+// loadInDaemon makes a running daemon load a capsule that was installed in dir. If none
+// runs, the error is supervisor.ErrNotServing; if it does not look there, ErrNotFound.
+func (a *app) loadInDaemon(ctx context.Context, id, dir string) (change supervisor.Change, err error) {
+	var elsewhere string // where the daemon has a capsule of the same id from
 	err = a.ask(func(c *control.Client) error {
-		r, ok := any(c).(reloader)
-		if !ok {
-			return supervisor.ErrNotServing
+		changes, err := c.Reload(ctx, id)
+		if err != nil || len(changes) == 0 {
+			return err
 		}
-		changes, err := r.Reload(ctx, id)
-		if err == nil && len(changes) > 0 {
-			change = changes[0]
+		change = changes[0]
+		if tree, err := c.Snapshot(ctx, false); err == nil { // it only serves a warning
+			elsewhere = directoryOf(tree, id)
 		}
-		return err
+		return nil
 	})
 	if f, ok := errors.AsType[*failure](err); ok {
 		switch f.status {
@@ -108,7 +106,37 @@ func (a *app) loadInDaemon(ctx context.Context, id string) (change supervisor.Ch
 			err = fmt.Errorf("%w: %w", supervisor.ErrNotFound, err)
 		}
 	}
+	if err == nil && elsewhere != "" && !sameFile(elsewhere, dir) {
+		fmt.Fprintf(a.stderr, "warning: the daemon runs %s from %s, and not what is installed in %s\n", printable(id), printable(elsewhere), printable(dir))
+	}
 	return change, err
+}
+
+// loader returns what makes a running daemon load what sup has installed.
+func (a *app) loader(sup *supervisor.Supervisor) func(context.Context, string) (supervisor.Change, error) {
+	return func(ctx context.Context, id string) (supervisor.Change, error) {
+		return a.loadInDaemon(ctx, id, sup.InstallDir(id))
+	}
+}
+
+// directoryOf returns the directory that a daemon has a capsule from; "" for none.
+func directoryOf(tree *messages.Tree, id string) string {
+	for _, c := range tree.Capsules {
+		if c.ID == id {
+			return c.Directory
+		}
+	}
+	return ""
+}
+
+// sameFile reports whether two paths lead to the same directory.
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // installer returns a supervisor that does not run, and only installs.
@@ -138,12 +166,8 @@ func (a *app) installer(o installOptions) (*supervisor.Supervisor, error) {
 // capsule. It fails if one was rejected.
 func (a *app) printChanges(changes []messages.Change, asJSON bool) error {
 	text := ""
-	var rejected error
 	for _, c := range changes {
 		text += printable(c.String()) + "\n"
-		if c.Change == messages.ChangeRejected {
-			rejected = &failure{status: exitFailed}
-		}
 	}
 	if asJSON {
 		encoded, err := json.Marshal(changes)
@@ -155,5 +179,13 @@ func (a *app) printChanges(changes []messages.Change, asJSON bool) error {
 	if err := a.print(text); err != nil {
 		return err
 	}
-	return rejected
+	return rejection(changes)
+}
+
+// rejection returns a failure if a capsule was rejected.
+func rejection(changes []messages.Change) error {
+	if slices.ContainsFunc(changes, func(c messages.Change) bool { return c.Change == messages.ChangeRejected }) {
+		return &failure{status: exitFailed}
+	}
+	return nil
 }

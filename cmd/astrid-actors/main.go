@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
@@ -86,11 +87,8 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	root.SetErr(a.stderr)
 	root.SetVersionTemplate("astrid-actors {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	flags := root.PersistentFlags()
-	flags.SortFlags = false
-	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
-	flags.StringVar(&a.socketFlag, "socket", "", "the `path` of the daemon's socket (default <home>/run/actors.sock)")
-	flags.DurationVar(&a.patience, "daemon-timeout", control.DefaultPatience, "give up on a daemon that hangs after this `duration`")
+	root.PersistentFlags().SortFlags = false
+	a.flags(root.PersistentFlags())
 	must(root.MarkPersistentFlagDirname("home"))
 	must(root.MarkPersistentFlagFilename("socket"))
 
@@ -116,6 +114,13 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 		}
 	}
 	return root
+}
+
+// flags adds the flags of all commands.
+func (a *app) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&a.homeFlag, "home", "", "Astrid's `directory` (default $ASTRID_HOME, else ~/.astrid)")
+	flags.StringVar(&a.socketFlag, "socket", "", "the `path` of the daemon's socket (default <home>/run/actors.sock)")
+	flags.DurationVar(&a.patience, "daemon-timeout", control.DefaultPatience, "give up on a daemon that hangs after this `duration`")
 }
 
 // home returns Astrid's directory, as the flag or the environment names it.

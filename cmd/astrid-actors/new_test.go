@@ -82,7 +82,7 @@ func TestNew(t *testing.T) {
 					t.Skipf("rustc can't build for wasm32-unknown-unknown: %s", out)
 				}
 			case "assemblyscript":
-				if out, err := shell("npm install --silent --no-audit --no-fund --prefer-offline"); err != nil {
+				if out, err := shell("npm install --silent --no-audit --no-fund --offline"); err != nil {
 					t.Skipf("npm can't install AssemblyScript: %s", out)
 				}
 			}

@@ -89,10 +89,23 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 		cfg.CapsuleDirs = append(cfg.CapsuleDirs, dir)
 	}
 	cfg.Log = log
+	reader, err := o.reader(a, cmd.Flags(), log)
+	if err != nil {
+		return err
+	}
+	cfg.ReadConfig = reader.read
 	ctx, stop := untilSignal(log)
 	defer stop()
 	o.http.reachBy(a, cfg.SocketPath)
-	return serve(ctx, cfg, o.http, progress, func(sup *supervisor.Supervisor) { o.welcome(log, cfg.SocketPath, sup.Snapshot()) })
+	watch, err := o.startWatch(a, cfg.CapsuleDirs, log) // before the capsules are read, so that it misses no change
+	if err != nil {
+		return err
+	}
+	defer watch.end(log)
+	return serve(ctx, cfg, o.http, progress, func(ctx context.Context, sup *supervisor.Supervisor) {
+		o.welcome(log, cfg.SocketPath, sup.Snapshot())
+		watch.reload(ctx, sup, log)
+	})
 }
 
 // welcome logs that the daemon is ready, and suggests the next commands.

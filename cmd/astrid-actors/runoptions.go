@@ -26,6 +26,7 @@ type runOptions struct {
 	capsules                    []string
 	principal                   string
 	demo, allowUnverified       bool
+	watch                       bool
 	loadTimeout                 time.Duration
 	callTimeout, triggerTimeout time.Duration
 	cache, eventsFile           string
@@ -49,6 +50,7 @@ func (o *runOptions) flags(cmd *cobra.Command) {
 	flags.StringVar(&o.principal, "principal", home.DefaultPrincipal, "the `name` of the principal that owns the capsules")
 	flags.BoolVar(&o.demo, "demo", false, "run the demo capsules, in addition to those of --capsules")
 	flags.BoolVar(&o.allowUnverified, "allow-unverified", false, "also run capsules that are not sealed")
+	flags.BoolVar(&o.watch, "watch", false, "reload when a file of a capsule changes")
 	flags.DurationVar(&o.loadTimeout, "load-timeout", 2*time.Minute, "how long the load of a capsule may take, compilation included")
 	flags.DurationVar(&o.callTimeout, "call-timeout", 5*time.Minute, "how long one call of a capsule may take")
 	flags.DurationVar(&o.triggerTimeout, "trigger-timeout", 30*time.Second, "the deadline of triggers that have none")
@@ -229,6 +231,7 @@ func (o *runOptions) log(a *app, progress *progress) (*slog.Logger, error) {
 	if err != nil {
 		return nil, usage("--log-level: %w", err)
 	}
+	zerolog.SetGlobalLevel(level) // which reload --config may change
 	zerolog.TimeFieldFormat = "2006-01-02T15:04:05.000Z07:00"
 	out := a.stderr
 	if progress != nil {
@@ -240,5 +243,5 @@ func (o *runOptions) log(a *app, progress *progress) (*slog.Logger, error) {
 			Out: out, TimeFormat: "15:04:05.000", NoColor: !terminal || colourless(),
 		})
 	}
-	return slog.New(zerolog.NewSlogHandler(log.Level(level).With().Timestamp().Logger())), nil
+	return slog.New(zerolog.NewSlogHandler(log.With().Timestamp().Logger())), nil
 }

@@ -97,7 +97,7 @@ func (x *TriggerRequest) GetTimeout() *durationpb.Duration {
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// JSON text, at most 1 MiB; empty means null.
+	// JSON text, at most 5 MiB; empty means null.
 	Payload string `protobuf:"bytes,2,opt,name=payload,proto3" json:"payload,omitempty"`
 	// The principal on whose behalf the message is published; empty means none.
 	Principal     string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
@@ -561,7 +561,9 @@ func (*CommandReply) Descriptor() ([]byte, []int) {
 type ReloadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The capsules to consider; none means all.
-	Ids           []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	Ids []string `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
+	// Read the daemon's configuration again, too, and consider all capsules.
+	Config        bool `protobuf:"varint,2,opt,name=config,proto3" json:"config,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -603,10 +605,19 @@ func (x *ReloadRequest) GetIds() []string {
 	return nil
 }
 
+func (x *ReloadRequest) GetConfig() bool {
+	if x != nil {
+		return x.Config
+	}
+	return false
+}
+
 type ReloadReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One for each capsule, sorted by id.
-	Changes       []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// The settings of the configuration that differ from those in effect.
+	Settings      []*SettingChange `protobuf:"bytes,2,rep,name=settings,proto3" json:"settings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -648,6 +659,83 @@ func (x *ReloadReply) GetChanges() []*Change {
 	return nil
 }
 
+func (x *ReloadReply) GetSettings() []*SettingChange {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+// SettingChange is a setting of the daemon's configuration that was changed.
+type SettingChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// It is in effect; otherwise it needs a new start of the daemon.
+	Applied       bool   `protobuf:"varint,2,opt,name=applied,proto3" json:"applied,omitempty"`
+	Previous      string `protobuf:"bytes,3,opt,name=previous,proto3" json:"previous,omitempty"`
+	Value         string `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SettingChange) Reset() {
+	*x = SettingChange{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SettingChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SettingChange) ProtoMessage() {}
+
+func (x *SettingChange) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
+func (*SettingChange) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SettingChange) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SettingChange) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *SettingChange) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *SettingChange) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
 // Change is what a reload did to one capsule.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -665,7 +753,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +765,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +778,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Change) GetId() string {
@@ -739,7 +827,7 @@ type RemoveCapsule struct {
 
 func (x *RemoveCapsule) Reset() {
 	*x = RemoveCapsule{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +839,7 @@ func (x *RemoveCapsule) String() string {
 func (*RemoveCapsule) ProtoMessage() {}
 
 func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +852,7 @@ func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCapsule.ProtoReflect.Descriptor instead.
 func (*RemoveCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RemoveCapsule) GetId() string {
@@ -819,11 +907,18 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05since\x18\x01 \x01(\x04R\x05since\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\tR\x05epoch\"\x0e\n" +
-	"\fCommandReply\"!\n" +
+	"\fCommandReply\"9\n" +
 	"\rReloadRequest\x12\x10\n" +
-	"\x03ids\x18\x01 \x03(\tR\x03ids\"A\n" +
+	"\x03ids\x18\x01 \x03(\tR\x03ids\x12\x16\n" +
+	"\x06config\x18\x02 \x01(\bR\x06config\"~\n" +
 	"\vReloadReply\x122\n" +
-	"\achanges\x18\x01 \x03(\v2\x18.astrid.actors.v1.ChangeR\achanges\"~\n" +
+	"\achanges\x18\x01 \x03(\v2\x18.astrid.actors.v1.ChangeR\achanges\x12;\n" +
+	"\bsettings\x18\x02 \x03(\v2\x1f.astrid.actors.v1.SettingChangeR\bsettings\"m\n" +
+	"\rSettingChange\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aapplied\x18\x02 \x01(\bR\aapplied\x12\x1a\n" +
+	"\bprevious\x18\x03 \x01(\tR\bprevious\x12\x14\n" +
+	"\x05value\x18\x04 \x01(\tR\x05value\"~\n" +
 	"\x06Change\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06change\x18\x02 \x01(\tR\x06change\x12\x18\n" +
@@ -861,7 +956,7 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*TriggerRequest)(nil),        // 0: astrid.actors.v1.TriggerRequest
 	(*PublishRequest)(nil),        // 1: astrid.actors.v1.PublishRequest
@@ -874,55 +969,57 @@ var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*CommandReply)(nil),          // 8: astrid.actors.v1.CommandReply
 	(*ReloadRequest)(nil),         // 9: astrid.actors.v1.ReloadRequest
 	(*ReloadReply)(nil),           // 10: astrid.actors.v1.ReloadReply
-	(*Change)(nil),                // 11: astrid.actors.v1.Change
-	(*RemoveCapsule)(nil),         // 12: astrid.actors.v1.RemoveCapsule
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*StartCapsule)(nil),          // 15: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),           // 16: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),        // 17: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),           // 18: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),          // 19: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                  // 20: astrid.actors.v1.Tree
-	(*CapsuleDetail)(nil),         // 21: astrid.actors.v1.CapsuleDetail
-	(*LogLine)(nil),               // 22: astrid.actors.v1.LogLine
-	(*Event)(nil),                 // 23: astrid.actors.v1.Event
+	(*SettingChange)(nil),         // 11: astrid.actors.v1.SettingChange
+	(*Change)(nil),                // 12: astrid.actors.v1.Change
+	(*RemoveCapsule)(nil),         // 13: astrid.actors.v1.RemoveCapsule
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*StartCapsule)(nil),          // 16: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 17: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 18: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 19: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),          // 20: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                  // 21: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),         // 22: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),               // 23: astrid.actors.v1.LogLine
+	(*Event)(nil),                 // 24: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	13, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
-	14, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
-	11, // 2: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
-	0,  // 3: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
-	4,  // 4: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	5,  // 5: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
-	6,  // 6: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
-	7,  // 7: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	1,  // 8: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
-	2,  // 9: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
-	15, // 10: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	16, // 11: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	17, // 12: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	18, // 13: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	9,  // 14: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
-	12, // 15: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
-	19, // 16: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	20, // 17: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	21, // 18: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
-	22, // 19: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
-	23, // 20: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	8,  // 21: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
-	3,  // 22: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
-	8,  // 23: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	8,  // 24: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	8,  // 25: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	8,  // 26: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	10, // 27: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
-	8,  // 28: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
-	16, // [16:29] is the sub-list for method output_type
-	3,  // [3:16] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	14, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	15, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
+	12, // 2: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
+	11, // 3: astrid.actors.v1.ReloadReply.settings:type_name -> astrid.actors.v1.SettingChange
+	0,  // 4: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
+	4,  // 5: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
+	5,  // 6: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	6,  // 7: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	7,  // 8: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	1,  // 9: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
+	2,  // 10: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
+	16, // 11: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	17, // 12: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	18, // 13: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	19, // 14: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	9,  // 15: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
+	13, // 16: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
+	20, // 17: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	21, // 18: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	22, // 19: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	23, // 20: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	24, // 21: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	8,  // 22: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
+	3,  // 23: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
+	8,  // 24: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	8,  // 25: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	8,  // 26: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	8,  // 27: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	10, // 28: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
+	8,  // 29: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
+	17, // [17:30] is the sub-list for method output_type
+	4,  // [4:17] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_control_proto_init() }
@@ -939,7 +1036,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -13,6 +13,24 @@ func FromChanges(changes []messages.Change) *ReloadReply {
 	return out
 }
 
+// FromSettings converts what a reload did about the configuration.
+func FromSettings(settings []messages.SettingChange) []*SettingChange {
+	var out []*SettingChange
+	for _, s := range settings {
+		out = append(out, &SettingChange{Key: s.Key, Applied: s.Applied, Previous: s.Previous, Value: s.Value})
+	}
+	return out
+}
+
+// ToSettings converts what a reload did about the configuration.
+func ToSettings(r *ReloadReply) []messages.SettingChange {
+	out := []messages.SettingChange{}
+	for _, s := range r.GetSettings() {
+		out = append(out, messages.SettingChange{Key: s.GetKey(), Applied: s.GetApplied(), Previous: s.GetPrevious(), Value: s.GetValue()})
+	}
+	return out
+}
+
 // ToChanges converts the changes of a reload.
 func ToChanges(r *ReloadReply) []messages.Change {
 	out := []messages.Change{}

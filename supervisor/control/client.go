@@ -83,7 +83,7 @@ func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply
 }
 
 // Publish publishes a message on the event bus, on behalf of a principal, empty for none.
-// The payload is JSON of at most supervisor.MaxPayload bytes; empty means null.
+// The payload is JSON of at most supervisor.MaxMessage bytes; empty means null.
 func (c *Client) Publish(ctx context.Context, topic string, payload json.RawMessage, principal string) error {
 	return command(ctx, c.rpc.Publish, &actorspb.PublishRequest{Topic: topic, Payload: string(payload), Principal: principal})
 }
@@ -160,6 +160,16 @@ func (c *Client) Reload(ctx context.Context, ids ...string) ([]messages.Change, 
 		return nil, err
 	}
 	return actorspb.ToChanges(answer.Msg), nil
+}
+
+// ReloadConfig makes the daemon read its configuration again, and then do what Reload
+// does. It returns the settings, and the capsules, that have changed.
+func (c *Client) ReloadConfig(ctx context.Context) ([]messages.SettingChange, []messages.Change, error) {
+	answer, err := c.rpc.Reload(ctx, connect.NewRequest(&actorspb.ReloadRequest{Config: true}))
+	if err != nil {
+		return nil, nil, err
+	}
+	return actorspb.ToSettings(answer.Msg), actorspb.ToChanges(answer.Msg), nil
 }
 
 // Remove stops a capsule, and takes it out of the tree. Its files stay.

@@ -3,28 +3,39 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/messages/actorspb"
 	"github.com/astrid-actors/astrid-actors/messages/actorspb/actorspbconnect"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
-// maxRequest limits a request on the wire, in bytes: the largest payload with each of
-// its bytes escaped, as JSON may write it. The supervisor limits the fields.
-const maxRequest = 6*supervisor.MaxPayload + 64<<10
+// The limits of a request on the wire, in bytes: the largest payload with each of its
+// bytes escaped, as JSON may write it. The supervisor limits the fields.
+const (
+	maxRequest = 6*supervisor.MaxPayload + 64<<10
+	maxPublish = 6*supervisor.MaxMessage + 64<<10
+)
+
+// readLimit returns the limit of a procedure's requests.
+func readLimit(s connect.Spec) []connect.HandlerOption {
+	if s.Procedure == actorspbconnect.ControlPublishProcedure {
+		return []connect.HandlerOption{connect.WithReadMaxBytes(maxPublish)}
+	}
+	return []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest)}
+}
 
 // Handler serves the services Control and State for s. Each request ends with its context; so does
 // an event stream.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(actorspbconnect.NewControlHandler(&service{s},
-		connect.WithReadMaxBytes(maxRequest),
+		connect.WithConditionalHandlerOptions(readLimit),
 		connect.WithCompression("gzip", nil, nil), // compression has no benefit within one machine
 		connect.WithInterceptors(newBounds()),
 	))
@@ -127,12 +138,8 @@ func (s *service) Events(ctx context.Context, r *connect.Request[actorspb.Events
 	return nil
 }
 
-// Publish publishes a message. Its payload has the limit of a trigger's, which is that of
-// a request.
+// Publish publishes a message.
 func (s *service) Publish(ctx context.Context, r *connect.Request[actorspb.PublishRequest]) (*connect.Response[actorspb.CommandReply], error) {
-	if n := len(r.Msg.GetPayload()); n > supervisor.MaxPayload {
-		return nil, connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("invalid message: the payload has %d bytes, over the limit of %d", n, supervisor.MaxPayload))
-	}
 	var caller *supervisor.Caller
 	if principal := r.Msg.GetPrincipal(); principal != "" {
 		caller = &supervisor.Caller{Principal: principal}
@@ -187,13 +194,23 @@ func (s *service) Kill(ctx context.Context, r *connect.Request[actorspb.KillCaps
 	return done(s.supervisor.Kill(ctx, r.Msg.GetId()))
 }
 
-// Reload discovers the capsules again, and applies what has changed.
+// Reload discovers the capsules again, and applies what has changed, also of the
+// configuration if the request says so.
 func (s *service) Reload(ctx context.Context, r *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error) {
-	changes, err := s.supervisor.Reload(ctx, r.Msg.GetIds()...)
+	var settings []messages.SettingChange
+	var changes []messages.Change
+	var err error
+	if r.Msg.GetConfig() {
+		settings, changes, err = s.supervisor.ReloadConfig(ctx)
+	} else {
+		changes, err = s.supervisor.Reload(ctx, r.Msg.GetIds()...)
+	}
 	if err != nil {
 		return nil, coded(err)
 	}
-	return connect.NewResponse(actorspb.FromChanges(changes)), nil
+	reply := actorspb.FromChanges(changes)
+	reply.Settings = actorspb.FromSettings(settings)
+	return connect.NewResponse(reply), nil
 }
 
 // Remove stops a capsule and takes it out of the tree.
@@ -218,6 +235,7 @@ func coded(err error) error {
 		code   connect.Code
 	}{
 		{supervisor.ErrInvalid, connect.CodeInvalidArgument},
+		{supervisor.ErrConfig, connect.CodeInvalidArgument},
 		{supervisor.ErrInvalidKey, connect.CodeInvalidArgument},
 		{supervisor.ErrNoKey, connect.CodeFailedPrecondition},
 		{supervisor.ErrNotFound, connect.CodeNotFound},

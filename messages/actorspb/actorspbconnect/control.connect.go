@@ -76,7 +76,9 @@ type ControlClient interface {
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
-	// Reload discovers the capsules again, and applies what has changed.
+	// Reload discovers the capsules again, and applies what has changed; also of the
+	// configuration, if it is asked to. invalid_argument if that can't be accepted; then
+	// nothing has changed.
 	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
 	// Remove stops a capsule and takes it out of the tree.
 	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
@@ -271,7 +273,9 @@ type ControlHandler interface {
 	Stop(context.Context, *connect.Request[actorspb.StopCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Restart(context.Context, *connect.Request[actorspb.RestartCapsule]) (*connect.Response[actorspb.CommandReply], error)
 	Kill(context.Context, *connect.Request[actorspb.KillCapsule]) (*connect.Response[actorspb.CommandReply], error)
-	// Reload discovers the capsules again, and applies what has changed.
+	// Reload discovers the capsules again, and applies what has changed; also of the
+	// configuration, if it is asked to. invalid_argument if that can't be accepted; then
+	// nothing has changed.
 	Reload(context.Context, *connect.Request[actorspb.ReloadRequest]) (*connect.Response[actorspb.ReloadReply], error)
 	// Remove stops a capsule and takes it out of the tree.
 	Remove(context.Context, *connect.Request[actorspb.RemoveCapsule]) (*connect.Response[actorspb.CommandReply], error)
