@@ -48,7 +48,7 @@ type setting struct {
 	Value string `json:"value"`
 	From  string `json:"from"`
 
-	real string // of a value that is masked
+	unmasked string // of a value that is masked
 }
 
 // notInFile are the flags of run that a file can't set: they say which file it is, or are
@@ -224,10 +224,10 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 // masked is shown instead of a value that may be a secret.
 const masked = "***"
 
-// show adds a capsule's setting to what config show prints; real is the value of one that
+// show adds a capsule's setting to what config show prints; unmasked is the value of one that
 // is masked.
-func (f *configFile) show(n *tomlfile.Node, value, real string) {
-	f.settings = append(f.settings, setting{Key: n.Path(), Value: value, From: f.at(n.Line), real: real})
+func (f *configFile) show(n *tomlfile.Node, value, unmasked string) {
+	f.settings = append(f.settings, setting{Key: n.Path(), Value: value, From: f.at(n.Line), unmasked: unmasked})
 }
 
 func (f *configFile) at(line int) string { return fmt.Sprintf("%s:%d", f.path, line) }

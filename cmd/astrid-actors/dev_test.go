@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -174,5 +173,5 @@ func TestDevWithADaemon(t *testing.T) {
 	d := develop(t, p.home)
 	d.develops()
 	d.answers("test.other", "[1]")
-	p.end(syscall.SIGTERM)
+	p.end()
 }

@@ -68,16 +68,16 @@ func (p *process) ask(args ...string) string {
 	return string(out)
 }
 
-// end sends a signal, and waits until the daemon has ended successfully.
-func (p *process) end(s os.Signal) {
+// end ends the daemon, and waits until it has ended successfully.
+func (p *process) end() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
 	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("after %v: %v", s, err)
+		p.t.Errorf("after SIGTERM: %v", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func TestManyLogsFewDescriptors(t *testing.T) {
 	if err != nil || len(logs) < capsules {
 		t.Errorf("%d log files, want %d: %v", len(logs), capsules, err)
 	}
-	p.end(syscall.SIGTERM)
+	p.end()
 	text, err := os.ReadFile(p.log)
 	if err != nil || bytes.Contains(text, []byte(syscall.EMFILE.Error())) {
 		t.Errorf("the daemon ran out of descriptors, or %v", err)
@@ -129,7 +129,7 @@ func TestNohup(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.ask("trigger", "test.echo", "1")
-	p.end(syscall.SIGTERM)
+	p.end()
 	text, err := os.ReadFile(p.log)
 	if err != nil || !bytes.Contains(text, []byte(`"cause":"signal: terminated"`)) {
 		t.Errorf("it did not end by the second signal; %v", err)

@@ -97,7 +97,7 @@ func (r *configReader) compare(settings []setting, groups []supervisor.Group) []
 	for _, s := range settings {
 		old := before[s.Key]
 		delete(before, s.Key)
-		if old.Value != s.Value || old.real != s.real {
+		if old.Value != s.Value || old.unmasked != s.unmasked {
 			add(s.Key, old.Value, s.Value)
 		}
 	}

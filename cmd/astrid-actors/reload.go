@@ -80,12 +80,10 @@ the file has a mistake, nothing changes, and the exit status is 2.` + exitStatus
 // capsules. It fails if a capsule was rejected.
 func (a *app) printConfigChanges(settings []messages.SettingChange, changes []messages.Change, asJSON bool) error {
 	if !asJSON {
-		text := ""
 		for _, s := range settings {
-			text += printable(s.String()) + "\n"
-		}
-		if err := a.print(text); err != nil {
-			return err
+			if err := a.print(printable(s.String()) + "\n"); err != nil {
+				return err
+			}
 		}
 		return a.printChanges(changes, false)
 	}

@@ -10,20 +10,19 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// put writes a capsule that answers its topic with a module of test/capsules.
-func put(t *testing.T, dir, id, version, topic, module string) {
+// put writes a capsule that answers its topic as echo of test/capsules does.
+func put(t *testing.T, dir, id, version, topic string) {
 	t.Helper()
 	text := fmt.Sprintf("[package]\nname = %q\nversion = %q\n\n[[component]]\nid = %q\nfile = \"m.wasm\"\n\n"+
 		"[[interceptor]]\nevent = %q\naction = \"act\"\n", id, version, id, topic)
 	own := filepath.Join(dir, id)
-	if err := errors.Join(os.MkdirAll(own, 0o700), os.WriteFile(filepath.Join(own, "m.wasm"), moduleOf(t, module), 0o600),
+	if err := errors.Join(os.MkdirAll(own, 0o700), os.WriteFile(filepath.Join(own, "m.wasm"), moduleOf(t, "echo"), 0o600),
 		os.WriteFile(filepath.Join(own, "Capsule.toml"), []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -72,12 +71,12 @@ func (p *process) answers(topic, want string) {
 func TestRunWatch(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	put(t, dir, "a", "1.0.0", "test.a", "echo")
+	put(t, dir, "a", "1.0.0", "test.a")
 	p := launch(t, "", "--watch", "--capsules", dir, "--allow-unverified")
 	p.answers("test.a", "[1]")
 
 	// The manifest, and the module by an atomic rename: with the size and time of before.
-	put(t, dir, "a", "1.1.0", "test.b", "echo")
+	put(t, dir, "a", "1.1.0", "test.b")
 	p.happens("a #2 .*upgraded from 1.0.0 to 1.1.0")
 	p.answers("test.b", "[1]")
 	module, beside := filepath.Join(dir, "a", "m.wasm"), filepath.Join(dir, "a", "m.tmp")
@@ -93,7 +92,7 @@ func TestRunWatch(t *testing.T) {
 	p.answers("test.b", `[{"ok":true}]`)
 
 	// A capsule that is new, and one that goes.
-	put(t, dir, "b", "2.0.0", "test.new", "echo")
+	put(t, dir, "b", "2.0.0", "test.new")
 	p.happens("b .*ready")
 	p.answers("test.new", "[1]")
 	if err := os.RemoveAll(filepath.Join(dir, "b")); err != nil {
@@ -102,13 +101,13 @@ func TestRunWatch(t *testing.T) {
 	p.happens("b .*removed")
 
 	// A mistake is reported, and changes nothing.
-	put(t, dir, "a", "1.2.0", "test..", "echo")
+	put(t, dir, "a", "1.2.0", "test..")
 	p.logs("reload: rejected a: .*Capsule.toml")
 	p.answers("test.b", `[{"ok":true}]`)
-	put(t, dir, "a", "1.3.0", "test.b", "echo")
+	put(t, dir, "a", "1.3.0", "test.b")
 	p.happens("a .*upgraded from 1.1.0 to 1.3.0")
 	p.answers("test.b", "[1]")
-	p.end(syscall.SIGTERM)
+	p.end()
 }
 
 // A module that is still being written is not loaded, however long that takes.
@@ -118,7 +117,7 @@ func TestRunWatchHalfWritten(t *testing.T) {
 	}
 	t.Parallel()
 	dir := t.TempDir()
-	put(t, dir, "a", "1.0.0", "test.a", "echo")
+	put(t, dir, "a", "1.0.0", "test.a")
 	p := launch(t, "", "--watch", "--capsules", dir, "--allow-unverified")
 	f, err := os.OpenFile(filepath.Join(dir, "a", "m.wasm"), os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
@@ -142,7 +141,7 @@ func TestRunWatchHalfWritten(t *testing.T) {
 	if events := p.ask("events"); strings.Contains(events, "failed") {
 		t.Errorf("it was loaded before it was complete:\n%s", events)
 	}
-	p.end(syscall.SIGTERM)
+	p.end()
 }
 
 // The default directory need not exist when the daemon starts, and install may exchange a
@@ -152,9 +151,9 @@ func TestRunWatchInstalled(t *testing.T) {
 	p := launch(t, "", "--watch")
 	own := filepath.Join(p.home, "home", "default", ".local", "capsules")
 	from := t.TempDir()
-	put(t, from, "a", "1.0.0", "test.a", "echo")
+	put(t, from, "a", "1.0.0", "test.a")
 	p.ask("install", filepath.Join(from, "a"), "--seal")
-	put(t, from, "a", "1.1.0", "test.a", "echo")
+	put(t, from, "a", "1.1.0", "test.a")
 	p.ask("install", filepath.Join(from, "a"), "--seal")
 	p.ask("install", filepath.Join(from, "a"), "--seal")
 	p.answers("test.a", "[1]")
@@ -167,7 +166,7 @@ func TestRunWatchInstalled(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.happens("a .*upgraded from 1.1.0 to 1.2.0")
-	p.end(syscall.SIGTERM)
+	p.end()
 }
 
 // A change counts when two looks find the same, and a file that does not count changes
