@@ -88,8 +88,14 @@ func (b *Bus) Subscribe(pattern string) *Subscription {
 }
 
 func (b *Bus) subscribe(s *Subscription) *Subscription {
-	s.bus, s.wake = b, make(chan struct{}, 1)
+	b.newSubscription(s)
 	b.subscriptions.add(s)
+	return s
+}
+
+// newSubscription prepares a subscription that receives nothing yet.
+func (b *Bus) newSubscription(s *Subscription) *Subscription {
+	s.bus, s.wake = b, make(chan struct{}, 1)
 	return s
 }
 

@@ -133,11 +133,11 @@ func (c *capsule) start(ctx actor.Context) {
 	}
 	from := c.Version()
 	if c.current = c.accept(); c.current != nil {
+		c.current.receive(nil)
 		c.tookOver(ctx, from)
 		return
 	}
 	c.current = c.begin()
-	c.current.inCharge()
 	if err := c.load(); err != nil {
 		c.escalate(c.died("load", err))
 		return

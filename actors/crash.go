@@ -78,12 +78,12 @@ var errExited = &capsulehost.Failure{
 // answers the call that it broke, if it was one. It does not return.
 func (c *capsule) exited(during string, m *invocation) {
 	generation := c.current.generation
+	crash := c.died(during, errExited)
 	if m != nil && m.trigger != nil {
 		m.trigger.answer(m.leg, &messages.Leg{
 			Outcome: messages.OutcomeCrashed, Reason: errExited.Error(), Generation: generation,
 		}, nil)
 	}
-	crash := c.died(during, errExited)
 	c.discard(messages.StateLoading)
 	if crash == nil { // its replacement is under way, which the generation tells the supervisor
 		crash = &Crash{Generation: generation}

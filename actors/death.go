@@ -48,24 +48,36 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	c.isDown(messages.StateCrashed, "it crashed")
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.Message)
-	if u := c.upgrade; u != nil && u.generation > 0 { // its successor was offered to it
-		s.replaced(c)
-		s.restartNow(ctx, c)
-		return
-	}
-	if s.rollBack(ctx, c, crash) {
-		return
-	}
-
-	d := c.died(death{
+	dead := death{
 		uptime: crash.Uptime, clean: crash.Clean, permanent: crash.Permanent, blameless: crash.Blameless != "",
 		now: monotime.Now(), jitter: jitter(),
-	})
+	}
+	cause := cmp.Or(crash.Blameless, messages.CauseCrash)
+	// Another version takes its place: that is a restart in its group's strategy, since the
+	// instance has died, but it costs no budget.
+	if replaced := s.replacedBy(c, crash); replaced != "" {
+		cause, dead.clean, dead.permanent, dead.blameless = replaced, false, false, true
+	}
+	d := c.died(dead)
 	if d.absorbed {
 		s.absorbed(ctx, c)
 		return
 	}
-	s.follow(ctx, c, crash, d, cmp.Or(crash.Blameless, messages.CauseCrash))
+	s.follow(ctx, c, crash, d, cause)
+}
+
+// replacedBy has another version take the place of a child's that has crashed, if there is
+// one, and returns why; else "".
+func (s *supervisor) replacedBy(c *child, crash *Crash) string {
+	switch u := c.upgrade; {
+	case u != nil && u.generation > 0: // its successor was offered to it
+		c.restarts.reset()
+		return messages.CauseOperator
+	case s.rollBack(c, crash):
+		return messages.CauseRollback
+	default:
+		return ""
+	}
 }
 
 // absorbed: a capsule died that was to be halted.

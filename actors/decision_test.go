@@ -110,18 +110,11 @@ func (s *supervised) command(t *testing.T, m any) messages.CommandDone {
 	return *done
 }
 
-// upgrade gives a capsule a version.
-func (s *supervised) upgrade(t *testing.T, id string, how How, v *Version, edit ...func(*ChildSpec)) messages.CommandDone {
+// upgrade gives the capsule a a version.
+func (s *supervised) upgrade(t *testing.T, how How, v *Version) messages.CommandDone {
 	t.Helper()
-	return s.command(t, s.upgradeTo(id, how, v, edit...))
-}
-
-func (s *supervised) upgradeTo(id string, how How, v *Version, edit ...func(*ChildSpec)) *UpgradeCapsule {
 	spec := ChildSpec{ReadyTimeout: time.Second, StopTimeout: time.Second, Restart: RestartPolicy{}.WithDefaults()}
-	for _, e := range edit {
-		e(&spec)
-	}
-	return &UpgradeCapsule{ID: id, Version: v, Spec: spec, How: how}
+	return s.command(t, &UpgradeCapsule{ID: "a", Version: v, Spec: spec, How: how})
 }
 
 // legs returns the legs of a trigger.
@@ -220,7 +213,7 @@ func TestADecisionThatFails(t *testing.T) {
 					t.Errorf("-want +got\n%s", d)
 				}
 				// An operator can still do what there is to do.
-				if done := s.upgrade(t, "a", Restart, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
+				if done := s.upgrade(t, Restart, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
 					t.Errorf("a restart: %+v", done)
 				}
 				if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {
@@ -285,7 +278,7 @@ func TestAReadyCapsuleIsAsked(t *testing.T) {
 		synctest.Wait()
 		go s.sys.Send(s.sys.PID(RouterPath), "what it does not know")
 		synctest.Wait()
-		if done := s.upgrade(t, "a", Start, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
+		if done := s.upgrade(t, Start, s.version("1.0.0", wants("a"), trapsOn)); done.Result != messages.CommandSucceeded {
 			t.Error(done)
 		}
 		if got := s.ask(t, "a", `1`); got != messages.OutcomeContinue {

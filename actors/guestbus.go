@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,21 +13,25 @@ import (
 
 // guestBus is the event bus as one instance sees it. Its subscriptions end with the
 // instance. Its methods run on the guest's goroutine; before the guest runs, and after
-// it has ended, on the actor's.
+// it has ended, on the actor's, which also calls takeOver.
 type guestBus struct {
-	api           *hostAPI
-	publisher     *publisher
-	held          atomic.Int64 // bytes in its subscriptions
+	api          *hostAPI
+	publisher    *publisher
+	held         atomic.Int64 // bytes in its subscriptions
+	interceptors []capsulehost.InterceptorHandle
+
+	mu            sync.Mutex
 	subscriptions map[uint64]*Subscription
-	interceptors  []capsulehost.InterceptorHandle
 	last          uint64 // handle
+	waits         bool   // until the instance takes over, nothing is for its subscriptions
 }
 
 var _ capsulehost.Bus = (*guestBus)(nil)
 
 // guest returns the bus for a new instance.
 func (b *Bus) guest(api *hostAPI) *guestBus {
-	return &guestBus{api: api, publisher: b.publisher(api.instance.ref.cfg.ID), subscriptions: map[uint64]*Subscription{}}
+	i := api.instance
+	return &guestBus{api: api, publisher: b.publisher(i.ref.cfg.ID), subscriptions: map[uint64]*Subscription{}, waits: i.beside}
 }
 
 func (g *guestBus) Grants() (publish, subscribe []string) {
@@ -47,25 +52,31 @@ func (g *guestBus) Publish(_ context.Context, topic string, payload capsulehost.
 }
 
 func (g *guestBus) Subscribe(pattern string) (uint64, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if len(g.subscriptions) >= capsulehost.MaxSubscriptions {
 		return 0, fmt.Errorf("subscription to %q: the capsule has %d, which is the limit", pattern, len(g.subscriptions))
 	}
-	return g.subscribe(pattern), nil
+	return g.subscribeLocked(pattern), nil
 }
 
-func (g *guestBus) subscribe(pattern string) uint64 {
+func (g *guestBus) subscribeLocked(pattern string) uint64 {
+	s := g.publisher.bus.newSubscription(&Subscription{pattern: pattern, owner: g.api.instance.ref.cfg.ID, held: &g.held})
+	if !g.waits {
+		g.publisher.bus.subscriptions.add(s)
+	}
 	g.last++
-	g.subscriptions[g.last] = g.publisher.bus.subscribe(&Subscription{
-		pattern: pattern, owner: g.api.instance.ref.cfg.ID, held: &g.held,
-	})
+	g.subscriptions[g.last] = s
 	return g.last
 }
 
 // intercept subscribes to the topics of a run loop's interceptors, before it runs.
 func (g *guestBus) intercept(interceptors []messages.Interceptor) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, i := range interceptors {
 		g.interceptors = append(g.interceptors, capsulehost.InterceptorHandle{
-			Handle: g.subscribe(i.Event), Action: i.Action, Topic: i.Event,
+			Handle: g.subscribeLocked(i.Event), Action: i.Action, Topic: i.Event,
 		})
 	}
 }
@@ -82,8 +93,10 @@ func (g *guestBus) Unsubscribe(handle uint64) error {
 	if err != nil {
 		return err
 	}
-	s.Close()
+	g.mu.Lock()
 	delete(g.subscriptions, handle)
+	g.mu.Unlock()
+	s.Close()
 	return nil
 }
 
@@ -102,7 +115,9 @@ func (g *guestBus) Receive(ctx context.Context, handle uint64, wait time.Duratio
 }
 
 func (g *guestBus) find(handle uint64) (*Subscription, error) {
+	g.mu.Lock()
 	s := g.subscriptions[handle]
+	g.mu.Unlock()
 	if s == nil {
 		return nil, fmt.Errorf("there is no subscription %d", handle)
 	}
@@ -111,6 +126,8 @@ func (g *guestBus) find(handle uint64) (*Subscription, error) {
 
 // close ends all subscriptions.
 func (g *guestBus) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, s := range g.subscriptions {
 		s.Close()
 	}

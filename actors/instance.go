@@ -30,6 +30,7 @@ type instance struct {
 	guest   Guest  // nil before the load and after the end
 	runLoop bool   // guest is a run loop
 	inline  bool   // guest is Inline
+	beside  bool   // it is being prepared beside another instance
 	loop    *loop  // nil unless the run loop has been started
 }
 
@@ -68,10 +69,7 @@ func (i *instance) load() error {
 // close ends the instance. A run loop is interrupted and waited for. It never panics:
 // the library could not stop an actor that does.
 func (i *instance) close(log *slog.Logger) {
-	i.end(ErrStopping)
-	if i.loop != nil {
-		<-i.loop.ended
-	}
+	i.endLoop()
 	if guest := i.guest; guest != nil {
 		i.guest = nil
 		if err := i.closeGuest(guest); err != nil {
@@ -86,6 +84,14 @@ func (i *instance) close(log *slog.Logger) {
 		i.release = nil
 	}
 	i.version.drop()
+}
+
+// endLoop interrupts what runs in the instance, and waits for its run loop to end.
+func (i *instance) endLoop() {
+	i.end(ErrStopping)
+	if i.loop != nil {
+		<-i.loop.ended
+	}
 }
 
 // closeGuest closes a guest. Code that may end its goroutine has one of its own.
@@ -163,12 +169,5 @@ func (i *instance) awaitSignal(patience time.Duration) error {
 			Kind: capsulehost.KindTimeout, Export: capsulehost.ExportRun,
 			Message: fmt.Sprintf("its run loop has not signalled that it is ready within %v", i.version.LoadTimeout),
 		}
-	}
-}
-
-// inCharge reports that the instance is the capsule's current one.
-func (i *instance) inCharge() {
-	if i.version.InCharge != nil {
-		i.version.InCharge(i.generation)
 	}
 }

@@ -86,8 +86,8 @@ func (s *supervisor) spawn(ctx actor.Context, c *child) {
 // up: an instance serves.
 func (s *supervisor) up(ctx actor.Context, m *CapsuleUp) {
 	c := s.byID[m.Ref.ID()]
-	if c == nil || c.phase != running || m.Generation <= c.over || c.up == m {
-		return // its death has overtaken it, or reconcile has seen it
+	if c == nil || c.phase != running || m.Generation <= c.over || c.up == m || c.up != nil && m.Generation < c.up.Generation {
+		return // its death has overtaken it, or reconcile has seen it or its successor
 	}
 	c.up, c.down = m, nil
 	c.stopTimer()

@@ -29,8 +29,14 @@ type patternNode struct {
 func (t *subscriptionTable) add(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.addLocked(s)
+}
+
+func (t *subscriptionTable) addLocked(s *Subscription) {
 	t.count++
-	s.ended = t.ended // nobody else has it yet
+	s.mu.Lock()
+	s.ended = t.ended
+	s.mu.Unlock()
 	if !isWild(s.pattern) {
 		if t.exact == nil {
 			t.exact = map[string][]*Subscription{}
@@ -62,10 +68,17 @@ func (t *subscriptionTable) add(s *Subscription) {
 func (t *subscriptionTable) remove(s *Subscription) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.removeLocked(s)
+}
+
+func (t *subscriptionTable) removeLocked(s *Subscription) {
 	if !isWild(s.pattern) {
 		left, found := dropOne(t.exact[s.pattern], s)
-		if t.exact[s.pattern] = left; len(left) == 0 {
+		switch {
+		case len(left) == 0:
 			delete(t.exact, s.pattern)
+		case found > 0:
+			t.exact[s.pattern] = left
 		}
 		t.count -= found
 		return

@@ -92,20 +92,24 @@ func (c *capsule) takeOver(ctx actor.Context) {
 	}
 	from, old := c.Version(), c.current
 	if old != nil {
-		c.serveDropped(next.version)
+		c.serveDropped(next)
 		c.stats.died()
-		old.close(c.cfg.Log)
+		old.endLoop()
 	}
 	c.current = c.accept()
+	c.current.receive(old)
+	if old != nil {
+		old.close(c.cfg.Log)
+	}
 	c.tookOver(ctx, from)
 }
 
 // serveDropped has the current instance serve the calls that wait for an action which
-// the next version does not have.
-func (c *capsule) serveDropped(next *Version) {
+// the next one does not serve.
+func (c *capsule) serveDropped(next *instance) {
 	calls := c.own.Extract(func(message any) bool {
 		call, ok := message.(*invocation)
-		return ok && !next.has(call.action)
+		return ok && (next.runLoop || !next.version.has(call.action))
 	})
 	defer func() { // if the instance dies of one
 		for _, call := range calls {
@@ -134,7 +138,6 @@ func (c *capsule) tookOver(ctx actor.Context, from *Version) {
 			c.dropped[action] = true
 		}
 	}
-	i.inCharge()
 	upgraded := messages.CapsuleUpgraded{From: from.Number, To: i.version.Number, Session: i.session, Took: monotime.Now().Sub(i.began)}
 	if i.runLoop && !i.api.hasSignalled() {
 		c.up(ctx, messages.StateStarting, upgraded, messages.CapsuleStarting{Session: i.session})

@@ -21,6 +21,9 @@ type UpgradeCapsule struct {
 	// Spec holds the version's settings. Its Ref and Removed are ignored.
 	Spec ChildSpec
 	How  How
+	// Unchanged: the version is the same as the capsule's, and only a fresh instance is
+	// wanted. What the capsule may be rolled back to stays.
+	Unchanged bool
 }
 
 // How is what an upgrade is for.
@@ -58,7 +61,8 @@ type upgrade struct {
 type previous struct {
 	version *Version
 	spec    ChildSpec
-	timer   *time.Timer // for stable
+	until   monotime.Time // after it, the new version is stable
+	timer   *time.Timer   // for stable
 }
 
 // upgradeCapsule begins an upgrade.
@@ -87,6 +91,9 @@ func (s *supervisor) upgradeCapsule(ctx actor.Context, m *UpgradeCapsule) {
 		c.upgrade = u
 		s.prepare(c, u, nil)
 		return
+	}
+	if !m.Unchanged {
+		s.forgetPrevious(c)
 	}
 	s.adopt(c, m.Version, m.Spec)
 	if c.withGroup() { // its next instance is of this version
@@ -131,7 +138,6 @@ func (c *child) withGroup() bool {
 
 // adopt makes a version that of the child's next load.
 func (s *supervisor) adopt(c *child, v *Version, spec ChildSpec) {
-	s.forgetPrevious(c)
 	c.Ref.setVersion(v)
 	c.ReadyTimeout, c.StopTimeout, c.Rollback = spec.ReadyTimeout, spec.StopTimeout, spec.Rollback
 	c.Restart, c.WaitsFor = spec.Restart, spec.WaitsFor
@@ -265,17 +271,25 @@ func (s *supervisor) upgraded(c *child, generation uint64) {
 		return
 	}
 	c.stopTimer()
-	old := &previous{version: u.from, spec: c.ChildSpec}
-	if u.Spec.Rollback {
-		old.version.hold()
+	if !u.Unchanged {
+		s.forgetPrevious(c)
+		if u.Spec.Rollback {
+			s.keepPrevious(c, u)
+		}
 	}
 	s.adopt(c, u.Version, u.Spec)
 	c.restarts.reset()
-	if u.Spec.Rollback {
-		old.timer = time.AfterFunc(u.Spec.Restart.Window, func() { s.System.Send(s.self, &stable{c, old}) })
-		c.previous = old
-	}
 	s.endUpgrade(c, messages.CommandSucceeded, "")
+}
+
+// keepPrevious keeps the version that an upgrade has replaced, until the new one has been
+// up for its window.
+func (s *supervisor) keepPrevious(c *child, u *upgrade) {
+	window := u.Spec.Restart.Window
+	old := &previous{version: u.from, spec: c.ChildSpec, until: monotime.Now().Add(window)}
+	old.version.hold()
+	old.timer = time.AfterFunc(window, func() { s.System.Send(s.self, &stable{c, old}) })
+	c.previous = old
 }
 
 // endUpgrade answers who asked.
@@ -324,11 +338,11 @@ func (s *supervisor) forgetPrevious(c *child) {
 	}
 }
 
-// rollBack starts the previous version of a child whose new one has crashed, if there
-// is one.
-func (s *supervisor) rollBack(ctx actor.Context, c *child, crash *Crash) bool {
+// rollBack gives a child whose new version has crashed the previous one, if there is one.
+// That it has ended by itself, and is not to be restarted then, is no crash.
+func (s *supervisor) rollBack(c *child, crash *Crash) bool {
 	p := c.previous
-	if p == nil || crash.Blameless != "" {
+	if p == nil || monotime.Now() >= p.until || crash.Blameless != "" || crash.Clean && c.restarts.policy.Mode != Permanent {
 		return false
 	}
 	p.version.hold()
@@ -337,9 +351,8 @@ func (s *supervisor) rollBack(ctx actor.Context, c *child, crash *Crash) bool {
 		Path: c.Ref.Path(), Generation: crash.Generation,
 		Detail: messages.CapsuleRolledBack{From: c.Ref.Version().Number, To: p.version.Number, Failure: crash.Failure},
 	})
+	s.forgetPrevious(c)
 	s.adopt(c, p.version, p.spec)
-	s.scheduled(c, verdict{}, messages.CauseRollback, nil, nil)
-	s.restartNow(ctx, c)
 	return true
 }
 
@@ -357,6 +370,7 @@ func (r *CapsuleRef) prepare(ctx context.Context, v *Version, patience time.Dura
 		}
 	}
 	i := r.newInstance(v, r.reserve())
+	i.beside = true
 	unlink := context.AfterFunc(ctx, func() { i.end(context.Cause(ctx)) })
 	ok := false
 	defer func() { // also if the guest ends the goroutine

@@ -29,13 +29,9 @@ type Version struct {
 	Load func(ctx context.Context, api capsulehost.HostAPI) (Guest, error)
 	// Services makes what one instance may use besides its peers, and a function that
 	// frees it when the instance has ended; nil is nothing. ctx ends when the instance
-	// is interrupted. It is called before the load. In an upgrade the load happens beside
-	// the running instance, whose generation is smaller: see InCharge.
+	// is interrupted. It is called before the load, which in an upgrade happens beside the
+	// running instance, whose generation is smaller.
 	Services func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func())
-	// InCharge is called when an instance of this version becomes the capsule's current
-	// one: before the load at a start, and when it takes the place of the running one in
-	// an upgrade. No call of an older generation runs any more. nil is nothing.
-	InCharge func(generation uint64)
 	// Adopted is called when this version takes the place of another one as that of the
 	// capsule's next load. nil is nothing.
 	Adopted func()

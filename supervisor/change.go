@@ -100,7 +100,7 @@ func (s *Supervisor) bring(ctx context.Context, verb string, c Capsule, known bo
 		if err == nil && change.Change == messages.ChangeRejected {
 			err = fmt.Errorf("%w: %s", planned[id].failed, change.Reason)
 		}
-		if errors.Is(err, ErrUpgradeFailed) {
+		if v := t.version(id); err != nil && (v == nil || v.entry.Embedded != e) { // it did not come to that
 			s.mu.Lock()
 			s.embedded = before
 			s.mu.Unlock()
@@ -245,7 +245,9 @@ func (s *Supervisor) apply(ctx context.Context, t *tree, found *catalog.Catalog,
 	}
 	var upgrades sync.WaitGroup // each changes its own element of the plan
 	for _, p := range upgraded {
-		upgrades.Go(func() { settled(p, t.upgrade(ctx, s, p.entry, actors.Reload)) })
+		upgrades.Go(func() {
+			settled(p, t.inTurn(ctx, p.change.ID, func() error { return t.upgrade(ctx, s, p.entry, actors.Reload, false) }))
+		})
 	}
 	for _, p := range added {
 		settled(p, s.addCapsule(ctx, t, p.entry))
@@ -263,7 +265,13 @@ func (s *Supervisor) apply(ctx context.Context, t *tree, found *catalog.Catalog,
 func (s *Supervisor) addCapsule(ctx context.Context, t *tree, e *catalog.Entry) error {
 	s.journal.Enter(s.describeEntry(e))
 	s.setEntry(e)
-	return t.command(ctx, &actors.AddCapsule{Spec: t.add(s, e)})
+	spec := t.add(s, e)
+	err := t.command(ctx, &actors.AddCapsule{Spec: spec})
+	if err != nil && !errors.Is(err, ErrNotUp) && ctx.Err() == nil { // it was not added
+		s.journal.Withdraw(e.Manifest.ID())
+		spec.Removed()
+	}
+	return err
 }
 
 // reject reports a directory that can't become a capsule, or a version of one.
@@ -295,19 +303,29 @@ func (s *Supervisor) replace(ctx context.Context, verb, id string, how actors.Ho
 }
 
 func (s *Supervisor) replaceIn(ctx context.Context, t *tree, id string, how actors.How) error {
-	v := t.version(id)
-	if v == nil {
+	if t.version(id) == nil {
 		if how == actors.Start { // a group, or nothing
 			return t.command(ctx, &messages.StartCapsule{ID: id})
 		}
 		return t.command(ctx, &messages.RestartCapsule{ID: id})
+	}
+	return t.inTurn(ctx, id, func() error { return s.refresh(ctx, t, id, how) })
+}
+
+// refresh is replaceIn for a capsule, in its turn: an upgrade that was under way before is
+// not undone.
+func (s *Supervisor) refresh(ctx context.Context, t *tree, id string, how actors.How) error {
+	v := t.version(id)
+	if v == nil {
+		return ErrNotFound // it was removed meanwhile
 	}
 	e, err := v.entry.Reread()
 	if err != nil {
 		s.upgradeRejected(v, oneLine(err))
 		return fmt.Errorf("%w: %s", ErrUpgradeFailed, oneLine(err))
 	}
-	return t.upgrade(ctx, s, e, how)
+	unchanged := v.settings == s.cfg.forCapsule(e.Manifest) && !v.source.Changed(e)
+	return t.upgrade(ctx, s, e, how, unchanged)
 }
 
 // oneLine returns the problems of a manifest in one line.

@@ -186,10 +186,10 @@ func (t *tree) setVersion(id string, v *version) {
 	}
 }
 
-// upgrade gives a capsule a version, and waits until it has taken over or failed.
-func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How) error {
+// inTurn runs f when no other upgrade of a capsule is under way.
+func (t *tree) inTurn(ctx context.Context, id string, f func() error) error {
 	t.mu.Lock()
-	c := t.capsules[e.Manifest.ID()]
+	c := t.capsules[id]
 	t.mu.Unlock()
 	if c == nil {
 		return ErrNotFound
@@ -197,11 +197,19 @@ func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
+		return f()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// upgrade gives a capsule a version, and waits until it has taken over or failed. With
+// unchanged it is the one that runs. It must be the capsule's turn.
+func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How, unchanged bool) error {
 	v := t.newVersion(s, e, false)
-	return t.command(ctx, &actors.UpgradeCapsule{ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how})
+	return t.command(ctx, &actors.UpgradeCapsule{
+		ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how, Unchanged: unchanged,
+	})
 }
 
 // run starts the actors, waits until ctx ends, and stops them.

@@ -293,6 +293,15 @@ func (j *Journal) Unlist(id string) {
 	}
 }
 
+// Withdraw forgets a capsule that was entered, and then could not be added.
+func (j *Journal) Withdraw(id string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if c := j.capsules[id]; c != nil {
+		j.removeLocked(c, c.shown.Generation)
+	}
+}
+
 // removeLocked forgets a capsule. Its log ends.
 func (j *Journal) removeLocked(c *capsule, generation uint64) {
 	id := c.shown.ID
