@@ -29,16 +29,22 @@ func TestOTP(t *testing.T) {
 
 // TestSuture does the same with the tests of suture.
 func TestSuture(t *testing.T) {
-	for name, test := range sutureCases() {
+	for name, test := range allSutureCases() {
 		t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 	}
 }
 
 func otpCases() map[string]func(*testing.T) {
 	all := map[string]func(*testing.T){}
-	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases(), strategyCases()} {
+	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases(), strategyCases(), childCases()} {
 		maps.Copy(all, some)
 	}
+	return all
+}
+
+func allSutureCases() map[string]func(*testing.T) {
+	all := sutureCases()
+	maps.Copy(all, addingCases())
 	return all
 }
 
@@ -56,7 +62,7 @@ func TestTableOfOTP(t *testing.T) {
 		tested[row[1]] = strings.HasPrefix(row[2], "tested")
 	}
 	cases := otpCases()
-	maps.Copy(cases, sutureCases())
+	maps.Copy(cases, allSutureCases())
 	for name, isTested := range tested {
 		if isTested != (cases[name] != nil) {
 			t.Errorf("%s: the table says that it is tested: %v; the test is there: %v", name, isTested, cases[name] != nil)
