@@ -66,35 +66,63 @@ func TestWaitingStops(t *testing.T) {
 }
 
 // quarter repeats measure until a quarter of the tries is below the limit for each value, or
-// that is no longer possible.
+// that is no longer possible. On a machine that is busy with other work even plain Go is
+// late: then the limit is added to the best quarter of what that is late.
 func quarter(t *testing.T, what []string, limit time.Duration, measure func() []time.Duration) {
 	t.Helper()
 	const least, most = 3, 25
 	seen := make([][]time.Duration, len(what))
-	var worst string
+	var plain []time.Duration // empty until a limit is exceeded
 	for try := range most {
 		for i, d := range measure() {
-			at, _ := slices.BinarySearch(seen[i], d)
-			seen[i] = slices.Insert(seen[i], at, d)
+			seen[i] = insert(seen[i], d)
 		}
-		if worst = ""; try+1 < least {
+		if try+1 < least {
 			continue
 		}
-		for i, s := range seen {
-			if s[len(s)/4] > limit {
-				worst = what[i]
-			}
+		over := false
+		for _, s := range seen {
+			over = over || best(s) > limit+best(plain)
 		}
-		if worst == "" {
+		if !over {
 			for i, s := range seen {
-				t.Logf("%s: a quarter within %v of %d tries, most %v", what[i], s[len(s)/4], len(s), s[len(s)-1])
+				t.Logf("%s: a quarter within %v of %d tries, most %v; plain Go %v", what[i], best(s), len(s), s[len(s)-1], best(plain))
 			}
 			return
 		}
+		plain = insert(plain, plainLate())
 	}
 	for i, s := range seen {
-		t.Errorf("%s: a quarter within %v of %d tries, most %v; the limit is %v", what[i], s[len(s)/4], len(s), s[len(s)-1], limit)
+		t.Errorf("%s: a quarter within %v of %d tries, most %v; the limit is %v, plain Go is %v late",
+			what[i], best(s), len(s), s[len(s)-1], limit, best(plain))
 	}
+}
+
+func insert(sorted []time.Duration, d time.Duration) []time.Duration {
+	at, _ := slices.BinarySearch(sorted, d)
+	return slices.Insert(sorted, at, d)
+}
+
+// best returns the longest of the best quarter; 0 of none.
+func best(sorted []time.Duration) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[len(sorted)/4]
+}
+
+// plainLate returns how late the last of 30 goroutines ends that spin for 50 ms.
+func plainLate() time.Duration {
+	deadline := time.Now().Add(50 * time.Millisecond)
+	var group sync.WaitGroup
+	for range 30 {
+		group.Go(func() {
+			for time.Now().Before(deadline) { //nolint:revive // it spins
+			}
+		})
+	}
+	group.Wait()
+	return time.Since(deadline)
 }
 
 // stopOnce runs an endless export until its deadline. It returns the delay after the deadline,
