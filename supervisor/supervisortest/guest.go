@@ -193,8 +193,13 @@ func (s hostAPI) Now() time.Time {
 }
 
 func (s hostAPI) Services() *capsulehost.Services {
-	services := *s.HostAPI.Services()
-	services.Peers = peers{services.Peers, s}
+	var services capsulehost.Services
+	if under := s.HostAPI.Services(); under != nil {
+		services = *under
+	}
+	if services.Peers != nil {
+		services.Peers = peers{services.Peers, s}
+	}
 	return &services
 }
 

@@ -96,8 +96,13 @@ type goHostAPI struct {
 }
 
 func newGoHostAPI(api capsulehost.HostAPI) *goHostAPI {
-	a := &goHostAPI{HostAPI: api, services: *api.Services()}
-	a.services.Peers = goPeers{a.services.Peers}
+	a := &goHostAPI{HostAPI: api}
+	if services := api.Services(); services != nil { // an embedder's may have none
+		a.services = *services
+	}
+	if a.services.Peers != nil {
+		a.services.Peers = goPeers{a.services.Peers}
+	}
 	if a.services.Bus != nil {
 		a.services.Bus = goBus{a.services.Bus}
 	}
