@@ -1,6 +1,8 @@
 package actors
 
 import (
+	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,6 +38,7 @@ type Bus struct {
 	cfg           BusConfig
 	self          *actor.PID
 	subscriptions subscriptionTable
+	durable       durable
 	sequence      atomic.Uint64
 	stats         *BusStats
 
@@ -54,11 +57,14 @@ type BusConfig struct {
 	Router *Router
 	// Stats counts; nil means fresh counts.
 	Stats *BusStats
+	// Durable keeps the messages of durable topics; nil means that there are none.
+	Durable DurableLog
 }
 
 // NewBus returns a bus without subscriptions.
 func NewBus(cfg BusConfig) *Bus {
 	b := &Bus{cfg: cfg, self: cfg.System.PID(BusPath), stats: cfg.Stats, capsules: map[string]*publisher{}}
+	b.durable.log, b.durable.of = cfg.Durable, map[string]*durableCapsule{}
 	b.outside, b.own = newPublisher(b, ""), newPublisher(b, "kernel")
 	if b.stats == nil {
 		b.stats = &BusStats{}
@@ -78,8 +84,8 @@ type Publication struct {
 }
 
 // Publish delivers a message from outside. It returns before any interceptor has been
-// called.
-func (b *Bus) Publish(p Publication) { b.outside.publish(p) }
+// called. It fails only for a durable topic: then nobody has the message, unless ctx ended.
+func (b *Bus) Publish(ctx context.Context, p Publication) error { return b.outside.publish(ctx, p) }
 
 // Subscribe returns a new subscription, for a reader in Go. The pattern must be well
 // formed. Close it.
@@ -99,9 +105,10 @@ func (b *Bus) newSubscription(s *Subscription) *Subscription {
 	return s
 }
 
-// End ends every subscription, once its reader has read what it has. Nothing may be
-// published any more.
+// End ends every subscription, once its reader has read what it has, and the reading of
+// durable topics. Nothing may be published any more.
 func (b *Bus) End() {
+	b.endDurable()
 	b.subscriptions.mu.Lock()
 	b.subscriptions.ended = true
 	b.subscriptions.mu.Unlock()
@@ -139,12 +146,13 @@ func (b *Bus) publisher(id string) *publisher {
 	return p
 }
 
-// publish numbers a message and delivers it.
-func (p *publisher) publish(what Publication) {
+// publish numbers a message and delivers it. That of a durable topic is kept first, so
+// that nobody has received a message which a crash could lose.
+func (p *publisher) publish(ctx context.Context, what Publication) error {
 	b := p.bus
 	if what.depth > MaxDepth {
 		b.stats.deadLetter(what.Topic, p.id, "", DeadDepth)
-		return
+		return nil
 	}
 	m := &capsulehost.Message{
 		Topic: what.Topic, Payload: what.Payload, SourceID: what.SourceID, Principal: what.Principal, Timestamp: what.Timestamp,
@@ -152,6 +160,20 @@ func (p *publisher) publish(what Publication) {
 	if m.Timestamp.IsZero() {
 		m.Timestamp = time.Now()
 	}
+	kept := b.durable.log != nil && b.durable.log.Durable(m.Topic)
+	if kept {
+		if err := b.durable.log.Append(ctx, &Kept{Message: m, Publisher: p.id, Depth: what.depth}); err != nil {
+			return fmt.Errorf("the durable topic %q: %w", m.Topic, err)
+		}
+	}
+	p.deliver(m, what.depth, kept)
+	return nil
+}
+
+// deliver delivers a message to everybody, except to durable interceptors if it is kept:
+// they read it.
+func (p *publisher) deliver(m *capsulehost.Message, depth int, kept bool) {
+	b := p.bus
 	var matches []subscription
 	table := b.cfg.Router.table.Load()
 	p.mu.Lock()
@@ -159,27 +181,26 @@ func (p *publisher) publish(what Publication) {
 	m.Sequence = b.sequence.Add(1)
 	delivered := b.subscriptions.deliver(m)
 	if table != nil {
-		matches = table.matches(m.Topic)
+		matches = table.matches(m.Topic, kept)
 	}
 	b.stats.published(m, p, delivered, len(matches))
 	if len(matches) > 0 {
-		p.startLocked(m, what.depth, matches)
+		p.startLocked(m, depth, matches)
 	}
 }
 
 // matches returns the interceptors that a chain calls: those of run loops have
-// subscriptions. The result must not be changed.
-func (r *routingTable) matches(topic string) []subscription {
+// subscriptions, and durable ones read what is kept. The result must not be changed.
+func (r *routingTable) matches(topic string, kept bool) []subscription {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	all := r.index.match(topic)
-	if slices.ContainsFunc(all, isRunLoop) {
-		all = slices.DeleteFunc(slices.Clone(all), isRunLoop)
+	other := func(s subscription) bool { return s.target.runLoop || kept && s.interceptor.Durable }
+	if slices.ContainsFunc(all, other) {
+		all = slices.DeleteFunc(slices.Clone(all), other)
 	}
 	return all
 }
-
-func isRunLoop(s subscription) bool { return s.target.runLoop }
 
 // lost records messages that a subscription has lost, and has the kernel say so on the
 // bus.
@@ -192,7 +213,8 @@ func (b *Bus) lost(n uint64) {
 
 // kernel publishes a message of the kernel's own.
 func (b *Bus) kernel(topic string, payload capsulehost.Payload, source string) {
-	b.own.publish(Publication{Topic: topic, Payload: payload, SourceID: source})
+	// It can't fail: none of the kernel's topics is durable.
+	_ = b.own.publish(context.Background(), Publication{Topic: topic, Payload: payload, SourceID: source})
 }
 
 // KernelSource is the source of the kernel's answers and announcements: guests compare

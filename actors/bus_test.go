@@ -51,7 +51,14 @@ func (k *fakeKernel) Shutdown(reason string) {
 // publish publishes JSON from outside.
 func (w *tree) publish(topic, text string) {
 	w.tb.Helper()
-	w.bus.Publish(Publication{Topic: topic, Payload: payload(w.tb, text), SourceID: "outside", Principal: "ann"})
+	publishOn(w.tb, w.bus, Publication{Topic: topic, Payload: payload(w.tb, text), SourceID: "outside", Principal: "ann"})
+}
+
+func publishOn(tb testing.TB, bus *Bus, p Publication) {
+	tb.Helper()
+	if err := bus.Publish(tb.Context(), p); err != nil {
+		tb.Error(err)
+	}
 }
 
 func payload(tb testing.TB, text string) capsulehost.Payload {
@@ -305,7 +312,7 @@ func TestDepth(t *testing.T) {
 					t.Errorf("called %d times", n)
 				}
 				expect(t, "events", w.seen(), "event-bus/0 messages.DeadLetter")
-				if got := w.bus.stats.deadLetters; len(got) != 1 || got[DeadDepth] != 1 {
+				if got := w.bus.stats.dead; len(got) != 1 || got[DeadDepth] != 1 {
 					t.Errorf("dead letters: %v", got)
 				}
 			})
@@ -328,7 +335,7 @@ func TestFullQueue(t *testing.T) {
 		if got := j.take(); len(got) != 0 {
 			t.Errorf("out of order: %v", got) // the first is still with busy
 		}
-		if got := w.bus.stats.deadLetters; got[DeadFull] != 2 {
+		if got := w.bus.stats.dead; got[DeadFull] != 2 {
 			t.Errorf("dead letters: %v", got)
 		}
 		expect(t, "events", w.seen(), "busy/0 messages.DeadLetter")
@@ -379,7 +386,7 @@ func TestBacklog(t *testing.T) {
 			w.publish("c", "1")
 		}
 		synctest.Wait()
-		if got := w.bus.stats.deadLetters[DeadBacklog]; got != 3 {
+		if got := w.bus.stats.dead[DeadBacklog]; got != 3 {
 			t.Errorf("%d dead letters", got)
 		}
 		if got := w.bus.outside.messages; got != publisherMessages {

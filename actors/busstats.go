@@ -18,6 +18,8 @@ const (
 	DeadDepth   = "depth"   // it follows from MaxDepth publications
 	DeadBacklog = "backlog" // its publisher has too much under way
 	DeadFull    = "full"    // the capsule's queue is full
+	DeadPoison  = "poison"  // a durable interceptor has failed too often
+	DeadExpired = "expired" // its topic dropped it before a durable interceptor came to it
 )
 
 // reportEvery is how often dead letters are reported, in the long run.
@@ -33,10 +35,10 @@ type BusStats struct {
 	delivered, lagged atomic.Uint64
 	topics            topicCounts
 
-	mu          sync.Mutex
-	steps       [messages.OutcomeCount]uint64
-	deadLetters map[string]uint64      // by reason
-	reported    map[string]*unreported // by reason and receiver
+	mu       sync.Mutex
+	steps    [messages.OutcomeCount]uint64
+	dead     map[string]uint64      // letters, by reason
+	reported map[string]*unreported // by reason and receiver
 }
 
 // unreported counts dead letters since the last event.
@@ -66,15 +68,20 @@ func (s *BusStats) stepped(outcome messages.Outcome) {
 // maxReported bounds the pairs of reason and receiver that are told apart.
 const maxReported = 1024
 
-// deadLetter counts one, and reports it, unless there were many. Receiver is "" if there
-// is no single one.
+// deadLetter counts one; see deadLetters.
 func (s *BusStats) deadLetter(topic, publisher, receiver, reason string) {
+	s.deadLetters(topic, publisher, receiver, reason, 1)
+}
+
+// deadLetters counts some, and reports them, unless there were many. Receiver is "" if
+// there is no single one.
+func (s *BusStats) deadLetters(topic, publisher, receiver, reason string, n uint64) {
 	now := monotime.Now()
 	s.mu.Lock()
-	if s.deadLetters == nil {
-		s.deadLetters, s.reported = map[string]uint64{}, map[string]*unreported{}
+	if s.dead == nil {
+		s.dead, s.reported = map[string]uint64{}, map[string]*unreported{}
 	}
-	s.deadLetters[reason]++
+	s.dead[reason] += n
 	key := reason + "\x00" + receiver
 	about := s.reported[key]
 	if about == nil {
@@ -84,7 +91,7 @@ func (s *BusStats) deadLetter(topic, publisher, receiver, reason string) {
 		about = &unreported{}
 		s.reported[key] = about
 	}
-	about.count++
+	about.count += n
 	report := s.Observe != nil && about.limiter.take(now, reportEvery, 1)
 	count := about.count
 	if report {
@@ -163,7 +170,7 @@ func (s *BusStats) Show(b *messages.Bus) {
 	slices.SortFunc(b.Topics, func(x, y messages.BusTopic) int { return cmp.Compare(x.Name, y.Name) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b.DeadLetters, b.Steps = maps.Clone(s.deadLetters), map[messages.Outcome]uint64{}
+	b.DeadLetters, b.Steps = maps.Clone(s.dead), map[messages.Outcome]uint64{}
 	for outcome, n := range s.steps {
 		if n > 0 {
 			b.Steps[messages.Outcome(outcome)] = n

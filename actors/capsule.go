@@ -181,6 +181,9 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, events ...m
 	if c.cfg.Router != nil {
 		c.cfg.Router.up(m)
 	}
+	if c.cfg.Bus != nil && state == messages.StateReady {
+		c.cfg.Bus.capsuleUp(m)
+	}
 	ctx.Send(c.cfg.HookRouter, m)
 	if state == messages.StateReady {
 		c.ready = monotime.Now()

@@ -52,10 +52,7 @@ func (p *publisher) startLocked(m *capsulehost.Message, depth int, matches []sub
 		p.bus.stats.deadLetter(m.Topic, p.id, "", DeadBacklog)
 		return
 	}
-	c.caller = &capsulehost.Caller{SourceID: m.SourceID, Timestamp: m.Timestamp}
-	if m.Principal != "" {
-		c.caller.Principal = &m.Principal
-	}
+	c.caller = callerOf(m)
 	p.messages++
 	p.bytes += c.size
 	for n := range matches {

@@ -90,6 +90,9 @@ func (s *supervisor) remove(c *child) {
 	gone := &CapsuleGone{Ref: c.Ref}
 	s.System.Send(s.System.PID(RegistryPath), gone)
 	s.System.Send(s.System.PID(RouterPath), gone)
+	if bus := c.Ref.cfg.Bus; bus != nil {
+		bus.capsuleGone(c.Ref)
+	}
 	s.Observe(messages.Event{Path: c.Ref.Path(), Generation: c.Ref.Generation(), Detail: messages.CapsuleRemoved{Version: c.Ref.Version().Number}})
 	c.Ref.Version().drop()
 	if c.Removed != nil {

@@ -40,15 +40,14 @@ func (g *guestBus) Grants() (publish, subscribe []string) {
 }
 
 // Publish gives the message the principal of the caller, or else the capsule's own.
-func (g *guestBus) Publish(_ context.Context, topic string, payload capsulehost.Payload) error {
+func (g *guestBus) Publish(ctx context.Context, topic string, payload capsulehost.Payload) error {
 	principal := g.api.instance.ref.cfg.Principal
 	if caller := g.api.caller; caller != nil && caller.Principal != nil {
 		principal = *caller.Principal
 	}
-	g.publisher.publish(Publication{
+	return g.publisher.publish(ctx, Publication{
 		Topic: topic, Payload: payload, SourceID: g.api.instance.session, Principal: principal, depth: g.api.depth,
 	})
-	return nil
 }
 
 func (g *guestBus) Subscribe(pattern string) (uint64, error) {

@@ -26,7 +26,7 @@ type trigger struct {
 	// publisher is the capsule whose message it is, of a step of a chain; "" for one from
 	// outside.
 	publisher string
-	step      *chainStep          // nil unless it is a step of a chain
+	step      messageStep         // nil unless it is a call with a message
 	depth     int                 // how many publications it follows from
 	caller    *capsulehost.Caller // nil for a trigger of a capsule
 	asker     context.Context     // of the caller: its end abandons the trigger
@@ -58,6 +58,12 @@ type trigger struct {
 		edge [1]waitEdge
 	}
 	reply messages.Reply
+}
+
+// messageStep is a call of an interceptor with a message, which is a trigger with one leg.
+type messageStep interface {
+	// answered is called once, when the leg has its outcome, on the goroutine that answers.
+	answered()
 }
 
 // answerCharge is how much of a capsule's quota an answer takes.

@@ -269,7 +269,7 @@ func TestAnUpgradeLosesNoMessageOfARunLoop(t *testing.T) {
 			defer close(published)
 			for n := range messagesEach {
 				for _, topic := range []string{"a", "own.x"} {
-					bus.Publish(Publication{Topic: topic, Payload: payload(t, fmt.Sprint(n))})
+					publishOn(t, bus, Publication{Topic: topic, Payload: payload(t, fmt.Sprint(n))})
 				}
 				time.Sleep(time.Millisecond)
 			}
@@ -345,11 +345,11 @@ func TestAFailedUpgradeTakesNoMessage(t *testing.T) {
 		done := make(chan messages.CommandDone, 1)
 		go func() { done <- s.upgrade(t, Reload, bad) }()
 		time.Sleep(time.Second)
-		bus.Publish(Publication{Topic: "t", Payload: payload(t, "1")})
+		publishOn(t, bus, Publication{Topic: "t", Payload: payload(t, "1")})
 		if got := <-done; got.Result != messages.CommandKept {
 			t.Errorf("the upgrade: %+v", got)
 		}
-		bus.Publish(Publication{Topic: "t", Payload: payload(t, "2")})
+		publishOn(t, bus, Publication{Topic: "t", Payload: payload(t, "2")})
 		synctest.Wait()
 		expect(t, "heard", heard.take(), "1", "2")
 		if n := bus.subscriptions.count; n != 1 {

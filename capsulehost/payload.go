@@ -68,6 +68,18 @@ func (p Payload) Raw() (object []byte, ok bool) { return p.json, p.kind == paylo
 // payload, and any other with its type. It must not be changed.
 func (p Payload) Bytes() []byte { return p.json }
 
+// AppendKept appends the payload in a form that [KeptPayload] reads.
+func (p Payload) AppendKept(out []byte) []byte { return append(append(out, byte(p.kind)), p.json...) }
+
+// KeptPayload returns a payload from what AppendKept has made of it. It keeps kept, which
+// must not be changed.
+func KeptPayload(kept []byte) (Payload, error) {
+	if len(kept) < 2 || payloadKind(kept[0]) > payloadTagged {
+		return Payload{}, fmt.Errorf("no payload begins with %.10q", kept)
+	}
+	return Payload{payloadKind(kept[0]), kept[1:]}, nil
+}
+
 // appendTagged appends the payload as it is in an envelope, where each kind has its type
 // and the keys are sorted.
 func (p Payload) appendTagged(out []byte) []byte {

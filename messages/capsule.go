@@ -14,6 +14,10 @@ type Interceptor struct {
 	Action string
 	// Priority orders legs; lower is earlier.
 	Priority uint32
+	// Durable: it receives every message of the durable topics that match, at least
+	// once, each up to Attempts times; 0 means actors.DefaultAttempts.
+	Durable  bool
+	Attempts uint32
 }
 
 // Failure is why an instance died, or could not be started.

@@ -73,6 +73,31 @@ type Bus struct {
 	// messages that wait.
 	Subscriptions     []BusSubscription
 	SubscriptionCount uint64
+	// Durable are the durable topics, by name, with those of their dead letters.
+	Durable []DurableTopic
+}
+
+// DurableTopic is a topic whose messages are kept until its durable subscriptions have
+// answered them, as long as it keeps them.
+type DurableTopic struct {
+	Name string
+	// Declared: new messages are kept. If not, there are only those from before.
+	Declared bool
+	// KeepAge is how long messages are kept, 0 for ever; KeepBytes how many.
+	KeepAge   time.Duration
+	KeepBytes uint64
+	// Messages and Bytes are what is kept now; Last counts the messages so far.
+	Messages, Bytes, Last uint64
+	Subscriptions         []DurableSubscription
+}
+
+// DurableSubscription is an interceptor that receives every message of a durable topic.
+type DurableSubscription struct {
+	Capsule, Action string
+	// Position of the message that was answered last; Lag is how many come after it.
+	Position, Lag uint64
+	// Attempts is how often the next one has failed.
+	Attempts uint32
 }
 
 // BusTopic counts the messages of one topic.

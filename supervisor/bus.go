@@ -13,7 +13,6 @@ import (
 	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
-	"github.com/astrid-actors/astrid-actors/messages"
 )
 
 // MaxMessage is the size of the largest payload of a message, in bytes.
@@ -62,10 +61,12 @@ func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.Raw
 	if err == nil {
 		err = context.Cause(ctx)
 	}
+	if err == nil {
+		err = t.bus.Publish(ctx, what)
+	}
 	if err != nil {
 		return fmt.Errorf("publish %q: %w", topic, err)
 	}
-	t.bus.Publish(what)
 	return nil
 }
 
@@ -156,6 +157,3 @@ func message(m *capsulehost.Message, lost uint64) Message {
 		Timestamp: m.Timestamp, Sequence: m.Sequence, Lost: lost, sent: m,
 	}
 }
-
-// ShowBus fills the subscriptions into a snapshot.
-func (t *tree) ShowBus(b *messages.Bus) { t.bus.Show(b) }

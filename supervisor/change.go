@@ -266,6 +266,7 @@ func (s *Supervisor) addCapsule(ctx context.Context, t *tree, e *catalog.Entry) 
 	s.journal.Enter(s.describeEntry(e))
 	s.setEntry(e)
 	spec := t.add(s, e)
+	t.declareTopics()
 	err := t.command(ctx, &actors.AddCapsule{Spec: spec})
 	if err != nil && !errors.Is(err, ErrNotUp) && ctx.Err() == nil { // it was not added
 		s.journal.Withdraw(e.Manifest.ID())

@@ -125,6 +125,11 @@ type Config struct {
 	// ReadConfig, if not nil, reads the program's own configuration again, for ReloadConfig.
 	// It is called by one goroutine at a time.
 	ReadConfig func() (Configuration, error)
+	// Topics are durable topics: their messages are kept for durable interceptors. Those of
+	// a capsule's manifest have the same form, and the ones given here override them: one
+	// that is not Durable keeps nothing, whatever a manifest says. A topic keeps messages of
+	// seven days, and at most 1 GiB of them, if it sets neither Age nor Bytes.
+	Topics []Topic
 	// Supervisors are groups of capsules, each with a strategy of its own. A capsule in no
 	// group is restarted alone.
 	Supervisors []Group
@@ -184,6 +189,7 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.Topics = slices.Clone(c.Topics)
 	c.overrides = newOverrides(c.CapsuleSettings)
 	return c
 }
@@ -217,6 +223,7 @@ func (c *Config) problems() []error {
 			c.MemoryLimitPages, capsulehost.MaxMemoryLimitPages))
 	}
 	found = append(found, c.Restart.Problems()...)
+	found = append(found, topicProblems(c.Topics)...)
 	if !slices.Contains([]OnFailure{"", KeepServing, Exit}, c.OnFailure) {
 		found = append(found, fmt.Errorf("config: OnFailure is %q: it is %s or %s", c.OnFailure, KeepServing, Exit))
 	}

@@ -14,8 +14,9 @@ import (
 // calls follows.
 func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func()) {
 	ofFiles := s.filesFor(m)
-	return func(context.Context, uint64, string) (capsulehost.Services, func()) {
+	return func(_ context.Context, generation uint64, _ string) (capsulehost.Services, func()) {
 		kept := t.state.Instance(m.ID())
+		settle := t.topics.Hold(m.ID(), generation, kept)
 		services := capsulehost.Services{Files: ofFiles, State: kept}
 		if granted := m.Capabilities.Identity; len(granted) > 0 {
 			services.Identities = t.identities.For(granted)
@@ -23,6 +24,7 @@ func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Co
 		releaseHTTP := s.giveHTTP(&services, m)
 		return services, func() {
 			releaseHTTP()
+			settle()
 			kept.Close()
 		}
 	}

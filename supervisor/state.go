@@ -13,6 +13,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/topiclog"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
@@ -30,10 +31,16 @@ func (t *tree) openState(ctx context.Context, path string) error {
 	}
 	kept, err := state.New(ctx, state.Config{Store: s, Principal: t.cfg.Principal, Quota: t.cfg.StateQuota})
 	t.state, t.identities = kept, identity.New(s)
+	if err == nil {
+		t.topics, err = topiclog.New(ctx, topiclog.Config{Store: s, Log: t.cfg.Log})
+	}
 	return err
 }
 
 func (t *tree) closeState() {
+	if t.topics != nil {
+		t.topics.Close()
+	}
 	if t.opened == nil {
 		return
 	}
@@ -112,7 +119,7 @@ func (s *Supervisor) Restore(ctx context.Context, r io.Reader) (restarted []stri
 		err = t.opened.Restore(r)
 	}
 	if err == nil {
-		err = t.state.Refresh(ctx)
+		err = errors.Join(t.state.Refresh(ctx), t.topics.Refresh(ctx))
 	}
 	var ids []string
 	if err == nil {

@@ -25,6 +25,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/topiclog"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
@@ -43,8 +44,10 @@ type tree struct {
 	bus     *actors.Bus
 	specs   []actors.ChildSpec // of the first capsules, in start order
 	state   *state.Keeper
-	// identities are in the same store as state.
+	// identities and topics are in the same store as state.
 	identities *identity.Book
+	topics     *topiclog.Log
+	declaring  sync.Mutex  // of topics
 	opened     *store.Bolt // the store of state, unless the configuration brought one
 	commits    commits     // of opened
 	// sourceConfig is shared by the sources of all versions.
@@ -85,10 +88,11 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		t.discard()
 		return nil, fmt.Errorf("serve: %w", err)
 	}
-	t.bus = actors.NewBus(actors.BusConfig{System: t.sys, Router: t.router, Stats: &s.journal.Bus})
+	t.bus = actors.NewBus(actors.BusConfig{System: t.sys, Router: t.router, Stats: &s.journal.Bus, Durable: t.topics})
 	for _, e := range s.entriesNow() {
 		t.specs = append(t.specs, t.add(s, e))
 	}
+	t.declareTopics()
 	return t, nil
 }
 
@@ -135,6 +139,7 @@ func (t *tree) add(s *Supervisor, e *catalog.Entry) actors.ChildSpec {
 		delete(t.capsules, id)
 		t.mu.Unlock()
 		s.forgetEntry(id)
+		t.declareTopics()
 		t.closeLog(lines)
 	}
 	return spec

@@ -64,6 +64,7 @@ func (s *Supervisor) adopted(t *tree, v *version) {
 	id := v.entry.Manifest.ID()
 	t.setVersion(id, v)
 	s.setEntry(v.entry)
+	t.declareTopics()
 	s.journal.Redescribe(s.describeEntry(v.entry), v.source.Hash())
 }
 

@@ -81,6 +81,7 @@ func (r *reader) manifest(root *tomlfile.Node, m *Manifest) {
 	r.capabilities(root, &m.Capabilities)
 	r.components(root, m)
 	r.interceptors(root, m)
+	r.topics(root, m)
 	r.commands(root, m)
 	r.env(root, m)
 	r.imports(root, m)
@@ -200,6 +201,13 @@ func (r *reader) interceptors(root *tomlfile.Node, m *Manifest) {
 		}
 		if p := r.Whole(t, "priority", 0, 1<<32-1); p != nil {
 			in.Priority = uint32(*p) //nolint:gosec // whole checked its range
+		}
+		in.Durable = r.Flag(t, "durable")
+		if n := r.Whole(t, "attempts", 1, MaxAttempts); n != nil {
+			in.Attempts = uint32(*n) //nolint:gosec // whole checked its range
+			if !in.Durable {
+				r.Wrong(t.Key("attempts"), "has no effect: only a message of a durable interceptor is tried again")
+			}
 		}
 		m.Interceptors = append(m.Interceptors, in)
 	}

@@ -19,6 +19,7 @@ type Manifest struct {
 	Package      Package
 	Components   []Component // the first one runs
 	Interceptors []Interceptor
+	Topics       []Topic // the durable ones
 	Commands     []Command
 	Capabilities Capabilities
 	Env          map[string]EnvVar
@@ -72,7 +73,28 @@ type Interceptor struct {
 	Event    string // a topic pattern
 	Action   string
 	Priority uint32 // lower runs earlier
+	// Durable: it receives each message of a durable topic at least once. Attempts is how
+	// often a message may fail; 0 is not set.
+	Durable  bool
+	Attempts uint32
 }
+
+// Topic is one [[topic]] that sets `durable`: whether its messages are kept for durable
+// interceptors.
+type Topic struct {
+	Name    string // without a `*`
+	Durable bool
+	// Age is how long messages are kept, and Bytes how many; 0 is not set.
+	Age   time.Duration
+	Bytes uint64
+}
+
+// Limits of durable topics in a manifest.
+const (
+	MaxTopics     = 16
+	MaxTopicBytes = 1 << 30
+	MaxAttempts   = 1000
+)
 
 // Command is one [[command]]: a slash command that the capsule provides.
 type Command struct {

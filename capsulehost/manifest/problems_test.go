@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+const publishes = "[capabilities]\nipc_publish = [\"a.*\"]\n"
+
 // problemRows maps manifests, without the header's five lines, to their problems.
 var problemRows = map[string][]string{
 	// Supervision.
@@ -47,6 +49,26 @@ var problemRows = map[string][]string{
 	"[[interceptor]]\naction = \"a\"\nevent = \"b\"\npriority = 1.5":                 {`9: interceptor.priority: is a number with a fraction, and must be a whole number`},
 	"[interceptor]\naction = \"a\"":                                                  {`6: interceptor: is one table, and must be a list of them: write [[interceptor]]`},
 	"[[interceptor]]\nevent = \"a\"\naction = \"x\"\n[[interceptor]]\nevent = \"b\"": {`9: interceptor.action: is missing: it says what is invoked`},
+
+	"[[interceptor]]\naction = \"a\"\nevent = \"b\"\nattempts = 2":                 {`9: interceptor.attempts: has no effect: only a message of a durable interceptor is tried again`},
+	"[[interceptor]]\naction = \"a\"\nevent = \"b\"\ndurable = true\nattempts = 0": {`10: interceptor.attempts: is 0, and must be between 1 and 1000`},
+
+	// Topics.
+	"[[topic]]\nname = \"a\"\nkeep = \"7d\"":                                                           {`8: topic.keep: has no effect: the topic is not durable`},
+	"[[topic]]\ndurable = true":                                                                        {`6: topic.name: is missing: it says which topic is durable`},
+	"[[topic]]\nname = \"a\"\ndurable = \"yes\"":                                                       {`8: topic.durable: is text, and must be true or false`},
+	"[[topic]]\nname = \"a\"\ndurable = true":                                                          {`7: topic.name: is "a", and a capsule declares topics that its ipc_publish grants; an operator can declare any`},
+	publishes + "[[topic]]\nname = \"b.a\"\ndurable = true":                                            {`9: topic.name: is "b.a", and a capsule declares topics that its ipc_publish grants; an operator can declare any`},
+	publishes + "[[topic]]\nname = \"a.b\"\ndurable = true\n[[topic]]\nname = \"a.b\"\ndurable = true": {`12: topic.name: is "a.b", and was declared before`},
+	publishes + "[[topic]]\nname = \"a.b\"\ndurable = true\nkeep = \"soon\"":                           {`11: topic.keep: is "soon", and must be a time span such as "7d" or "12h", or a number of bytes`},
+	publishes + "[[topic]]\nname = \"a.b\"\ndurable = true\nkeep = \"0d\"":                             {`11: topic.keep: is "0d", and must be a time span such as "7d" or "12h", or a number of bytes`},
+	publishes + "[[topic]]\nname = \"a.b\"\ndurable = true\nkeep = 2_000_000_000":                      {`11: topic.keep: is 2_000_000_000, and must be between 1 and 1073741824`},
+	publishes + "[[topic]]\nname = \"a.b\"\ndurable = true\nkeep = 1.5":                                {`11: topic.keep: is a number with a fraction, and must be text`},
+	publishes + "[[topic]]\nname = \"a.*\"\ndurable = true":                                            {`9: topic.name: is "a.*", and a durable topic is one topic, without * and /`},
+	"[capabilities]\nipc_publish = [\"*.*.*.*.*.*.*.*\"]\n[[topic]]\nname = \"1.2.3.4.5.6.7.8\"\ndurable = true": {
+		`9: topic.name: is "1.2.3.4.5.6.7.8", and a durable topic has at most 7 segments`},
+	"[capabilities]\nipc_publish = [\"*.*\"]\n[[topic]]\nname = \"astrid.x\"\ndurable = true": {
+		`9: topic.name: is "astrid.x", and a durable topic is none of the kernel's own, which begin with astrid.`},
 
 	// Environment, imports, exports.
 	"[env]\na = \"b\"":                          {`7: env.a: is text, and must be a table`},

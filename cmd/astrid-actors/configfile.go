@@ -31,6 +31,7 @@ type configFile struct {
 	flags    map[string]fileFlag // by the flag's name
 	capsules map[string]supervisor.CapsuleSettings
 	groups   []supervisor.Group
+	topics   []supervisor.Topic
 	lines    map[string]int // of each capsule's table
 	settings []setting      // of capsules, for config show
 	warnings tomlfile.Problems
@@ -90,6 +91,7 @@ func readConfigFile(path string, named bool, flags *pflag.FlagSet) (*configFile,
 	f.readFlags(r, root, flags)
 	f.readCapsules(r, root)
 	f.readGroups(r, root)
+	f.topics = manifest.ReadTopics(r, root)
 	return f, append(r.Problems, r.Unknown(root)...)
 }
 

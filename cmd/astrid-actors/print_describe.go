@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/web"
 )
@@ -186,7 +187,11 @@ func describeText(tree *messages.Tree, d *messages.CapsuleDetail, p painter) str
 	}
 	lines = append(lines, m.heading("INTERCEPTORS", len(d.Capsule.Interceptors))...)
 	for _, i := range d.Capsule.Interceptors {
-		lines = append(lines, fmt.Sprintf("  %s → %s, priority %d", printable(i.Event), printable(i.Action), i.Priority))
+		line := fmt.Sprintf("  %s → %s, priority %d", printable(i.Event), printable(i.Action), i.Priority)
+		if i.Durable {
+			line += durableText(tree, d.Capsule.ID, i)
+		}
+		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n") + "\n"
 }
@@ -197,4 +202,21 @@ func limitText(limited bool, text string) string {
 		return "no limit"
 	}
 	return text
+}
+
+// durableText says how far a durable interceptor is behind, in all topics that it matches.
+func durableText(tree *messages.Tree, capsule string, i messages.Interceptor) string {
+	topics, lag := 0, uint64(0)
+	for _, t := range tree.Bus.Durable {
+		for _, s := range t.Subscriptions {
+			if s.Capsule == capsule && s.Action == i.Action && capsulehost.TopicMatches(t.Name, i.Event) {
+				topics++
+				lag += s.Lag
+			}
+		}
+	}
+	if topics == 0 {
+		return ", durable: not subscribed to any topic"
+	}
+	return fmt.Sprintf(", durable: %d behind", lag)
 }

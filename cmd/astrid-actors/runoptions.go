@@ -211,6 +211,7 @@ func (o *runOptions) config(a *app) (supervisor.Config, error) {
 		AllowUnverified: o.allowUnverified, LoadTimeout: o.loadTimeout, CallTimeout: o.callTimeout, TriggerTimeout: o.triggerTimeout,
 		EventsFile: o.eventsFile, StateDurability: store.Durability(o.stateDurability), StateQuota: o.stateQuota,
 		CapsuleSettings: o.file.capsules,
+		Topics:          o.file.topics,
 		Supervisors:     o.file.groups, OnFailure: supervisor.OnFailure(o.onFailure),
 	}
 	o.outside.apply(&cfg)

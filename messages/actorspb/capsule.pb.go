@@ -100,7 +100,10 @@ type Interceptor struct {
 	Event  string `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
 	// Lower is earlier.
-	Priority      uint32 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
+	Priority uint32 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
+	// It receives every message of durable topics, each up to so many times (0: 3).
+	Durable       bool   `protobuf:"varint,4,opt,name=durable,proto3" json:"durable,omitempty"`
+	Attempts      uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -152,6 +155,20 @@ func (x *Interceptor) GetAction() string {
 func (x *Interceptor) GetPriority() uint32 {
 	if x != nil {
 		return x.Priority
+	}
+	return 0
+}
+
+func (x *Interceptor) GetDurable() bool {
+	if x != nil {
+		return x.Durable
+	}
+	return false
+}
+
+func (x *Interceptor) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
 	}
 	return 0
 }
@@ -1887,15 +1904,17 @@ type Bus struct {
 	Lagged    uint64 `protobuf:"varint,2,opt,name=lagged,proto3" json:"lagged,omitempty"`
 	// Calls of interceptors, by Outcome.
 	Steps []*OutcomeCount `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
-	// By reason: "depth", "backlog", "full", "poison".
+	// By reason: "depth", "backlog", "full", "poison", "expired".
 	DeadLetters map[string]uint64 `protobuf:"bytes,4,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// By name; the first 100 that were published to, and "(other)" for the rest.
 	Topics []*BusTopic `protobuf:"bytes,5,rep,name=topics,proto3" json:"topics,omitempty"`
 	// At most 1,000: those with the most messages that wait come first.
 	Subscriptions     []*BusSubscription `protobuf:"bytes,6,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	SubscriptionCount uint64             `protobuf:"varint,7,opt,name=subscription_count,json=subscriptionCount,proto3" json:"subscription_count,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// By name, with those of their dead letters.
+	Durable       []*DurableTopic `protobuf:"bytes,8,rep,name=durable,proto3" json:"durable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Bus) Reset() {
@@ -1977,6 +1996,197 @@ func (x *Bus) GetSubscriptionCount() uint64 {
 	return 0
 }
 
+func (x *Bus) GetDurable() []*DurableTopic {
+	if x != nil {
+		return x.Durable
+	}
+	return nil
+}
+
+// DurableTopic is a topic whose messages are kept for its durable subscriptions.
+type DurableTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// False if only messages from before are kept.
+	Declared bool `protobuf:"varint,2,opt,name=declared,proto3" json:"declared,omitempty"`
+	// How long messages are kept; 0 is for ever.
+	KeepAge   *durationpb.Duration `protobuf:"bytes,3,opt,name=keep_age,json=keepAge,proto3" json:"keep_age,omitempty"`
+	KeepBytes uint64               `protobuf:"varint,4,opt,name=keep_bytes,json=keepBytes,proto3" json:"keep_bytes,omitempty"`
+	// What is kept now.
+	Messages uint64 `protobuf:"varint,5,opt,name=messages,proto3" json:"messages,omitempty"`
+	Bytes    uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// All messages so far.
+	Last          uint64                 `protobuf:"varint,7,opt,name=last,proto3" json:"last,omitempty"`
+	Subscriptions []*DurableSubscription `protobuf:"bytes,8,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DurableTopic) Reset() {
+	*x = DurableTopic{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DurableTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DurableTopic) ProtoMessage() {}
+
+func (x *DurableTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DurableTopic.ProtoReflect.Descriptor instead.
+func (*DurableTopic) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DurableTopic) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DurableTopic) GetDeclared() bool {
+	if x != nil {
+		return x.Declared
+	}
+	return false
+}
+
+func (x *DurableTopic) GetKeepAge() *durationpb.Duration {
+	if x != nil {
+		return x.KeepAge
+	}
+	return nil
+}
+
+func (x *DurableTopic) GetKeepBytes() uint64 {
+	if x != nil {
+		return x.KeepBytes
+	}
+	return 0
+}
+
+func (x *DurableTopic) GetMessages() uint64 {
+	if x != nil {
+		return x.Messages
+	}
+	return 0
+}
+
+func (x *DurableTopic) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DurableTopic) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *DurableTopic) GetSubscriptions() []*DurableSubscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+type DurableSubscription struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Capsule string                 `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
+	Action  string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// Of the message that was answered last.
+	Position uint64 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	// Messages after that one.
+	Lag uint64 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	// How often the next message has failed.
+	Attempts      uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DurableSubscription) Reset() {
+	*x = DurableSubscription{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DurableSubscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DurableSubscription) ProtoMessage() {}
+
+func (x *DurableSubscription) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DurableSubscription.ProtoReflect.Descriptor instead.
+func (*DurableSubscription) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DurableSubscription) GetCapsule() string {
+	if x != nil {
+		return x.Capsule
+	}
+	return ""
+}
+
+func (x *DurableSubscription) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *DurableSubscription) GetPosition() uint64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *DurableSubscription) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *DurableSubscription) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
 type BusTopic struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Name     string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -1994,7 +2204,7 @@ type BusTopic struct {
 
 func (x *BusTopic) Reset() {
 	*x = BusTopic{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2216,7 @@ func (x *BusTopic) String() string {
 func (*BusTopic) ProtoMessage() {}
 
 func (x *BusTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2229,7 @@ func (x *BusTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusTopic.ProtoReflect.Descriptor instead.
 func (*BusTopic) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *BusTopic) GetName() string {
@@ -2078,7 +2288,7 @@ type BusSubscription struct {
 
 func (x *BusSubscription) Reset() {
 	*x = BusSubscription{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2300,7 @@ func (x *BusSubscription) String() string {
 func (*BusSubscription) ProtoMessage() {}
 
 func (x *BusSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2313,7 @@ func (x *BusSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusSubscription.ProtoReflect.Descriptor instead.
 func (*BusSubscription) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *BusSubscription) GetPattern() string {
@@ -2147,7 +2357,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2159,7 +2369,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2172,7 +2382,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -2207,7 +2417,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2219,7 +2429,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2232,7 +2442,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -2269,7 +2479,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2491,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2504,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2371,11 +2581,13 @@ var File_astrid_actors_v1_capsule_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"W\n" +
+	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
 	"\vInterceptor\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
-	"\bpriority\x18\x03 \x01(\rR\bpriority\"\xa1\x01\n" +
+	"\bpriority\x18\x03 \x01(\rR\bpriority\x12\x18\n" +
+	"\adurable\x18\x04 \x01(\bR\adurable\x12\x1a\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xa1\x01\n" +
 	"\x0eCapsuleFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1d\n" +
@@ -2563,7 +2775,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	" \x01(\tR\x05state\x120\n" +
 	"\x05since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
 	"\x06reason\x18\f \x01(\tR\x06reason\x12\x1a\n" +
-	"\brestarts\x18\r \x01(\x04R\brestarts\"\xa8\x03\n" +
+	"\brestarts\x18\r \x01(\x04R\brestarts\"\xe2\x03\n" +
 	"\x03Bus\x12\x1c\n" +
 	"\tdelivered\x18\x01 \x01(\x04R\tdelivered\x12\x16\n" +
 	"\x06lagged\x18\x02 \x01(\x04R\x06lagged\x124\n" +
@@ -2571,10 +2783,27 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\fdead_letters\x18\x04 \x03(\v2&.astrid.actors.v1.Bus.DeadLettersEntryR\vdeadLetters\x122\n" +
 	"\x06topics\x18\x05 \x03(\v2\x1a.astrid.actors.v1.BusTopicR\x06topics\x12G\n" +
 	"\rsubscriptions\x18\x06 \x03(\v2!.astrid.actors.v1.BusSubscriptionR\rsubscriptions\x12-\n" +
-	"\x12subscription_count\x18\a \x01(\x04R\x11subscriptionCount\x1a>\n" +
+	"\x12subscription_count\x18\a \x01(\x04R\x11subscriptionCount\x128\n" +
+	"\adurable\x18\b \x03(\v2\x1e.astrid.actors.v1.DurableTopicR\adurable\x1a>\n" +
 	"\x10DeadLettersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xbc\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa6\x02\n" +
+	"\fDurableTopic\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bdeclared\x18\x02 \x01(\bR\bdeclared\x124\n" +
+	"\bkeep_age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\akeepAge\x12\x1d\n" +
+	"\n" +
+	"keep_bytes\x18\x04 \x01(\x04R\tkeepBytes\x12\x1a\n" +
+	"\bmessages\x18\x05 \x01(\x04R\bmessages\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04last\x18\a \x01(\x04R\x04last\x12K\n" +
+	"\rsubscriptions\x18\b \x03(\v2%.astrid.actors.v1.DurableSubscriptionR\rsubscriptions\"\x91\x01\n" +
+	"\x13DurableSubscription\x12\x18\n" +
+	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\x04R\bposition\x12\x10\n" +
+	"\x03lag\x18\x04 \x01(\x04R\x03lag\x12\x1a\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xbc\x01\n" +
 	"\bBusTopic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bmessages\x18\x02 \x01(\x04R\bmessages\x12\x14\n" +
@@ -2630,7 +2859,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -2650,82 +2879,87 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
 	(*Supervisor)(nil),            // 16: astrid.actors.v1.Supervisor
 	(*Bus)(nil),                   // 17: astrid.actors.v1.Bus
-	(*BusTopic)(nil),              // 18: astrid.actors.v1.BusTopic
-	(*BusSubscription)(nil),       // 19: astrid.actors.v1.BusSubscription
-	(*CapsuleRejected)(nil),       // 20: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 21: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 22: astrid.actors.v1.Settings
-	nil,                           // 23: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 24: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 25: astrid.actors.v1.Tree.SystemRestartsEntry
-	nil,                           // 26: astrid.actors.v1.Bus.DeadLettersEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(Outcome)(0),                  // 29: astrid.actors.v1.Outcome
+	(*DurableTopic)(nil),          // 18: astrid.actors.v1.DurableTopic
+	(*DurableSubscription)(nil),   // 19: astrid.actors.v1.DurableSubscription
+	(*BusTopic)(nil),              // 20: astrid.actors.v1.BusTopic
+	(*BusSubscription)(nil),       // 21: astrid.actors.v1.BusSubscription
+	(*CapsuleRejected)(nil),       // 22: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 23: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 24: astrid.actors.v1.Settings
+	nil,                           // 25: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 26: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 27: astrid.actors.v1.Tree.SystemRestartsEntry
+	nil,                           // 28: astrid.actors.v1.Bus.DeadLettersEntry
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
+	(Outcome)(0),                  // 31: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	27, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	29, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	28, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	29, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	30, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	28, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	27, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	28, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	30, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	29, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	30, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	23, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	24, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	28, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	25, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	26, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	30, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
 	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
 	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
 	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	28, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	28, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	28, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	28, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	30, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	30, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	30, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	30, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
 	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
 	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
 	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	28, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	30, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
 	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	27, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	29, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	28, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	28, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	27, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	27, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	27, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	29, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	31, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	30, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	30, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	29, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	29, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	29, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
 	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	25, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	21, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	27, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	23, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
 	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	22, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	20, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	24, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	22, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
 	17, // 42: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
 	8,  // 43: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
-	28, // 44: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
-	27, // 45: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
-	21, // 46: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
-	26, // 47: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
-	18, // 48: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
-	19, // 49: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
-	27, // 50: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
-	29, // 51: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	28, // 52: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	28, // 53: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	28, // 54: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	28, // 55: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	28, // 56: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	30, // 44: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	29, // 45: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	23, // 46: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	28, // 47: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	20, // 48: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	21, // 49: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	18, // 50: astrid.actors.v1.Bus.durable:type_name -> astrid.actors.v1.DurableTopic
+	30, // 51: astrid.actors.v1.DurableTopic.keep_age:type_name -> google.protobuf.Duration
+	19, // 52: astrid.actors.v1.DurableTopic.subscriptions:type_name -> astrid.actors.v1.DurableSubscription
+	29, // 53: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	31, // 54: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	30, // 55: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	30, // 56: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	30, // 57: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	30, // 58: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	30, // 59: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2740,7 +2974,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

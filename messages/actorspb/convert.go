@@ -80,11 +80,13 @@ func toLeg(l *Leg) messages.Leg {
 }
 
 func fromInterceptor(i messages.Interceptor) *Interceptor {
-	return &Interceptor{Event: i.Event, Action: i.Action, Priority: i.Priority}
+	return &Interceptor{Event: i.Event, Action: i.Action, Priority: i.Priority, Durable: i.Durable, Attempts: i.Attempts}
 }
 
 func toInterceptor(i *Interceptor) messages.Interceptor {
-	return messages.Interceptor{Event: i.GetEvent(), Action: i.GetAction(), Priority: i.GetPriority()}
+	return messages.Interceptor{
+		Event: i.GetEvent(), Action: i.GetAction(), Priority: i.GetPriority(), Durable: i.GetDurable(), Attempts: i.GetAttempts(),
+	}
 }
 
 func fromFailure(f *messages.Failure) *CapsuleFailure {

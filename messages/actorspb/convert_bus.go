@@ -13,7 +13,7 @@ func fromBus(b *messages.Bus) *Bus {
 		Subscriptions: each(b.Subscriptions, func(s messages.BusSubscription) *BusSubscription {
 			return &BusSubscription{Pattern: s.Pattern, Capsule: s.Capsule, Waiting: s.Waiting, Lost: s.Lost}
 		}),
-		SubscriptionCount: b.SubscriptionCount,
+		SubscriptionCount: b.SubscriptionCount, Durable: each(b.Durable, fromDurable),
 	}
 }
 
@@ -29,6 +29,28 @@ func toBus(b *Bus) messages.Bus {
 		Subscriptions: each(b.GetSubscriptions(), func(s *BusSubscription) messages.BusSubscription {
 			return messages.BusSubscription{Pattern: s.GetPattern(), Capsule: s.GetCapsule(), Waiting: s.GetWaiting(), Lost: s.GetLost()}
 		}),
-		SubscriptionCount: b.GetSubscriptionCount(),
+		SubscriptionCount: b.GetSubscriptionCount(), Durable: each(b.GetDurable(), toDurable),
+	}
+}
+
+func fromDurable(t messages.DurableTopic) *DurableTopic {
+	return &DurableTopic{
+		Name: t.Name, Declared: t.Declared, KeepAge: fromDuration(t.KeepAge), KeepBytes: t.KeepBytes,
+		Messages: t.Messages, Bytes: t.Bytes, Last: t.Last,
+		Subscriptions: each(t.Subscriptions, func(s messages.DurableSubscription) *DurableSubscription {
+			return &DurableSubscription{Capsule: s.Capsule, Action: s.Action, Position: s.Position, Lag: s.Lag, Attempts: s.Attempts}
+		}),
+	}
+}
+
+func toDurable(t *DurableTopic) messages.DurableTopic {
+	return messages.DurableTopic{
+		Name: t.GetName(), Declared: t.GetDeclared(), KeepAge: t.GetKeepAge().AsDuration(), KeepBytes: t.GetKeepBytes(),
+		Messages: t.GetMessages(), Bytes: t.GetBytes(), Last: t.GetLast(),
+		Subscriptions: each(t.GetSubscriptions(), func(s *DurableSubscription) messages.DurableSubscription {
+			return messages.DurableSubscription{
+				Capsule: s.GetCapsule(), Action: s.GetAction(), Position: s.GetPosition(), Lag: s.GetLag(), Attempts: s.GetAttempts(),
+			}
+		}),
 	}
 }

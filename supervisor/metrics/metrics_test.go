@@ -33,7 +33,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // used starts a system, sends triggers that succeed and one that crashes.
 func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System {
 	t.Helper()
-	s := supervisortest.Start(t, supervisor.Config{Registerer: registerer, Supervisors: []supervisor.Group{{Name: "desk", Children: []string{"namer"}}}},
+	durable := supervisortest.Func("clerk", "orders", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+		return capsulehost.Result{}, nil
+	})
+	durable.Manifest += "durable = true\n"
+	s := supervisortest.Start(t, supervisor.Config{
+		Registerer: registerer, Supervisors: []supervisor.Group{{Name: "desk", Children: []string{"namer"}}},
+		Topics: []supervisor.Topic{{Name: "orders", Durable: true}},
+	}, durable,
 		supervisortest.Func("greeter", "hello.*", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 			return supervisortest.JSON(c.Trigger(ctx, "name", nil))
 		}),

@@ -82,8 +82,25 @@ func systemMetrics() []metric[*messages.Tree] {
 			}
 		}),
 		named("bus_dead_letters_total", "Messages that did not reach an interceptor, by reason.", []string{"reason"}, func(t from, o *output) {
-			for _, reason := range []string{"depth", "backlog", "full", "poison"} {
+			for _, reason := range []string{"depth", "backlog", "full", "poison", "expired"} {
 				o.counter(float64(t.Bus.DeadLetters[reason]), reason)
+			}
+		}),
+		named("bus_durable_messages", "Messages that a durable topic keeps.", []string{"topic"}, func(t from, o *output) {
+			for _, topic := range t.Bus.Durable {
+				o.gauge(float64(topic.Messages), topic.Name)
+			}
+		}),
+		named("bus_durable_bytes", "Bytes of the messages that a durable topic keeps.", []string{"topic"}, func(t from, o *output) {
+			for _, topic := range t.Bus.Durable {
+				o.gauge(float64(topic.Bytes), topic.Name)
+			}
+		}),
+		named("bus_durable_lag", "Messages of a durable topic that an interceptor has not answered yet.", []string{"topic", "capsule", "action"}, func(t from, o *output) {
+			for _, topic := range t.Bus.Durable {
+				for _, s := range topic.Subscriptions {
+					o.gauge(float64(s.Lag), topic.Name, s.Capsule, s.Action)
+				}
 			}
 		}),
 		named("bus_subscriptions", "Subscriptions to the event bus.", nil, func(t from, o *output) {

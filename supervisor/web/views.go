@@ -175,7 +175,11 @@ func (p *page) bus(v *view) {
 	for i := range bus.Subscriptions[:min(subscriptionRows, len(bus.Subscriptions))] {
 		subscriptions = append(subscriptions, part{"subscription-" + strconv.Itoa(i), "subscription", indexed[messages.BusSubscription]{i, bus.Subscriptions[i]}})
 	}
-	v.Lists = append(v.Lists, list{"topics", topics}, list{"subscriptions", subscriptions})
+	var durable []part
+	for i := range bus.Durable {
+		durable = append(durable, part{"durable-" + strconv.Itoa(i), "durable", indexed[messages.DurableTopic]{i, bus.Durable[i]}})
+	}
+	v.Lists = append(v.Lists, list{"topics", topics}, list{"durables", durable}, list{"subscriptions", subscriptions})
 	v.Parts = append(v.Parts, part{"letters", "letters", bus}, part{"unlisted", "unlisted", bus.SubscriptionCount - uint64(len(subscriptions))})
 }
 

@@ -20,8 +20,9 @@ type Instance struct {
 	keeper  *Keeper
 	capsule *capsule
 
-	// fence is guarded by capsule.fences; zero before the first use.
-	fence store.Fence
+	// fence is zero before the first use. It and closed are guarded by capsule.fences.
+	fence  store.Fence
+	closed bool
 }
 
 var _ capsulehost.State = (*Instance)(nil)
@@ -45,6 +46,7 @@ func (i *Instance) Close() {
 		return
 	}
 	defer c.unlock()
+	i.closed = true
 	at := slices.Index(c.holders, i)
 	if at < 0 {
 		return
@@ -93,20 +95,34 @@ func (c *capsule) unlock() { <-c.fences }
 // space returns the name space of a principal, with the instance's fence.
 func (i *Instance) space(ctx context.Context, principal string) (*Space, error) {
 	s := i.keeper.space(i.capsule, principal)
-	if err := i.capsule.lock(ctx); err != nil {
+	fence, err := i.Fence(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer i.capsule.unlock()
-	if i.fence == (store.Fence{}) {
-		fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.capsule.id)
-		if err != nil {
-			return nil, err
-		}
-		i.fence = fence
-		i.capsule.holders = append(i.capsule.holders, i)
-	}
-	s.fence = i.fence
+	s.fence = fence
 	return s, nil
+}
+
+// Fence returns the fence with which the instance writes, and takes it with the first
+// call. An instance that was closed before has none: the error matches store.ErrStale.
+func (i *Instance) Fence(ctx context.Context) (store.Fence, error) {
+	if err := i.capsule.lock(ctx); err != nil {
+		return store.Fence{}, err
+	}
+	defer i.capsule.unlock()
+	switch {
+	case i.fence != (store.Fence{}):
+		return i.fence, nil
+	case i.closed:
+		return store.Fence{}, fmt.Errorf("an instance of %q that has ended: %w", i.capsule.id, store.ErrStale)
+	}
+	fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.capsule.id)
+	if err != nil {
+		return store.Fence{}, err
+	}
+	i.fence = fence
+	i.capsule.holders = append(i.capsule.holders, i)
+	return fence, nil
 }
 
 // Get implements capsulehost.State.

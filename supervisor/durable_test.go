@@ -1,0 +1,320 @@
+package supervisor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// diary is what a guest was called with, over all its instances.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{} // has a token when there are more lines
+}
+
+func newDiary() *diary { return &diary{more: make(chan struct{}, 1)} }
+
+func (d *diary) note(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, line)
+	select {
+	case d.more <- struct{}{}:
+	default:
+	}
+}
+
+// await waits for the line, and returns all lines so far.
+func (d *diary) await(t testing.TB, line string) []string {
+	t.Helper()
+	for {
+		d.mu.Lock()
+		lines := slices.Clone(d.lines)
+		d.mu.Unlock()
+		if slices.Contains(lines, line) {
+			return lines
+		}
+		select {
+		case <-d.more:
+		case <-t.Context().Done():
+			t.Fatalf("no %q in %q", line, lines)
+		}
+	}
+}
+
+// consumer is a capsule with a durable interceptor for the topic `orders`.
+func consumer(f func(ctx context.Context, c *supervisortest.Call) error) supervisor.Capsule {
+	c := supervisortest.Func("consumer", "orders", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		return capsulehost.Result{}, f(ctx, c)
+	})
+	c.Manifest += "durable = true\n[supervision]\nbudget = 100\nbackoff_initial = \"1ms\"\nbackoff_max = \"1ms\"\n"
+	return c
+}
+
+var durableOrders = []supervisor.Topic{{Name: "orders", Durable: true}}
+
+func publish(t testing.TB, s *supervisortest.System, topic string, payloads ...string) {
+	t.Helper()
+	for _, p := range payloads {
+		if err := s.Publish(t.Context(), topic, json.RawMessage(p), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Every message is answered, in order, whatever happens between a call and its answer: a
+// crash, a failure, a restart by an operator, or the end of the supervisor.
+func TestDurableInterceptorMissesNothing(t *testing.T) {
+	for name, open := range map[string]func(t *testing.T) func() store.Store{
+		"memory": func(*testing.T) func() store.Store {
+			s := store.NewMemory()
+			return func() store.Store { return s }
+		},
+		"bolt": func(t *testing.T) func() store.Store {
+			path := filepath.Join(t.TempDir(), "state.db")
+			return func() store.Store {
+				s, err := store.Open(path, store.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = s.Close() })
+				return s
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			open := open(t)
+			d := newDiary()
+			var stuck context.CancelFunc
+			failed := map[string]bool{}
+			act := consumer(func(ctx context.Context, c *supervisortest.Call) error {
+				p := string(c.Payload)
+				first := !failed[p]
+				failed[p] = true
+				switch {
+				case first && p == "2":
+					d.note("2 crashes")
+					panic("a crash between the call and its answer")
+				case first && p == "4":
+					d.note("4 fails")
+					return errors.New("not now")
+				case first && p == "6":
+					d.note("6 hangs")
+					stuck()
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				d.note(p)
+				return nil
+			})
+			for round := range 2 {
+				s := open()
+				sup := supervisortest.New(t, supervisor.Config{Store: s, Topics: durableOrders}, act)
+				hangs, cancel := context.WithCancel(t.Context())
+				stuck = cancel
+				sup.Launch()
+				sup.AwaitReady("consumer", 1)
+				if round == 0 {
+					publish(t, sup, "orders", "1", "2", "3", "4", "5", "6", "7", "8")
+					<-hangs.Done()
+					if err := sup.Kill(t.Context(), "consumer"); err != nil { // 6 is called again
+						t.Fatal(err)
+					}
+				} else {
+					publish(t, sup, "orders", "9")
+				}
+				cancel()
+				got := d.await(t, map[int]string{0: "8", 1: "9"}[round])
+				if err := sup.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if b, isFile := s.(*store.Bolt); isFile {
+					_ = b.Close()
+				}
+				want := "1, 2 crashes, 2, 3, 4 fails, 4, 5, 6 hangs, 6, 7, 8"
+				if round == 1 {
+					want += ", 9"
+				}
+				if text := strings.Join(got, ", "); text != want {
+					t.Errorf("round %d: %s", round, text)
+				}
+			}
+		})
+	}
+}
+
+// A message that fails each time becomes a dead letter: kept in a topic of its own, seen
+// as an event and a count, and the messages after it are called.
+func TestPoisonBecomesADeadLetter(t *testing.T) {
+	d := newDiary()
+	poisoned := consumer(func(_ context.Context, c *supervisortest.Call) error {
+		d.note(string(c.Payload))
+		switch string(c.Payload) {
+		case `"fails"`:
+			return errors.New("never")
+		case `"traps"`:
+			panic("always")
+		}
+		return nil
+	})
+	poisoned.Manifest = strings.Replace(poisoned.Manifest, "durable = true", "durable = true\nattempts = 2", 1)
+	buried := supervisortest.Func("undertaker", "dead_letter.orders", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		d.note("buried " + string(c.Payload))
+		return capsulehost.Result{}, nil
+	})
+	buried.Manifest += "durable = true\n"
+	s := supervisortest.Start(t, supervisor.Config{Topics: durableOrders}, poisoned, buried)
+	live := s.Subscribe(t.Context(), "dead_letter.orders")
+	publish(t, s, "orders", "1", `"fails"`, "2", `"traps"`, "3")
+	d.await(t, "3")
+	letters := 0
+	for m, err := range live {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var letter struct {
+			Capsule, Action, Topic, Outcome, Reason string
+			Attempts, Position                      int
+			Payload                                 json.RawMessage
+		}
+		if err := json.Unmarshal(m.Payload, &letter); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "consumer act orders 2", fmt.Sprint(letter.Capsule, " ", letter.Action, " ", letter.Topic, " ", letter.Attempts))
+		d.await(t, "buried "+string(m.Payload))
+		if letters++; letters == 2 {
+			diff(t, `crashed "traps" 4`, fmt.Sprint(letter.Outcome, " ", string(letter.Payload), " ", letter.Position))
+			break
+		}
+		diff(t, `failed "fails" 2`, fmt.Sprint(letter.Outcome, " ", string(letter.Payload), " ", letter.Position))
+		if letter.Reason == "" {
+			t.Error("a dead letter does not say why")
+		}
+	}
+	var calls []string
+	for _, line := range d.await(t, "3") {
+		if !strings.HasPrefix(line, "buried") {
+			calls = append(calls, line)
+		}
+	}
+	diff(t, `[1 "fails" "fails" 2 "traps" "traps" 3]`, fmt.Sprint(calls))
+	s.Await("dead_letter", func(e supervisor.Event) bool {
+		letter, ok := e.Detail.(messages.DeadLetter)
+		return ok && letter.Reason == "poison" && letter.Topic == "orders" && strings.HasSuffix(e.Path, "consumer")
+	})
+	bus := s.Snapshot().Bus
+	if bus.DeadLetters["poison"] != 2 {
+		t.Errorf("dead letters: %v", bus.DeadLetters)
+	}
+	if len(bus.Durable) != 2 || bus.Durable[0].Name != "dead_letter.orders" || bus.Durable[0].Messages != 2 {
+		t.Errorf("durable topics: %+v", bus.Durable)
+	}
+}
+
+// A consumer that is slow holds up nobody, and what it has not come to waits in the
+// store: no queue grows. What its topic can't keep any more is reported.
+func TestSlowDurableInterceptor(t *testing.T) {
+	const all = 300
+	d := newDiary()
+	goOn := make(chan struct{})
+	slow := consumer(func(ctx context.Context, c *supervisortest.Call) error {
+		d.note("called with " + string(c.Payload))
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+		}
+		d.note(string(c.Payload))
+		return nil
+	})
+	topics := []supervisor.Topic{{Name: "orders", Durable: true, Bytes: 10_000}}
+	s := supervisortest.Start(t, supervisor.Config{Topics: topics}, slow)
+	for n := range all {
+		publish(t, s, "orders", fmt.Sprint(n))
+		if n == 0 {
+			d.await(t, "called with 0")
+		}
+	}
+	topic := s.Snapshot().Bus.Durable[1]
+	if queue := s.Capsule("consumer").Queue; queue > 1 {
+		t.Errorf("%d calls wait", queue)
+	}
+	if topic.Bytes > 10_000 || len(topic.Subscriptions) != 1 || topic.Subscriptions[0].Lag != all {
+		t.Errorf("%+v", topic)
+	}
+	close(goOn)
+	got := d.await(t, fmt.Sprint(all-1))
+	first := all - int(topic.Messages) //nolint:gosec // few
+	got = slices.DeleteFunc(got, func(line string) bool { return strings.HasPrefix(line, "called") })
+	for n, line := range got[1:] {
+		if line != fmt.Sprint(first+n) {
+			t.Fatalf("call %d is %s, and not %d", n, line, first+n)
+		}
+	}
+	e := s.Await("dead_letter", func(e supervisor.Event) bool {
+		letter, ok := e.Detail.(messages.DeadLetter)
+		return ok && letter.Reason == "expired"
+	})
+	if letter, _ := e.Detail.(messages.DeadLetter); letter.Count != uint64(first-1) {
+		t.Errorf("%d messages are said to be dropped, and not %d", letter.Count, first-1)
+	}
+}
+
+// A capsule declares the durable topics that it may publish. What it publishes there
+// reaches a capsule that is stopped, once it runs again; live subscribers and ordinary
+// interceptors have it at once; a durable one is not called twice.
+func TestDurableTopicOfAManifest(t *testing.T) {
+	d := newDiary()
+	shop := supervisortest.Func("shop", "buy", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		payload, err := capsulehost.ParsePayload(c.Payload)
+		if err != nil {
+			return capsulehost.Result{}, err
+		}
+		return capsulehost.Result{}, c.Services().Bus.Publish(ctx, "orders", payload)
+	})
+	shop.Manifest += "[capabilities]\nipc_publish = [\"orders\"]\n[[topic]]\nname = \"orders\"\ndurable = true\nkeep = \"12h\"\n"
+	ordinary := supervisortest.Func("ordinary", "orders", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		d.note("ordinary " + string(c.Payload))
+		return capsulehost.Result{}, nil
+	})
+	s := supervisortest.Start(t, supervisor.Config{}, shop, ordinary, consumer(func(_ context.Context, c *supervisortest.Call) error {
+		d.note("durable " + string(c.Payload))
+		return nil
+	}))
+	live := s.Subscribe(t.Context(), "orders")
+	if err := s.Stop(t.Context(), "consumer"); err != nil {
+		t.Fatal(err)
+	}
+	s.Expect("buy", `"a"`, "shop empty")
+	for m, err := range live {
+		if err != nil || string(m.Payload) != `"a"` {
+			t.Errorf("live: %s, %v", m.Payload, err)
+		}
+		break
+	}
+	d.await(t, `ordinary "a"`)
+	if topic := s.Snapshot().Bus.Durable[1]; topic.KeepAge.Hours() != 12 || topic.Messages != 1 {
+		t.Errorf("%+v", topic)
+	}
+	if err := s.Start(t.Context(), "consumer"); err != nil {
+		t.Fatal(err)
+	}
+	d.await(t, `durable "a"`)
+	s.Expect("buy", `"b"`, "shop empty")
+	d.await(t, `ordinary "b"`)
+	got := d.await(t, `durable "b"`)
+	slices.Sort(got)
+	diff(t, `[durable "a" durable "b" ordinary "a" ordinary "b"]`, fmt.Sprint(got))
+}
