@@ -5,17 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/tetratelabs/wazero/api"
 	"go.uber.org/goleak"
 )
 
@@ -34,6 +31,7 @@ type world struct {
 	state      State
 	http       HTTP
 	identities Identities
+	services   Services // for the fields that have no own one
 }
 
 func (w *world) Log(level LogLevel, message string) {
@@ -43,7 +41,9 @@ func (w *world) Config(key string) string { return w.config[key] }
 func (w *world) Caller() *Caller          { return w.caller }
 func (w *world) SignalReady()             { w.ready++ }
 func (w *world) Services() *Services {
-	return &Services{Peers: w.peers, Files: w.files, State: w.state, HTTP: w.http, Identities: w.identities}
+	s := w.services
+	s.Peers, s.Files, s.State, s.HTTP, s.Identities = w.peers, w.files, w.state, w.http, w.identities
+	return &s
 }
 func (w *world) Name() string { return w.name }
 
@@ -239,7 +239,7 @@ func TestFaults(t *testing.T) {
 		{"over-limit", KindHostCall, "astrid_log: level of 65 bytes is over the limit of 64"},
 		{"bad-trigger", KindHostCall, "astrid_trigger_hook: invalid trigger request: missing field `payload`"},
 		{"bad-capability", KindHostCall, "astrid_check_capsule_capability: invalid capability check request: "},
-		{"unknown-import", KindHostCall, "astrid_net_write: this host does not have this system call yet"},
+		{"unknown-import", KindHostCall, "astrid_net_write: offset 0 is not the start of a block"},
 	} {
 		t.Run(tt.capsule, func(t *testing.T) {
 			limit := time.Minute
@@ -343,7 +343,7 @@ func TestModulesThatDoNotLoad(t *testing.T) {
 }
 
 // Exactly the calls of astrid-capsule 0.5.0 can be imported.
-func TestNotServed(t *testing.T) {
+func TestSystemCalls(t *testing.T) {
 	if n := len(userFunctions()); n != 49 {
 		t.Errorf("there are %d calls, want 49", n)
 	}
@@ -381,33 +381,6 @@ func TestNotServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close(context.Background())
-	want := slices.Collect(maps.Keys(notServed))
-	for _, f := range shimFunctions {
-		want = append(want, f.name)
-	}
-	slices.Sort(want)
-	if d := cmp.Diff(want, m.NotServed()); d != "" {
-		t.Error(d)
-	}
-	if got, err := h.Compile(context.Background(), fixture(t, "echo")); err != nil || got.NotServed() != nil {
-		t.Errorf("of a capsule that needs none: %v, %v", got.NotServed(), err)
-	}
-	// Each traps and names the call.
-	for _, name := range m.NotServed() {
-		one := &wasmModule{}
-		n := slices.IndexFunc(functions, func(f hostFunction) bool { return f.name == name })
-		if n < 0 {
-			continue // from the shim
-		}
-		f := functions[n]
-		one.imported(userModuleName, name, f.params, f.results)
-		body := append(constants(f.params, 0, 0, 0), 0x10, 0, 0x00)
-		one.function(ExportRun, nil, []api.ValueType{i32}, body...)
-		_, err := mustInstantiate(t, h, one.bytes(), &world{}).Call(context.Background(), ExportRun, nil)
-		if got := failsWith(t, err, KindHostCall); got != name+": this host does not have this system call yet" {
-			t.Errorf("got %q", got)
-		}
-	}
 }
 
 // A host and a module are safe for concurrent use: many goroutines compile, use and close the

@@ -60,6 +60,16 @@ type Services struct {
 	// Identities are users and their accounts. If it is nil, every call answers with an
 	// error.
 	Identities Identities
+	// Approvals asks people. If it is nil, every request is denied.
+	Approvals Approvals
+	// Prompts asks the person who installs the capsule. If it is nil, every call traps.
+	Prompts Prompts
+	// Sockets serve clients at a unix socket. If it is nil, every call traps.
+	Sockets Sockets
+	// Uplinks connect platforms on which people write. If it is nil, every call traps.
+	Uplinks Uplinks
+	// Processes runs programs of the host. If it is nil, every call traps.
+	Processes Processes
 	// Output receives what the guest writes to its standard output and error. If it is nil,
 	// only a Failure shows the end of it.
 	Output Output

@@ -55,11 +55,7 @@ func (i *Instance) withState(f func(s State, principal string) error) (err error
 	if s == nil {
 		return errNoState
 	}
-	principal := ""
-	if caller := i.hostAPI.Caller(); caller != nil && caller.Principal != nil {
-		principal = *caller.Principal
-	}
-	i.outside(func() { err = f(s, principal) })
+	i.outside(func() { err = f(s, i.principal()) })
 	return err
 }
 

@@ -303,6 +303,26 @@ func (d DeadLetter) Why() string {
 	}
 }
 
+// ApprovalRequested is the detail of: a capsule waits for a person to approve something.
+type ApprovalRequested struct {
+	ID        string `json:"id"`
+	Principal string `json:"principal"`
+	Action    string `json:"action"`
+	Resource  string `json:"resource"`
+	Risk      string `json:"risk"`
+}
+
+// ApprovalDecided is the detail of: a capsule waits no longer for an approval.
+type ApprovalDecided struct {
+	ID       string `json:"id"`
+	Action   string `json:"action"`
+	Resource string `json:"resource"`
+	// Decision is "approve", "approve_session", "approve_always" or "deny".
+	Decision string `json:"decision"`
+	// Cause is "a person", "nobody answered in time" or "the call has ended".
+	Cause string `json:"cause"`
+}
+
 // EventsLost is the detail of: the reader was too slow, and this many events
 // before the next one are gone.
 type EventsLost struct {
@@ -343,6 +363,8 @@ func (CapsuleStopped) Name() string    { return "capsule_stopped" }
 func (TriggerAnswered) Name() string   { return "trigger_answered" }
 func (LogSuppressed) Name() string     { return "log_suppressed" }
 func (DeadLetter) Name() string        { return "dead_letter" }
+func (ApprovalRequested) Name() string { return "approval_requested" }
+func (ApprovalDecided) Name() string   { return "approval_decided" }
 func (EventsLost) Name() string        { return "events_lost" }
 func (EpochChanged) Name() string      { return "epoch_changed" }
 

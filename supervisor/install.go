@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
-	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
@@ -26,6 +25,13 @@ type InstallOptions struct {
 	// capsule in the home uses it: for a developer's many versions. Otherwise modules stay,
 	// as in Astrid.
 	DropReplaced bool
+	// Ask asks a person for what the capsule's hook wants to know (astrid_elicit), and returns
+	// when there is an answer, or ctx ends. nil means that nobody is there: the hook fails.
+	// A secret in an answer goes into the store, and nowhere else.
+	Ask func(ctx context.Context, capsule string, q Question) (Answer, error)
+	// Store returns where the hook's state and secrets are kept; nil means this Supervisor's
+	// own store, which is opened for the hook if it does not serve.
+	Store func(capsule string) HookStore
 	// Load loads the installed capsule where it runs, and returns what that changed. An
 	// error, or the change `rejected`, undoes the installation; ErrNotFound does not: the
 	// capsule is installed, and its files are not looked for there. nil means this
@@ -61,6 +67,7 @@ func (s *Supervisor) Install(ctx context.Context, path string, o InstallOptions)
 		load = s.loadInstalled
 	}
 	loaded := "" // the id of the capsule that load was called for
+	in.Services = s.hookServices(o)
 	change, err := in.Install(ctx, path, catalog.InstallOptions{
 		UpgradeOnly: o.UpgradeOnly, AllowUnverified: o.AllowUnverified, Seal: o.Seal, DropReplaced: o.DropReplaced,
 	}, func(ctx context.Context, change Change) (Change, error) {
@@ -113,9 +120,6 @@ func (s *Supervisor) installer(host *capsulehost.Host) *catalog.Installer {
 	return &catalog.Installer{
 		Home: s.home, Principal: s.principal, Host: host, HookTimeout: s.cfg.CallTimeout,
 		SocketPath: s.cfg.SocketPath, Log: s.cfg.Log,
-		Services: func(m *manifest.Manifest) *capsulehost.Services {
-			return &capsulehost.Services{Files: s.filesFor(m)}
-		},
 	}
 }
 

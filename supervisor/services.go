@@ -17,7 +17,9 @@ func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Co
 	return func(_ context.Context, generation uint64, _ string) (capsulehost.Services, func()) {
 		kept := t.state.Instance(m.ID())
 		settle := t.topics.Hold(m.ID(), generation, kept)
-		services := capsulehost.Services{Files: ofFiles, State: kept}
+		services := capsulehost.Services{
+			Files: ofFiles, State: kept, Approvals: t.approvals.For(m.ID(), s.groups.path(m.ID()), generation),
+		}
 		if granted := m.Capabilities.Identity; len(granted) > 0 {
 			services.Identities = t.identities.For(granted)
 		}

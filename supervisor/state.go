@@ -11,7 +11,9 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/approvals"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/secrets"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/topiclog"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
@@ -34,6 +36,8 @@ func (t *tree) openState(ctx context.Context, path string) error {
 	if err == nil {
 		t.topics, err = topiclog.New(ctx, topiclog.Config{Store: s, Log: t.cfg.Log})
 	}
+	t.approvals = approvals.New(approvals.Config{Store: s, Principal: t.cfg.Principal, Observe: t.observe})
+	t.secrets = secrets.New(s, t.owner.home.SecretsKey(), t.cfg.Principal)
 	return err
 }
 
@@ -149,6 +153,7 @@ var errOwnStore = errors.New("the program brought its own store, which it must s
 type State struct {
 	sup                *Supervisor
 	capsule, principal string
+	unknown            bool // the capsule may be
 }
 
 // StateEntry is one key of a capsule's state.
@@ -163,7 +168,13 @@ func (s *Supervisor) State(capsule string) *State { return &State{sup: s, capsul
 
 // For returns the state that the capsule keeps for another principal.
 func (s *State) For(principal string) *State {
-	return &State{sup: s.sup, capsule: s.capsule, principal: principal}
+	return &State{sup: s.sup, capsule: s.capsule, principal: principal, unknown: s.unknown}
+}
+
+// OfUnknown returns the state also of a capsule that is not known yet and keeps nothing, as
+// while it is installed.
+func (s *State) OfUnknown() *State {
+	return &State{sup: s.sup, capsule: s.capsule, principal: s.principal, unknown: true}
 }
 
 // Get returns a value. Its error matches ErrNoKey if there is none.
@@ -232,7 +243,10 @@ func (s *State) use(what, key string, value []byte, f func(*state.Space) error) 
 }
 
 func (s *State) check(t *tree, key string, value []byte) error {
-	if s.sup.journal.Detail(s.capsule) == nil && t.state.Used(s.capsule) == 0 {
+	if s.unknown && !home.ValidCapsule(s.capsule) {
+		return fmt.Errorf("%w: it is not the id of a capsule", ErrInvalidKey)
+	}
+	if !s.unknown && s.sup.journal.Detail(s.capsule) == nil && t.state.Used(s.capsule) == 0 {
 		return ErrNotFound
 	}
 	if s.principal != "" {

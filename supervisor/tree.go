@@ -20,10 +20,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/approvals"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/faults"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/identity"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/journal"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/secrets"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/topiclog"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
@@ -47,7 +49,9 @@ type tree struct {
 	// identities and topics are in the same store as state.
 	identities *identity.Book
 	topics     *topiclog.Log
-	declaring  sync.Mutex  // of topics
+	declaring  sync.Mutex // of topics
+	approvals  *approvals.Desk
+	secrets    *secrets.Box
 	opened     *store.Bolt // the store of state, unless the configuration brought one
 	commits    commits     // of opened
 	// sourceConfig is shared by the sources of all versions.
@@ -56,6 +60,8 @@ type tree struct {
 	groups *groups
 	// preparations are the instances that upgrades are preparing.
 	preparations actors.Preparations
+
+	ended chan struct{} // closed by discard
 
 	mu       sync.Mutex
 	capsules map[string]*running // by id
@@ -77,7 +83,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		owner: s, groups: s.groups,
 		cfg: s.cfg, journal: s.journal, host: host, sys: system.New(s.cfg.Log),
 		router:   actors.NewRouter(&s.journal.Triggers, tracer),
-		capsules: map[string]*running{},
+		capsules: map[string]*running{}, ended: make(chan struct{}),
 		sourceConfig: catalog.Config{
 			Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
 			Env: s.cfg.overrides.env, Host: host, Log: s.cfg.Log,
@@ -294,6 +300,7 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 
 // discard frees the resources of a tree that are not its actors'.
 func (t *tree) discard() {
+	close(t.ended)
 	if t.bus != nil {
 		t.bus.End()
 	}

@@ -54,6 +54,9 @@ func (h Home) SocketPath() string { return filepath.Join(h.dir, "run", "actors.s
 // StatePath returns the path of the file with the durable state of all capsules.
 func (h Home) StatePath() string { return filepath.Join(h.dir, "state", "actors.db") }
 
+// SecretsKey returns the path of the file with the key of the capsules' secrets.
+func (h Home) SecretsKey() string { return filepath.Join(h.dir, "state", "secrets.key") }
+
 // CacheDir returns the directory of files that can be rebuilt: compiled modules.
 func (h Home) CacheDir() string { return filepath.Join(h.dir, "cache") }
 

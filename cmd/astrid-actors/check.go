@@ -110,17 +110,12 @@ func (a *app) withChecker(ctx context.Context, cache string, do func(*checker) e
 	return do(&checker{app: a, home: h, host: host})
 }
 
-// module returns why a capsule's module could not be loaded. It warns about system calls
-// that this host does not provide yet.
+// module returns why a capsule's module could not be loaded.
 func (c *checker) module(ctx context.Context, m *manifest.Manifest, wasm []byte) error {
 	file := filepath.Join(m.Dir, m.Components[0].File)
 	module, err := c.host.Compile(ctx, wasm)
 	if err == nil {
 		defer module.Close(ctx)
-		if calls := module.NotServed(); len(calls) > 0 {
-			fmt.Fprintf(c.app.stderr, "warning: %s\n", printable(fmt.Sprintf(
-				"%s: it imports %s, which this host does not have yet: it traps where it calls one", file, strings.Join(calls, ", "))))
-		}
 		err = module.Serves(len(m.Interceptors))
 	}
 	if f, ok := errors.AsType[*capsulehost.Failure](err); ok {

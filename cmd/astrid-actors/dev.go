@@ -191,7 +191,10 @@ func (d *developer) once(ctx context.Context, watch *fileWatch) (saved []string,
 		return nil, err
 	}
 	options := d.options.InstallOptions
-	options.Seal, options.DropReplaced = true, true
+	options.Seal, options.DropReplaced, options.Ask = true, true, d.prompts()
+	if options.Store, err = d.hookStore(ctx); err != nil {
+		return saved, d.wrong(err)
+	}
 	change, err := d.sup.Install(ctx, d.dir, options)
 	if err != nil {
 		return saved, d.wrong(err)

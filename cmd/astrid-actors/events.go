@@ -32,7 +32,8 @@ capsule_removed capsule_upgraded upgrade_failed capsule_rolled_back capsule_load
 capsule_starting capsule_ready readiness_timed_out capsule_crashed
 restart_scheduled supervisor_started supervisor_failed supervisor_stopped
 capsule_failed capsule_stopping capsule_stopped
-trigger_answered log_suppressed dead_letter events_lost epoch_changed.` +
+trigger_answered log_suppressed dead_letter approval_requested
+approval_decided events_lost epoch_changed.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

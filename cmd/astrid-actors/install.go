@@ -27,7 +27,8 @@ once, or upgrades the one that runs without interrupting it.
 
 A first installation calls the capsule's astrid_install, and an upgrade astrid_upgrade
 with the version that was there. If it refuses, or the daemon rejects the capsule,
-everything is put back. A capsule that is not sealed needs --seal or --allow-unverified.
+everything is put back. What the capsule asks for is asked at the terminal; its secrets
+are kept encrypted. A capsule that is not sealed needs --seal or --allow-unverified.
 
 Prints what has changed: "added ID VERSION", "upgraded ID OLD -> NEW", or "unchanged ID" if
 the same version with the same files is there already; "rejected ID: REASON" if the
@@ -71,7 +72,10 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 	if err != nil {
 		return supervisor.Change{}, err
 	}
-	o.Load = a.loader(sup)
+	o.Load, o.Ask = a.loader(sup), a.prompts()
+	if o.Store, err = a.hookStore(ctx); err != nil {
+		return supervisor.Change{}, err
+	}
 	change, err := sup.Install(ctx, path, o.InstallOptions)
 	switch {
 	case errors.Is(err, supervisor.ErrUnsealed):
@@ -80,6 +84,20 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 		return change, &failure{status: exitNotFound, err: err}
 	}
 	return change, err
+}
+
+// hookStore returns where a hook keeps state and secrets: in the daemon, if one runs; nil if
+// none does, and the hook may open the store itself.
+func (a *app) hookStore(ctx context.Context) (func(capsule string) supervisor.HookStore, error) {
+	path, err := a.socketPath()
+	if err != nil {
+		return nil, err
+	}
+	c := control.Dial(path).WithPatience(a.patience)
+	if _, err := c.Snapshot(ctx, false); errors.Is(err, control.ErrNoDaemon) {
+		return nil, nil
+	}
+	return c.HookStore, nil
 }
 
 // loadInDaemon makes a running daemon load a capsule that was installed in dir. If none

@@ -103,6 +103,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
 			newPublish(a), newSubscribe(a),
 			newStart(a), newStop(a), newRestart(a), newKill(a), newReload(a), newRemove(a), newKV(a),
+			newApprovals(a), newApprove(a), newDeny(a),
 		},
 		groupCapsule: {newNew(a), newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
 		"":           {newVersion(a), newCompletion(a)},

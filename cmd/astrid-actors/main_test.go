@@ -58,6 +58,7 @@ func (l leakTested) Run() int {
 //	mode FILE MODE         compare a file's mode
 //	fill FILE N            write a JSON string of N bytes
 //	vouch FILE             write the file's hash into the meta.json beside it, whatever it is
+//	decide COMMAND...      run approve or deny, with flags, for the first approval that is asked for
 //	stale FILE             leave a socket on which no process listens
 func TestScripts(t *testing.T) {
 	capsules, err := filepath.Abs(filepath.Join("..", "..", "test", "capsules"))
@@ -84,6 +85,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": scriptStatus, "daemon": scriptStart, "launch": scriptLaunch, "signal": scriptSignal, "ended": scriptEnded, "follow": scriptFollow, "followed": scriptFollowed,
 			"await": scriptAwait, "like": scriptLike, "mode": scriptMode, "fill": scriptFill, "vouch": scriptVouch, "stale": scriptStale,
+			"decide": scriptDecide,
 		},
 	})
 }

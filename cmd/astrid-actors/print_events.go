@@ -102,6 +102,10 @@ func eventWhat(e *messages.Event) string {
 		return fmt.Sprintf("logs too fast: lines kept out: %d, %d in all", d.Lines, d.Total)
 	case messages.DeadLetter:
 		return fmt.Sprintf("dead letters on %s: %d: %s", d.Topic, d.Count, d.Why())
+	case messages.ApprovalRequested:
+		return fmt.Sprintf("asks whether it may %s: %s (%s)", d.Action, d.Resource, d.ID)
+	case messages.ApprovalDecided:
+		return fmt.Sprintf("%s to %s: %s", d.Decision, d.Action, d.Cause)
 	case messages.EventsLost:
 		return fmt.Sprintf("events that are no longer kept: %d", d.Count)
 	case messages.EpochChanged:

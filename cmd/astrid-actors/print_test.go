@@ -154,6 +154,8 @@ func TestEventJSON(t *testing.T) {
 		"trigger_answered":   `,"topic":"<text>","duration_ms":1.5,"legs":{"<key>":6},"stands_for":5,"problem":"<text>"}`,
 		"log_suppressed":     `,"lines":5,"total":5}`,
 		"dead_letter":        `,"topic":"<text>","publisher":"<text>","reason":"<text>","count":5}`,
+		"approval_requested": `,"id":"<text>","principal":"<text>","action":"<text>","resource":"<text>","risk":"<text>"}`,
+		"approval_decided":   `,"id":"<text>","action":"<text>","resource":"<text>","decision":"<text>","cause":"<text>"}`,
 		"events_lost":        `,"count":5}`,
 		"epoch_changed":      `,"epoch":"<text>"}`,
 	}

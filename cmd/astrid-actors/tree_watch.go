@@ -128,7 +128,7 @@ func follow(ctx context.Context, c *control.Client, since *uint64, epoch *string
 // changesState reports whether an event changes the text of the tree.
 func changesState(e messages.Event) bool {
 	switch e.Detail.(type) {
-	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter:
+	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter, messages.ApprovalRequested, messages.ApprovalDecided:
 		return false
 	}
 	return true

@@ -66,6 +66,14 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_DeadLetter{&DeadLetter{Topic: d.Topic, Publisher: d.Publisher, Reason: d.Reason, Count: d.Count}}
 	case messages.LogSuppressed:
 		out.What = &Event_LogSuppressed{&LogSuppressed{Lines: d.Lines, Total: d.Total}}
+	case messages.ApprovalRequested:
+		out.What = &Event_ApprovalRequested{&ApprovalRequested{
+			Id: d.ID, Principal: d.Principal, Action: d.Action, Resource: d.Resource, Risk: d.Risk,
+		}}
+	case messages.ApprovalDecided:
+		out.What = &Event_ApprovalDecided{&ApprovalDecided{
+			Id: d.ID, Action: d.Action, Resource: d.Resource, Decision: d.Decision, Cause: d.Cause,
+		}}
 	case messages.EventsLost:
 		out.What = &Event_EventsLost{&EventsLost{Count: d.Count}}
 	case messages.EpochChanged:
@@ -149,6 +157,16 @@ func toDetail(e *Event) messages.Detail {
 		return messages.DeadLetter{Topic: d.GetTopic(), Publisher: d.GetPublisher(), Reason: d.GetReason(), Count: d.GetCount()}
 	case *Event_LogSuppressed:
 		return messages.LogSuppressed{Lines: what.LogSuppressed.GetLines(), Total: what.LogSuppressed.GetTotal()}
+	case *Event_ApprovalRequested:
+		d := what.ApprovalRequested
+		return messages.ApprovalRequested{
+			ID: d.GetId(), Principal: d.GetPrincipal(), Action: d.GetAction(), Resource: d.GetResource(), Risk: d.GetRisk(),
+		}
+	case *Event_ApprovalDecided:
+		d := what.ApprovalDecided
+		return messages.ApprovalDecided{
+			ID: d.GetId(), Action: d.GetAction(), Resource: d.GetResource(), Decision: d.GetDecision(), Cause: d.GetCause(),
+		}
 	case *Event_EventsLost:
 		return messages.EventsLost{Count: what.EventsLost.GetCount()}
 	case *Event_EpochChanged:

@@ -54,7 +54,7 @@ var details = []messages.Detail{
 	messages.CapsuleStopping{}, messages.CapsuleStopped{}, messages.TriggerAnswered{}, messages.LogSuppressed{},
 	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
 	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{}, messages.SupervisorStarted{},
-	messages.SupervisorFailed{}, messages.SupervisorStopped{},
+	messages.SupervisorFailed{}, messages.SupervisorStopped{}, messages.ApprovalRequested{}, messages.ApprovalDecided{},
 }
 
 // TestEveryEventHasAWireForm holds the list above against event.proto: a kind

@@ -63,6 +63,8 @@ type Event struct {
 	//	*Event_SupervisorStarted
 	//	*Event_SupervisorFailed
 	//	*Event_SupervisorStopped
+	//	*Event_ApprovalRequested
+	//	*Event_ApprovalDecided
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -376,6 +378,24 @@ func (x *Event) GetSupervisorStopped() *SupervisorStopped {
 	return nil
 }
 
+func (x *Event) GetApprovalRequested() *ApprovalRequested {
+	if x != nil {
+		if x, ok := x.What.(*Event_ApprovalRequested); ok {
+			return x.ApprovalRequested
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetApprovalDecided() *ApprovalDecided {
+	if x != nil {
+		if x, ok := x.What.(*Event_ApprovalDecided); ok {
+			return x.ApprovalDecided
+		}
+	}
+	return nil
+}
+
 type isEvent_What interface {
 	isEvent_What()
 }
@@ -488,6 +508,14 @@ type Event_SupervisorStopped struct {
 	SupervisorStopped *SupervisorStopped `protobuf:"bytes,44,opt,name=supervisor_stopped,json=supervisorStopped,proto3,oneof"`
 }
 
+type Event_ApprovalRequested struct {
+	ApprovalRequested *ApprovalRequested `protobuf:"bytes,45,opt,name=approval_requested,json=approvalRequested,proto3,oneof"`
+}
+
+type Event_ApprovalDecided struct {
+	ApprovalDecided *ApprovalDecided `protobuf:"bytes,46,opt,name=approval_decided,json=approvalDecided,proto3,oneof"`
+}
+
 func (*Event_SystemStarted) isEvent_What() {}
 
 func (*Event_SystemStopping) isEvent_What() {}
@@ -541,6 +569,10 @@ func (*Event_SupervisorStarted) isEvent_What() {}
 func (*Event_SupervisorFailed) isEvent_What() {}
 
 func (*Event_SupervisorStopped) isEvent_What() {}
+
+func (*Event_ApprovalRequested) isEvent_What() {}
+
+func (*Event_ApprovalDecided) isEvent_What() {}
 
 // SystemStarted: every capsule's first start has a result.
 type SystemStarted struct {
@@ -1887,6 +1919,164 @@ func (x *DeadLetter) GetCount() uint64 {
 	return 0
 }
 
+// ApprovalRequested: a capsule waits for a person to approve something.
+type ApprovalRequested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// For whom the capsule runs.
+	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	Action    string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
+	Resource  string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The capsule's own word for the risk.
+	Risk          string `protobuf:"bytes,5,opt,name=risk,proto3" json:"risk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalRequested) Reset() {
+	*x = ApprovalRequested{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalRequested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalRequested) ProtoMessage() {}
+
+func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalRequested.ProtoReflect.Descriptor instead.
+func (*ApprovalRequested) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ApprovalRequested) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ApprovalRequested) GetRisk() string {
+	if x != nil {
+		return x.Risk
+	}
+	return ""
+}
+
+// ApprovalDecided: a capsule waits no longer for an approval.
+type ApprovalDecided struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Action   string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Resource string                 `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
+	// "approve", "approve_session", "approve_always" or "deny".
+	Decision string `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
+	// "a person", "nobody answered in time" or "the call has ended".
+	Cause         string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApprovalDecided) Reset() {
+	*x = ApprovalDecided{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApprovalDecided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApprovalDecided) ProtoMessage() {}
+
+func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApprovalDecided.ProtoReflect.Descriptor instead.
+func (*ApprovalDecided) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ApprovalDecided) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetDecision() string {
+	if x != nil {
+		return x.Decision
+	}
+	return ""
+}
+
+func (x *ApprovalDecided) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // EventsLost: the reader was too slow, and this many events before the next one are
 // gone.
 type EventsLost struct {
@@ -1898,7 +2088,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +2100,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2113,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -1945,7 +2135,7 @@ type EpochChanged struct {
 
 func (x *EpochChanged) Reset() {
 	*x = EpochChanged{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2147,7 @@ func (x *EpochChanged) String() string {
 func (*EpochChanged) ProtoMessage() {}
 
 func (x *EpochChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2160,7 @@ func (x *EpochChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
 func (*EpochChanged) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EpochChanged) GetEpoch() string {
@@ -1984,7 +2174,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x11\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x12\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -2021,7 +2211,9 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\repoch_changed\x18) \x01(\v2\x1e.astrid.actors.v1.EpochChangedH\x00R\fepochChanged\x12T\n" +
 	"\x12supervisor_started\x18* \x01(\v2#.astrid.actors.v1.SupervisorStartedH\x00R\x11supervisorStarted\x12Q\n" +
 	"\x11supervisor_failed\x18+ \x01(\v2\".astrid.actors.v1.SupervisorFailedH\x00R\x10supervisorFailed\x12T\n" +
-	"\x12supervisor_stopped\x18, \x01(\v2#.astrid.actors.v1.SupervisorStoppedH\x00R\x11supervisorStoppedB\x06\n" +
+	"\x12supervisor_stopped\x18, \x01(\v2#.astrid.actors.v1.SupervisorStoppedH\x00R\x11supervisorStopped\x12T\n" +
+	"\x12approval_requested\x18- \x01(\v2#.astrid.actors.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12N\n" +
+	"\x10approval_decided\x18. \x01(\v2!.astrid.actors.v1.ApprovalDecidedH\x00R\x0fapprovalDecidedB\x06\n" +
 	"\x04what\"+\n" +
 	"\rSystemStarted\x12\x1a\n" +
 	"\bcapsules\x18\x01 \x01(\rR\bcapsules\"&\n" +
@@ -2109,7 +2301,19 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpublisher\x18\x02 \x01(\tR\tpublisher\x12\x16\n" +
 	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x14\n" +
-	"\x05count\x18\x04 \x01(\x04R\x05count\"\"\n" +
+	"\x05count\x18\x04 \x01(\x04R\x05count\"\x89\x01\n" +
+	"\x11ApprovalRequested\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x16\n" +
+	"\x06action\x18\x03 \x01(\tR\x06action\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x12\x12\n" +
+	"\x04risk\x18\x05 \x01(\tR\x04risk\"\x87\x01\n" +
+	"\x0fApprovalDecided\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bresource\x18\x03 \x01(\tR\bresource\x12\x1a\n" +
+	"\bdecision\x18\x04 \x01(\tR\bdecision\x12\x14\n" +
+	"\x05cause\x18\x05 \x01(\tR\x05cause\"\"\n" +
 	"\n" +
 	"EventsLost\x12\x14\n" +
 	"\x05count\x18\x01 \x01(\x04R\x05count\"$\n" +
@@ -2128,7 +2332,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -2155,21 +2359,23 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*TriggerAnswered)(nil),       // 22: astrid.actors.v1.TriggerAnswered
 	(*LogSuppressed)(nil),         // 23: astrid.actors.v1.LogSuppressed
 	(*DeadLetter)(nil),            // 24: astrid.actors.v1.DeadLetter
-	(*EventsLost)(nil),            // 25: astrid.actors.v1.EventsLost
-	(*EpochChanged)(nil),          // 26: astrid.actors.v1.EpochChanged
-	nil,                           // 27: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 29: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 31: astrid.actors.v1.CapsuleFailure
+	(*ApprovalRequested)(nil),     // 25: astrid.actors.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),       // 26: astrid.actors.v1.ApprovalDecided
+	(*EventsLost)(nil),            // 27: astrid.actors.v1.EventsLost
+	(*EpochChanged)(nil),          // 28: astrid.actors.v1.EpochChanged
+	nil,                           // 29: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 31: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 33: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	28, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	30, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	29, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	31, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	10, // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
 	11, // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
 	12, // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
@@ -2187,27 +2393,29 @@ var file_astrid_actors_v1_event_proto_depIdxs = []int32{
 	8,  // 20: astrid.actors.v1.Event.upgrade_failed:type_name -> astrid.actors.v1.UpgradeFailed
 	9,  // 21: astrid.actors.v1.Event.capsule_rolled_back:type_name -> astrid.actors.v1.CapsuleRolledBack
 	24, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
-	25, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	26, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	27, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	28, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
 	16, // 25: astrid.actors.v1.Event.supervisor_started:type_name -> astrid.actors.v1.SupervisorStarted
 	17, // 26: astrid.actors.v1.Event.supervisor_failed:type_name -> astrid.actors.v1.SupervisorFailed
 	18, // 27: astrid.actors.v1.Event.supervisor_stopped:type_name -> astrid.actors.v1.SupervisorStopped
-	30, // 28: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
-	31, // 29: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	31, // 30: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	30, // 31: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	30, // 32: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	31, // 33: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	30, // 34: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	30, // 35: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	31, // 36: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	30, // 37: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	27, // 38: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	39, // [39:39] is the sub-list for method output_type
-	39, // [39:39] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	25, // 28: astrid.actors.v1.Event.approval_requested:type_name -> astrid.actors.v1.ApprovalRequested
+	26, // 29: astrid.actors.v1.Event.approval_decided:type_name -> astrid.actors.v1.ApprovalDecided
+	32, // 30: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
+	33, // 31: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	33, // 32: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	32, // 33: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	32, // 34: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	33, // 35: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	32, // 36: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	32, // 37: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	33, // 38: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	32, // 39: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	29, // 40: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -2244,6 +2452,8 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_SupervisorStarted)(nil),
 		(*Event_SupervisorFailed)(nil),
 		(*Event_SupervisorStopped)(nil),
+		(*Event_ApprovalRequested)(nil),
+		(*Event_ApprovalDecided)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2251,7 +2461,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -133,9 +133,11 @@ type StateEntry struct {
 	Key       string                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
 	Value     []byte                 `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
 	// Of the value, in bytes; ignored by Set.
-	Size          uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Size uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// With Set: the capsule need not be known yet, as while it is installed.
+	UnknownCapsule bool `protobuf:"varint,6,opt,name=unknown_capsule,json=unknownCapsule,proto3" json:"unknown_capsule,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StateEntry) Reset() {
@@ -201,6 +203,13 @@ func (x *StateEntry) GetSize() uint64 {
 		return x.Size
 	}
 	return 0
+}
+
+func (x *StateEntry) GetUnknownCapsule() bool {
+	if x != nil {
+		return x.UnknownCapsule
+	}
+	return false
 }
 
 type StateChanged struct {
@@ -453,14 +462,15 @@ const file_astrid_actors_v1_state_proto_rawDesc = "" +
 	"\x03key\x18\x03 \x01(\tR\x03key\"\"\n" +
 	"\n" +
 	"StateValue\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\fR\x05value\"\x80\x01\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\"\xa9\x01\n" +
 	"\n" +
 	"StateEntry\x12\x18\n" +
 	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x10\n" +
 	"\x03key\x18\x03 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\fR\x05value\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x04R\x04size\"(\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12'\n" +
+	"\x0funknown_capsule\x18\x06 \x01(\bR\x0eunknownCapsule\"(\n" +
 	"\fStateChanged\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\"}\n" +
 	"\n" +

@@ -48,7 +48,7 @@ func newBounds() *bounds {
 			actorspbconnect.ControlEventsProcedure: {most: maxStreams}, actorspbconnect.ControlLogsProcedure: {most: maxStreams},
 			actorspbconnect.ControlTriggerProcedure: {most: maxRequests}, actorspbconnect.ControlSnapshotProcedure: {most: maxRequests},
 			actorspbconnect.ControlCapsuleProcedure: {most: maxRequests}, actorspbconnect.ControlPublishProcedure: {most: maxRequests},
-			actorspbconnect.ControlSubscribeProcedure: {most: maxStreams},
+			actorspbconnect.ControlSubscribeProcedure: {most: maxStreams}, actorspbconnect.PeopleWatchApprovalsProcedure: {most: maxStreams},
 		},
 		commands: place{most: maxRequests},
 	}

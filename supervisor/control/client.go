@@ -27,9 +27,10 @@ var ErrNoDaemon = errors.New("no daemon at that socket")
 // called from any goroutine. Their errors match [ErrNoDaemon] or [ErrNoAnswer], or have the
 // code that the service returned (connect.CodeOf).
 type Client struct {
-	path  string
-	rpc   actorspbconnect.ControlClient
-	state actorspbconnect.StateClient
+	path   string
+	rpc    actorspbconnect.ControlClient
+	state  actorspbconnect.StateClient
+	people actorspbconnect.PeopleClient
 }
 
 // Dial returns a client of the daemon that listens on path. It connects with the first
@@ -57,7 +58,8 @@ func newClient(path string, patience time.Duration) *Client {
 	uncompressed := connect.WithAcceptCompression("gzip", nil, nil)
 	return &Client{
 		path: path, rpc: actorspbconnect.NewControlClient(client, "http://astrid", uncompressed),
-		state: actorspbconnect.NewStateClient(client, "http://astrid", uncompressed),
+		state:  actorspbconnect.NewStateClient(client, "http://astrid", uncompressed),
+		people: actorspbconnect.NewPeopleClient(client, "http://astrid", uncompressed),
 	}
 }
 

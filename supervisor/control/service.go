@@ -30,7 +30,7 @@ func readLimit(s connect.Spec) []connect.HandlerOption {
 	return []connect.HandlerOption{connect.WithReadMaxBytes(maxRequest)}
 }
 
-// Handler serves the services Control and State for s. Each request ends with its context; so does
+// Handler serves the services Control, State and People for s. Each request ends with its context; so does
 // an event stream.
 func Handler(s *supervisor.Supervisor) http.Handler {
 	mux := http.NewServeMux()
@@ -41,6 +41,11 @@ func Handler(s *supervisor.Supervisor) http.Handler {
 	))
 	mux.Handle(actorspbconnect.NewStateHandler(&stateService{s},
 		connect.WithReadMaxBytes(maxStateRequest),
+		connect.WithCompression("gzip", nil, nil),
+		connect.WithInterceptors(newBounds()),
+	))
+	mux.Handle(actorspbconnect.NewPeopleHandler(&peopleService{s},
+		connect.WithReadMaxBytes(maxPeopleRequest),
 		connect.WithCompression("gzip", nil, nil),
 		connect.WithInterceptors(newBounds()),
 	))

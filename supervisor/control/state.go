@@ -35,7 +35,11 @@ func (s *stateService) Get(ctx context.Context, r *connect.Request[actorspb.Stat
 
 // Set sets one value.
 func (s *stateService) Set(ctx context.Context, r *connect.Request[actorspb.StateEntry]) (*connect.Response[actorspb.StateChanged], error) {
-	err := s.of(r.Msg.GetCapsule(), r.Msg.GetPrincipal()).Set(ctx, r.Msg.GetKey(), r.Msg.GetValue())
+	state := s.of(r.Msg.GetCapsule(), r.Msg.GetPrincipal())
+	if r.Msg.GetUnknownCapsule() {
+		state = state.OfUnknown()
+	}
+	err := state.Set(ctx, r.Msg.GetKey(), r.Msg.GetValue())
 	if err != nil {
 		return nil, coded(err)
 	}

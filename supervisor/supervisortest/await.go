@@ -180,6 +180,10 @@ func Line(e supervisor.Event) string {
 		return fmt.Sprintf("suppressed %d lines", d.Lines)
 	case messages.DeadLetter:
 		return "dead letter " + d.Topic + ": " + d.Reason
+	case messages.ApprovalRequested:
+		return "asks to " + d.Action + ": " + d.Resource
+	case messages.ApprovalDecided:
+		return d.Decision + ": " + d.Cause
 	case messages.CapsuleAdded:
 		return "added " + d.Version
 	case messages.CapsuleRemoved:

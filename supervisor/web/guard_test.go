@@ -46,7 +46,12 @@ func echo(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error)
 
 func serve(t *testing.T, cfg web.Config) *site {
 	t.Helper()
-	sys := supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("echo", "test.*", echo))
+	return serveSystem(t, supervisortest.Start(t, supervisor.Config{}, supervisortest.Func("echo", "test.*", echo)), cfg)
+}
+
+// serveSystem serves the page of a system.
+func serveSystem(t *testing.T, sys *supervisortest.System, cfg web.Config) *site {
+	t.Helper()
 	s := &site{t: t, sys: sys, log: &bytes.Buffer{}}
 	cfg.Log = slog.New(zerolog.NewSlogHandler(zerolog.New(zerolog.SyncWriter(s.log))))
 	ctx, cancel := context.WithCancel(context.Background())

@@ -55,6 +55,8 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 		p.capsules(v, q)
 	case "bus":
 		p.bus(v)
+	case "approvals":
+		p.approvals(v)
 	case "events":
 		p.events(v, q, since)
 	case "trigger":

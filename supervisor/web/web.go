@@ -35,8 +35,8 @@ type Config struct {
 	// Hosts are further names of this server in browsers, beside localhost, the
 	// machine's own name and all its IP addresses. They are used with a token only.
 	Hosts []string
-	// Actions allows everyone who may look to trigger hooks, and to start, stop, restart
-	// and kill capsules.
+	// Actions allows everyone who may look to trigger hooks, to start, stop, restart and
+	// kill capsules, and to approve what they ask for.
 	Actions bool
 	// Command is the program's name in the command lines that the page shows; "" means
 	// "astrid-actors".
@@ -138,7 +138,7 @@ func (p *page) routes() http.Handler {
 		}
 		assets.ServeHTTP(w, r)
 	})
-	for _, name := range []string{"overview", "capsules", "capsule", "bus", "events", "trigger"} {
+	for _, name := range []string{"overview", "capsules", "capsule", "bus", "approvals", "events", "trigger"} {
 		path := "/" + name
 		switch name {
 		case "overview":
@@ -152,6 +152,7 @@ func (p *page) routes() http.Handler {
 	mux.HandleFunc("POST /trigger", p.trigger)
 	mux.HandleFunc("GET /capsules/{id}/{verb}", p.confirm)
 	mux.HandleFunc("POST /capsules/{id}/{verb}", p.act)
+	mux.HandleFunc("POST /approvals/{id}/{decision}", p.decide)
 	mux.HandleFunc("GET /login", p.logIn)
 	mux.HandleFunc("POST /login", p.logIn)
 	mux.HandleFunc("POST /logout", p.logOut)

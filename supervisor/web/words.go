@@ -116,6 +116,11 @@ func describe(e messages.Event) *happening {
 	case messages.DeadLetter:
 		h.Grade, h.What = "warn", "dead letter"
 		h.Cause = fmt.Sprintf("%s on %s: %s", plural(d.Count, "message"), d.Topic, d.Why())
+	case messages.ApprovalRequested:
+		h.Grade, h.What = "warn", "asks for approval"
+		h.Cause = d.Action + ": " + d.Resource
+	case messages.ApprovalDecided:
+		h.What, h.Cause, h.Decision = "approval decided", d.Action+": "+d.Resource, d.Decision+": "+d.Cause
 	case messages.EventsLost:
 		h.Grade, h.What, h.Cause = "", "lost", plural(d.Count, "event")+" that are no longer kept"
 	case messages.EpochChanged:

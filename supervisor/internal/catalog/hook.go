@@ -21,15 +21,22 @@ func (t *installation) hook(ctx context.Context, module *capsulehost.Module) (er
 		return err
 	}
 	id := t.manifest.ID()
-	ctx, cancel := context.WithTimeout(ctx, t.HookTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	limit := newStopwatch(t.HookTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer limit.stop()
 	values, warnings := t.manifest.Configuration(t.Home, t.Principal, t.SocketPath)
 	for _, w := range warnings {
 		t.Log.Warn(w.String())
 	}
 	api := &hookAPI{id: id, values: values, log: t.Log}
 	if t.Services != nil {
-		api.services = t.Services(t.manifest)
+		services, release := t.Services(t.manifest)
+		defer release()
+		if services.Prompts != nil {
+			services.Prompts = timelessPrompts{services.Prompts, limit}
+		}
+		api.services = services
 	}
 	instance, err := module.Instantiate(ctx, api)
 	if err == nil {
@@ -66,4 +73,49 @@ func (a *hookAPI) Log(level capsulehost.LogLevel, message string) {
 		capsulehost.LevelWarn: slog.LevelWarn, capsulehost.LevelError: slog.LevelError,
 	}
 	a.log.Log(context.Background(), levels[level], message, "capsule", a.id)
+}
+
+// stopwatch calls late when it has run for the limit. It can be paused, so that people may
+// take their time.
+type stopwatch struct {
+	timer *time.Timer
+	since time.Time
+	left  time.Duration
+}
+
+func newStopwatch(limit time.Duration, late func()) *stopwatch {
+	return &stopwatch{timer: time.AfterFunc(limit, late), since: time.Now(), left: limit}
+}
+
+// pause runs f in no time. It is called on one goroutine.
+func (s *stopwatch) pause(f func()) {
+	if s.timer.Stop() { // else it is late already
+		s.left -= time.Since(s.since)
+		defer func() {
+			s.since = time.Now()
+			s.timer.Reset(s.left)
+		}()
+	}
+	f()
+}
+
+func (s *stopwatch) stop() { s.timer.Stop() }
+
+// elicitTimeout limits how long a person may think about one question.
+const elicitTimeout = 2 * time.Minute
+
+// timelessPrompts are prompts whose time does not count as the hook's.
+type timelessPrompts struct {
+	capsulehost.Prompts
+	limit *stopwatch
+}
+
+// Elicit implements capsulehost.Prompts.
+func (p timelessPrompts) Elicit(ctx context.Context, q capsulehost.Question) (a capsulehost.Answer, err error) {
+	p.limit.pause(func() {
+		asked, cancel := context.WithTimeoutCause(ctx, elicitTimeout, fmt.Errorf("nobody has answered %q within %v", q.Key, elicitTimeout))
+		defer cancel()
+		a, err = p.Prompts.Elicit(asked, q)
+	})
+	return a, err
 }

@@ -36,10 +36,12 @@ type Installer struct {
 	Principal home.Principal
 	// Host compiles the module and runs its hook.
 	Host *capsulehost.Host
-	// HookTimeout limits the call of astrid_install or astrid_upgrade.
+	// HookTimeout limits the call of astrid_install or astrid_upgrade, without the time in
+	// which it waits for a person.
 	HookTimeout time.Duration
-	// Services returns what the hook may use; nil means nothing.
-	Services func(m *manifest.Manifest) *capsulehost.Services
+	// Services returns what the hook may use, and a function that frees it; nil means
+	// nothing.
+	Services func(m *manifest.Manifest) (*capsulehost.Services, func())
 	// SocketPath is the value that the hook reads as ASTRID_SOCKET_PATH.
 	SocketPath string
 	Log        *slog.Logger

@@ -145,10 +145,6 @@ func (t *installation) check(ctx context.Context, wasm []byte) error {
 	if err := module.Serves(len(t.manifest.Interceptors)); err != nil {
 		return plainFailure(err)
 	}
-	if calls := module.NotServed(); len(calls) > 0 {
-		t.Log.Warn("the capsule imports system calls that this host does not have yet: it traps where it calls one",
-			"capsule", t.manifest.ID(), "calls", calls)
-	}
 	if err := t.hook(ctx, module); err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	case messages.SystemStarted:
 		j.decideLocked(nil)
 		return
-	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter:
+	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter, messages.ApprovalRequested, messages.ApprovalDecided:
 		return
 	case messages.SystemStopping:
 		j.stopping = true

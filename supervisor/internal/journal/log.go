@@ -126,6 +126,10 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(warn, "capsule logs too fast: lines suppressed", "lines", d.Lines, "total", d.Total)
 	case messages.DeadLetter:
 		line(warn, "dead letter: "+d.Why(), "topic", d.Topic, "publisher", d.Publisher, "count", d.Count)
+	case messages.ApprovalRequested:
+		line(warn, "capsule waits for an approval", "id", d.ID, "action", d.Action, "resource", d.Resource, "risk", d.Risk, "principal", d.Principal)
+	case messages.ApprovalDecided:
+		line(info, "approval decided", "id", d.ID, "action", d.Action, "resource", d.Resource, "decision", d.Decision, "cause", d.Cause)
 	case messages.EventsLost:
 		line(warn, "events lost: this log is too slow", "count", d.Count)
 	case messages.TriggerAnswered:
