@@ -134,7 +134,7 @@ func (c *capsule) start(ctx actor.Context) {
 	from := c.Version()
 	if c.current = c.accept(); c.current != nil {
 		c.current.receive(nil)
-		c.tookOver(ctx, from)
+		c.tookOver(ctx, from, nil)
 		return
 	}
 	c.current = c.begin()

@@ -122,3 +122,22 @@ func TestRemoveInEveryState(t *testing.T) {
 		})
 	}
 }
+
+// Who has added a capsule that still waits for another is told when the system stops.
+func TestTheEndAnswersWhoAdds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervise(t, func(messages.Event) {}, nil)
+		s.send(&AddCapsule{Spec: s.child("slow", says("1"), loads(hangingLoad))})
+		spec := s.child("a", says("1"))
+		spec.WaitsFor = []string{"slow"}
+		done := make(chan messages.CommandDone, 1)
+		go func() { done <- s.command(t, &AddCapsule{Spec: spec}) }()
+		synctest.Wait()
+		if err := s.sys.AwaitStopped(t.Context(), s.sys.PID(SupervisorPath)); err != nil {
+			t.Error(err)
+		}
+		if got := <-done; got.Result != messages.CommandFailed || got.Reason != reasonStopping {
+			t.Errorf("%+v", got)
+		}
+	})
+}

@@ -76,12 +76,19 @@ func (s *supervisor) stopAll() {
 	for _, timer := range s.holds {
 		timer.Stop()
 	}
+	for _, waiting := range s.groupWaiters {
+		for _, w := range waiting {
+			s.System.Send(w.pid, &messages.CommandDone{Result: messages.CommandFailed, Reason: reasonStopping})
+		}
+	}
+	clear(s.groupWaiters)
 	for _, c := range s.children {
 		s.cancelUpgrade(c, reasonStopping)
 		s.forgetPrevious(c)
 		if c.phase == waiting {
 			c.phase = ended
 			s.stoppedEvent(c, causeShutdown)
+			s.answer(c, false, reasonStopping)
 		}
 		if c.pid == nil || c.phase == stopping {
 			continue

@@ -66,16 +66,9 @@ func (i *instance) load() error {
 	return nil
 }
 
-// close ends the instance. A run loop is interrupted and waited for. It never panics:
-// the library could not stop an actor that does.
+// close ends the instance. It never panics: the library could not stop an actor that does.
 func (i *instance) close(log *slog.Logger) {
-	i.endLoop()
-	if guest := i.guest; guest != nil {
-		i.guest = nil
-		if err := i.closeGuest(guest); err != nil {
-			log.Warn("closing the instance failed", "capsule", i.ref.cfg.ID, "err", err)
-		}
-	}
+	i.endGuest(log)
 	if i.api != nil && i.api.bus != nil {
 		i.api.bus.close()
 	}
@@ -86,11 +79,17 @@ func (i *instance) close(log *slog.Logger) {
 	i.version.drop()
 }
 
-// endLoop interrupts what runs in the instance, and waits for its run loop to end.
-func (i *instance) endLoop() {
+// endGuest closes the guest. A run loop is interrupted and waited for.
+func (i *instance) endGuest(log *slog.Logger) {
 	i.end(ErrStopping)
 	if i.loop != nil {
 		<-i.loop.ended
+	}
+	if guest := i.guest; guest != nil {
+		i.guest = nil
+		if err := i.closeGuest(guest); err != nil {
+			log.Warn("closing the instance failed", "capsule", i.ref.cfg.ID, "err", err)
+		}
 	}
 }
 

@@ -94,14 +94,15 @@ func (c *capsule) takeOver(ctx actor.Context) {
 	if old != nil {
 		c.serveDropped(next)
 		c.stats.died()
-		old.endLoop()
+		old.endGuest(c.cfg.Log)
+		if c.own.Closed() { // it has been told to stop meanwhile
+			c.discard(messages.StateStopped)
+			return
+		}
 	}
 	c.current = c.accept()
 	c.current.receive(old)
-	if old != nil {
-		old.close(c.cfg.Log)
-	}
-	c.tookOver(ctx, from)
+	c.tookOver(ctx, from, old)
 }
 
 // serveDropped has the current instance serve the calls that wait for an action which
@@ -123,8 +124,9 @@ func (c *capsule) serveDropped(next *instance) {
 	}
 }
 
-// tookOver announces the current instance, which was prepared beside another one.
-func (c *capsule) tookOver(ctx actor.Context, from *Version) {
+// tookOver announces the current instance, which was prepared beside another one, and
+// frees what is left of that; nil if it had died.
+func (c *capsule) tookOver(ctx actor.Context, from *Version, old *instance) {
 	i := c.current
 	c.lastCall.Store(0)
 	c.stats.born(i.guest)
@@ -143,6 +145,9 @@ func (c *capsule) tookOver(ctx actor.Context, from *Version) {
 		c.up(ctx, messages.StateStarting, upgraded, messages.CapsuleStarting{Session: i.session})
 	} else {
 		c.up(ctx, messages.StateReady, upgraded)
+	}
+	if old != nil {
+		old.close(c.cfg.Log)
 	}
 	if !i.runLoop {
 		c.afterRestart()
