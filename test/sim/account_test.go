@@ -13,7 +13,11 @@ import (
 // mayStart reports whether the first starts that a capsule waits for have ended.
 func (a *audit) mayStart(c *account) bool {
 	for n, other := range a.w.capsules {
-		if (slices.Contains(c.imports, n) || (other.uplink && !c.uplink)) && !a.capsules[other.id].settled() {
+		on := a.capsules[other.id]
+		if on.gone || on.enteredAt > c.enteredAt {
+			continue
+		}
+		if (slices.Contains(c.imports, n) || (other.uplink && !c.uplink)) && !on.settled() {
 			return false
 		}
 	}
@@ -30,6 +34,8 @@ func (a *audit) checkStarts() {
 	places, waiting, all := 2*runtime.GOMAXPROCS(0), 0, true
 	for _, c := range a.capsules {
 		switch {
+		case c.gone:
+			continue
 		case c.settled():
 			if time.Since(c.settledAt) <= 20*ms {
 				return // it may still be closing, before its supervisor knows
@@ -45,7 +51,7 @@ func (a *audit) checkStarts() {
 		case a.mayStart(c):
 			waiting++
 		}
-		all = false
+		all = all && a.started && c.enteredAt > a.startedAt
 	}
 	if a.w.stopping.Load() || a.muddled {
 		return
@@ -79,8 +85,8 @@ func (a *account) ownEnd() bool {
 
 // checkRestart checks a restart after a death against the policy.
 func (a *audit) checkRestart(c *account, s messages.RestartScheduled, check func(bool, string, ...any)) {
-	check(!c.permanent(), "it can't load: %s", c.failure.Message)
-	blameless := s.Cause == messages.CauseDeadline || s.Cause == messages.CauseAbandoned
+	check(!c.permanent() || s.Cause == messages.CauseRollback, "it can't load: %s", c.failure.Message)
+	blameless := s.Cause == messages.CauseDeadline || s.Cause == messages.CauseAbandoned || s.Cause == messages.CauseRollback
 	for cause, message := range map[string]string{
 		messages.CauseDeadline: "the trigger's deadline passed", messages.CauseAbandoned: "its caller has given up",
 	} {

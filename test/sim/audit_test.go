@@ -19,23 +19,29 @@ import (
 type audit struct {
 	w *world
 
-	mu       sync.Mutex
-	last     uint64 // the last event that was read
-	at       time.Time
-	began    time.Time
-	started  bool
-	ended    bool
-	muddled  bool // an operator has restarted a capsule in its first start
-	capsules map[string]*account
-	sessions map[string]*session
-	all      []string // the sessions, in the order in which they began
-	denials  []denial
-	story    []string // the events as lines
+	mu        sync.Mutex
+	last      uint64 // the last event that was read
+	at        time.Time
+	began     time.Time
+	started   bool
+	startedAt uint64 // the event
+	ended     bool
+	muddled   bool // an operator has restarted a capsule in its first start
+	capsules  map[string]*account
+	sessions  map[string]*session
+	all       []string // the sessions, in the order in which they began
+	denials   []denial
+	story     []string // the events as lines
 }
 
 // account is the state of one capsule that the events imply.
 type account struct {
 	*capsule
+	gone       bool   // it was removed, or not added yet
+	enteredAt  uint64 // the event with which it was added; 0 at the start
+	base       uint64 // its last generation before that
+	version    string
+	versions   map[uint64]string // by generation
 	state      messages.CapsuleState
 	generation uint64
 	session    string
@@ -53,7 +59,12 @@ type account struct {
 	history    []stateAt
 	settledAt  time.Time         // when its first start stopped delaying others
 	crashes    map[string]uint64 // by kind
-	restartsBy map[string]uint64 // the same for restarts, an operator's under "operator"
+	diedAt     time.Time
+	// The version that it may be rolled back to; "" is none.
+	previous      string
+	rollbackUntil time.Time
+	callsBefore   uint64            // its calls before it was added
+	restartsBy    map[string]uint64 // the same for restarts, an operator's under "operator"
 
 	// The restart or the end that is due.
 	due    time.Time // the next load; zero if it can't be known
@@ -85,12 +96,18 @@ type stateAt struct {
 func newAudit(w *world) *audit {
 	a := &audit{w: w, capsules: map[string]*account{}, sessions: map[string]*session{}}
 	for _, c := range w.capsules {
-		a.capsules[c.id] = &account{
-			capsule: c, state: messages.StateLoading, starts: 1, instances: map[uint64]*guest{},
-			crashes: map[string]uint64{}, restartsBy: map[string]uint64{},
-		}
+		account := newAccount(c)
+		account.gone, account.version = c.spare, "1.0.0"
+		a.capsules[c.id] = account
 	}
 	return a
+}
+
+func newAccount(c *capsule) *account {
+	return &account{
+		capsule: c, state: messages.StateLoading, starts: 1, instances: map[uint64]*guest{}, versions: map[uint64]string{},
+		crashes: map[string]uint64{}, restartsBy: map[string]uint64{},
+	}
 }
 
 // catchUp reads all new events.
@@ -122,7 +139,7 @@ func (a *audit) enter(e supervisor.Event) {
 	}
 	switch d := e.Detail.(type) {
 	case messages.SystemStarted:
-		a.started = true
+		a.started, a.startedAt = true, e.Sequence
 		return
 	case messages.SystemStopping:
 		if !a.w.stopping.Load() {
@@ -143,6 +160,26 @@ func (a *audit) enter(e supervisor.Event) {
 	if c == nil {
 		a.w.fail("event %d is about nobody: %v", e.Sequence, e)
 		return
+	}
+	switch d := e.Detail.(type) {
+	case messages.CapsuleAdded:
+		if !c.gone {
+			a.w.fail("%v is added, and there already", c)
+		}
+		c = a.entered(c, e.Sequence)
+		c.version = d.Version
+	case messages.CapsuleRemoved:
+		if c.gone || !c.isDown() {
+			a.w.fail("%v is removed", c)
+		}
+		c.gone = true
+		if !c.settled() {
+			c.settledAt = a.at
+		}
+	default:
+		if c.gone {
+			a.w.fail("event %d is about %v, which is not there: %v", e.Sequence, c, e)
+		}
 	}
 	c.sequence = e.Sequence
 	defer func() {
@@ -183,10 +220,11 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	}
 	scheduled, isRestart := e.Detail.(messages.RestartScheduled)
 	late := isRestart && scheduled.Cause == messages.CauseOperator && e.Generation+1 == c.generation // it was on its way already
-	if e.Name() != "capsule_loading" && e.Name() != "capsule_upgraded" && !late {
+	if e.Name() != "capsule_added" && e.Name() != "capsule_loading" && e.Name() != "capsule_upgraded" && !late {
 		check(e.Generation == c.generation, "it is about generation %d", e.Generation)
 	}
 	switch d := e.Detail.(type) {
+	case messages.CapsuleAdded, messages.CapsuleRemoved:
 	case messages.CapsuleLoading:
 		check(e.Generation > c.generation, "generation %d follows %d", e.Generation, c.generation) // between them: those of upgrades that failed
 		check(c.starts > 0, "nobody has decided that")
@@ -202,6 +240,11 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		a.close(c)
 		c.starts, c.due = 0, time.Time{}
 		c.state, c.generation = loading, e.Generation
+		if d.Version != c.version { // it was given another one while it did not run
+			check(c.life.version(d.Version) != nil, "there is no version %s", d.Version)
+			c.previous = ""
+		}
+		c.becomes(d.Version)
 	case messages.CapsuleStarting:
 		tookOver := in(ready) && d.Session == c.session // without having signalled
 		check((in(loading) || tookOver) && c.loop, "a capsule that is no loop, or does not load")
@@ -230,6 +273,9 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		c.spent, c.attempt, c.counting = nil, 0, nil
 		c.state, c.generation, c.starts, c.due, c.cause = ready, e.Generation, 0, time.Time{}, messages.CauseOperator
 		c.readyAt, c.decided = at, true
+		c.upgraded(d, at, check)
+	case messages.CapsuleRolledBack:
+		c.rolledBack(d, check)
 	case messages.UpgradeFailed:
 		check(in(loading, starting, ready, crashed, failed, stopped), "there is nothing to upgrade") // it may have ended by itself meanwhile
 	case messages.ReadinessTimedOut:
@@ -244,7 +290,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		if !c.readyAt.IsZero() {
 			c.uptime = at.Sub(c.readyAt)
 		}
-		c.state, c.readyAt = crashed, time.Time{}
+		c.state, c.readyAt, c.diedAt = crashed, time.Time{}, at
 	case messages.RestartScheduled:
 		s := d
 		c.cause = s.Cause
@@ -266,6 +312,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 			a.muddled = a.muddled || !c.settled() || at.Sub(c.settledAt) <= 20*ms
 		} else {
 			check(in(crashed), "it has not crashed")
+			check(!c.mustRollBack(s.Cause), "it should be rolled back to %s", c.previous)
 			c.restarts++
 			c.starts++
 			c.restartsBy[c.failure.Kind]++
@@ -282,6 +329,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 	case messages.CapsuleFailed:
 		check(in(crashed), "it has not crashed")
 		check(c.starts == 0, "a restart was scheduled")
+		check(!c.mustRollBack(messages.CauseCrash), "it should be rolled back to %s", c.previous)
 		restart, _ := a.verdict(c, true)
 		check(c.permanent() || (!restart && !(c.ownEnd() && c.policy.Mode != supervisor.Permanent)), "the policy would restart it: %d spent of %d", len(c.spent), c.policy.Budget)
 		c.state, c.decided = failed, true
@@ -295,7 +343,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		switch {
 		case in(crashed) && strings.HasPrefix(d.Cause, "it ended by itself"):
 			check(c.ownEnd() && c.policy.Mode != supervisor.Permanent, "it did not end by itself")
-		case in(loading) && c.generation == 0: // it has never started
+		case in(loading) && c.generation == c.base: // it has never started
 		case in(stopping), in(crashed):
 		default:
 			check(false, "it is not stopping")

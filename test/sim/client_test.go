@@ -70,6 +70,7 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.R
 	request.Payload = payload
 	label := fmt.Sprintf("%s's trigger %d of %s", by, n, topic)
 
+	there := w.presences()
 	since, started := w.audit.now()
 	w.inFlight.Add(1)
 	reply, err := w.sys.Trigger(ctx, request)
@@ -104,14 +105,20 @@ func (w *world) ask(r *rand.Rand, by string, n uint64, topic string) *messages.R
 		w.fail("%s: %v", label, err)
 		return nil
 	}
-	w.checkReply(label, a, w.legs(topic, ""), reply, since, started)
+	w.checkReply(label, a, w.legs(topic, ""), reply, since, started, there)
 	return reply
 }
 
 // checkReply checks an answer against the expected legs, which must be complete if the
-// system had started. Since is the last event before the trigger.
-func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Reply, since uint64, all bool) {
+// system had started, except for those of capsules that were not there ever since. Since is
+// the last event before the trigger.
+func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Reply, since uint64, all bool, there presences) {
 	w.audit.catchUp()
+	missing := func(l leg) {
+		if present, _ := there.there(l.capsule); present && all {
+			w.fail("%s: there is no leg for %s of %s", label, l.action, l.capsule.id)
+		}
+	}
 	var values []json.RawMessage
 	next := 0
 	for n, got := range reply.Legs {
@@ -120,10 +127,13 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Repl
 			w.fail("%s: leg %d is %s of %s: not expected, or not there", label, n, got.Action, got.Capsule)
 			return
 		}
-		if place > 0 && all {
-			w.fail("%s: there is no leg for %s of %s", label, want[next].action, want[next].capsule.id)
+		for _, l := range want[next : next+place] {
+			missing(l)
 		}
 		l := want[next+place]
+		if _, absent := there.there(l.capsule); absent {
+			w.fail("%s: leg %d is of %s, which is not there", label, n, got.Capsule)
+		}
 		next += place + 1
 		if len(got.Value) > 0 {
 			values = append(values, got.Value)
@@ -132,8 +142,8 @@ func (w *world) checkReply(label string, a ask, want []leg, reply *messages.Repl
 			w.fail("%s: leg %d, %s of %s/%d, is %s (%s): %s", label, n, got.Action, got.Capsule, got.Generation, got.Outcome.String(), got.Reason, problem)
 		}
 	}
-	if all && next < len(want) {
-		w.fail("%s: there is no leg for %s of %s", label, want[next].action, want[next].capsule.id)
+	for _, l := range want[next:] {
+		missing(l)
 	}
 	w.checkValues(label, a, want, values)
 }
@@ -154,6 +164,7 @@ func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 		if v.Capsule != c.id || v.Action != l.action || v.Generation != got.Generation {
 			return fmt.Sprintf("it has the value of %s of %s/%d", v.Action, v.Capsule, v.Generation)
 		}
+		return w.audit.checkVersion(c, v)
 	case messages.OutcomeEmpty, messages.OutcomeInvalid:
 	case messages.OutcomeDenied:
 		if got.Reason != "denied" {
@@ -183,7 +194,8 @@ func (w *world) checkLeg(a ask, l leg, got messages.Leg, since uint64) string {
 		if got.Reason == "" {
 			return "it says no reason"
 		}
-		if states := w.audit.since(c, since); !c.loop && states[0] == messages.StateReady && !mayBeUnavailable(got.Reason, states[1:]) &&
+		// That an instance replaces another one is no reason.
+		if states := slices.Compact(w.audit.since(c, since)); !c.loop && states[0] == messages.StateReady && !mayBeUnavailable(got.Reason, states[1:]) &&
 			(w.audit.view(c).starts == 0 || got.Reason != "it is about to be restarted") { // as a new router is told
 			return fmt.Sprintf("it was Ready, and then only %v", states[1:])
 		}
@@ -242,7 +254,7 @@ func (w *world) command(r *rand.Rand) {
 		defer cancel()
 	}
 	w.audit.catchUp()
-	before := w.audit.view(c)
+	before, there := w.audit.view(c), w.presences()
 	do := map[string]func(context.Context, string) error{"start": w.sys.Start, "stop": w.sys.Stop, "restart": w.sys.Restart, "kill": w.sys.Kill}[verb]
 	if verb == "restart" && chance(r, 30) { // two concurrent restarts
 		var other sync.WaitGroup
@@ -269,6 +281,10 @@ func (w *world) command(r *rand.Rand) {
 	case err == nil && (verb == "start" && before.isDown() || verb == "restart") && (after.generation <= before.generation):
 		problem = "done, but there is no new generation"
 	case err == nil, errors.Is(err, supervisor.ErrRefused), ctx.Err() != nil, w.stopping.Load():
+	case errors.Is(err, supervisor.ErrNotFound):
+		if present, _ := there.there(c); present {
+			problem = "it is there"
+		}
 	case errors.Is(err, supervisor.ErrUpgradeFailed):
 		if verb != "restart" && verb != "start" {
 			problem = "it is no upgrade"
@@ -291,7 +307,7 @@ func (w *world) saboteur() {
 	r := w.rng("saboteur", 0)
 	for n := range pick(r, 0, 0, 1, 3, 6) {
 		w.sleep(context.Background(), r, pick(r, 1*ms, 100*ms, 2*time.Second))
-		path := pick(r, "registry", "hook-router", "capsules", "capsules/"+pick(r, w.capsules...).id)
+		path := pick(r, "registry", "hook-router", "capsules", "capsules/"+pick(r, w.atStart()...).id)
 		if w.stopping.Load() {
 			return
 		}

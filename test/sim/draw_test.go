@@ -45,6 +45,7 @@ type drawn struct {
 	uplink       bool
 	grants       bool // allow_prompt_injection
 	inline       bool // its calls may run on the caller's goroutine
+	spare        bool // it is not there at the start
 	told         bool // has an interceptor for handle_lifecycle_restart
 	interceptors []interceptor
 	imports      []int // indices of the capsules that it waits for
@@ -84,6 +85,11 @@ func (w *world) drawSystem() {
 		w.drawn = append(w.drawn, w.drawCapsule(n))
 	}
 	w.perm(r)
+	if w.lives = chance(r, 50); w.lives {
+		for _, d := range w.drawn[1:] {
+			d.spare = chance(r, 20)
+		}
+	}
 }
 
 // perm gives the capsules names whose order differs from that of their start.
@@ -157,6 +163,11 @@ func (d *drawn) manifest(n int) string {
 	say("[supervision]\nrestart = %q\nbudget = %d\nwindow = %q\nbackoff_initial = %q\nbackoff_max = %q\ncall_timeout = %q\nstop_timeout = %q\nqueue = %d",
 		p.Mode, p.Budget, p.Window, p.InitialBackoff, p.MaxBackoff, d.callTimeout, d.stopTimeout, d.queue)
 	return b.String()
+}
+
+// atStart returns the capsules that are there at the start.
+func (w *world) atStart() []*capsule {
+	return slices.DeleteFunc(slices.Clone(w.capsules), func(c *capsule) bool { return c.spare })
 }
 
 // leg is one expected leg of a trigger.

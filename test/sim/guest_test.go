@@ -19,7 +19,10 @@ import (
 // capsule is a capsule of the world, over all its instances.
 type capsule struct {
 	*drawn
-	w *world
+	w     *world
+	index int
+	life  life
+	base  atomic.Uint64 // the last generation before it was added
 
 	loads  atomic.Uint64
 	acts   atomic.Uint64 // decisions drawn
@@ -33,10 +36,15 @@ type capsule struct {
 }
 
 // load creates instances, some of the time.
-func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI) (supervisor.Guest, error) {
-	g := &guest{capsule: c, world: s}
+func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI, v *version) (supervisor.Guest, error) {
+	g := &guest{capsule: c, world: s, version: v}
 	c.w.audit.loading(c, c.loads.Add(1))
 	r := c.draw("load")
+	if !c.w.calm.Load() {
+		if err := v.load(ctx); err != nil {
+			return nil, err
+		}
+	}
 	switch what := r.IntN(100); {
 	case c.w.calm.Load() || what < 80:
 	case what < 88:
@@ -67,10 +75,14 @@ func (c *capsule) draw(what string) *rand.Rand { return c.w.rng(what+c.id, c.act
 type guest struct {
 	*capsule
 	world      capsulehost.HostAPI
+	version    *version
 	generation uint64 // 0 before the first call
 	vanished   bool   // it has ended its goroutine
 	knows      bool   // it was told that it was restarted
 }
+
+// isFirst reports whether the instance is the first since its capsule was added.
+func (g *guest) isFirst() bool { return g.generation == g.base.Load()+1 }
 
 // inlineGuest is a guest whose calls may run on the caller's goroutine. It never ends
 // that goroutine, respects its context, and closes at once.
@@ -107,13 +119,13 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	}()
 	g.w.audit.asked(g)
 	if action == "handle_lifecycle_restart" {
-		if g.generation == 1 || len(payload) > 0 || g.knows {
+		if g.isFirst() || len(payload) > 0 || g.knows {
 			g.w.fail("%s/%d: %s with payload %q, or again", g.id, g.generation, action, payload)
 		}
 		g.knows = true
 		return capsulehost.Result{}, nil
 	}
-	if g.told && g.generation > 1 && !g.knows {
+	if g.told && !g.isFirst() && !g.knows {
 		g.w.fail("%s/%d was not told of its restart", g.id, g.generation)
 	}
 	var a ask
@@ -122,7 +134,7 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 		return capsulehost.Result{}, nil
 	}
 	g.checkCall(ctx, action, a)
-	out := answer{Capsule: g.id, Generation: g.generation, Action: action, By: a.By, N: a.N, Who: who(g.world.Caller())}
+	out := answer{Capsule: g.id, Generation: g.generation, Version: g.version.number, Action: action, By: a.By, N: a.N, Who: who(g.world.Caller())}
 	r := g.draw("call")
 	what := r.IntN(100)
 	if g.w.calm.Load() || action == "probe" {
@@ -135,6 +147,8 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 		}
 	}
 	switch {
+	case g.version.fault == callsCrash && !g.w.calm.Load() && action != "probe":
+		return capsulehost.Result{}, &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: callsCrash}
 	case what < 30:
 	case what < 45:
 		if !g.w.sleep(ctx, r, pick(r, 5*ms, 100*ms, 2*time.Second)) {
@@ -191,6 +205,9 @@ func (g *guest) Run(ctx context.Context) error {
 		g.world.SignalReady()
 		<-ctx.Done()
 		return interrupted(ctx)
+	}
+	if g.version.fault == loopCrashes {
+		return &capsulehost.Failure{Kind: capsulehost.KindTrap, Message: loopCrashes}
 	}
 	r := g.draw("run")
 	if chance(r, 30) && !g.w.sleep(ctx, r, time.Second) {

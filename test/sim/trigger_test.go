@@ -80,6 +80,7 @@ type ask struct {
 type answer struct {
 	Capsule    string            `json:"capsule"`
 	Generation uint64            `json:"generation"`
+	Version    string            `json:"version"`
 	Action     string            `json:"action"`
 	By         string            `json:"by"`
 	N          uint64            `json:"n"`

@@ -125,10 +125,21 @@ func (a *audit) compare(tree *messages.Tree) {
 	if tree.Sequence != a.last {
 		a.w.fail("the snapshot is of event %d, the last one is %d", tree.Sequence, a.last)
 	}
-	nested := uint64(0)
+	nested, there := uint64(0), 0
+	for _, c := range a.capsules {
+		nested += c.capsule.asked.Load()
+		if !c.gone {
+			there++
+		}
+	}
+	if len(tree.Capsules) != there {
+		a.w.fail("the snapshot has %d capsules, the events say %d", len(tree.Capsules), there)
+	}
 	for _, got := range tree.Capsules {
 		c := a.capsules[got.ID]
-		nested += c.capsule.asked.Load()
+		if up := c.state == messages.StateReady || c.state == messages.StateStarting; up && got.Version != c.version {
+			a.w.fail("the snapshot has version %s of %v, the events say %s", got.Version, c, c.version)
+		}
 		show := func(state messages.CapsuleState, generation uint64, session string, restarts uint64, spent uint32, decided bool, failure string) string {
 			return fmt.Sprintf("%s, generation %d, session %q, %d restarts, %d spent, decided %v, failure %q", state.String(), generation, session, restarts, spent, decided, failure)
 		}
@@ -141,7 +152,7 @@ func (a *audit) compare(tree *messages.Tree) {
 		if g != w {
 			a.w.fail("the snapshot has %s: %s\nthe events say: %s", c.id, g, w)
 		}
-		if due := got.RestartAt; !due.IsZero() != (c.starts > 0 && c.generation > 0) {
+		if due := got.RestartAt; !due.IsZero() != (c.starts > 0 && c.generation > c.base) {
 			a.w.fail("the snapshot says %v for the restart of %v, of which %d are due", due, c, c.starts)
 		}
 		if n := int(got.Queue); n > c.queue {
@@ -153,7 +164,7 @@ func (a *audit) compare(tree *messages.Tree) {
 		if c.loop {
 			continue
 		}
-		if n := c.capsule.calls.Load(); got.Calls != n || got.CallDuration.Count() != n {
+		if n := c.capsule.calls.Load() - c.callsBefore; got.Calls != n || got.CallDuration.Count() != n {
 			a.w.fail("%d calls are counted of %s, %d timed, which were %d", got.Calls, c.id, got.CallDuration.Count(), n)
 		}
 		if busy := c.inside.Load(); (got.Busy != 0) != busy {
@@ -185,6 +196,9 @@ func (a *audit) metrics(source metrics.Source) {
 	}
 	want := map[string]float64{"triggers_open": 0, "wait_edges": 0, "triggers_total outside": float64(a.w.answered.Load())}
 	for id, c := range a.capsules {
+		if c.gone {
+			continue
+		}
 		want["capsule_state "+id+" "+c.state.String()] = 1
 		want["capsule_generation "+id] = float64(c.generation)
 		for kind, n := range c.crashes {

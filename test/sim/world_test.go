@@ -23,6 +23,7 @@ type world struct {
 	drawn []*drawn
 	// harsh: the system's own actors may also fail on a message, which is lost.
 	harsh  bool
+	lives  bool     // its set of capsules changes
 	broken []string // the actors that must fail; belongs to the saboteur
 
 	tally    *tally
@@ -48,9 +49,11 @@ func newWorld(seed uint64, home string, t *tally) *world {
 	w.cfg.Home = home
 	w.cfg.Log = slog.New(slog.NewJSONHandler(logWatch{w}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	for n, d := range w.drawn {
-		c := &capsule{drawn: d, w: w, last: map[string]turn{}}
+		c := &capsule{drawn: d, w: w, index: n, last: map[string]turn{}}
 		w.capsules = append(w.capsules, c)
-		w.cfg.Capsules = append(w.cfg.Capsules, supervisor.Capsule{Manifest: d.manifest(n), Load: c.load})
+		if c.life.absent = d.spare; !d.spare {
+			w.cfg.Capsules = append(w.cfg.Capsules, c.of(&version{number: "1.0.0"}))
+		}
 	}
 	w.audit = newAudit(w)
 	return w
@@ -102,6 +105,9 @@ func (w *world) run() {
 		actors.Go(func() { w.client(n) })
 	}
 	actors.Go(w.operator)
+	if w.lives {
+		actors.Go(w.living)
+	}
 	actors.Go(w.saboteur)
 	early := chance(r, 30) // the end comes in the middle of it
 	for range 2 + r.IntN(8) {
@@ -197,7 +203,7 @@ func (w *world) recover() {
 func (w *world) restless() []*account {
 	var out []*account
 	for _, c := range w.capsules {
-		if v := w.audit.view(c); v.state != messages.StateReady && !v.isDown() {
+		if v := w.audit.view(c); !v.gone && v.state != messages.StateReady && !v.isDown() {
 			out = append(out, v)
 		}
 	}
@@ -208,7 +214,7 @@ func (w *world) restless() []*account {
 func (w *world) ready() []*capsule {
 	var out []*capsule
 	for _, c := range w.capsules {
-		if v := w.audit.view(c); v.state == messages.StateReady && !c.loop {
+		if v := w.audit.view(c); !v.gone && v.state == messages.StateReady && !c.loop {
 			out = append(out, c)
 		}
 	}
@@ -273,7 +279,7 @@ func (w *world) shutdown() {
 		w.fail("the shutdown took %v", took)
 	}
 	for _, c := range w.capsules {
-		if v := w.audit.view(c); !v.isDown() {
+		if v := w.audit.view(c); !v.gone && !v.isDown() {
 			w.fail("%v after the end", v)
 		}
 	}
