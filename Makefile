@@ -79,6 +79,13 @@ sim: ## simulate whole systems under faults: make sim SEEDS=20000
 soak: ## flood a system for a while and check that its memory stays flat: make soak SOAK=1h
 	go test $(TESTFLAGS) -run 'TestSoak$$' -v -timeout 0 ./test/faults -soak $(SOAK)
 
+# The number of upgrades of `make upgrades`; every fifth is to a broken version.
+UPGRADES := 50
+
+.PHONY: upgrades
+upgrades: ## upgrade a capsule in Go under load, and print what that costs calls
+	go test $(TESTFLAGS) -run 'TestUpgradeUnderLoad$$' -v -timeout 0 ./test/faults -upgrades $(UPGRADES) -upgrade-go
+
 .PHONY: bench
 bench: ## run the benchmarks, and the comparison with other hosts
 	go test -run '^$$' -benchmem $(BENCHFLAGS) ./...

@@ -15,7 +15,8 @@
 //
 // Capsules are WebAssembly modules, from directories (supervisor.Config) or bytes
 // ([Module]), or Go functions that replace a guest ([Func], [Loop]). A [Fault] strikes
-// at a named [Point] of an instance, in any of them.
+// at a named [Point] of an instance, in any of them. [System.UnderLoad] has clients send
+// triggers at a steady rate while something happens, such as an upgrade.
 //
 // At the end of the test the system is stopped. The test fails if a promise was broken:
 // a trigger or a leg without its answer, two concurrent calls of a capsule, an instance

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -149,6 +150,32 @@ func ExampleSystem_Begin() {
 	// Output:
 	// a continue "a"
 	// a crashed
+}
+
+// A capsule is upgraded under load: no call fails, and each is answered by one version or
+// the other.
+func ExampleSystem_UnderLoad() {
+	t := newT()
+	defer t.end()
+	in := func(version string) supervisor.Capsule {
+		c := supervisortest.Func("a", "ask", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+			return supervisortest.JSON(version)
+		})
+		c.Manifest = strings.Replace(c.Manifest, "1.0.0", version, 1)
+		return c
+	}
+	sys := supervisortest.Start(t, supervisor.Config{}, in("1.0.0"))
+
+	report := sys.UnderLoad(supervisortest.Load{Topic: "ask", Clients: 4, PerSecond: 200}, func() {
+		fmt.Println(sys.Upgrade(context.Background(), in("2.0.0")))
+	})
+	answers := slices.Sorted(maps.Keys(report.Answers))
+	fmt.Println(strings.Join(answers, "\n"))
+
+	// Output:
+	// upgraded a 1.0.0 -> 2.0.0 <nil>
+	// a continue "1.0.0"
+	// a continue "2.0.0"
 }
 
 // exampleT replaces the *testing.T, which an example does not have.
