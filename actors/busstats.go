@@ -55,7 +55,9 @@ func (s *BusStats) published(m *capsulehost.Message, publisher *publisher, deliv
 	c.bytes.Add(uint64(m.Payload.Size()))        //nolint:gosec // a count
 	c.receivers.Add(uint64(delivered + chained)) //nolint:gosec // a count
 	c.last.Store(m.Timestamp.UnixNano())
-	c.publisher.Store(publisher)
+	if c.publisher.Swap(publisher) != publisher {
+		c.enter(publisher.id)
+	}
 }
 
 // stepped counts a step of a chain.
@@ -127,6 +129,27 @@ type topicCount struct {
 	messages, bytes, receivers atomic.Uint64
 	last                       atomic.Int64 // UnixNano
 	publisher                  atomic.Pointer[publisher]
+
+	mu         sync.Mutex
+	publishers []string // the first ones, by id
+}
+
+// publishersListed bounds the publishers that are listed of one topic.
+const publishersListed = 16
+
+// enter lists a publisher.
+func (c *topicCount) enter(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.publishers) < publishersListed && !slices.Contains(c.publishers, id) {
+		c.publishers = append(c.publishers, id)
+	}
+}
+
+func (c *topicCount) listed() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.publishers)
 }
 
 // find returns the counts of a topic, or those of all others.
@@ -160,6 +183,7 @@ func (s *BusStats) Show(b *messages.Bus) {
 		c, _ := count.(*topicCount)
 		shown := messages.BusTopic{
 			Name: name, Messages: c.messages.Load(), Bytes: c.bytes.Load(), Receivers: c.receivers.Load(), Last: time.Unix(0, c.last.Load()),
+			Publishers: c.listed(),
 		}
 		if p := c.publisher.Load(); p != nil {
 			shown.Publisher = p.id

@@ -140,7 +140,9 @@ func (c *capsule) tookOver(ctx actor.Context, from *Version, old *instance) {
 			c.dropped[action] = true
 		}
 	}
-	upgraded := messages.CapsuleUpgraded{From: from.Number, To: i.version.Number, Session: i.session, Took: monotime.Now().Sub(i.began)}
+	upgraded := messages.CapsuleUpgraded{
+		From: from.Number, To: i.version.Number, Session: i.session, Took: monotime.Now().Sub(i.began), ModuleHash: i.version.hash(),
+	}
 	if i.runLoop && !i.api.hasSignalled() {
 		c.up(ctx, messages.StateStarting, upgraded, messages.CapsuleStarting{Session: i.session})
 	} else {

@@ -216,7 +216,7 @@ func (s *supervisor) prepared(ctx actor.Context, c *child, u *upgrade) {
 		c.Ref.During(func(generation uint64) {
 			s.Observe(messages.Event{
 				Path: c.Ref.Path(), Generation: generation,
-				Detail: messages.UpgradeFailed{From: u.from.Number, To: u.Version.Number, Failure: failure},
+				Detail: messages.UpgradeFailed{From: u.from.Number, To: u.Version.Number, Failure: failure, ModuleHash: u.Version.hash()},
 			})
 		})
 		s.endUpgrade(c, messages.CommandKept, failure.Message)
@@ -349,7 +349,7 @@ func (s *supervisor) rollBack(c *child, crash *Crash) bool {
 	defer p.version.drop()
 	s.Observe(messages.Event{
 		Path: c.Ref.Path(), Generation: crash.Generation,
-		Detail: messages.CapsuleRolledBack{From: c.Ref.Version().Number, To: p.version.Number, Failure: crash.Failure},
+		Detail: messages.CapsuleRolledBack{From: c.Ref.Version().Number, To: p.version.Number, Failure: crash.Failure, ModuleHash: p.version.hash()},
 	})
 	s.forgetPrevious(c)
 	s.adopt(c, p.version, p.spec)

@@ -35,6 +35,8 @@ type Version struct {
 	// Adopted is called when this version takes the place of another one as that of the
 	// capsule's next load. nil is nothing.
 	Adopted func()
+	// Hash returns the hash of the module in hex; "" before it was read. nil is "".
+	Hash func() string
 	// Config answers astrid_get_config.
 	Config func(key string) string
 	// Release is called when the version was in use, and is not any more. nil is nothing.
@@ -61,6 +63,14 @@ func (v *Version) drop() {
 	if v.users.Add(-1) == 0 && v.Release != nil {
 		v.Release()
 	}
+}
+
+// hash returns the hash of the module; "" if it is not known.
+func (v *Version) hash() string {
+	if v.Hash == nil {
+		return ""
+	}
+	return v.Hash()
 }
 
 // has reports whether the version has an interceptor with that action.

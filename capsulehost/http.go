@@ -20,12 +20,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/serdejson"
 )
 
-// Limits of the calls for HTTP.
+// Limits of the calls for HTTP, of one instance.
 const (
-	maxHTTPRequest = 10 << 20 // bytes of the request's JSON, or of Extism's body
-	maxHTTPBody    = 10 << 20 // bytes of a response's body that is not streamed
+	MaxHTTPRequest = 10 << 20 // bytes of the request's JSON, or of Extism's body
+	MaxHTTPBody    = 10 << 20 // bytes of a response's body that is not streamed
 	maxHTTPHandle  = 1024     // bytes
-	maxHTTPStreams = 4        // open at once
+	MaxHTTPStreams = 4        // open at once
 	maxHTTPChunk   = 64 << 10 // bytes of one read of a stream
 
 	httpTimeout     = 30 * time.Second  // of a request: until its body is read, or a stream has begun
@@ -180,12 +180,12 @@ func (i *Instance) fetchHTTP(r *requestHTTP, body []byte) (status int, headers s
 		}
 		status, headers = answer.StatusCode, headersJSON(answer.Header)
 		defer answer.Body.Close()
-		content, err = io.ReadAll(io.LimitReader(answer.Body, maxHTTPBody+1))
+		content, err = io.ReadAll(io.LimitReader(answer.Body, MaxHTTPBody+1))
 		switch {
 		case err != nil && ctx.Err() != nil:
 			err = context.Cause(ctx)
-		case err == nil && len(content) > maxHTTPBody:
-			err = fmt.Errorf("the answer's body is over the limit of %d bytes", maxHTTPBody)
+		case err == nil && len(content) > MaxHTTPBody:
+			err = fmt.Errorf("the answer's body is over the limit of %d bytes", MaxHTTPBody)
 		}
 	})
 	return status, headers, content, err
@@ -216,7 +216,7 @@ func isVisible(text string) bool {
 
 // decodeHTTP reads the argument of a call.
 func (i *Instance) decodeHTTP(offset uint64) (*requestHTTP, error) {
-	text, err := i.bytes("request", offset, maxHTTPRequest)
+	text, err := i.bytes("request", offset, MaxHTTPRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +259,7 @@ func astridHTTPStreamStart(_ context.Context, i *Instance, stack []uint64) error
 	if err != nil {
 		return err
 	}
-	if open := len(i.http.streams); open >= maxHTTPStreams {
+	if open := len(i.http.streams); open >= MaxHTTPStreams {
 		return fmt.Errorf("%d streams are open: close one first", open)
 	}
 	// The stream outlives this call, but not the instance.
@@ -351,7 +351,7 @@ func extismHTTPRequest(_ context.Context, i *Instance, stack []uint64) error {
 	if err != nil {
 		return err
 	}
-	body, err := i.bytes("body", stack[1], maxHTTPRequest)
+	body, err := i.bytes("body", stack[1], MaxHTTPRequest)
 	if err != nil {
 		return err
 	}

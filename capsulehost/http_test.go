@@ -165,7 +165,7 @@ func TestHTTPStreams(t *testing.T) {
 		t.Errorf("%d bytes were read", size)
 	}
 	ask(t, i, "close", h)
-	for range maxHTTPStreams {
+	for range MaxHTTPStreams {
 		h = start(t, i, n.URL+"/bytes")
 	}
 	if got := ask(t, i, "open", `{"url":"`+n.URL+`"}`); !strings.Contains(got, "4 streams are open") {

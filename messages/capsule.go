@@ -120,6 +120,9 @@ type Capsule struct {
 	// StateQuota is the limit.
 	StateBytes uint64
 	StateQuota uint64
+	// Because says who took it down, if the last restart was for another capsule of its
+	// group: "ledger crashed, rest_for_one of payments". Empty if not.
+	Because string
 	// Directory it was loaded from; empty for one that the program brought along.
 	Directory string
 }
@@ -162,6 +165,35 @@ type CapsuleDetail struct {
 	LoadTimeout time.Duration
 	// The limits of reductions for one call, and per second; 0 means none.
 	CallReductions, ReductionsPerSecond uint64
+	// HTTP holds the limits of its HTTP requests; nil if its manifest grants no host.
+	HTTP *HTTPLimits
+	// Versions are the last changes of its version, oldest first.
+	Versions []VersionRecord
+}
+
+// HTTPLimits are the limits of one instance's HTTP requests.
+type HTTPLimits struct {
+	// Requests, and streams among them, may be open at once; each follows at most
+	// Redirects.
+	Requests, Streams, Redirects uint32
+	// RequestBytes limits a request, ResponseBytes a response that is not streamed.
+	RequestBytes, ResponseBytes uint64
+}
+
+// VersionRecord is one change of a capsule's version, or an attempt.
+type VersionRecord struct {
+	At time.Time
+	// Change is the name of the event: "capsule_added" also for a capsule that was there
+	// from the start, "capsule_upgraded", "upgrade_failed", "capsule_rolled_back" or
+	// "capsule_removed".
+	Change string
+	// Version is the one that the change is to; of a failed upgrade the one that stays
+	// out. Previous is the one before it; empty for none.
+	Version, Previous string
+	// ModuleHash is the BLAKE3 hash of Version's module in hex; empty if it was not read.
+	ModuleHash string
+	// Reason explains a failure or a roll back.
+	Reason string
 }
 
 // Interface is one that a capsule imports or exports.

@@ -126,6 +126,8 @@ type CapsuleUpgraded struct {
 	Session string `json:"session"`
 	// Took is the time from the beginning of the preparation.
 	Took time.Duration `json:"took"`
+	// ModuleHash is the BLAKE3 hash of To's module in hex.
+	ModuleHash string `json:"module_hash"`
 }
 
 // UpgradeFailed is the detail of: a new instance could not take the place of the
@@ -134,6 +136,8 @@ type UpgradeFailed struct {
 	From    string  `json:"from"`
 	To      string  `json:"to"`
 	Failure Failure `json:"failure"`
+	// ModuleHash is the BLAKE3 hash of To's module in hex; empty if it was not read.
+	ModuleHash string `json:"module_hash"`
 }
 
 // CapsuleRolledBack is the detail of: a new version has crashed soon after it had taken
@@ -142,6 +146,8 @@ type CapsuleRolledBack struct {
 	From    string  `json:"from"`
 	To      string  `json:"to"`
 	Failure Failure `json:"failure"`
+	// ModuleHash is the BLAKE3 hash of To's module in hex.
+	ModuleHash string `json:"module_hash"`
 }
 
 // CapsuleLoading is the detail of: a new instance is about to be made.

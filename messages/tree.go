@@ -108,9 +108,10 @@ type BusTopic struct {
 	// Receivers counts deliveries to subscriptions and starts of interceptors.
 	Receivers uint64
 	// Last is when the last message was published, and Publisher the capsule that did;
-	// empty for one from outside.
-	Last      time.Time
-	Publisher string
+	// empty for one from outside. Publishers are the first 16 that did, in order.
+	Last       time.Time
+	Publisher  string
+	Publishers []string
 }
 
 // BusSubscription is one subscription.

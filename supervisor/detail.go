@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/egress"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
@@ -62,6 +64,12 @@ func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 	d.QueueLimit = uint32(settings.queue) //nolint:gosec // not negative
 	d.BackoffInitial = settings.restart.InitialBackoff
 	d.BackoffMax = settings.restart.MaxBackoff
+	if len(m.Capabilities.Net) > 0 {
+		d.HTTP = &messages.HTTPLimits{
+			Requests: egress.MaxRequests, Streams: capsulehost.MaxHTTPStreams, Redirects: egress.MaxRedirects,
+			RequestBytes: capsulehost.MaxHTTPRequest, ResponseBytes: capsulehost.MaxHTTPBody,
+		}
+	}
 	if e.Embedded == nil {
 		d.Manifest = m.File
 	}

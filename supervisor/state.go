@@ -216,6 +216,35 @@ func (s *State) Entries(ctx context.Context, prefix string) ([]StateEntry, error
 	return s.list(ctx, prefix, true)
 }
 
+// Page returns at most limit entries, without their values, whose keys have a prefix and
+// come after the key after; "" means from the first.
+func (s *State) Page(ctx context.Context, prefix, after string, limit int) (entries []StateEntry, err error) {
+	err = s.use("list", "-", nil, func(space *state.Space) error {
+		found, err := space.Page(ctx, prefix, after, limit)
+		for _, e := range found {
+			entries = append(entries, StateEntry{Key: e.Key, Size: e.Size})
+		}
+		return err
+	})
+	return entries, err
+}
+
+// Principals returns the principals for which the capsule keeps something, sorted, at
+// most 1,000.
+func (s *State) Principals(ctx context.Context) (principals []string, err error) {
+	t, err := s.sup.serving()
+	if err == nil {
+		principals, err = t.state.Principals(ctx, s.capsule, principalsListed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the principals of capsule %q: %w", s.capsule, err)
+	}
+	return principals, nil
+}
+
+// principalsListed limits Principals.
+const principalsListed = 1000
+
 func (s *State) list(ctx context.Context, prefix string, values bool) (entries []StateEntry, err error) {
 	err = s.use("list", "-", nil, func(space *state.Space) error {
 		found, err := space.Entries(ctx, prefix, values)

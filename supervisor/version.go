@@ -38,7 +38,7 @@ func (t *tree) newVersion(s *Supervisor, e *catalog.Entry, first bool) *version 
 	v.actor = &actors.Version{
 		Number: e.Manifest.Package.Version, Interceptors: e.Interceptors,
 		AllowPromptInjection: e.Manifest.Capabilities.AllowPromptInjection,
-		Prepare:              v.source.Prepare, Load: load, Services: s.services(t, e.Manifest), Config: v.source.Value,
+		Prepare:              v.source.Prepare, Load: load, Services: s.services(t, e.Manifest), Config: v.source.Value, Hash: v.source.Hash,
 		LoadTimeout: settings.loadTimeout, CallTimeout: settings.callTimeout, CallReductions: settings.call,
 		Rate: rate(settings.perSecond), Queue: settings.queue,
 		Publish: e.Manifest.Capabilities.IPCPublish, Subscribe: e.Manifest.Capabilities.IPCSubscribe,

@@ -16,10 +16,11 @@ import (
 
 // Limits of a Client.
 const (
-	maxRedirects = 10
+	// MaxRedirects is how many one request follows.
+	MaxRedirects = 10
 	maxHeader    = 256 << 10 // bytes of an answer's headers
-	// maxRequests is the number of requests whose bodies are not closed yet.
-	maxRequests = 8
+	// MaxRequests is the number of requests whose bodies are not closed yet.
+	MaxRequests = 8
 
 	connectTimeout = 30 * time.Second
 	idleTimeout    = 30 * time.Second // of a connection between two requests
@@ -54,7 +55,7 @@ var errClosed = errors.New("the capsule has ended")
 
 // New returns a Client. Close it when the instance has ended.
 func New(cfg Config) *Client {
-	c := &Client{cfg: cfg, places: make(chan struct{}, maxRequests)}
+	c := &Client{cfg: cfg, places: make(chan struct{}, MaxRequests)}
 	c.life, c.end = context.WithCancelCause(context.Background())
 	c.client = http.Client{Transport: cfg.Transport, CheckRedirect: c.redirect}
 	if cfg.Transport == nil {
@@ -82,7 +83,7 @@ func (c *Client) transport() *http.Transport {
 			return &conn{connected, stop}, nil
 		},
 		TLSHandshakeTimeout: connectTimeout, IdleConnTimeout: idleTimeout, ExpectContinueTimeout: time.Second,
-		MaxConnsPerHost: maxRequests, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
+		MaxConnsPerHost: MaxRequests, MaxResponseHeaderBytes: maxHeader, ForceAttemptHTTP2: true,
 	}
 }
 
@@ -97,8 +98,8 @@ func (c *Client) checkConnection(_, address string, _ syscall.RawConn) error {
 
 // redirect checks where a redirect leads.
 func (c *Client) redirect(q *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
+	if len(via) > MaxRedirects {
+		return fmt.Errorf("more than %d redirects", MaxRedirects)
 	}
 	if last := via[len(via)-1]; last.URL.Scheme == "https" && q.URL.Scheme != "https" {
 		return errors.New("redirected from https to http")

@@ -412,7 +412,7 @@ func TestOpenRequestsAreBounded(t *testing.T) {
 	defer server.Close()
 	c := client(t, Config{Hosts: []string{"*"}, Networks: loopback})
 	var open []io.Closer
-	for range maxRequests {
+	for range MaxRequests {
 		q, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 		answer, err := c.Do(q) //nolint:bodyclose // below
 		if err != nil {

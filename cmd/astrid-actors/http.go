@@ -36,7 +36,7 @@ func (o *httpOptions) reachBy(a *app, socket string) {
 func (o *httpOptions) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.address, "http", "", "also serve a web page, /metrics, /healthz and /readyz at this `address`, for example 127.0.0.1:7711")
 	flags.StringVar(&o.tokenFile, "http-token", "", "a `file` with the token that the page requires; needed for addresses that are not loopback")
-	flags.BoolVar(&o.actions, "http-actions", false, "allow the page to trigger hooks, and to start, stop, restart and kill capsules; needs --http-token or --http-no-token")
+	flags.BoolVar(&o.actions, "http-actions", false, "allow the page to trigger hooks, to steer, reload and remove capsules, and to show what they keep; needs --http-token or --http-no-token")
 	flags.BoolVar(&o.noToken, "http-no-token", false, "allow --http-actions without a token: every user of this machine may act")
 }
 

@@ -15,6 +15,7 @@ type capsuleDescription struct {
 	psCapsule
 
 	Reason       string               `json:"reason"`
+	Because      string               `json:"restarted_because"` // empty unless for another capsule of its group
 	Since        time.Time            `json:"since"`
 	Trouble      *describedTrouble    `json:"trouble"`
 	Description  string               `json:"description"`
@@ -27,6 +28,7 @@ type capsuleDescription struct {
 	Exports      []describedInterface `json:"exports"`
 	Config       []describedVariable  `json:"config"`
 	Limits       describedLimits      `json:"limits"`
+	Versions     []describedVersion   `json:"versions"`
 	Failures     []describedFailure   `json:"failures"`
 	RecentCalls  []describedCall      `json:"recent_calls"`
 }
@@ -52,19 +54,38 @@ type describedVariable struct {
 }
 
 type describedLimits struct {
-	Restart             string `json:"restart"`
-	Budget              uint32 `json:"budget"`
-	BudgetSpent         uint32 `json:"budget_spent"`
-	WindowMS            int64  `json:"window_ms"`
-	BackoffInitialMS    int64  `json:"backoff_initial_ms"`
-	BackoffMaxMS        int64  `json:"backoff_max_ms"`
-	LoadTimeoutMS       int64  `json:"load_timeout_ms"`
-	CallTimeoutMS       int64  `json:"call_timeout_ms"` // 0 for none
-	StopTimeoutMS       int64  `json:"stop_timeout_ms"`
-	Queue               uint32 `json:"queue"`
-	MemoryBytes         uint64 `json:"memory_bytes"`
-	CallReductions      uint64 `json:"call_reductions"`       // 0 for none
-	ReductionsPerSecond uint64 `json:"reductions_per_second"` // 0 for none
+	Restart             string         `json:"restart"`
+	Budget              uint32         `json:"budget"`
+	BudgetSpent         uint32         `json:"budget_spent"`
+	WindowMS            int64          `json:"window_ms"`
+	BackoffInitialMS    int64          `json:"backoff_initial_ms"`
+	BackoffMaxMS        int64          `json:"backoff_max_ms"`
+	LoadTimeoutMS       int64          `json:"load_timeout_ms"`
+	CallTimeoutMS       int64          `json:"call_timeout_ms"` // 0 for none
+	StopTimeoutMS       int64          `json:"stop_timeout_ms"`
+	Queue               uint32         `json:"queue"`
+	MemoryBytes         uint64         `json:"memory_bytes"`
+	CallReductions      uint64         `json:"call_reductions"`       // 0 for none
+	ReductionsPerSecond uint64         `json:"reductions_per_second"` // 0 for none
+	StateBytes          uint64         `json:"state_bytes"`
+	HTTP                *describedHTTP `json:"http"` // null if no host is granted
+}
+
+type describedHTTP struct {
+	Requests      uint32 `json:"requests"`
+	Streams       uint32 `json:"streams"`
+	Redirects     uint32 `json:"redirects"`
+	RequestBytes  uint64 `json:"request_bytes"`
+	ResponseBytes uint64 `json:"response_bytes"`
+}
+
+type describedVersion struct {
+	At         time.Time `json:"at"`
+	Change     string    `json:"change"`
+	Version    string    `json:"version"`
+	Previous   string    `json:"previous"`
+	ModuleHash string    `json:"module_hash"`
+	Reason     string    `json:"reason"`
 }
 
 type describedFailure struct {
@@ -92,17 +113,27 @@ type describedCall struct {
 func describeJSON(tree *messages.Tree, d *messages.CapsuleDetail) *capsuleDescription {
 	c := d.Capsule
 	out := &capsuleDescription{
-		psCapsule: psOf(c), Reason: c.Reason, Since: c.Since.UTC(), Description: d.Description,
+		psCapsule: psOf(c), Reason: c.Reason, Because: c.Because, Since: c.Since.UTC(), Description: d.Description,
 		Directory: c.Directory, Manifest: d.Manifest, Module: d.Module, ModuleHash: c.ModuleHash,
 		Capabilities: append([]string{}, d.Capabilities...), Imports: interfaces(d.Imports), Exports: interfaces(d.Exports),
-		Config: []describedVariable{}, Failures: []describedFailure{}, RecentCalls: []describedCall{},
+		Config: []describedVariable{}, Versions: []describedVersion{}, Failures: []describedFailure{}, RecentCalls: []describedCall{},
 		Limits: describedLimits{
 			Restart: c.Restart, Budget: c.Budget, BudgetSpent: c.BudgetSpent, WindowMS: c.Window.Milliseconds(),
 			BackoffInitialMS: d.BackoffInitial.Milliseconds(), BackoffMaxMS: d.BackoffMax.Milliseconds(),
 			LoadTimeoutMS: d.LoadTimeout.Milliseconds(), CallTimeoutMS: d.CallTimeout.Milliseconds(), StopTimeoutMS: d.StopTimeout.Milliseconds(),
 			Queue: d.QueueLimit, MemoryBytes: c.MemoryLimitBytes,
-			CallReductions: d.CallReductions, ReductionsPerSecond: d.ReductionsPerSecond,
+			CallReductions: d.CallReductions, ReductionsPerSecond: d.ReductionsPerSecond, StateBytes: c.StateQuota,
 		},
+	}
+	if l := d.HTTP; l != nil {
+		out.Limits.HTTP = &describedHTTP{
+			Requests: l.Requests, Streams: l.Streams, Redirects: l.Redirects, RequestBytes: l.RequestBytes, ResponseBytes: l.ResponseBytes,
+		}
+	}
+	for _, r := range d.Versions {
+		out.Versions = append(out.Versions, describedVersion{
+			At: r.At.UTC(), Change: r.Change, Version: r.Version, Previous: r.Previous, ModuleHash: r.ModuleHash, Reason: r.Reason,
+		})
 	}
 	if t := web.Diagnose(c, d, tree.Settings, tree.At); t != nil {
 		out.Trouble = &describedTrouble{What: t.What, Cause: t.Cause, Decision: t.Decision, Next: t.Next}
@@ -173,6 +204,12 @@ func describeText(tree *messages.Tree, d *messages.CapsuleDetail, p painter) str
 	add("backoff", duration(d.BackoffInitial)+" to "+duration(d.BackoffMax))
 	add("reductions", limitText(d.CallReductions > 0, few(float64(d.CallReductions)))+" a call, "+
 		limitText(d.ReductionsPerSecond > 0, few(float64(d.ReductionsPerSecond)))+" a second")
+	add("memory", bytesText(d.Capsule.MemoryLimitBytes))
+	add("state", bytesText(d.Capsule.StateBytes)+" of "+bytesText(d.Capsule.StateQuota))
+	if l := d.HTTP; l != nil {
+		add("http", fmt.Sprintf("%d requests at once, %d of them streams; %d redirects; a request of %s, a response of %s",
+			l.Requests, l.Streams, l.Redirects, bytesText(l.RequestBytes), bytesText(l.ResponseBytes)))
+	}
 	lines = append(lines, m.heading("CONFIGURATION", len(d.Env))...)
 	for _, e := range d.Env {
 		value := e.Value

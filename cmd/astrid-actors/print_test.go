@@ -215,7 +215,7 @@ func TestTreeText(t *testing.T) {
 	stopped := capsule("stopped", messages.StateStopped)
 	stopped.Reason = "by an operator"
 	busy := capsule("busy", messages.StateReady)
-	busy.Busy, busy.Queue = 3*time.Second, 2
+	busy.Busy, busy.Queue, busy.Because = 3*time.Second, 2, "ledger crashed, rest_for_one of shop"
 	got := treeText(&messages.Tree{
 		At: at, Started: at.Add(-3 * time.Second), Triggers: 7, OpenTriggers: 1,
 		SystemRestarts: map[string]uint64{"registry": 1, "hook-router": 2, "capsules": 1},
@@ -229,9 +229,10 @@ func TestTreeText(t *testing.T) {
 └─ root             one for one
    ├─ registry      restarted once
    ├─ hook-router   restarted 2 times
+   ├─ event-bus     subscriptions: 0
    └─ capsules      one for one, restarted once
       ├─ ready      ready, generation 2, permanent, restarts 3/5 in 60s
-      ├─ busy       ready, generation 2, permanent, restarts 3/5 in 60s, in a call for 3s, calls that wait: 2
+      ├─ busy       ready, generation 2, permanent, restarts 3/5 in 60s, in a call for 3s, calls that wait: 2, restarted because ledger crashed, rest_for_one of shop
       ├─ crashed    crashed, generation 2, permanent, restarts 3/5 in 60s, next in 200ms
       ├─ failed     failed, generation 2, permanent, restarts 3/5 in 60s: budget spent: trap
       ├─ stopped    stopped, generation 2, permanent, restarts 3/5 in 60s: by an operator

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,17 +32,18 @@ func treeText(tree *messages.Tree, p painter) string {
 		{"└─ root", "one for one"},
 		{"   ├─ registry", restarted("registry")},
 		{"   ├─ hook-router", restarted("hook-router")},
+		{"   ├─ event-bus", strings.TrimSuffix(fmt.Sprintf("subscriptions: %d, ", tree.Bus.SubscriptionCount)+restarted("event-bus"), ", ")},
 		{"   └─ capsules", strings.TrimSuffix("one for one, "+restarted("capsules"), ", ")},
 	}
 	system := len(rows)
 	states := map[int]messages.CapsuleState{} // of the capsules, by row
-	drawBranches(branches(tree, "capsules"), "      ", func(prefix string, b branch) {
+	drawBranches(tree.Branches(), "      ", func(prefix string, b messages.Branch) {
 		switch {
-		case b.capsule != nil:
-			states[len(rows)] = b.capsule.State
-			rows = append(rows, []string{prefix + printable(b.capsule.ID), treeCapsule(tree, b.capsule)})
+		case b.Capsule != nil:
+			states[len(rows)] = b.Capsule.State
+			rows = append(rows, []string{prefix + printable(b.Capsule.ID), treeCapsule(tree, b.Capsule)})
 		default:
-			rows = append(rows, []string{prefix + printable(b.group.Name), treeGroup(b.group)})
+			rows = append(rows, []string{prefix + printable(b.Group.Name), treeGroup(b.Group)})
 		}
 	})
 	drawn := p.table(rows, func(row, column int, text string) string {
@@ -93,6 +92,9 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 		}
 		text += ": " + shortened(reason, 160)
 	default:
+		if c.Because != "" {
+			text += ", restarted because " + shortened(c.Because, 160)
+		}
 		if c.Reason != "" {
 			text += ": " + shortened(c.Reason, 160)
 		}
@@ -100,61 +102,16 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 	return text
 }
 
-// branch is a child in the drawn tree: a capsule, or a group with children.
-type branch struct {
-	capsule  *messages.Capsule
-	group    *messages.Supervisor
-	children []branch
-}
-
-// branches returns the children of a supervisor, in start order.
-func branches(tree *messages.Tree, parent string) []branch {
-	groups := map[string]*messages.Supervisor{}
-	for _, g := range tree.Supervisors {
-		groups[g.Path] = g
-	}
-	var out []branch
-	seen := map[string]bool{}
-	for _, c := range tree.Capsules {
-		below, ok := strings.CutPrefix(cmp.Or(c.Path, "capsules/"+c.ID), parent+"/")
-		if !ok {
-			continue
-		}
-		name, _, inGroup := strings.Cut(below, "/")
-		at := parent + "/" + name
-		switch g := groups[at]; {
-		case !inGroup:
-			out = append(out, branch{capsule: c})
-		case g != nil && !seen[at]:
-			seen[at] = true
-			out = append(out, branch{group: g, children: branches(tree, at)})
-		}
-	}
-	if g := groups[parent]; g != nil {
-		slices.SortStableFunc(out, func(a, b branch) int {
-			return cmp.Compare(slices.Index(g.Children, a.name()), slices.Index(g.Children, b.name()))
-		})
-	}
-	return out
-}
-
-func (b branch) name() string {
-	if b.group != nil {
-		return b.group.Name
-	}
-	return b.capsule.ID
-}
-
 // drawBranches calls draw for each branch and those below it, with what is drawn before
 // its name.
-func drawBranches(all []branch, indent string, draw func(prefix string, b branch)) {
+func drawBranches(all []messages.Branch, indent string, draw func(prefix string, b messages.Branch)) {
 	for i, b := range all {
 		fork, below := "├─ ", "│  "
 		if i == len(all)-1 {
 			fork, below = "└─ ", "   "
 		}
 		draw(indent+fork, b)
-		drawBranches(b.children, indent+below, draw)
+		drawBranches(b.Children, indent+below, draw)
 	}
 }
 

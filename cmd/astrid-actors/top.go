@@ -16,7 +16,7 @@ import (
 func newTop(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "top",
-		Short: "Watch the capsules, and restart them, at a terminal",
+		Short: "Watch the capsules at a terminal, and restart, reload or remove them",
 		Long: `Watch all capsules on one screen, updated once a second and after each event.
 Capsules in trouble are at the top, with the cause, the supervisor's decision, and
 the next step. RESTARTS are the restarts spent of the budget; P50 and P99 are
@@ -28,7 +28,13 @@ quantiles of the duration of its calls, accurate within 2 %; RED/S are reduction
   s, S    sort by the next column, or the one before
   space   pause, and continue
   r       restart the selected capsule
+  u       reload it: read its files again, and upgrade it if they have changed
+  x       remove it
   q       quit
+
+Directories that can't become a capsule are listed, too, with the reason; mend one, and
+reload it. The groups of capsules are above the list, with their strategy and how many
+deaths of the budget count now.
 
 If the standard input or output is not a terminal, this is tree --watch.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
@@ -61,10 +67,11 @@ type (
 	lookDue struct{ turn int }
 	// happened: events have arrived. restarts are those since the last happened.
 	happened struct{ restarts []time.Time }
-	// restarted: the daemon has executed a restart, or has returned err.
-	restarted struct {
-		id  string
-		err error
+	// acted: the daemon has executed an action, or has returned err.
+	acted struct {
+		topAction
+		changes []messages.Change // of a reload
+		err     error
 	}
 )
 
@@ -137,8 +144,11 @@ func (t *topProgram) handle(m tea.Msg) tea.Cmd {
 				return t.lookAfter(settle)
 			}
 		}
-	case restarted:
+	case acted:
 		t.model.answered(m)
+		if !t.soon && !t.looking {
+			return t.look()
+		}
 	}
 	return nil
 }
@@ -159,9 +169,14 @@ func (t *topProgram) act(a topAction) tea.Cmd {
 	case topLook:
 		return t.look()
 	case topRestart:
+		return func() tea.Msg { return acted{topAction: a, err: t.client.Restart(t.ctx, a.id)} }
+	case topReload:
 		return func() tea.Msg {
-			return restarted{a.id, t.client.Restart(t.ctx, a.id)}
+			changes, err := t.client.Reload(t.ctx, a.id)
+			return acted{a, changes, err}
 		}
+	case topRemove:
+		return func() tea.Msg { return acted{topAction: a, err: t.client.Uninstall(t.ctx, a.id)} }
 	case topNothing:
 	}
 	return nil

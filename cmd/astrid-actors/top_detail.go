@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,12 @@ func (m *topModel) detailLines() []string {
 	p := m.painter
 	i := slices.IndexFunc(m.tree.Capsules, func(c *messages.Capsule) bool { return c.ID == m.open })
 	if i < 0 {
+		for r := range m.rows {
+			if row := &m.rows[r]; row.capsule.ID == m.open && row.trouble != nil { // it is only listed
+				lines := []string{"", p.paint(strong, printable(m.open)) + "  " + printable(row.capsule.Directory)}
+				return append(lines, m.trouble(row.trouble)...)
+			}
+		}
 		return []string{"", "  " + printable(m.open) + " is gone."}
 	}
 	c, detail := m.tree.Capsules[i], m.details[m.open]
@@ -38,17 +45,58 @@ func (m *topModel) detailLines() []string {
 		fmt.Sprintf("memory %s, peak %s, limit %s; reductions %s", bytesText(c.MemoryBytes),
 			bytesText(c.MemoryPeakBytes), bytesText(c.MemoryLimitBytes), few(float64(c.Reductions))),
 	}
+	if g := groupOf(m.tree, c); g != nil {
+		lines = append(lines, fmt.Sprintf("in group %s, %s, %s, deaths %d/%d in %s",
+			printable(g.Name), g.Strategy, g.State, g.BudgetSpent, g.Budget, duration(g.Window)))
+	}
 	if t := web.Diagnose(c, detail, m.tree.Settings, m.tree.At); t != nil {
 		lines = append(lines, m.trouble(t)...)
 	} else if c.Reason != "" {
 		lines = append(lines, m.wrapped("    "+printable(c.Reason))...)
+	}
+	if c.Because != "" {
+		lines = append(lines, m.wrapped("    restarted because "+shortened(c.Because, 200))...)
 	}
 	if detail == nil {
 		return append(lines, "", "  asking the daemon …")
 	}
 	lines = append(lines, m.failures(detail)...)
 	lines = append(lines, m.calls(detail)...)
+	lines = append(lines, m.versions(detail)...)
 	return append(lines, m.log(detail)...)
+}
+
+// groupOf returns the group that a capsule is in; nil for none.
+func groupOf(tree *messages.Tree, c *messages.Capsule) *messages.Supervisor {
+	i := slices.IndexFunc(tree.Supervisors, func(g *messages.Supervisor) bool { return g.Path == path.Dir(c.Path) })
+	if i < 0 {
+		return nil
+	}
+	return tree.Supervisors[i]
+}
+
+// versions returns the last changes of its version, newest first.
+func (m *topModel) versions(d *messages.CapsuleDetail) []string {
+	lines := m.heading("VERSIONS", len(d.Versions))
+	for _, r := range slices.Backward(d.Versions) {
+		line := fmt.Sprintf("  %s  %-14s  %s", m.ago(r.At), versionWord(r.Change), printable(r.Version))
+		if r.Previous != "" && r.Previous != r.Version {
+			line += " from " + printable(r.Previous)
+		}
+		if r.ModuleHash != "" {
+			line += m.painter.paint(faint, "  blake3 "+r.ModuleHash[:min(16, len(r.ModuleHash))])
+		}
+		if r.Reason != "" {
+			line += ": " + shortened(r.Reason, 300)
+		}
+		lines = append(lines, m.wrapped(line)...)
+	}
+	return lines
+}
+
+// versionWord shortens the name of an event for a list about one capsule: "rolled back".
+func versionWord(event string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(event, "capsule_"), "_", " ")
 }
 
 // failures returns the last failures, newest first, with their stacks.

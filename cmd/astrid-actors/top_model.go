@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -35,12 +36,12 @@ type topModel struct {
 	filter   string
 	typing   bool // keys go into the filter
 	paused   bool
-	selected string // an id; if it is not among the rows, the first row is selected
-	first    int    // the row at the top of the screen
-	open     string // the capsule whose details are shown; "" for none
-	scroll   int    // lines of it that are above the screen
-	asking   string // the capsule whose restart needs a confirmation
-	note     string // the result of the last action
+	selected string    // an id; if it is not among the rows, the first row is selected
+	first    int       // the row at the top of the screen
+	open     string    // the capsule whose details are shown; "" for none
+	scroll   int       // lines of it that are above the screen
+	asking   topAction // what needs a confirmation; zero for nothing
+	note     string    // the result of the last action
 }
 
 // topAction is the action of a key.
@@ -56,7 +57,19 @@ const (
 	topQuit
 	topLook
 	topRestart
+	topReload
+	topRemove
 )
+
+// String returns the command that does the same.
+func (v topVerb) String() string {
+	return map[topVerb]string{topRestart: "restart", topReload: "reload", topRemove: "remove"}[v]
+}
+
+// done returns the verb for what was done, and for what was not.
+func (v topVerb) done() string {
+	return map[topVerb]string{topRestart: "restarted", topReload: "reloaded", topRemove: "removed"}[v]
+}
 
 func newTopModel(p painter, tree *messages.Tree, now time.Time) *topModel {
 	m := &topModel{painter: p, columns: topColumns(), width: 80, height: 24, details: map[string]*messages.CapsuleDetail{}}
@@ -142,10 +155,13 @@ func (m *topModel) countRestarts(at []time.Time) {
 	m.deaths = slices.DeleteFunc(m.deaths, func(t time.Time) bool { return t.Before(hour) })
 }
 
-// answered records the result of a restart.
-func (m *topModel) answered(r restarted) {
+// answered records the result of an action.
+func (m *topModel) answered(r acted) {
 	if r.err == nil {
-		m.note = "restarted " + printable(r.id)
+		m.note = r.do.done() + " " + printable(r.id)
+		for _, c := range r.changes { // one, of that capsule
+			m.note = printable(c.String())
+		}
 		return
 	}
 	text := r.err.Error()
@@ -160,7 +176,7 @@ func (m *topModel) press(key, text string) topAction {
 	switch {
 	case key == "ctrl+c":
 		return topAction{do: topQuit}
-	case m.asking != "":
+	case m.asking.do != topNothing:
 		return m.answer(key)
 	case m.typing:
 		m.typeKey(key, text)
@@ -170,10 +186,10 @@ func (m *topModel) press(key, text string) topAction {
 	switch key {
 	case "q":
 		return topAction{do: topQuit}
-	case "r":
-		m.asking = m.open
-		if m.open == "" {
-			m.asking = m.current()
+	case "r", "u", "x":
+		id := cmp.Or(m.open, m.current())
+		if id != "" {
+			m.asking = topAction{map[string]topVerb{"r": topRestart, "u": topReload, "x": topRemove}[key], id}
 		}
 	case "space":
 		m.paused = !m.paused
@@ -229,16 +245,16 @@ func (m *topModel) pressOn(key string) topAction {
 	return topAction{}
 }
 
-// answer handles the key after the question about a restart.
+// answer handles the key after the question about an action.
 func (m *topModel) answer(key string) topAction {
-	id := m.asking
-	m.asking = ""
+	action := m.asking
+	m.asking = topAction{}
 	if key != "y" && key != "Y" {
-		m.note = "not restarted"
+		m.note = "not " + action.do.done()
 		return topAction{}
 	}
-	m.note = "restarting " + printable(id) + " …"
-	return topAction{do: topRestart, id: id}
+	m.note = action.do.String() + " " + printable(action.id) + " …"
+	return action
 }
 
 // typeKey handles a key while the filter is typed.

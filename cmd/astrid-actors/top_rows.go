@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,16 +101,32 @@ func topRows(tree, base *messages.Tree, details map[string]*messages.CapsuleDeta
 			continue
 		}
 		r := topRow{capsule: c, trouble: web.Diagnose(c, details[c.ID], tree.Settings, now)}
-		// The order of capsules never changes while one daemon runs.
+		// The order of capsules seldom changes while one daemon runs.
 		if i < len(before) && before[i].ID == c.ID && seconds > 0 {
 			r.calls = rate(c.Calls, before[i].Calls, seconds)
 			r.reductions = rate(c.Reductions, before[i].Reductions, seconds)
 		}
 		rows = append(rows, r)
 	}
+	rows = append(rows, rejectedRows(tree, keep)...)
 	slices.SortFunc(rows, func(a, b topRow) int {
 		return cmp.Or(compare(&a, &b), strings.Compare(a.capsule.ID, b.capsule.ID))
 	})
+	return rows
+}
+
+// rejectedRows returns a row for each directory that can't become a capsule, and has no
+// entry among them. Its id is what reload knows it by.
+func rejectedRows(tree *messages.Tree, keep func(*messages.Capsule) bool) []topRow {
+	var rows []topRow
+	for _, r := range tree.Rejected {
+		c := &messages.Capsule{ID: cmp.Or(r.ID, filepath.Base(r.Directory)), State: messages.StateFailed, Directory: r.Directory}
+		if keep(c) {
+			rows = append(rows, topRow{capsule: c, trouble: &web.Trouble{
+				What: "rejected", Bad: true, Cause: r.Problem, Decision: "it is not started", Next: "Nothing: mend it, and reload.",
+			}})
+		}
+	}
 	return rows
 }
 

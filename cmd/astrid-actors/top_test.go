@@ -139,7 +139,12 @@ func TestTopKeys(t *testing.T) {
 		{"q is text in a filter", []string{"/", "q"}, topAction{}, "/q_", ""},
 		{"filter emptied later", []string{"/", "m", "m", "enter", "esc"}, topAction{}, "beta", "shown are"},
 		{"asks", []string{"down", "r"}, topAction{}, "restart beta? y/n", ""},
-		{"restart", []string{"down", "r", "y"}, topAction{topRestart, "beta"}, "restarting beta …", ""},
+		{"restart", []string{"down", "r", "y"}, topAction{topRestart, "beta"}, "restart beta …", ""},
+		{"asks about a reload", []string{"down", "u"}, topAction{}, "reload beta? y/n", ""},
+		{"reload", []string{"down", "u", "y"}, topAction{topReload, "beta"}, "reload beta …", ""},
+		{"asks about a removal", []string{"x"}, topAction{}, "remove alpha? y/n", ""},
+		{"remove", []string{"x", "y"}, topAction{topRemove, "alpha"}, "remove alpha …", ""},
+		{"no removal", []string{"x", "n"}, topAction{}, "not removed", ""},
 		{"no restart", []string{"down", "r", "n"}, topAction{}, "not restarted", ""},
 		{"any key is a no", []string{"r", "enter"}, topAction{}, "not restarted", ""},
 		{"a yes without a question", []string{"y"}, topAction{}, "> ● ready    alpha", "restart alpha"},
@@ -147,7 +152,7 @@ func TestTopKeys(t *testing.T) {
 		{"go on", []string{"space", "space"}, topAction{do: topLook}, "connected", "paused"},
 		{"detail", []string{"enter"}, topAction{do: topLook}, "asking the daemon", "beta"},
 		{"back", []string{"enter", "esc"}, topAction{}, "beta", "asking the daemon"},
-		{"restart in the detail", []string{"down", "enter", "r", "y"}, topAction{topRestart, "beta"}, "restarting beta …", ""},
+		{"restart in the detail", []string{"down", "enter", "r", "y"}, topAction{topRestart, "beta"}, "restart beta …", ""},
 		{"nothing", []string{"f7"}, topAction{}, "alpha", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -179,12 +184,49 @@ func TestTopNoneToRestart(t *testing.T) {
 	}
 }
 
-// TestTopRejected checks that a rejected directory has no row, but is counted.
+// TestTopRejected checks that a rejected directory has a row with its reason, from which
+// it can be reloaded.
 func TestTopRejected(t *testing.T) {
-	tree := aTree(0)
-	tree.Rejected = []messages.CapsuleRejected{{Directory: "/a"}, {Directory: "/b"}}
-	if screen := newTopModel(false, tree, theDay).screen(); !strings.Contains(screen, "capsules 0  rejected 2: see ps") {
+	tree := aTree(0, "alpha")
+	tree.Rejected = []messages.CapsuleRejected{{Directory: "/a/zeta", Problem: "no name"}, {ID: "eta", Directory: "/b"}}
+	m := newTopModel(false, tree, theDay)
+	screen := m.screen()
+	for _, want := range []string{"capsules 1  ● 1 ready  rejected 2", "> ✖ failed   eta", "✖ failed   zeta", "rejected: no name", "mend it, and reload"} {
+		if !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%s", want, screen)
+		}
+	}
+	if got := m.keysPressed("down", "u", "y"); got != (topAction{topReload, "zeta"}) {
+		t.Errorf("it does %v", got)
+	}
+	m.keysPressed("enter")
+	if screen := m.screen(); !strings.Contains(screen, "zeta  /a/zeta") || !strings.Contains(screen, "rejected: no name") {
 		t.Error(screen)
+	}
+	m.answered(acted{topAction: topAction{topReload, "zeta"}, changes: []messages.Change{{ID: "zeta", Change: messages.ChangeAdded, Version: "2"}}})
+	if screen := m.screen(); !strings.Contains(screen, "added zeta 2") {
+		t.Error(screen)
+	}
+}
+
+// TestTopGroups checks that groups are shown with their strategy and budget, the worst
+// first, and a capsule with its group and who took it down.
+func TestTopGroups(t *testing.T) {
+	tree := aTree(0, "alpha")
+	tree.Capsules[0].Path, tree.Capsules[0].Because = "capsules/shop/alpha", "ledger crashed, rest_for_one of shop"
+	tree.Supervisors = []*messages.Supervisor{
+		{Name: "shop", Path: "capsules/shop", Strategy: "rest_for_one", State: messages.SupervisorRunning, Budget: 5, BudgetSpent: 1},
+		{Name: "mail", Path: "capsules/mail", Strategy: "one_for_all", State: messages.SupervisorHasFailed, Budget: 2},
+	}
+	m := newTopModel(false, tree, theDay)
+	if screen, want := m.screen(), "groups mail failed one_for_all 0/2  shop running rest_for_one 1/5"; !strings.Contains(screen, want) {
+		t.Errorf("no %q in\n%s", want, screen)
+	}
+	m.keysPressed("enter")
+	for _, want := range []string{"in group shop, rest_for_one, running, deaths 1/5", "restarted because ledger crashed, rest_for_one of shop"} {
+		if screen := m.screen(); !strings.Contains(screen, want) {
+			t.Errorf("no %q in\n%s", want, screen)
+		}
 	}
 }
 
@@ -280,7 +322,7 @@ func TestTopAnswers(t *testing.T) {
 		{connect.NewError(connect.CodeNotFound, errors.New("no such capsule: a")), "error: no such capsule: a"},
 	} {
 		m := newTopModel(false, aTree(0, "a"), theDay)
-		m.answered(restarted{"a", c.err})
+		m.answered(acted{topAction: topAction{topRestart, "a"}, err: c.err})
 		if diff := cmp.Diff(c.want, m.prompt()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}

@@ -70,7 +70,7 @@ func (m *topModel) head() []string {
 		}
 	}
 	if n := len(tree.Rejected); n > 0 {
-		counts = append(counts, p.paint(bad, fmt.Sprintf("rejected %d", n))+": see ps")
+		counts = append(counts, p.paint(bad, fmt.Sprintf("rejected %d", n)))
 	}
 	base := m.base()
 	seconds := tree.At.Sub(base.At).Seconds()
@@ -82,12 +82,45 @@ func (m *topModel) head() []string {
 		fmt.Sprintf("triggers %s/s, open %d", few(triggers), tree.OpenTriggers),
 		fmt.Sprintf("restarts %d/h", len(m.deaths)), "memory " + bytesText(tree.ProcessMemoryBytes),
 	}
-	for _, name := range []string{"registry", "hook-router", "capsules"} {
+	for _, name := range []string{"registry", "hook-router", "event-bus", "capsules"} {
 		if n := tree.SystemRestarts[name]; n > 0 {
 			third = append(third, p.paint(warning, fmt.Sprintf("%s restarted: %d", name, n)))
 		}
 	}
-	return []string{first, strings.Join(counts, "  "), strings.Join(third, "  ")}
+	lines := []string{first, strings.Join(counts, "  "), strings.Join(third, "  ")}
+	if groups := m.groups(); groups != "" {
+		lines = append(lines, groups)
+	}
+	return lines
+}
+
+// groups returns the line about the groups, the worst first; "" if there are none.
+func (m *topModel) groups() string {
+	all := slices.Clone(m.tree.Supervisors)
+	slices.SortStableFunc(all, func(a, b *messages.Supervisor) int {
+		return cmp.Compare(groupRank(a.State), groupRank(b.State))
+	})
+	var parts []string
+	for _, g := range all {
+		look := groupStyles[g.State]
+		parts = append(parts, fmt.Sprintf("%s %s %s %d/%d", printable(g.Name), m.painter.paint(look, g.State), g.Strategy, g.BudgetSpent, g.Budget))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "groups " + strings.Join(parts, "  ")
+}
+
+// groupStates are the states of a group, the worst first.
+var groupStates = []string{ //nolint:gochecknoglobals // a constant
+	messages.SupervisorHasFailed, messages.SupervisorRestarting, messages.SupervisorStarting, messages.SupervisorHasStopped, messages.SupervisorRunning,
+}
+
+func groupRank(state string) int { return slices.Index(groupStates, state) }
+
+// groupStyles are the styles of the states of groups.
+var groupStyles = map[string]style{ //nolint:gochecknoglobals // a constant
+	messages.SupervisorHasFailed: bad, messages.SupervisorRestarting: warning, messages.SupervisorRunning: good,
 }
 
 // widths returns the width of each column; 0 if there is no room for it.
@@ -239,8 +272,8 @@ func (m *topModel) next(t *web.Trouble) string {
 // prompt returns the line for the filter, questions and results.
 func (m *topModel) prompt() string {
 	switch {
-	case m.asking != "":
-		return m.painter.paint(strong, "restart "+printable(m.asking)+"? y/n")
+	case m.asking.do != topNothing:
+		return m.painter.paint(strong, m.asking.do.String()+" "+printable(m.asking.id)+"? y/n")
 	case m.typing:
 		return "/" + m.filter + m.painter.paint(marked, "_")
 	case m.note != "":
@@ -253,15 +286,17 @@ func (m *topModel) prompt() string {
 
 // keys lists the keys.
 func (m *topModel) keys() string {
-	keys := []string{
-		"enter", "detail", "/", "filter", "s", "sort:" + strings.ToLower(m.sortedBy()), "space", "pause", "r", "restart", "q", "quit",
-	}
+	pause := "pause"
 	if m.paused {
-		keys[7] = "go on"
+		pause = "go on"
+	}
+	keys := []string{ // the most important ones first: a narrow screen cuts the rest off
+		"enter", "detail", "/", "filter", "s", "sort:" + strings.ToLower(m.sortedBy()), "r", "restart",
+		"u", "reload", "x", "remove", "q", "quit", "space", pause,
 	}
 	switch {
-	case m.asking != "":
-		keys = []string{"y", "restart it", "any other key", "leave it"}
+	case m.asking.do != topNothing:
+		keys = []string{"y", m.asking.do.String() + " it", "any other key", "leave it"}
 	case m.typing:
 		keys = []string{"enter", "keep", "esc", "show all"}
 	case m.open != "":

@@ -504,8 +504,11 @@ type Capsule struct {
 	// Its directory; empty for an embedded capsule.
 	Directory string `protobuf:"bytes,34,opt,name=directory,proto3" json:"directory,omitempty"`
 	// The durable state that it keeps, in bytes of keys and values, and the limit of it.
-	StateBytes    uint64 `protobuf:"varint,35,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
-	StateQuota    uint64 `protobuf:"varint,36,opt,name=state_quota,json=stateQuota,proto3" json:"state_quota,omitempty"`
+	StateBytes uint64 `protobuf:"varint,35,opt,name=state_bytes,json=stateBytes,proto3" json:"state_bytes,omitempty"`
+	StateQuota uint64 `protobuf:"varint,36,opt,name=state_quota,json=stateQuota,proto3" json:"state_quota,omitempty"`
+	// Who took it down, if the last restart was for another capsule of its group: "ledger
+	// crashed, rest_for_one of payments". Empty if not.
+	Because       string `protobuf:"bytes,40,opt,name=because,proto3" json:"because,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -792,6 +795,13 @@ func (x *Capsule) GetStateQuota() uint64 {
 	return 0
 }
 
+func (x *Capsule) GetBecause() string {
+	if x != nil {
+		return x.Because
+	}
+	return ""
+}
+
 // Histogram counts durations in buckets with fixed bounds: see Histogram in package
 // messages.
 type Histogram struct {
@@ -886,8 +896,12 @@ type CapsuleDetail struct {
 	// The limits of reductions for one call, and per second; 0 means none.
 	CallReductions      uint64 `protobuf:"varint,18,opt,name=call_reductions,json=callReductions,proto3" json:"call_reductions,omitempty"`
 	ReductionsPerSecond uint64 `protobuf:"varint,19,opt,name=reductions_per_second,json=reductionsPerSecond,proto3" json:"reductions_per_second,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// The limits of its HTTP requests; absent if its manifest grants no host.
+	Http *HTTPLimits `protobuf:"bytes,20,opt,name=http,proto3" json:"http,omitempty"`
+	// The last changes of its version, oldest first.
+	Versions      []*VersionRecord `protobuf:"bytes,21,rep,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CapsuleDetail) Reset() {
@@ -1053,6 +1067,191 @@ func (x *CapsuleDetail) GetReductionsPerSecond() uint64 {
 	return 0
 }
 
+func (x *CapsuleDetail) GetHttp() *HTTPLimits {
+	if x != nil {
+		return x.Http
+	}
+	return nil
+}
+
+func (x *CapsuleDetail) GetVersions() []*VersionRecord {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+// HTTPLimits are the limits of one instance's HTTP requests.
+type HTTPLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many requests, and streams among them, may be open at once.
+	Requests uint32 `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	Streams  uint32 `protobuf:"varint,2,opt,name=streams,proto3" json:"streams,omitempty"`
+	// How many redirects each follows.
+	Redirects    uint32 `protobuf:"varint,3,opt,name=redirects,proto3" json:"redirects,omitempty"`
+	RequestBytes uint64 `protobuf:"varint,4,opt,name=request_bytes,json=requestBytes,proto3" json:"request_bytes,omitempty"`
+	// Of a response that is not streamed.
+	ResponseBytes uint64 `protobuf:"varint,5,opt,name=response_bytes,json=responseBytes,proto3" json:"response_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HTTPLimits) Reset() {
+	*x = HTTPLimits{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HTTPLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HTTPLimits) ProtoMessage() {}
+
+func (x *HTTPLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HTTPLimits.ProtoReflect.Descriptor instead.
+func (*HTTPLimits) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HTTPLimits) GetRequests() uint32 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *HTTPLimits) GetStreams() uint32 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
+}
+
+func (x *HTTPLimits) GetRedirects() uint32 {
+	if x != nil {
+		return x.Redirects
+	}
+	return 0
+}
+
+func (x *HTTPLimits) GetRequestBytes() uint64 {
+	if x != nil {
+		return x.RequestBytes
+	}
+	return 0
+}
+
+func (x *HTTPLimits) GetResponseBytes() uint64 {
+	if x != nil {
+		return x.ResponseBytes
+	}
+	return 0
+}
+
+// VersionRecord is one change of a capsule's version, or an attempt.
+type VersionRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	// The name of the event: "capsule_added" also for a capsule that was there from the
+	// start, "capsule_upgraded", "upgrade_failed", "capsule_rolled_back", "capsule_removed".
+	Change string `protobuf:"bytes,2,opt,name=change,proto3" json:"change,omitempty"`
+	// The version that the change is to; of a failed upgrade the one that stays out.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The version before it; empty for none.
+	Previous string `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`
+	// The BLAKE3 hash of the version's module in hex; empty if it was not read.
+	ModuleHash string `protobuf:"bytes,5,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
+	// Explains a failure or a roll back.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VersionRecord) Reset() {
+	*x = VersionRecord{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VersionRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VersionRecord) ProtoMessage() {}
+
+func (x *VersionRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VersionRecord.ProtoReflect.Descriptor instead.
+func (*VersionRecord) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *VersionRecord) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *VersionRecord) GetChange() string {
+	if x != nil {
+		return x.Change
+	}
+	return ""
+}
+
+func (x *VersionRecord) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *VersionRecord) GetPrevious() string {
+	if x != nil {
+		return x.Previous
+	}
+	return ""
+}
+
+func (x *VersionRecord) GetModuleHash() string {
+	if x != nil {
+		return x.ModuleHash
+	}
+	return ""
+}
+
+func (x *VersionRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Interface is an interface that a capsule imports or exports.
 type Interface struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -1067,7 +1266,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1278,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1291,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Interface) GetNamespace() string {
@@ -1140,7 +1339,7 @@ type EnvVariable struct {
 
 func (x *EnvVariable) Reset() {
 	*x = EnvVariable{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1351,7 @@ func (x *EnvVariable) String() string {
 func (*EnvVariable) ProtoMessage() {}
 
 func (x *EnvVariable) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1364,7 @@ func (x *EnvVariable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVariable.ProtoReflect.Descriptor instead.
 func (*EnvVariable) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EnvVariable) GetName() string {
@@ -1218,7 +1417,7 @@ type FailureRecord struct {
 
 func (x *FailureRecord) Reset() {
 	*x = FailureRecord{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1230,7 +1429,7 @@ func (x *FailureRecord) String() string {
 func (*FailureRecord) ProtoMessage() {}
 
 func (x *FailureRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1243,7 +1442,7 @@ func (x *FailureRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
 func (*FailureRecord) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FailureRecord) GetGeneration() uint64 {
@@ -1295,7 +1494,7 @@ type RecentCall struct {
 
 func (x *RecentCall) Reset() {
 	*x = RecentCall{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1506,7 @@ func (x *RecentCall) String() string {
 func (*RecentCall) ProtoMessage() {}
 
 func (x *RecentCall) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1519,7 @@ func (x *RecentCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecentCall.ProtoReflect.Descriptor instead.
 func (*RecentCall) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RecentCall) GetAt() *timestamppb.Timestamp {
@@ -1407,7 +1606,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1419,7 +1618,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1432,7 +1631,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *LogLine) GetSequence() uint64 {
@@ -1531,7 +1730,7 @@ type Tree struct {
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1543,7 +1742,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1556,7 +1755,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Tree) GetAt() *timestamppb.Timestamp {
@@ -1777,7 +1976,7 @@ type Supervisor struct {
 
 func (x *Supervisor) Reset() {
 	*x = Supervisor{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1789,7 +1988,7 @@ func (x *Supervisor) String() string {
 func (*Supervisor) ProtoMessage() {}
 
 func (x *Supervisor) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1802,7 +2001,7 @@ func (x *Supervisor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supervisor.ProtoReflect.Descriptor instead.
 func (*Supervisor) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Supervisor) GetPath() string {
@@ -1919,7 +2118,7 @@ type Bus struct {
 
 func (x *Bus) Reset() {
 	*x = Bus{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2130,7 @@ func (x *Bus) String() string {
 func (*Bus) ProtoMessage() {}
 
 func (x *Bus) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2143,7 @@ func (x *Bus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bus.ProtoReflect.Descriptor instead.
 func (*Bus) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Bus) GetDelivered() uint64 {
@@ -2024,7 +2223,7 @@ type DurableTopic struct {
 
 func (x *DurableTopic) Reset() {
 	*x = DurableTopic{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2036,7 +2235,7 @@ func (x *DurableTopic) String() string {
 func (*DurableTopic) ProtoMessage() {}
 
 func (x *DurableTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2049,7 +2248,7 @@ func (x *DurableTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DurableTopic.ProtoReflect.Descriptor instead.
 func (*DurableTopic) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DurableTopic) GetName() string {
@@ -2124,7 +2323,7 @@ type DurableSubscription struct {
 
 func (x *DurableSubscription) Reset() {
 	*x = DurableSubscription{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2335,7 @@ func (x *DurableSubscription) String() string {
 func (*DurableSubscription) ProtoMessage() {}
 
 func (x *DurableSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2348,7 @@ func (x *DurableSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DurableSubscription.ProtoReflect.Descriptor instead.
 func (*DurableSubscription) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DurableSubscription) GetCapsule() string {
@@ -2197,14 +2396,16 @@ type BusTopic struct {
 	Receivers uint64                 `protobuf:"varint,4,opt,name=receivers,proto3" json:"receivers,omitempty"`
 	Last      *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last,proto3" json:"last,omitempty"`
 	// The capsule that published last; empty for one from outside.
-	Publisher     string `protobuf:"bytes,6,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	Publisher string `protobuf:"bytes,6,opt,name=publisher,proto3" json:"publisher,omitempty"`
+	// The first 16 that have published, in order.
+	Publishers    []string `protobuf:"bytes,10,rep,name=publishers,proto3" json:"publishers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BusTopic) Reset() {
 	*x = BusTopic{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2216,7 +2417,7 @@ func (x *BusTopic) String() string {
 func (*BusTopic) ProtoMessage() {}
 
 func (x *BusTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2229,7 +2430,7 @@ func (x *BusTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusTopic.ProtoReflect.Descriptor instead.
 func (*BusTopic) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BusTopic) GetName() string {
@@ -2274,6 +2475,13 @@ func (x *BusTopic) GetPublisher() string {
 	return ""
 }
 
+func (x *BusTopic) GetPublishers() []string {
+	if x != nil {
+		return x.Publishers
+	}
+	return nil
+}
+
 type BusSubscription struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Pattern string                 `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
@@ -2288,7 +2496,7 @@ type BusSubscription struct {
 
 func (x *BusSubscription) Reset() {
 	*x = BusSubscription{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2508,7 @@ func (x *BusSubscription) String() string {
 func (*BusSubscription) ProtoMessage() {}
 
 func (x *BusSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2521,7 @@ func (x *BusSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusSubscription.ProtoReflect.Descriptor instead.
 func (*BusSubscription) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BusSubscription) GetPattern() string {
@@ -2357,7 +2565,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2369,7 +2577,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2382,7 +2590,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -2417,7 +2625,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2429,7 +2637,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2442,7 +2650,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -2479,7 +2687,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2699,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2712,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2602,7 +2810,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0eRestartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vKillCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xab\f\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xc5\f\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -2649,7 +2857,8 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\vstate_bytes\x18# \x01(\x04R\n" +
 	"stateBytes\x12\x1f\n" +
 	"\vstate_quota\x18$ \x01(\x04R\n" +
-	"stateQuota\x1a:\n" +
+	"stateQuota\x12\x18\n" +
+	"\abecause\x18( \x01(\tR\abecause\x1a:\n" +
 	"\fCrashesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
@@ -2659,7 +2868,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\tHistogram\x12\x16\n" +
 	"\x06bucket\x18\x01 \x03(\rR\x06bucket\x12\x14\n" +
 	"\x05count\x18\x02 \x03(\x04R\x05count\x12+\n" +
-	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\xc0\a\n" +
+	"\x03sum\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03sum\"\xaf\b\n" +
 	"\rCapsuleDetail\x123\n" +
 	"\acapsule\x18\x01 \x01(\v2\x19.astrid.actors.v1.CapsuleR\acapsule\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\"\n" +
@@ -2682,7 +2891,24 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\bmanifest\x18\x10 \x01(\tR\bmanifest\x12<\n" +
 	"\fload_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationR\vloadTimeout\x12'\n" +
 	"\x0fcall_reductions\x18\x12 \x01(\x04R\x0ecallReductions\x122\n" +
-	"\x15reductions_per_second\x18\x13 \x01(\x04R\x13reductionsPerSecond\"s\n" +
+	"\x15reductions_per_second\x18\x13 \x01(\x04R\x13reductionsPerSecond\x120\n" +
+	"\x04http\x18\x14 \x01(\v2\x1c.astrid.actors.v1.HTTPLimitsR\x04http\x12;\n" +
+	"\bversions\x18\x15 \x03(\v2\x1f.astrid.actors.v1.VersionRecordR\bversions\"\xac\x01\n" +
+	"\n" +
+	"HTTPLimits\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\rR\brequests\x12\x18\n" +
+	"\astreams\x18\x02 \x01(\rR\astreams\x12\x1c\n" +
+	"\tredirects\x18\x03 \x01(\rR\tredirects\x12#\n" +
+	"\rrequest_bytes\x18\x04 \x01(\x04R\frequestBytes\x12%\n" +
+	"\x0eresponse_bytes\x18\x05 \x01(\x04R\rresponseBytes\"\xc2\x01\n" +
+	"\rVersionRecord\x12*\n" +
+	"\x02at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x16\n" +
+	"\x06change\x18\x02 \x01(\tR\x06change\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\tR\bprevious\x12\x1f\n" +
+	"\vmodule_hash\x18\x05 \x01(\tR\n" +
+	"moduleHash\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"s\n" +
 	"\tInterface\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -2803,14 +3029,18 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
 	"\bposition\x18\x03 \x01(\x04R\bposition\x12\x10\n" +
 	"\x03lag\x18\x04 \x01(\x04R\x03lag\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\xbc\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\"\xdc\x01\n" +
 	"\bBusTopic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bmessages\x18\x02 \x01(\x04R\bmessages\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1c\n" +
 	"\treceivers\x18\x04 \x01(\x04R\treceivers\x12.\n" +
 	"\x04last\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1c\n" +
-	"\tpublisher\x18\x06 \x01(\tR\tpublisher\"s\n" +
+	"\tpublisher\x18\x06 \x01(\tR\tpublisher\x12\x1e\n" +
+	"\n" +
+	"publishers\x18\n" +
+	" \x03(\tR\n" +
+	"publishers\"s\n" +
 	"\x0fBusSubscription\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x18\n" +
 	"\acapsule\x18\x02 \x01(\tR\acapsule\x12\x18\n" +
@@ -2859,7 +3089,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -2871,95 +3101,100 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*Capsule)(nil),               // 7: astrid.actors.v1.Capsule
 	(*Histogram)(nil),             // 8: astrid.actors.v1.Histogram
 	(*CapsuleDetail)(nil),         // 9: astrid.actors.v1.CapsuleDetail
-	(*Interface)(nil),             // 10: astrid.actors.v1.Interface
-	(*EnvVariable)(nil),           // 11: astrid.actors.v1.EnvVariable
-	(*FailureRecord)(nil),         // 12: astrid.actors.v1.FailureRecord
-	(*RecentCall)(nil),            // 13: astrid.actors.v1.RecentCall
-	(*LogLine)(nil),               // 14: astrid.actors.v1.LogLine
-	(*Tree)(nil),                  // 15: astrid.actors.v1.Tree
-	(*Supervisor)(nil),            // 16: astrid.actors.v1.Supervisor
-	(*Bus)(nil),                   // 17: astrid.actors.v1.Bus
-	(*DurableTopic)(nil),          // 18: astrid.actors.v1.DurableTopic
-	(*DurableSubscription)(nil),   // 19: astrid.actors.v1.DurableSubscription
-	(*BusTopic)(nil),              // 20: astrid.actors.v1.BusTopic
-	(*BusSubscription)(nil),       // 21: astrid.actors.v1.BusSubscription
-	(*CapsuleRejected)(nil),       // 22: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 23: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 24: astrid.actors.v1.Settings
-	nil,                           // 25: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 26: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 27: astrid.actors.v1.Tree.SystemRestartsEntry
-	nil,                           // 28: astrid.actors.v1.Bus.DeadLettersEntry
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(Outcome)(0),                  // 31: astrid.actors.v1.Outcome
+	(*HTTPLimits)(nil),            // 10: astrid.actors.v1.HTTPLimits
+	(*VersionRecord)(nil),         // 11: astrid.actors.v1.VersionRecord
+	(*Interface)(nil),             // 12: astrid.actors.v1.Interface
+	(*EnvVariable)(nil),           // 13: astrid.actors.v1.EnvVariable
+	(*FailureRecord)(nil),         // 14: astrid.actors.v1.FailureRecord
+	(*RecentCall)(nil),            // 15: astrid.actors.v1.RecentCall
+	(*LogLine)(nil),               // 16: astrid.actors.v1.LogLine
+	(*Tree)(nil),                  // 17: astrid.actors.v1.Tree
+	(*Supervisor)(nil),            // 18: astrid.actors.v1.Supervisor
+	(*Bus)(nil),                   // 19: astrid.actors.v1.Bus
+	(*DurableTopic)(nil),          // 20: astrid.actors.v1.DurableTopic
+	(*DurableSubscription)(nil),   // 21: astrid.actors.v1.DurableSubscription
+	(*BusTopic)(nil),              // 22: astrid.actors.v1.BusTopic
+	(*BusSubscription)(nil),       // 23: astrid.actors.v1.BusSubscription
+	(*CapsuleRejected)(nil),       // 24: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 25: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 26: astrid.actors.v1.Settings
+	nil,                           // 27: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 28: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 29: astrid.actors.v1.Tree.SystemRestartsEntry
+	nil,                           // 30: astrid.actors.v1.Bus.DeadLettersEntry
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(Outcome)(0),                  // 33: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	29, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	31, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	29, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	30, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	31, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	32, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	30, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	29, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	30, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	32, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	31, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	32, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
 	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
 	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	25, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	26, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	30, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	27, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	28, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	32, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
 	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
-	10, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
-	10, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
-	11, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	30, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	30, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	30, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	30, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
-	12, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
-	13, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
-	14, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	30, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
-	2,  // 26: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	29, // 27: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	31, // 28: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	30, // 29: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	30, // 30: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	29, // 31: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	29, // 32: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	29, // 33: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	7,  // 34: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	27, // 35: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	23, // 36: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
-	8,  // 37: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
-	8,  // 38: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	24, // 39: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	22, // 40: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	16, // 41: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
-	17, // 42: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
-	8,  // 43: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
-	30, // 44: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
-	29, // 45: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
-	23, // 46: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
-	28, // 47: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
-	20, // 48: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
-	21, // 49: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
-	18, // 50: astrid.actors.v1.Bus.durable:type_name -> astrid.actors.v1.DurableTopic
-	30, // 51: astrid.actors.v1.DurableTopic.keep_age:type_name -> google.protobuf.Duration
-	19, // 52: astrid.actors.v1.DurableTopic.subscriptions:type_name -> astrid.actors.v1.DurableSubscription
-	29, // 53: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
-	31, // 54: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	30, // 55: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	30, // 56: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	30, // 57: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	30, // 58: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	30, // 59: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	60, // [60:60] is the sub-list for method output_type
-	60, // [60:60] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	12, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
+	12, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
+	13, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
+	32, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	32, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	32, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	32, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	14, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
+	15, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
+	16, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
+	32, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	10, // 26: astrid.actors.v1.CapsuleDetail.http:type_name -> astrid.actors.v1.HTTPLimits
+	11, // 27: astrid.actors.v1.CapsuleDetail.versions:type_name -> astrid.actors.v1.VersionRecord
+	31, // 28: astrid.actors.v1.VersionRecord.at:type_name -> google.protobuf.Timestamp
+	2,  // 29: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	31, // 30: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	33, // 31: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	32, // 32: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	32, // 33: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	31, // 34: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	31, // 35: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	31, // 36: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	7,  // 37: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	29, // 38: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	25, // 39: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	8,  // 40: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	8,  // 41: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	26, // 42: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	24, // 43: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	18, // 44: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
+	19, // 45: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
+	8,  // 46: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
+	32, // 47: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	31, // 48: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	25, // 49: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	30, // 50: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	22, // 51: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	23, // 52: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	20, // 53: astrid.actors.v1.Bus.durable:type_name -> astrid.actors.v1.DurableTopic
+	32, // 54: astrid.actors.v1.DurableTopic.keep_age:type_name -> google.protobuf.Duration
+	21, // 55: astrid.actors.v1.DurableTopic.subscriptions:type_name -> astrid.actors.v1.DurableSubscription
+	31, // 56: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	33, // 57: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	32, // 58: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	32, // 59: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	32, // 60: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	32, // 61: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	32, // 62: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	63, // [63:63] is the sub-list for method output_type
+	63, // [63:63] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -2974,7 +3209,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

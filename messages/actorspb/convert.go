@@ -236,7 +236,7 @@ func fromCapsule(c *messages.Capsule) *Capsule {
 		Reductions: c.Reductions, KernelBytes: c.KernelBytes,
 		CallDuration: fromHistogram(c.CallDuration), QueueWait: fromHistogram(c.QueueWait),
 		Crashes: c.Crashes, RestartsByKind: c.RestartsByKind, LogSuppressed: c.LogSuppressed,
-		ModuleHash: c.ModuleHash, Directory: c.Directory, StateBytes: c.StateBytes, StateQuota: c.StateQuota,
+		ModuleHash: c.ModuleHash, Directory: c.Directory, StateBytes: c.StateBytes, StateQuota: c.StateQuota, Because: c.Because,
 	}
 }
 
@@ -251,7 +251,7 @@ func toCapsule(c *Capsule) *messages.Capsule {
 		Reductions: c.GetReductions(), KernelBytes: c.GetKernelBytes(),
 		CallDuration: toHistogram(c.GetCallDuration()), QueueWait: toHistogram(c.GetQueueWait()),
 		Crashes: c.GetCrashes(), RestartsByKind: c.GetRestartsByKind(), LogSuppressed: c.GetLogSuppressed(),
-		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(), StateBytes: c.GetStateBytes(), StateQuota: c.GetStateQuota(),
+		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(), StateBytes: c.GetStateBytes(), StateQuota: c.GetStateQuota(), Because: c.GetBecause(),
 	}
 }
 
@@ -276,6 +276,7 @@ func FromCapsuleDetail(d *messages.CapsuleDetail) *CapsuleDetail {
 		}),
 		Log: each(d.Log, FromLogLine), Module: d.Module, Manifest: d.Manifest, LoadTimeout: fromDuration(d.LoadTimeout),
 		CallReductions: d.CallReductions, ReductionsPerSecond: d.ReductionsPerSecond,
+		Http: fromHTTPLimits(d.HTTP), Versions: each(d.Versions, fromVersionRecord),
 	}
 }
 
@@ -303,6 +304,39 @@ func ToCapsuleDetail(d *CapsuleDetail) *messages.CapsuleDetail {
 		}),
 		Log: each(d.GetLog(), ToLogLine), Module: d.GetModule(), Manifest: d.GetManifest(), LoadTimeout: d.GetLoadTimeout().AsDuration(),
 		CallReductions: d.GetCallReductions(), ReductionsPerSecond: d.GetReductionsPerSecond(),
+		HTTP: toHTTPLimits(d.GetHttp()), Versions: each(d.GetVersions(), toVersionRecord),
+	}
+}
+
+func fromHTTPLimits(l *messages.HTTPLimits) *HTTPLimits {
+	if l == nil {
+		return nil
+	}
+	return &HTTPLimits{
+		Requests: l.Requests, Streams: l.Streams, Redirects: l.Redirects, RequestBytes: l.RequestBytes, ResponseBytes: l.ResponseBytes,
+	}
+}
+
+func toHTTPLimits(l *HTTPLimits) *messages.HTTPLimits {
+	if l == nil {
+		return nil
+	}
+	return &messages.HTTPLimits{
+		Requests: l.GetRequests(), Streams: l.GetStreams(), Redirects: l.GetRedirects(),
+		RequestBytes: l.GetRequestBytes(), ResponseBytes: l.GetResponseBytes(),
+	}
+}
+
+func fromVersionRecord(r messages.VersionRecord) *VersionRecord {
+	return &VersionRecord{
+		At: fromTime(r.At), Change: r.Change, Version: r.Version, Previous: r.Previous, ModuleHash: r.ModuleHash, Reason: r.Reason,
+	}
+}
+
+func toVersionRecord(r *VersionRecord) messages.VersionRecord {
+	return messages.VersionRecord{
+		At: toTime(r.GetAt()), Change: r.GetChange(), Version: r.GetVersion(), Previous: r.GetPrevious(),
+		ModuleHash: r.GetModuleHash(), Reason: r.GetReason(),
 	}
 }
 

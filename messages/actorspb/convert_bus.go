@@ -8,6 +8,7 @@ func fromBus(b *messages.Bus) *Bus {
 		Topics: each(b.Topics, func(t messages.BusTopic) *BusTopic {
 			return &BusTopic{
 				Name: t.Name, Messages: t.Messages, Bytes: t.Bytes, Receivers: t.Receivers, Last: fromTime(t.Last), Publisher: t.Publisher,
+				Publishers: t.Publishers,
 			}
 		}),
 		Subscriptions: each(b.Subscriptions, func(s messages.BusSubscription) *BusSubscription {
@@ -23,7 +24,7 @@ func toBus(b *Bus) messages.Bus {
 		Topics: each(b.GetTopics(), func(t *BusTopic) messages.BusTopic {
 			return messages.BusTopic{
 				Name: t.GetName(), Messages: t.GetMessages(), Bytes: t.GetBytes(), Receivers: t.GetReceivers(),
-				Last: toTime(t.GetLast()), Publisher: t.GetPublisher(),
+				Last: toTime(t.GetLast()), Publisher: t.GetPublisher(), Publishers: t.GetPublishers(),
 			}
 		}),
 		Subscriptions: each(b.GetSubscriptions(), func(s *BusSubscription) messages.BusSubscription {

@@ -22,12 +22,12 @@ func FromEvent(e messages.Event) *Event {
 		out.What = &Event_CapsuleRemoved{&CapsuleRemoved{Version: d.Version}}
 	case messages.CapsuleUpgraded:
 		out.What = &Event_CapsuleUpgraded{&CapsuleUpgraded{
-			From: d.From, To: d.To, Session: d.Session, Took: fromDuration(d.Took),
+			From: d.From, To: d.To, Session: d.Session, Took: fromDuration(d.Took), ModuleHash: d.ModuleHash,
 		}}
 	case messages.UpgradeFailed:
-		out.What = &Event_UpgradeFailed{&UpgradeFailed{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
+		out.What = &Event_UpgradeFailed{&UpgradeFailed{From: d.From, To: d.To, Failure: fromFailure(&d.Failure), ModuleHash: d.ModuleHash}}
 	case messages.CapsuleRolledBack:
-		out.What = &Event_CapsuleRolledBack{&CapsuleRolledBack{From: d.From, To: d.To, Failure: fromFailure(&d.Failure)}}
+		out.What = &Event_CapsuleRolledBack{&CapsuleRolledBack{From: d.From, To: d.To, Failure: fromFailure(&d.Failure), ModuleHash: d.ModuleHash}}
 	case messages.CapsuleLoading:
 		out.What = &Event_CapsuleLoading{&CapsuleLoading{Version: d.Version}}
 	case messages.CapsuleStarting:
@@ -108,13 +108,15 @@ func toDetail(e *Event) messages.Detail {
 		return messages.CapsuleRemoved{Version: what.CapsuleRemoved.GetVersion()}
 	case *Event_CapsuleUpgraded:
 		u := what.CapsuleUpgraded
-		return messages.CapsuleUpgraded{From: u.GetFrom(), To: u.GetTo(), Session: u.GetSession(), Took: u.GetTook().AsDuration()}
+		return messages.CapsuleUpgraded{
+			From: u.GetFrom(), To: u.GetTo(), Session: u.GetSession(), Took: u.GetTook().AsDuration(), ModuleHash: u.GetModuleHash(),
+		}
 	case *Event_UpgradeFailed:
 		u := what.UpgradeFailed
-		return messages.UpgradeFailed{From: u.GetFrom(), To: u.GetTo(), Failure: failureOrZero(u.GetFailure())}
+		return messages.UpgradeFailed{From: u.GetFrom(), To: u.GetTo(), Failure: failureOrZero(u.GetFailure()), ModuleHash: u.GetModuleHash()}
 	case *Event_CapsuleRolledBack:
 		b := what.CapsuleRolledBack
-		return messages.CapsuleRolledBack{From: b.GetFrom(), To: b.GetTo(), Failure: failureOrZero(b.GetFailure())}
+		return messages.CapsuleRolledBack{From: b.GetFrom(), To: b.GetTo(), Failure: failureOrZero(b.GetFailure()), ModuleHash: b.GetModuleHash()}
 	case *Event_CapsuleLoading:
 		return messages.CapsuleLoading{Version: what.CapsuleLoading.GetVersion()}
 	case *Event_CapsuleStarting:

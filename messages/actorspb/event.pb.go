@@ -861,7 +861,9 @@ type CapsuleUpgraded struct {
 	// The session of the new instance.
 	Session string `protobuf:"bytes,3,opt,name=session,proto3" json:"session,omitempty"`
 	// From the beginning of the preparation.
-	Took          *durationpb.Duration `protobuf:"bytes,4,opt,name=took,proto3" json:"took,omitempty"`
+	Took *durationpb.Duration `protobuf:"bytes,4,opt,name=took,proto3" json:"took,omitempty"`
+	// The BLAKE3 hash of the new version's module in hex.
+	ModuleHash    string `protobuf:"bytes,5,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -924,13 +926,22 @@ func (x *CapsuleUpgraded) GetTook() *durationpb.Duration {
 	return nil
 }
 
+func (x *CapsuleUpgraded) GetModuleHash() string {
+	if x != nil {
+		return x.ModuleHash
+	}
+	return ""
+}
+
 // UpgradeFailed: a new instance could not take the place of the running one, which goes
 // on.
 type UpgradeFailed struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	Failure       *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	From    string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To      string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Failure *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The BLAKE3 hash of the new version's module in hex; empty if it was not read.
+	ModuleHash    string `protobuf:"bytes,4,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -986,13 +997,22 @@ func (x *UpgradeFailed) GetFailure() *CapsuleFailure {
 	return nil
 }
 
+func (x *UpgradeFailed) GetModuleHash() string {
+	if x != nil {
+		return x.ModuleHash
+	}
+	return ""
+}
+
 // CapsuleRolledBack: a new version has crashed soon after it had taken over, and the
 // version before it is started again.
 type CapsuleRolledBack struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	From          string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
-	To            string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	Failure       *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	From    string                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	To      string                 `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Failure *CapsuleFailure        `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The BLAKE3 hash of the module that is started again, in hex.
+	ModuleHash    string `protobuf:"bytes,4,opt,name=module_hash,json=moduleHash,proto3" json:"module_hash,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1046,6 +1066,13 @@ func (x *CapsuleRolledBack) GetFailure() *CapsuleFailure {
 		return x.Failure
 	}
 	return nil
+}
+
+func (x *CapsuleRolledBack) GetModuleHash() string {
+	if x != nil {
+		return x.ModuleHash
+	}
+	return ""
 }
 
 type CapsuleLoading struct {
@@ -2227,20 +2254,26 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\fCapsuleAdded\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"*\n" +
 	"\x0eCapsuleRemoved\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\tR\aversion\"~\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\"\x9f\x01\n" +
 	"\x0fCapsuleUpgraded\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x18\n" +
 	"\asession\x18\x03 \x01(\tR\asession\x12-\n" +
-	"\x04took\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04took\"o\n" +
+	"\x04took\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04took\x12\x1f\n" +
+	"\vmodule_hash\x18\x05 \x01(\tR\n" +
+	"moduleHash\"\x90\x01\n" +
 	"\rUpgradeFailed\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12:\n" +
-	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\"s\n" +
+	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1f\n" +
+	"\vmodule_hash\x18\x04 \x01(\tR\n" +
+	"moduleHash\"\x94\x01\n" +
 	"\x11CapsuleRolledBack\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12:\n" +
-	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\"*\n" +
+	"\afailure\x18\x03 \x01(\v2 .astrid.actors.v1.CapsuleFailureR\afailure\x12\x1f\n" +
+	"\vmodule_hash\x18\x04 \x01(\tR\n" +
+	"moduleHash\"*\n" +
 	"\x0eCapsuleLoading\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\"+\n" +
 	"\x0fCapsuleStarting\x12\x18\n" +

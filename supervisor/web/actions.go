@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -19,21 +20,83 @@ const actionTimeout = 30 * time.Second
 
 // action is the command of a button, before and after it is executed.
 type action struct {
-	Verb, ID, Command, CSRF string
-	// Means describes the effect of the command.
-	Means string
+	verb
+	Name, ID, Command, CSRF string
+	// Form is the address that executes it, Place the page of what it is about.
+	Form, Place string
 	// Problem is the reason why the command failed.
 	Problem string
+	// Changes are what a reload did; Done is true after one.
+	Changes []supervisor.Change
+	Done    bool
 }
 
-// meaning describes the effect of a command, for a user who is about to give it.
-func meaning(verb string) string {
-	return map[string]string{
-		"start":   "Its files are read again, and its restart budget is full.",
-		"stop":    "Waiting calls are answered “unavailable”, the running one gets the stop time-out. It stays down until it is started.",
-		"restart": "A new instance takes its place, with its files read again; waiting calls are served by it. It does not count against the restart budget, and fills it.",
-		"kill":    "Its instance crashes now. That goes through supervision like any crash, and counts against the restart budget.",
-	}[verb]
+// verb is what a command does.
+type verb struct {
+	// Means describes the effect, for a user who is about to give the command.
+	Means string
+	// Harms is true if callers may notice.
+	Harms bool
+	do    func(ctx context.Context, s *supervisor.Supervisor, id string) error
+	// reload is used instead of do by commands that return what they have changed.
+	reload bool
+	// after is the page that follows; "" means that of the capsule.
+	after string
+}
+
+// capsuleVerbs are the commands for one capsule.
+var capsuleVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
+	"start": {
+		Means: "Its files are read again, and its restart budget is full.",
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Start(ctx, id) },
+	},
+	"stop": {
+		Means: "Waiting calls are answered “unavailable”, the running one gets the stop time-out. It stays down until it is started.",
+		Harms: true,
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Stop(ctx, id) },
+	},
+	"restart": {
+		Means: "A new instance takes its place, with its files read again; waiting calls are served by it. It does not count against the restart budget, and fills it.",
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Restart(ctx, id) },
+	},
+	"kill": {
+		Means: "Its instance crashes now. That goes through supervision like any crash, and counts against the restart budget.",
+		Harms: true,
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Kill(ctx, id) },
+	},
+	"reload": {
+		Means:  "Its directory is read again. If its manifest, module or configuration has changed, it is upgraded: the new version is prepared beside the running one and takes over between two calls. If it can’t, the running one goes on.",
+		reload: true,
+	},
+	"remove": {
+		Means: "It stops as by “stop”, and is taken out of the system. If it was installed, its directory is removed, too; other files stay, and a reload adds it again.",
+		Harms: true, after: "/capsules",
+		do: func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Uninstall(ctx, id) },
+	},
+}
+
+// groupVerbs are the commands for a group.
+var groupVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
+	"start": {
+		Means: "Its capsules start, one after the other, and its budget is full.",
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Start(ctx, id) },
+	},
+	"stop": {
+		Means: "Its capsules stop, the last one first. Waiting calls are answered “unavailable”. It stays down until it is started.",
+		Harms: true,
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Stop(ctx, id) },
+	},
+	"restart": {
+		Means: "Its capsules stop, the last one first, and start again in order; waiting calls are served afterwards. Its budget is full.",
+		Harms: true,
+		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Restart(ctx, id) },
+	},
+}
+
+// reloadAll is the command for all capsules.
+var reloadAll = verb{ //nolint:gochecknoglobals // never changed
+	Means:  "The capsule directories are read again: new capsules are added, those whose files have changed are upgraded, and those that are not there any more are removed. What has not changed goes on.",
+	reload: true, after: "/capsules",
 }
 
 // confirm asks the user to confirm a command.
@@ -46,17 +109,31 @@ func (p *page) confirm(w http.ResponseWriter, r *http.Request) {
 // action reads the command from a request. If it is invalid, action answers the request
 // and returns false.
 func (p *page) action(w http.ResponseWriter, r *http.Request) (*action, bool) {
-	verb, id := r.PathValue("verb"), r.PathValue("id")
-	a := &action{Verb: verb, ID: id, Command: p.command(verb, id), CSRF: p.guard.secret, Means: meaning(verb)}
+	name, id := r.PathValue("verb"), r.PathValue("id")
+	a := &action{Name: name, ID: id, Form: r.URL.Path, CSRF: p.guard.secret}
+	var known, there bool
+	what := "capsule"
+	switch f := p.watch.frame(); {
+	case id == "":
+		a.Name, a.verb, known, there = "reload", reloadAll, true, true
+	case strings.HasPrefix(r.URL.Path, "/groups/"):
+		what = "group"
+		a.verb, known = groupVerbs[name]
+		a.Place, there = "/groups/"+id, f.groups[id] != nil
+	default:
+		a.verb, known = capsuleVerbs[name]
+		a.Place, there = "/capsules/"+id, f.byID[id] != nil
+	}
+	a.Place, a.Command = cmp.Or(a.after, a.Place), p.command(a.Name, id)
 	switch {
-	case a.Means == "":
+	case !known:
 		refuse(w, http.StatusNotFound, "there is no such command")
 		return nil, false
 	case !p.cfg.Actions:
 		refuse(w, http.StatusForbidden, "this page only shows: its actions are not enabled (--http-actions)")
 		return nil, false
-	case p.watch.frame().byID[id] == nil:
-		refuse(w, http.StatusNotFound, "there is no capsule "+text(id))
+	case !there:
+		refuse(w, http.StatusNotFound, "there is no "+what+" "+text(id))
 		return nil, false
 	}
 	return a, true
@@ -70,22 +147,32 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
 	defer cancel()
-	do := map[string]func(context.Context, string) error{
-		"start": p.supervisor.Start, "stop": p.supervisor.Stop, "restart": p.supervisor.Restart, "kill": p.supervisor.Kill,
-	}[a.Verb]
-	err := do(ctx, a.ID)
+	var err error
+	if a.reload {
+		var ids []string
+		if a.ID != "" {
+			ids = []string{a.ID}
+		}
+		a.Changes, err = p.supervisor.Reload(ctx, ids...)
+		a.Done = err == nil
+	} else {
+		err = a.do(ctx, p.supervisor, a.ID)
+	}
 	p.watch.look() // so that the next page shows the result
-	log := p.cfg.Log.With("command", a.Verb, "capsule", a.ID, "from", r.RemoteAddr)
+	log := p.cfg.Log.With("command", a.Name, "of", a.ID, "from", r.RemoteAddr)
 	if err != nil {
 		log = log.With("problem", err)
 	}
 	log.Info("a command from the page")
-	if err != nil {
+	switch {
+	case err != nil:
 		a.Problem = err.Error()
 		p.render(w, statusOf(err), "confirm", a)
-		return
+	case a.Done:
+		p.render(w, http.StatusOK, "done", a)
+	default:
+		http.Redirect(w, r, a.Place, http.StatusSeeOther) //nolint:gosec // it is a page of ours
 	}
-	http.Redirect(w, r, "/capsules/"+a.ID, http.StatusSeeOther) //nolint:gosec // it is a capsule of ours
 }
 
 // statusOf returns the HTTP status for an error of the supervisor.
@@ -95,7 +182,7 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.Is(err, supervisor.ErrNotFound):
 		return http.StatusNotFound
-	case errors.Is(err, supervisor.ErrRefused), errors.Is(err, supervisor.ErrNotUp):
+	case errors.Is(err, supervisor.ErrRefused), errors.Is(err, supervisor.ErrNotUp), errors.Is(err, supervisor.ErrUpgradeFailed):
 		return http.StatusConflict
 	case errors.Is(err, supervisor.ErrOverloaded), errors.Is(err, supervisor.ErrStopping), errors.Is(err, supervisor.ErrNotServing):
 		return http.StatusServiceUnavailable

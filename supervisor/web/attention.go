@@ -38,6 +38,10 @@ type attention struct {
 	// Capsule is nil if the trouble is not of a capsule; Path then names the source.
 	Capsule *messages.Capsule
 	Path    string
+	// Group is the one that it is about, nil for none.
+	Group *messages.Supervisor
+	// Rejected is true for a directory that can't become a capsule.
+	Rejected bool
 	// Trouble is a short name: "crash loop", or the state if that is clear enough.
 	Trouble string
 	// Grade is "bad" or "warn".
@@ -74,12 +78,52 @@ func (w *watch) attentionLocked(f *frame) []*attention {
 	}
 	for _, r := range f.tree.Rejected {
 		found = append(found, &attention{
-			rank: 0, Path: r.Directory, Trouble: "rejected", Grade: "bad", Since: f.tree.Started,
-			Cause: r.Problem, Decision: "it is not started", Next: "Nothing: mend its manifest, and start the daemon again.",
+			rank: 0, Path: r.Directory, Trouble: "rejected", Grade: "bad", Since: f.tree.Started, Rejected: true,
+			Cause: r.Problem, Decision: "it is not started", Next: nextRejected,
 		})
+	}
+	for _, g := range f.tree.Supervisors {
+		if a := diagnoseGroup(g); a != nil {
+			found = append(found, a)
+		}
+	}
+	for id, a := range w.upgrades {
+		if c := f.byID[id]; c != nil && f.trouble[id] == nil {
+			a.Capsule = c
+			f.trouble[id] = &a
+			found = append(found, &a)
+		}
 	}
 	slices.SortStableFunc(found, func(a, b *attention) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Path, b.Path)) })
 	return found
+}
+
+// nextRejected is what follows for a directory that can't become a capsule.
+const nextRejected = "Nothing: mend it, and reload."
+
+// rejected reports whether a capsule is only listed, because its manifest was rejected.
+func rejected(c *messages.Capsule) bool {
+	return c.State == failed && c.LastFailure != nil && c.LastFailure.Kind == "bad_manifest"
+}
+
+// diagnoseGroup describes the trouble of a group; nil if it has none.
+func diagnoseGroup(g *messages.Supervisor) *attention {
+	a := &attention{Group: g, Path: g.Path, Since: g.Since, Trouble: g.State, Grade: "bad", Cause: g.Reason}
+	switch g.State {
+	case messages.SupervisorHasFailed:
+		a.Decision, a.Next = "give up: its capsules are stopped", "Nothing: it stays down until it is started."
+	case messages.SupervisorRestarting:
+		a.rank, a.Grade = 1, "warn"
+		a.Decision, a.Next = "its supervisor restarts it", "Its capsules start in order."
+	default:
+		if g.Budget == 0 || g.BudgetSpent < g.Budget {
+			return nil
+		}
+		a.rank, a.Grade, a.Trouble = 2, "warn", "budget spent"
+		a.Cause = fmt.Sprintf("%d of %d deaths in %s", g.BudgetSpent, g.Budget, age(g.Window))
+		a.Decision, a.Next = "none yet", "The next death fails the group, which is a death for the supervisor around it."
+	}
+	return a
 }
 
 // calm reports, by a cheap check, that a capsule can have no trouble. It holds for
@@ -109,8 +153,8 @@ func diagnose(c *messages.Capsule, of *facts, s messages.Settings, now time.Time
 			rank: 0, Trouble: "failed", Grade: "bad", Cause: lastCause(c), Decision: "give up: " + cmp.Or(c.Reason, "no restart is left"),
 			Next: "Nothing: it stays down until it is started.",
 		}
-		if c.LastFailure != nil && c.LastFailure.Kind == "bad_manifest" {
-			a.Next = "Nothing: mend its manifest, and start the daemon again."
+		if rejected(c) {
+			a.Trouble, a.Decision, a.Next = "rejected", "it is not started", nextRejected
 		}
 		return a
 	case crashed:

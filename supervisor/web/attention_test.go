@@ -39,8 +39,8 @@ func TestDiagnose(t *testing.T) {
 			"rejected",
 			&messages.Capsule{State: failed, LastFailure: &messages.Failure{Kind: "bad_manifest", Message: "no name"}}, of,
 			&attention{
-				rank: 0, Trouble: "failed", Grade: "bad", Cause: "bad_manifest: no name", Decision: "give up: no restart is left",
-				Next: "Nothing: mend its manifest, and start the daemon again.",
+				rank: 0, Trouble: "rejected", Grade: "bad", Cause: "bad_manifest: no name", Decision: "it is not started",
+				Next: "Nothing: mend it, and reload.",
 			},
 		},
 		{

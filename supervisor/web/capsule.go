@@ -15,6 +15,29 @@ type capsuleHead struct {
 	Detail  *messages.CapsuleDetail
 	Actions bool
 	Alarm   *alarm
+	Group   string // the one that it is in; empty for none
+}
+
+// versionRow is one change of its version; the newest comes first.
+type versionRow struct {
+	messages.VersionRecord
+	ElementID, Grade string
+}
+
+// versionWord shortens the name of an event on a capsule's own page: "rolled back".
+func versionWord(event string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(event, "capsule_"), "_", " ")
+}
+
+// versionGrade returns the severity of a change.
+func versionGrade(change string) string {
+	switch change {
+	case messages.CapsuleUpgraded{}.Name():
+		return "ok"
+	case messages.UpgradeFailed{}.Name(), messages.CapsuleRolledBack{}.Name():
+		return "bad"
+	}
+	return ""
 }
 
 // failureRow is one death; the newest comes first.
@@ -42,12 +65,16 @@ func (p *page) capsule(v *view, q url.Values) error {
 	if a := f.trouble[id]; a != nil {
 		head.Alarm = &alarm{a, p.cfg.Actions}
 	}
+	if i := strings.LastIndexByte(c.Path, '/'); i >= len("capsules/") {
+		head.Group = c.Path[strings.LastIndexByte(c.Path[:i], '/')+1 : i]
+	}
 	path := c.Path
 	mine := p.watch.events(f, eventRowsBack, 0, func(e messages.Event) bool {
 		_, trigger := e.Detail.(messages.TriggerAnswered)
 		return e.Path == path && !trigger
 	})
 	line := timeline(mine, detail, f.now, spanOf(q.Get("span")))
+	line.mark(detail.Versions)
 	line.Span = q.Get("span")
 	v.Data = head
 	v.Parts = append(v.Parts,
@@ -62,6 +89,11 @@ func (p *page) capsule(v *view, q url.Values) error {
 		key = "f-" + key
 		failures = append(failures, part{key, "failure", &failureRow{r, key, i == len(detail.Failures)-1}})
 	}
+	versions := make([]part, 0, len(detail.Versions))
+	for _, r := range slices.Backward(detail.Versions) {
+		key := "v-" + strconv.FormatInt(r.At.UnixNano(), 36)
+		versions = append(versions, part{key, "version", &versionRow{r, key, versionGrade(r.Change)}})
+	}
 	calls := make([]part, 0, len(detail.RecentCalls))
 	seen := map[string]int{}
 	for _, r := range slices.Backward(detail.RecentCalls) {
@@ -75,7 +107,7 @@ func (p *page) capsule(v *view, q url.Values) error {
 		lines = append(lines, part{"l-" + strconv.FormatUint(l.Sequence, 10), "line", l})
 	}
 	v.Lists = append(v.Lists,
-		list{"failures", failures}, list{"calls", calls}, list{"log", lines},
+		list{"versions", versions}, list{"failures", failures}, list{"calls", calls}, list{"log", lines},
 		list{"mine", happenings(mine[:min(len(mine), capsuleEvents)])},
 	)
 	v.Parts = append(v.Parts,
@@ -106,5 +138,5 @@ type emptyNote struct {
 
 // command returns the command line with the effect of a button.
 func (p *page) command(verb, id string) string {
-	return strings.Join([]string{p.cfg.Command, verb, id}, " ")
+	return strings.TrimSpace(strings.Join([]string{p.cfg.Command, verb, id}, " "))
 }

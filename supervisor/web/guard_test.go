@@ -124,7 +124,7 @@ var csrfField = regexp.MustCompile(`name="csrf" value="([A-Z0-9]+)"`)
 // csrf returns the secret of the page's forms.
 func (s *site) csrf(header ...string) string {
 	s.t.Helper()
-	_, text := s.ask(http.MethodGet, "/capsules/echo/kill", "", header...)
+	_, text := s.ask(http.MethodGet, "/trigger", "", header...)
 	found := csrfField.FindStringSubmatch(text)
 	if found == nil {
 		s.t.Fatalf("no secret in %s", text)

@@ -23,6 +23,7 @@ type timelinePicture struct {
 	ID, Span string
 	Segments []segment
 	Marks    []mark
+	Versions []versionMark
 	Ticks    []tick
 	Deaths   int
 	From, To time.Time
@@ -45,6 +46,13 @@ type mark struct {
 	Kind, Text string
 }
 
+// versionMark is a change of its version.
+type versionMark struct {
+	X           string
+	At          time.Time
+	Text, Grade string
+}
+
 type tick struct{ X, Label, Anchor string }
 
 // stateAfter returns the state that an event puts its capsule into.
@@ -58,6 +66,8 @@ func stateAfter(e messages.Event) (messages.CapsuleState, bool) {
 		return ready, true
 	case messages.CapsuleCrashed:
 		return crashed, true
+	case messages.CapsuleUpgraded:
+		return ready, true
 	case messages.CapsuleFailed:
 		return failed, true
 	case messages.CapsuleStopping:
@@ -80,9 +90,7 @@ func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time,
 			}
 		}
 	}
-	x := func(at time.Time) float64 {
-		return min(100, max(0, 100*float64(at.Sub(t.From))/float64(t.To.Sub(t.From))))
-	}
+	x := t.at
 	end := now
 	for _, e := range events { // backwards: each state ends when the next begins
 		state, ok := stateAfter(e)
@@ -124,6 +132,25 @@ func timeline(events []messages.Event, d *messages.CapsuleDetail, now time.Time,
 		t.Ticks = append(t.Ticks, tick{percent(25 * float64(i)), label, anchor})
 	}
 	return t
+}
+
+// at returns the place of a time.
+func (t *timelinePicture) at(at time.Time) float64 {
+	return min(100, max(0, 100*float64(at.Sub(t.From))/float64(t.To.Sub(t.From))))
+}
+
+// Died returns Deaths for the templates.
+func (t *timelinePicture) Died() uint64 { return uint64(t.Deaths) } //nolint:gosec // a count
+
+// mark adds the changes of its version.
+func (t *timelinePicture) mark(versions []messages.VersionRecord) {
+	for _, r := range versions {
+		if !r.At.Before(t.From) {
+			t.Versions = append(t.Versions, versionMark{
+				X: percent(t.at(r.At)), At: r.At, Text: versionWord(r.Change) + " " + r.Version, Grade: versionGrade(r.Change),
+			})
+		}
+	}
 }
 
 func oldest(events []messages.Event, d *messages.CapsuleDetail) []time.Time {

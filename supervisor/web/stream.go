@@ -94,7 +94,8 @@ func (p *page) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		f = p.watch.frame()
 		if v, err = p.view(name, r, f, since); err != nil {
-			return // its capsule is gone, and the page reports it when it is loaded again
+			_ = s.write("event: gone\ndata: {}\n\n") // the page is loaded again, and says so
+			return
 		}
 	}
 }

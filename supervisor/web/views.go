@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	treeRows       = 200 // capsules in the overview's tree
+	treeRows       = 200 // lines of the overview's tree
 	attentionShown = 30
 	latestEvents   = 40  // on the overview
 	eventRows      = 200 // on the events' page
@@ -25,8 +25,8 @@ const (
 // show answers with a whole page.
 func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 	q := r.URL.Query()
-	if name == "capsule" {
-		q.Set("id", r.PathValue("id"))
+	if id := r.PathValue("id"); id != "" {
+		q.Set("id", id)
 	}
 	q.Set("view", name)
 	r.URL.RawQuery = q.Encode()
@@ -38,6 +38,11 @@ func (p *page) show(w http.ResponseWriter, r *http.Request, name string) {
 		}
 		p.render(w, status, "problem", err.Error())
 		return
+	}
+	if k, ok := v.Data.(*kept); ok {
+		if err := p.readKept(r.Context(), k, q.Get("after"), q.Get("show")); err != nil {
+			k.Problem = err.Error()
+		}
 	}
 	p.render(w, http.StatusOK, "layout", &shown{view: v, page: p, Stream: "/stream?" + q.Encode()})
 }
@@ -65,6 +70,10 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 			Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
 	case "capsule":
 		err = p.capsule(v, q)
+	case "group":
+		err = p.group(v, q)
+	case "state":
+		err = p.state(v, q)
 	default:
 		err = fmt.Errorf("there is no page %q: %w", name, supervisor.ErrNotFound)
 	}
@@ -151,44 +160,14 @@ func (p *page) overview(v *view) {
 		part{"calm", "calm", map[string]any{"Troubled": len(f.attention), "More": max(0, len(f.attention)-attentionShown), "Tree": f.tree}},
 		part{"system", "system", f.tree},
 	)
-	var rows []part
-	for i, c := range f.tree.Capsules {
-		if i == treeRows {
-			break
-		}
-		rows = append(rows, part{"t-" + c.ID, "branch", p.watch.row(f, c)})
+	lines, found := p.lines(f, f.tree.Branches(), treeRows)
+	rows := make([]part, len(lines))
+	for i, b := range lines {
+		rows[i] = part{b.ElementID(), "branch", b}
 	}
 	v.Lists = append(v.Lists, list{"branches", rows})
-	v.Parts = append(v.Parts, part{"cut", "cut", max(0, len(f.tree.Capsules)-treeRows)})
+	v.Parts = append(v.Parts, part{"cut", "cut", found - len(rows)})
 	v.Lists = append(v.Lists, list{"latest", happenings(p.watch.events(f, latestEvents, before(f, 400), nil))})
-}
-
-// subscriptionRows bounds the subscriptions on the page of the bus: those with the most
-// messages that wait come first.
-const subscriptionRows = 200
-
-func (p *page) bus(v *view) {
-	v.Title = "Event bus"
-	bus := &v.Frame.tree.Bus
-	var topics, subscriptions []part
-	for i := range bus.Topics {
-		topics = append(topics, part{"topic-" + strconv.Itoa(i), "topic", indexed[messages.BusTopic]{i, bus.Topics[i]}})
-	}
-	for i := range bus.Subscriptions[:min(subscriptionRows, len(bus.Subscriptions))] {
-		subscriptions = append(subscriptions, part{"subscription-" + strconv.Itoa(i), "subscription", indexed[messages.BusSubscription]{i, bus.Subscriptions[i]}})
-	}
-	var durable []part
-	for i := range bus.Durable {
-		durable = append(durable, part{"durable-" + strconv.Itoa(i), "durable", indexed[messages.DurableTopic]{i, bus.Durable[i]}})
-	}
-	v.Lists = append(v.Lists, list{"topics", topics}, list{"durables", durable}, list{"subscriptions", subscriptions})
-	v.Parts = append(v.Parts, part{"letters", "letters", bus}, part{"unlisted", "unlisted", bus.SubscriptionCount - uint64(len(subscriptions))})
-}
-
-// indexed is a row that is known by its place.
-type indexed[T any] struct {
-	Place int
-	Row   T
 }
 
 // before returns the number of the event n before the last.

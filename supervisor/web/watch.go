@@ -29,9 +29,10 @@ type frame struct {
 	taken     monotime.Time // not affected by changes of the wall clock
 	now       time.Time     // by the wall clock, as all times in tree
 	byID      map[string]*messages.Capsule
-	triggers  float64            // a second
-	calls     map[string]float64 // a second, by capsule; without entries of 0
-	restarts  uint64             // in the last hour
+	groups    map[string]*messages.Supervisor // by name
+	triggers  float64                         // a second
+	calls     map[string]float64              // a second, by capsule; without entries of 0
+	restarts  uint64                          // in the last hour
 	attention []*attention
 	trouble   map[string]*attention // by capsule
 	next      chan struct{}         // closed when there is a newer frame
@@ -51,6 +52,8 @@ type watch struct {
 	totals  []total // of restarts, a minute apart, of the last hour
 	facts   map[string]*facts
 	ours    map[string]ownFailure // the last failure of each of the system's own actors, by path
+
+	upgrades map[string]attention // of capsules that do not run what their files say, by id
 }
 
 // ownFailure is a failure of one of the system's own actors.
@@ -87,7 +90,7 @@ type facts struct {
 func newWatch(s *supervisor.Supervisor) *watch {
 	w := &watch{
 		supervisor: s, wake: make(chan struct{}, 1), curves: map[string]*curve{}, facts: map[string]*facts{},
-		ours: map[string]ownFailure{},
+		ours: map[string]ownFailure{}, upgrades: map[string]attention{},
 	}
 	w.look()
 	return w
@@ -144,10 +147,23 @@ func (w *watch) follow(ctx context.Context) {
 }
 
 func (w *watch) note(e messages.Event) {
-	if restarted, ok := e.Detail.(messages.ActorRestarted); ok {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.ours[e.Path] = ownFailure{e.At, restarted}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch d := e.Detail.(type) {
+	case messages.ActorRestarted:
+		w.ours[e.Path] = ownFailure{e.At, d}
+	case messages.UpgradeFailed:
+		w.upgrades[e.Child()] = attention{
+			rank: 3, Path: e.Path, Trouble: "upgrade failed", Grade: "warn", Cause: d.Failure.Message, Since: e.At,
+			Decision: "version " + d.From + " goes on", Next: nextRejected,
+		}
+	case messages.CapsuleRolledBack:
+		w.upgrades[e.Child()] = attention{
+			rank: 3, Path: e.Path, Trouble: "rolled back", Grade: "warn", Cause: d.From + " crashed: " + d.Failure.Message, Since: e.At,
+			Decision: "version " + d.To + " runs again", Next: nextRejected,
+		}
+	case messages.CapsuleUpgraded, messages.CapsuleRemoved:
+		delete(w.upgrades, e.Child())
 	}
 }
 
@@ -190,11 +206,14 @@ func (w *watch) look() *frame {
 // show turns a snapshot taken at that time into the newest frame.
 func (w *watch) show(tree *messages.Tree, taken monotime.Time) *frame {
 	f := &frame{
-		tree: tree, taken: taken, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)),
+		tree: tree, taken: taken, now: tree.At, byID: make(map[string]*messages.Capsule, len(tree.Capsules)), groups: map[string]*messages.Supervisor{},
 		calls: map[string]float64{}, trouble: map[string]*attention{}, next: make(chan struct{}),
 	}
 	for _, c := range tree.Capsules {
 		f.byID[c.ID] = c
+	}
+	for _, g := range tree.Supervisors {
+		f.groups[g.Name] = g
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -35,8 +35,9 @@ type Config struct {
 	// Hosts are further names of this server in browsers, beside localhost, the
 	// machine's own name and all its IP addresses. They are used with a token only.
 	Hosts []string
-	// Actions allows everyone who may look to trigger hooks, to start, stop, restart and
-	// kill capsules, and to approve what they ask for.
+	// Actions allows everyone who may look to trigger hooks, to start, stop, restart, kill,
+	// reload and remove capsules, to see the values that they keep, and to approve what they
+	// ask for.
 	Actions bool
 	// Command is the program's name in the command lines that the page shows; "" means
 	// "astrid-actors".
@@ -138,20 +139,18 @@ func (p *page) routes() http.Handler {
 		}
 		assets.ServeHTTP(w, r)
 	})
-	for _, name := range []string{"overview", "capsules", "capsule", "bus", "approvals", "events", "trigger"} {
-		path := "/" + name
-		switch name {
-		case "overview":
-			path = "/{$}"
-		case "capsule":
-			path = "/capsules/{id}"
-		}
+	for name, path := range map[string]string{
+		"overview": "/{$}", "capsules": "/capsules", "capsule": "/capsules/{id}", "state": "/capsules/{id}/state",
+		"group": "/groups/{id}", "bus": "/bus", "approvals": "/approvals", "events": "/events", "trigger": "/trigger",
+	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { p.show(w, r, name) })
 	}
 	mux.HandleFunc("GET /stream", p.stream)
 	mux.HandleFunc("POST /trigger", p.trigger)
-	mux.HandleFunc("GET /capsules/{id}/{verb}", p.confirm)
-	mux.HandleFunc("POST /capsules/{id}/{verb}", p.act)
+	for _, command := range []string{"/capsules/{id}/{verb}", "/groups/{id}/{verb}", "/reload"} {
+		mux.HandleFunc("GET "+command, p.confirm)
+		mux.HandleFunc("POST "+command, p.act)
+	}
 	mux.HandleFunc("POST /approvals/{id}/{decision}", p.decide)
 	mux.HandleFunc("GET /login", p.logIn)
 	mux.HandleFunc("POST /login", p.logIn)

@@ -31,6 +31,15 @@ func (h *happening) Capsule() string {
 	return h.Event.Child()
 }
 
+// Group returns the name of the group that the event concerns; "" for none.
+func (h *happening) Group() string {
+	switch h.Event.Detail.(type) {
+	case messages.SupervisorStarted, messages.SupervisorFailed, messages.SupervisorStopped:
+		return h.Event.Child()
+	}
+	return ""
+}
+
 // describe describes an event in words.
 func describe(e messages.Event) *happening {
 	h := &happening{Event: e}

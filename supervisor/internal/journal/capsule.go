@@ -98,6 +98,7 @@ func (j *Journal) Hashed(id, hash string) {
 	defer j.mu.Unlock()
 	if c := j.capsules[id]; c != nil {
 		c.shown.ModuleHash = hash
+		j.historyLocked(id).hashed(hash)
 	}
 }
 
@@ -147,5 +148,6 @@ func (j *Journal) Detail(id string) *messages.CapsuleDetail {
 	}
 	d.Log, _ = c.log.after(0)
 	d.RecentCalls = c.stats.RecentCalls()
+	d.Versions = slices.Clone(j.historyLocked(id).records)
 	return d
 }

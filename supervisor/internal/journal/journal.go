@@ -40,6 +40,7 @@ type Journal struct {
 	order       []string                   // capsule ids in start order
 	rejected    []messages.CapsuleRejected // directories that are rejected
 	generations map[string]uint64          // of capsules that were removed: if they are added again, these go on
+	histories   map[string]*history        // of the versions of capsules, by id, also of those that were removed
 	undecided   int
 	allDecided  chan struct{} // closed once undecided is 0, or Serve has returned before
 	unfinished  error         // why it was closed before; else nil
@@ -103,7 +104,7 @@ type capsule struct {
 func New(cfg Config) *Journal {
 	j := &Journal{
 		cfg: cfg, epoch: uuid.NewString(), changed: make(chan struct{}), restarts: map[string]uint64{},
-		capsules: map[string]*capsule{}, groups: map[string]*group{}, generations: map[string]uint64{}, allDecided: make(chan struct{}),
+		capsules: map[string]*capsule{}, groups: map[string]*group{}, generations: map[string]uint64{}, histories: map[string]*history{}, allDecided: make(chan struct{}),
 	}
 	j.Triggers.Observe, j.Bus.Observe = j.Observe, j.Observe
 	return j
@@ -122,6 +123,9 @@ func (j *Journal) Enter(c *messages.Capsule) {
 	}
 	c.Generation = j.generations[c.ID]
 	delete(j.generations, c.ID)
+	if c.Version != "" {
+		j.historyLocked(c.ID).add(messages.VersionRecord{At: time.Now(), Change: added, Version: c.Version})
+	}
 	j.capsules[c.ID] = &capsule{shown: c}
 	j.order = append(j.order, c.ID)
 	j.undecided++
@@ -165,6 +169,7 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		return
 	}
 	j.countDeathLocked(e, now)
+	j.rememberLocked(e)
 	c := j.capsules[e.Child()]
 	if c == nil {
 		if rejected, ok := e.Detail.(messages.CapsuleRejected); ok && len(j.rejected) < rejectedShown {
@@ -218,10 +223,12 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 			m.RestartAt = (now.Add(s.Delay))
 		}
 		kind := kindOperator
+		m.Because = ""
 		switch s.Cause {
 		case messages.CauseOperator:
 		case messages.CauseStrategy:
 			m.Restarts++
+			m.Because = s.Because()
 			kind = kindStrategy
 		default:
 			m.Restarts++

@@ -27,6 +27,7 @@ function open() {
     tick();
   });
   source.addEventListener('beat', () => { heard = performance.now(); });
+  source.addEventListener('gone', () => { if (!dialog.open) location.reload(); }); // it says why
   source.addEventListener('error', () => {
     // A browser reconnects by itself after a lost connection, but not after a refusal.
     if (source && source.readyState === EventSource.CLOSED) {
@@ -223,11 +224,16 @@ document.addEventListener('submit', async (e) => {
     button.disabled = true;
     try {
       const answer = await fetch(form.action, { method: 'POST', body });
-      if (answer.ok) {
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      if (!answer.ok || page.getElementById('confirm')) {
+        show(page);
+        dialog.querySelector('a, button')?.focus();
+      } else {
         dialog.close();
         say('done');
-      } else {
-        show(new DOMParser().parseFromString(await answer.text(), 'text/html'));
+        // The page of something that is not there any more leads to the page that follows.
+        const left = new URL(answer.url).pathname;
+        if (form.action.startsWith(location.origin + location.pathname + '/') && left !== location.pathname) location.assign(left);
       }
     } catch (problem) {
       button.disabled = false;
@@ -242,14 +248,14 @@ document.addEventListener('submit', async (e) => {
     } catch (problem) {
       say(String(problem));
     }
-  } else if (form.classList.contains('filter')) {
+  } else if (form.classList.contains('filter') && !form.hasAttribute('data-load')) {
     e.preventDefault();
     look('?' + body);
   }
 });
 
 let typing = 0;
-for (const filter of document.querySelectorAll('form.filter')) {
+for (const filter of document.querySelectorAll('form.filter:not([data-load])')) {
   filter.addEventListener('input', () => {
     clearTimeout(typing);
     typing = setTimeout(() => filter.requestSubmit(), 200);
