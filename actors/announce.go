@@ -31,7 +31,11 @@ type CapsuleDown struct {
 
 // CapsuleGone tells the registry and the hook router that a capsule has ended and is
 // known no longer. No other message about that Ref follows.
-type CapsuleGone struct{ Ref *CapsuleRef }
+type CapsuleGone struct {
+	Ref *CapsuleRef
+	// PoolStays: it was one instance of a pool, and the capsule is known as before.
+	PoolStays bool
+}
 
 // resyncDone tells the registry or the hook router that it has been told of
 // every capsule: after its start, and after each restart.

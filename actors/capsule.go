@@ -66,6 +66,8 @@ type CapsuleConfig struct {
 	Generation uint64
 	// Stats counts the capsule's calls; nil means fresh ones.
 	Stats *CallStats
+	// InstanceStats returns those of one instance of a pool; nil means fresh ones.
+	InstanceStats func(number int) *CallStats
 	// Observe receives events, in order, on the capsule's goroutine. It must not block.
 	Observe func(messages.Event)
 	// Lines receives astrid_log.
@@ -181,6 +183,9 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, events ...m
 	if c.cfg.Router != nil {
 		c.cfg.Router.up(m)
 	}
+	if c.pool != nil {
+		c.pool.grown()
+	}
 	if c.cfg.Bus != nil && state == messages.StateReady {
 		c.cfg.Bus.capsuleUp(m)
 	}
@@ -202,7 +207,7 @@ func (c *capsule) isReady(ctx actor.Context) {
 
 // afterRestart calls ActionAfterRestart of a capsule that has such an interceptor.
 func (c *capsule) afterRestart() {
-	if c.current.generation == c.cfg.Generation+1 || !c.current.version.has(ActionAfterRestart) {
+	if c.current.generation == c.first || !c.current.version.has(ActionAfterRestart) {
 		return
 	}
 	var answer messages.Leg
@@ -217,6 +222,9 @@ func (c *capsule) invoke(m *invocation) {
 	t, began := m.trigger, m.began
 	if began == monotime.None {
 		began = monotime.Now()
+	}
+	if m.pooled != nil {
+		defer m.pooled.ended()
 	}
 	if !t.isOpen() {
 		c.stats.missed(t.waited(began))

@@ -37,11 +37,18 @@ type CapsuleRef struct {
 	halting    atomic.Uint64 // the halt that the capsule is to obey; 0 is none
 	halts      uint64        // how many there have been; its supervisor's
 	node       waitNode      // it in the graph of waits
+	pool       *Pool         // nil unless it is one instance of several
+	number     int           // of the instance, from 1; 0 without a pool
 	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if calls must be queued
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
+	// loads counts generations, also those of instances that are being prepared: it is
+	// last, or the pool's.
+	loads *atomic.Uint64
+	last  atomic.Uint64
+
 	mu        sync.Mutex
-	last      uint64                  // the newest generation, also one that is being prepared
+	first     uint64                  // the generation of its first load; 0 before
 	next      *instance               // prepared, to take over; nil without one
 	interrupt context.CancelCauseFunc // of the current instance; nil before it and after its end
 }
@@ -53,7 +60,8 @@ func NewCapsuleRef(cfg CapsuleConfig) *CapsuleRef {
 		r.stats = &CallStats{}
 	}
 	r.generation.Store(cfg.Generation)
-	r.last = cfg.Generation
+	r.last.Store(cfg.Generation)
+	r.loads = &r.last
 	cfg.Version.hold()
 	r.version.Store(cfg.Version)
 	r.mailbox.Store(system.NewMailbox(cfg.Version.Queue, r.refuse))
@@ -70,11 +78,34 @@ func (r *CapsuleRef) Props() *actor.Props {
 	return r.cfg.System.Props(func() actor.Actor { return newCapsule(r, mailbox) }, mailbox)
 }
 
+// whole stands for the capsule: of a pool, its first instance.
+func (r *CapsuleRef) whole() *CapsuleRef {
+	if r.pool == nil {
+		return r
+	}
+	return r.pool.first
+}
+
 // Path returns the capsule's place in the tree, as its events have it.
-func (r *CapsuleRef) Path() string { return cmp.Or(r.cfg.Path, CapsulePath(r.cfg.ID)) }
+func (r *CapsuleRef) Path() string {
+	path := cmp.Or(r.cfg.Path, CapsulePath(r.cfg.ID))
+	if r.pool != nil {
+		path = instanceName(path, r.number)
+	}
+	return path
+}
 
 // ID returns the capsule's id.
 func (r *CapsuleRef) ID() string { return r.cfg.ID }
+
+// Name returns the id, followed by the number of the instance if it is one of a pool:
+// "worker#2".
+func (r *CapsuleRef) Name() string {
+	if r.pool == nil {
+		return r.cfg.ID
+	}
+	return instanceName(r.cfg.ID, r.number)
+}
 
 // Version returns the capsule's current version: that of its next load.
 func (r *CapsuleRef) Version() *Version { return r.version.Load() }
@@ -110,7 +141,12 @@ func (r *CapsuleRef) Interrupt(generation uint64, cause error) bool {
 }
 
 // Close refuses every call that waits and all that come: the capsule ends for good.
-func (r *CapsuleRef) Close() { r.mailbox.Load().Close() }
+func (r *CapsuleRef) Close() {
+	if r.pool != nil {
+		r.pool.leave(r) // its calls are given to others
+	}
+	r.mailbox.Load().Close()
+}
 
 // Queue returns how many calls wait.
 func (r *CapsuleRef) Queue() int { return r.mailbox.Load().UserMessageCount() }
@@ -149,9 +185,8 @@ func (r *CapsuleRef) Revoke(state messages.CapsuleState, reason string) {
 func (r *CapsuleRef) begin() *instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last++
 	v := r.Version()
-	i := r.newInstance(v, r.last)
+	i := r.newInstance(v, r.loads.Add(1))
 	r.becomeCurrentLocked(i)
 	r.cfg.Observe(messages.Event{
 		Path: r.Path(), Generation: i.generation, Detail: messages.CapsuleLoading{Version: v.Number},
@@ -163,6 +198,9 @@ func (r *CapsuleRef) begin() *instance {
 func (r *CapsuleRef) becomeCurrentLocked(i *instance) {
 	r.generation.Store(i.generation)
 	r.interrupt, r.ready = i.end, monotime.None
+	if r.first == 0 {
+		r.first = i.generation
+	}
 }
 
 // During runs f with the current generation. No other begins meanwhile, and this
@@ -186,6 +224,9 @@ func (r *CapsuleRef) refuse(message any, _ *actor.PID, why system.Refusal) bool 
 	call, isCall := message.(*invocation)
 	if !isCall {
 		return false
+	}
+	if call.pooled != nil && call.pooled.pool.refused(call, why) {
+		return true
 	}
 	answer := messages.Leg{
 		Outcome: messages.OutcomeUnavailable, Reason: "the capsule is stopping, or has stopped", Generation: r.Generation(),

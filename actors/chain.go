@@ -110,8 +110,8 @@ func (p *publisher) goOnLocked(c *chain, claim bool) *chainStep {
 		step := c.newStep()
 		call := &step.call.calls[0]
 		claimed := claim && call.ref != nil && call.ref.claim()
-		if !claimed && call.ref != nil {
-			call.ref.post(call)
+		if !claimed && (call.ref != nil || call.first) {
+			call.queue()
 		}
 		p.leaveLocked(l, c)
 		switch {
@@ -139,6 +139,12 @@ func (c *chain) newStep() *chainStep {
 	t.room(1)
 	t.legs[0] = messages.Leg{Capsule: s.target.id, Action: s.interceptor.Action, Priority: s.interceptor.Priority}
 	t.calls[0].trigger, t.calls[0].action = t, s.interceptor.Action
+	if pool := s.target.pool; pool != nil {
+		if pool.plan(t, &t.calls[0], s.interceptor.OrderedBy); t.legs[0].Outcome != messages.OutcomePending {
+			step.sides.Add(1) // it has been answered
+		}
+		return step
+	}
 	t.pending = 1
 	if down := c.publisher.bus.cfg.Router.down(s.target); down != "" {
 		t.answer(0, &messages.Leg{Outcome: messages.OutcomeUnavailable, Reason: down}, nil)

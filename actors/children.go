@@ -25,15 +25,18 @@ func (s *supervisor) enter(spec ChildSpec) *child {
 // depend makes a child wait for the first starts of those that it imports from.
 func (s *supervisor) depend(c *child) {
 	for _, id := range c.WaitsFor {
-		if on := s.byID[id]; on != nil && on != c && !on.settled {
-			on.dependents = append(on.dependents, c)
-			c.imports++
+		for _, on := range s.named(id) {
+			if on != c && !on.settled {
+				on.dependents = append(on.dependents, c)
+				c.imports++
+			}
 		}
 	}
 }
 
 func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
-	id := m.Spec.Ref.ID()
+	id := m.Spec.id()
+	pool := s.groups[id]
 	refuse := func(reason string) {
 		ctx.Respond(&messages.CommandDone{Result: messages.CommandRefused, Reason: reason})
 	}
@@ -44,8 +47,15 @@ func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
 	case old != nil && old.removing:
 		refuse("one with the same id is being removed")
 		return
-	case old != nil:
+	case pool != nil && pool.crew != nil && pool.crew.removed != nil:
+		refuse("one with the same id is being removed")
+		return
+	case old != nil || pool != nil:
 		refuse("there is one with the same id already")
+		return
+	}
+	if m.Spec.Pool != nil {
+		s.addPool(ctx, m.Spec)
 		return
 	}
 	c := s.enter(m.Spec)
@@ -59,6 +69,9 @@ func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
 // removeCapsule ends a child in order, and then forgets it. Children that import from
 // it go on: imports only order the starts.
 func (s *supervisor) removeCapsule(ctx actor.Context, c *child) string {
+	if c.pool != nil {
+		return "it is one instance of a pool: stop it, or remove the capsule"
+	}
 	c.removing = true
 	switch c.phase {
 	case waiting:
@@ -75,17 +88,11 @@ func (s *supervisor) removeCapsule(ctx actor.Context, c *child) string {
 // first, so that a reader of the event finds it nowhere.
 func (s *supervisor) remove(c *child) {
 	s.cancelUpgrade(c, "it was removed meanwhile")
-	s.forgetPrevious(c)
-	delete(s.byID, c.id)
-	isIt := func(other *child) bool { return other == c }
-	s.children = slices.DeleteFunc(s.children, isIt)
+	s.forget(c)
 	c.set(slotEnded)
 	c.stays = true
 	if c.parent == s.top { // a place in a group is kept, for one that is added again
 		s.top.members = slices.DeleteFunc(s.top.members, func(m member) bool { return m == c.slot })
-	}
-	for _, other := range s.children {
-		other.dependents = slices.DeleteFunc(other.dependents, isIt)
 	}
 	gone := &CapsuleGone{Ref: c.Ref}
 	s.System.Send(s.System.PID(RegistryPath), gone)

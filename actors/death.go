@@ -46,6 +46,9 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	s.upgraded(c, crash.Generation)
 	c.stopTimer()
 	c.isDown(messages.StateCrashed, "it crashed")
+	if c.pool != nil {
+		c.pool.crew.spread(c.Ref)
+	}
 	s.settle(ctx, c)
 	s.answer(c, false, "it crashed: "+crash.Failure.Message)
 	dead := death{
@@ -108,6 +111,10 @@ func (s *supervisor) bug(c *child, reason any) *Crash {
 // because of dead.
 func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dead *child) {
 	var group, strategy, causePath string
+	spent, budget := len(c.restarts.spent), c.restarts.policy.Budget
+	if c.pool != nil {
+		spent, budget, by = len(c.pool.deaths.spent), c.pool.policy.Budget, notPool(by)
+	}
 	switch {
 	case by == nil:
 	case by.parent != nil:
@@ -119,8 +126,8 @@ func (s *supervisor) scheduled(c *child, v verdict, cause string, by *group, dea
 		s.Observe(messages.Event{
 			Path: c.Ref.Path(), Generation: generation,
 			Detail: messages.RestartScheduled{
-				Attempt:     uint32(v.attempt),                                                       //nolint:gosec // a count
-				BudgetSpent: uint32(len(c.restarts.spent)), Budget: uint32(c.restarts.policy.Budget), //nolint:gosec // counts
+				Attempt:     uint32(v.attempt),                     //nolint:gosec // a count
+				BudgetSpent: uint32(spent), Budget: uint32(budget), //nolint:gosec // counts
 				Window: c.restarts.policy.Window, Delay: v.delay, Cause: cause,
 				Supervisor: group, Strategy: strategy, CausePath: causePath,
 			},
@@ -161,5 +168,6 @@ func (s *supervisor) restartNow(ctx actor.Context, c *child) {
 	c.phase, c.undecided = running, nil
 	c.started()
 	c.Ref.Go()
+	c.joinPool(s)
 	ctx.(actor.Supervisor).RestartChildren(c.pid) //nolint:forcetypeassert // every context is one
 }

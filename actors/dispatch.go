@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"math"
 	"runtime"
 	"time"
 
@@ -33,7 +34,7 @@ func (t *trigger) dispatch() monotime.Time {
 		if !first.first {
 			continue
 		}
-		expected := first.ref.expected()
+		expected := first.expected()
 		if expected > longCall {
 			first.first = false
 			first.queueAll()
@@ -49,6 +50,14 @@ func (t *trigger) dispatch() monotime.Time {
 		sys.Schedule(func() { t.runCalls(monotime.Now(), false) })
 	}
 	return t.runCalls(t.made, true)
+}
+
+// expected returns how long a call is likely to take; forever, if it must be queued.
+func (c *invocation) expected() time.Duration {
+	if c.ref == nil {
+		return math.MaxInt64 // it waits at its pool for an instance
+	}
+	return c.ref.expected()
 }
 
 // runCalls makes the calls that nobody has taken, on the goroutine that asks or on one
@@ -92,8 +101,17 @@ func (t *trigger) handOver() {
 func (c *invocation) queueAll() {
 	c.trigger.shared.Store(true)
 	for ; c != nil; c = c.then {
-		c.ref.post(c)
+		c.queue()
 	}
+}
+
+// queue hands a call to its capsule, or to its pool if that has no instance for it yet.
+func (c *invocation) queue() {
+	if c.ref == nil {
+		c.pooled.pool.place(c)
+		return
+	}
+	c.ref.post(c)
 }
 
 // run makes a call here and now if its capsule is idle, and else queues it. It returns
@@ -104,7 +122,7 @@ func (c *invocation) run(at monotime.Time, asking bool) monotime.Time {
 	case !c.ref.mailbox.Load().TryRun(c):
 		c.trigger.shared.Store(true)
 		c.began, c.ctx.inline, c.ctx.asking = monotime.None, nil, false
-		c.ref.post(c)
+		c.queue()
 		return at
 	case c.ended == monotime.None: // its actor failed over it, and its supervisor is told
 		c.trigger.shared.Store(true)

@@ -131,7 +131,7 @@ func (b *Bus) capsuleUp(m *CapsuleUp) {
 		c = &durableCapsule{readers: map[DurableSubscription]*durableReader{}}
 		d.of[m.Ref.ID()] = c
 	}
-	c.ref, c.interceptors = m.Ref, interceptors
+	c.ref, c.interceptors = m.Ref.whole(), interceptors
 	b.readLocked(c)
 }
 
@@ -140,7 +140,7 @@ func (b *Bus) capsuleGone(ref *CapsuleRef) {
 	d := &b.durable
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.of[ref.ID()]; c != nil && c.ref == ref {
+	if c := d.of[ref.ID()]; c != nil && c.ref == ref.whole() {
 		c.interceptors = nil
 		b.readLocked(c)
 		delete(d.of, ref.ID())
@@ -300,9 +300,18 @@ func (r *durableReader) call(k *Kept) messages.Outcome {
 	}
 	t.room(1)
 	t.legs[0] = messages.Leg{Capsule: r.of.Capsule, Action: r.of.Action}
-	t.calls[0].trigger, t.calls[0].action, t.calls[0].ref = t, r.of.Action, r.ref
-	t.pending = 1
-	r.ref.post(&t.calls[0])
+	call := &t.calls[0]
+	call.trigger, call.action = t, r.of.Action
+	if pool := r.ref.pool; pool != nil {
+		pool.plan(t, call, "")
+	} else {
+		call.ref, t.pending = r.ref, 1
+	}
+	if t.legs[0].Outcome == messages.OutcomePending {
+		call.queue()
+	} else {
+		d.answered() // the pool takes no calls
+	}
 	select {
 	case <-d.done:
 		return t.legs[0].Outcome

@@ -16,6 +16,7 @@ func (s *supervisor) end(ctx actor.Context, c *child, state messages.CapsuleStat
 		c.set(slotEnded)
 	}
 	c.phase, c.final = stopping, final
+	s.shutPool(c, reason, false)
 	c.Ref.Close()
 	s.tellDown(c, state, reason)
 	ctx.Stop(c.pid)
@@ -60,6 +61,9 @@ func (s *supervisor) terminated(ctx actor.Context, m *actor.Terminated) {
 		s.remove(c)
 	}
 	s.answer(c, false, c.down.Reason)
+	if c.pool != nil {
+		s.instanceEnded(c)
+	}
 	if c.again && !s.stopping {
 		c.again = false
 		s.spawn(ctx, c)
@@ -82,6 +86,7 @@ func (s *supervisor) stopAll() {
 		}
 	}
 	clear(s.groupWaiters)
+	s.stopPools()
 	for _, c := range s.children {
 		s.cancelUpgrade(c, reasonStopping)
 		s.forgetPrevious(c)
@@ -120,6 +125,10 @@ func (s *supervisor) stoppedEvent(c *child, cause string) {
 // tellDown tells the registry and the router that a capsule does not serve.
 func (s *supervisor) tellDown(c *child, state messages.CapsuleState, reason string) {
 	c.isDown(state, reason)
+	if c.pool != nil && state == messages.StateCrashed { // it is restarted later
+		c.pool.crew.hold(c.Ref, reason)
+		c.pool.crew.spread(c.Ref)
+	}
 	s.System.Send(s.System.PID(RegistryPath), c.down)
 	s.System.Send(s.System.PID(RouterPath), c.down)
 }

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -59,7 +60,7 @@ func (s *supervisor) enterGroups() {
 
 // newChild returns a child that is in no group yet.
 func newChild(spec ChildSpec) *child {
-	c := &child{ChildSpec: spec, id: spec.Ref.ID(), over: spec.Ref.Generation()}
+	c := &child{ChildSpec: spec, id: spec.id(), over: spec.Ref.Generation()}
 	c.slot = &slot{node: node{name: c.id, restarts: restarts{policy: spec.Restart}}}
 	return c
 }
@@ -67,18 +68,32 @@ func newChild(spec ChildSpec) *child {
 // place gives a child its place in its group. One that is removed and added again gets
 // it back.
 func (s *supervisor) place(c *child) {
-	g := s.placeOf[c.id]
-	if g == nil {
-		c.parent = s.top
-		s.top.members = append(s.top.members, c.slot)
-		return
-	}
-	for _, m := range g.members {
-		if place, ok := m.(*slot); ok && place.name == c.id {
-			place.restarts.policy = c.restarts.policy
-			c.slot = place
+	if g := s.placeOf[c.id]; g != nil {
+		for _, m := range g.members {
+			if place, ok := m.(*slot); ok && place.name == c.id {
+				place.restarts.policy = c.restarts.policy
+				c.slot = place
+				return
+			}
 		}
 	}
+	s.placeMember(c.slot)
+}
+
+// placeMember gives a capsule its place: that of the pool, or of the only instance, that
+// it was before, or the last one at the top.
+func (s *supervisor) placeMember(m member) {
+	n := m.base()
+	g := cmp.Or(s.placeOf[n.name], s.top)
+	n.parent = g
+	for at, other := range g.members {
+		if before := other.base(); before.name == n.name {
+			n.significant = before.significant
+			g.members[at] = m
+			return
+		}
+	}
+	g.members = append(g.members, m)
 }
 
 // advance halts and starts the capsules whose turn has come, of all that keep order
@@ -149,6 +164,7 @@ func (s *supervisor) halt(ctx actor.Context, c *child) {
 // endOfGroup ends a capsule with its group.
 func (s *supervisor) endOfGroup(ctx actor.Context, c *child) {
 	cause := c.why
+	s.shutPool(c, cause, true)
 	switch c.phase {
 	case waiting:
 		s.endBeforeStart(ctx, c, cause)
@@ -195,7 +211,7 @@ func (s *supervisor) holdDue(ctx actor.Context, h *hold) {
 
 // follow does what was decided on the death of c.
 func (s *supervisor) follow(ctx actor.Context, c *child, crash *Crash, d *decision, cause string) {
-	s.reportFailures(c, d)
+	s.reportFailures(c, crash, d)
 	for _, g := range d.shutdown {
 		s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStopped{
 			Cause: fmt.Sprintf("%s has ended by itself, and auto_shutdown = %q", c.id, g.auto),
@@ -247,6 +263,8 @@ func (s *supervisor) whyMoved(c *child, d *decision) string {
 	switch {
 	case len(d.shutdown) > 0:
 		return fmt.Sprintf("%s has ended, and its supervisor stops", c.id)
+	case !d.restart && d.child == member(c.pool):
+		return "its capsule has failed: " + d.why
 	case !d.restart && len(d.failed) > 0:
 		return fmt.Sprintf("its supervisor %s has failed: %s", d.child.base().name, d.why)
 	case len(d.failed) > 0:
@@ -257,8 +275,12 @@ func (s *supervisor) whyMoved(c *child, d *decision) string {
 }
 
 // reportFailures reports the supervisors that fail of a death.
-func (s *supervisor) reportFailures(c *child, d *decision) {
+func (s *supervisor) reportFailures(c *child, crash *Crash, d *decision) {
 	for i, f := range d.failed {
+		if f.group.crew != nil {
+			s.poolFailed(f, crash)
+			continue
+		}
 		decision := "its failure is a death for its supervisor"
 		if i == len(d.failed)-1 {
 			switch {
@@ -280,6 +302,9 @@ func (s *supervisor) reportFailures(c *child, d *decision) {
 func (s *supervisor) failedDecision(c *child, d *decision) string {
 	if len(d.failed) == 0 || d.failed[0].why == d.why && c.parent == d.child.base().parent {
 		return ""
+	}
+	if d.child == member(c.pool) {
+		return d.why
 	}
 	return fmt.Sprintf("its supervisor %s has failed: %s", d.child.base().name, d.why)
 }
@@ -311,7 +336,7 @@ func (s *supervisor) settled(g *group) {
 			down = append(down, t.name)
 		}
 	})
-	if ups > 0 {
+	if ups > 0 && g.crew == nil {
 		s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStarted{
 			Children: uint32(ups),
 		}})
@@ -341,6 +366,10 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 		refuse(reasonStopping)
 		return
 	}
+	if g.crew != nil {
+		s.poolCommand(ctx, g)
+		return
+	}
 	up := true
 	done := func() { ctx.Respond(&messages.CommandDone{Result: messages.CommandSucceeded}) }
 	switch ctx.Message().(type) {
@@ -350,9 +379,11 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 			return
 		}
 		s.why(g, startedByOperator)
+		s.openPools(g)
 		g.startAll()
 	case *messages.RestartCapsule:
 		s.why(g, restartedByOperator)
+		s.openPools(g)
 		g.restartAll()
 	case *messages.StopCapsule:
 		if isDown(g) {
@@ -366,11 +397,7 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 		return
 	}
 	s.groupWaiters[g] = append(s.groupWaiters[g], waiter{pid: ctx.Sender(), up: up})
-	var m member = g
-	if outer := g.outermost(); outer != nil {
-		m = outer
-	}
-	s.advanceAll(ctx, m)
+	s.advanceAll(ctx, outermostOf(g))
 }
 
 // isUp reports whether every capsule of a group serves; isDown whether none has an
@@ -405,13 +432,20 @@ const (
 
 // stopGroup halts a group for good.
 func (s *supervisor) stopGroup(ctx actor.Context, g *group) {
+	s.haltAll(ctx, g, groupStopped)
+	s.stopEmptyPools(g, groupStopped)
+	s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStopped{Cause: messages.CauseOperator}})
+}
+
+// haltAll halts all capsules of a group for good.
+func (s *supervisor) haltAll(ctx actor.Context, g *group, why string) {
 	var idle []*child
 	g.each(func(t *slot) {
 		c := s.byID[t.name]
 		if c == nil {
 			return
 		}
-		c.why = groupStopped
+		c.why = why
 		if t.state == slotWaiting || t.state == slotPending {
 			idle = append(idle, c)
 		}
@@ -420,5 +454,4 @@ func (s *supervisor) stopGroup(ctx actor.Context, g *group) {
 	for _, c := range idle {
 		s.endOfGroup(ctx, c)
 	}
-	s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStopped{Cause: messages.CauseOperator}})
 }

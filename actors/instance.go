@@ -46,7 +46,7 @@ func (r *CapsuleRef) newInstance(v *Version, generation uint64) *instance {
 func (i *instance) load() error {
 	i.api = &hostAPI{instance: i, ready: make(chan struct{})}
 	if i.version.Services != nil {
-		i.api.services, i.release = i.version.Services(i.ctx, i.generation, i.session)
+		i.api.services, i.release = i.version.Services(i.ctx, InstanceID{i.generation, i.session, i.ref.number})
 	}
 	i.api.services.Peers, i.api.services.Output = i.api, i.api
 	if bus := i.ref.cfg.Bus; bus != nil {
@@ -61,9 +61,18 @@ func (i *instance) load() error {
 		return err
 	}
 	i.guest, i.runLoop = guest, guest.RunLoop()
+	if i.runLoop && i.ref.pool != nil {
+		return errLoopInPool
+	}
 	i.inline = ability[Inline](guest) != nil
 	i.api.metered = ability[metered](guest)
 	return nil
+}
+
+// errLoopInPool: several run loops of one capsule would each receive every message.
+var errLoopInPool = &capsulehost.Failure{
+	Kind:    capsulehost.KindLink,
+	Message: "it is a run loop, of which there is one instance: leave instances out of [supervision]",
 }
 
 // close ends the instance. It never panics: the library could not stop an actor that does.

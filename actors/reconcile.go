@@ -31,6 +31,7 @@ func (s *supervisor) resync(ctx actor.Context, to *actor.PID) {
 			})
 		}
 	}
+	s.pools(s.announcePool)
 	ctx.Send(to, &resyncDone{})
 }
 
@@ -52,6 +53,7 @@ func (s *supervisor) reconcile(ctx actor.Context) {
 			s.readinessDue(ctx, &readinessDue{id: c.id, generation: c.Ref.Generation()})
 		}
 	}
+	s.pools(func(g *group) { s.checkPool(ctx, g) })
 	for h := range s.holds {
 		if now >= h.due {
 			s.holdDue(ctx, h)

@@ -28,7 +28,7 @@ type RegistryConfig struct {
 func RegistryProps(cfg RegistryConfig) *actor.Props {
 	restarted := false
 	return cfg.System.DirectProps(func() actor.Actor {
-		r := &registry{RegistryConfig: cfg, byID: map[string]*entry{}, bySession: map[string]*entry{}, resyncing: restarted}
+		r := &registry{RegistryConfig: cfg, byName: map[string]*entry{}, bySession: map[string]*entry{}, resyncing: restarted}
 		restarted = true
 		return r
 	}, system.NewMailbox(0, nil))
@@ -37,7 +37,7 @@ func RegistryProps(cfg RegistryConfig) *actor.Props {
 // registry is one run of the registry.
 type registry struct {
 	RegistryConfig
-	byID      map[string]*entry
+	byName    map[string]*entry // one for each instance of a pool
 	bySession map[string]*entry // only sessions that are valid now
 	resyncing bool
 	held      []question // during a resync; each asker waits, so there are few
@@ -97,7 +97,7 @@ func (r *registry) question(q question) {
 }
 
 func (r *registry) find(m *messages.FindCapsule) *messages.CapsuleFound {
-	e := r.byID[m.ID]
+	e := r.byName[m.ID]
 	if m.Session != "" {
 		e = r.bySession[m.Session]
 	}
@@ -128,7 +128,7 @@ func (r *registry) check(m *messages.CheckCapability) *messages.CapabilityChecke
 
 // up makes a session valid; it replaces the capsule's last one.
 func (r *registry) up(m *CapsuleUp) {
-	e := r.entry(m.Ref.ID())
+	e := r.entry(m.Ref)
 	signalled := e.state == messages.StateReady && e.up.Generation == m.Generation
 	if !e.lastSeen.up(m.Generation) || signalled {
 		return
@@ -140,7 +140,7 @@ func (r *registry) up(m *CapsuleUp) {
 
 // down ends a session.
 func (r *registry) down(m *CapsuleDown) {
-	if e := r.entry(m.Ref.ID()); e.lastSeen.down(m.Generation) {
+	if e := r.entry(m.Ref); e.lastSeen.down(m.Generation) {
 		delete(r.bySession, e.up.Session)
 		e.state = m.State
 	}
@@ -148,10 +148,10 @@ func (r *registry) down(m *CapsuleDown) {
 
 // gone forgets a capsule.
 func (r *registry) gone(m *CapsuleGone) {
-	id := m.Ref.ID()
-	if e := r.byID[id]; e != nil {
+	name := m.Ref.Name()
+	if e := r.byName[name]; e != nil {
 		delete(r.bySession, e.up.Session)
-		delete(r.byID, id)
+		delete(r.byName, name)
 	}
 }
 
@@ -174,11 +174,12 @@ func (r *registry) giveUp() {
 }
 
 // entry returns the entry for a capsule, a new one if it is not known.
-func (r *registry) entry(id string) *entry {
-	e := r.byID[id]
+func (r *registry) entry(ref *CapsuleRef) *entry {
+	name := ref.Name()
+	e := r.byName[name]
 	if e == nil {
-		e = &entry{id: id, up: &CapsuleUp{}}
-		r.byID[id] = e
+		e = &entry{id: ref.ID(), up: &CapsuleUp{}}
+		r.byName[name] = e
 	}
 	return e
 }

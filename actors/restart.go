@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -93,6 +94,9 @@ func (p RestartPolicy) Problems() []error {
 	return found
 }
 
+// unlimited is the budget of the instances of a pool, which has one for all of them.
+const unlimited = math.MaxInt
+
 // restarts is the account of one capsule's restarts under a policy with its
 // defaults filled in. It knows the time only through its arguments.
 type restarts struct {
@@ -121,10 +125,12 @@ func (r *restarts) died(uptime time.Duration, clean bool, jitter float64) verdic
 	if r.policy.Mode == Temporary || (r.policy.Mode == Transient && clean) {
 		return verdict{}
 	}
-	if len(r.spent) >= r.policy.Budget {
-		return verdict{}
+	if r.policy.Budget != unlimited {
+		if len(r.spent) >= r.policy.Budget {
+			return verdict{}
+		}
+		r.spent = append(r.spent, r.up)
 	}
-	r.spent = append(r.spent, r.up)
 	r.attempt++
 	return verdict{restart: true, attempt: r.attempt, delay: r.delay(jitter)}
 }

@@ -19,7 +19,8 @@ type routingTable struct {
 // not gone, so that a trigger can say who would have been asked.
 type target struct {
 	lastSeen
-	ref          *CapsuleRef
+	ref          *CapsuleRef // of a pool, one of its instances
+	pool         *Pool       // nil for a capsule with one instance
 	id           string
 	interceptors []messages.Interceptor
 	down         string // why it can't be asked; empty if it can
@@ -44,6 +45,9 @@ func (r *routingTable) plan(t *trigger) {
 		leg, call := &t.legs[n], &t.calls[n]
 		leg.Capsule, leg.Action, leg.Priority = m.target.id, m.interceptor.Action, m.interceptor.Priority
 		switch {
+		case m.target.pool != nil && n < MaxLegs:
+			call.trigger, call.leg, call.action = t, n, leg.Action
+			m.target.pool.plan(t, call, m.interceptor.OrderedBy)
 		case m.target.down != "":
 			leg.Outcome, leg.Reason = messages.OutcomeUnavailable, m.target.down
 		case n >= MaxLegs:
@@ -74,7 +78,7 @@ func (r *routingTable) up(m *CapsuleUp) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.target(m.Ref)
-	if !t.lastSeen.up(m.Generation) {
+	if t.pool == nil && !t.lastSeen.up(m.Generation) { // a pool knows its own instances
 		return
 	}
 	r.subscribe(t, m.Interceptors)
@@ -89,7 +93,7 @@ func (r *routingTable) down(m *CapsuleDown) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.target(m.Ref)
-	if !t.lastSeen.down(m.Generation) {
+	if t.pool == nil && !t.lastSeen.down(m.Generation) {
 		return
 	}
 	r.subscribe(t, m.Interceptors)
@@ -102,7 +106,7 @@ func (r *routingTable) down(m *CapsuleDown) {
 func (r *routingTable) gone(m *CapsuleGone) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.targets[m.Ref.ID()]; t != nil {
+	if t := r.targets[m.Ref.ID()]; t != nil && !m.PoolStays {
 		r.subscribe(t, nil)
 		delete(r.targets, t.id)
 	}
@@ -115,7 +119,7 @@ func (r *routingTable) target(ref *CapsuleRef) *target {
 		t = &target{id: ref.ID(), down: "it has not been started"}
 		r.targets[t.id] = t
 	}
-	t.ref = ref
+	t.ref, t.pool = ref, ref.pool
 	return t
 }
 

@@ -16,6 +16,7 @@ func (s *supervisor) start(ctx actor.Context) {
 	for _, c := range s.children {
 		s.tellDown(c, messages.StateLoading, "it has not been started yet")
 	}
+	s.pools(s.announcePool)
 	ctx.Send(s.System.PID(RouterPath), &resyncDone{}) // triggers are answered from now on
 	s.reportStarted()
 	for _, c := range s.children {
@@ -81,11 +82,12 @@ func (s *supervisor) spawn(ctx actor.Context, c *child) {
 	}
 	c.pid, c.phase, c.over = pid, running, over
 	c.started()
+	c.joinPool(s)
 }
 
 // up: an instance serves.
 func (s *supervisor) up(ctx actor.Context, m *CapsuleUp) {
-	c := s.byID[m.Ref.ID()]
+	c := s.byID[m.Ref.Name()]
 	if c == nil || c.phase != running || m.Generation <= c.over || c.up == m || c.up != nil && m.Generation < c.up.Generation {
 		return // its death has overtaken it, or reconcile has seen it or its successor
 	}
@@ -128,6 +130,9 @@ func (s *supervisor) readinessDue(ctx actor.Context, m *readinessDue) {
 // serves: an instance is ready, or others have waited long enough for it.
 func (s *supervisor) serves(ctx actor.Context, c *child) {
 	c.serves()
+	if c.pool != nil {
+		s.watchIdle(c.pool, c.pool.crew.Size().Idle)
+	}
 	s.settle(ctx, c)
 	s.answer(c, true, "")
 	s.advance(ctx, c.slot)
@@ -159,6 +164,6 @@ func (s *supervisor) settle(ctx actor.Context, c *child) {
 func (s *supervisor) reportStarted() {
 	if s.unsettled == 0 && !s.started {
 		s.started = true
-		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(len(s.children))}}) //nolint:gosec // a count
+		s.Observe(messages.Event{Detail: messages.SystemStarted{Capsules: uint32(s.capsules())}}) //nolint:gosec // a count
 	}
 }

@@ -61,6 +61,8 @@ type group struct {
 	exits    bool          // the top's: a child that fails for good ends the system
 	members  []member      // in start order
 
+	crew *crew // nil unless it is a pool: the instances of one capsule
+
 	deaths restarts      // of all children, by the clock: the group's budget
 	last   monotime.Time // when deaths was last brought up to date
 	up     monotime.Time // since when no slot waits for its order; None if some do
@@ -106,7 +108,9 @@ func (n *node) outermost() *group {
 func (n *node) path() string {
 	path := n.name
 	for g := n.parent; g != nil && g.parent != nil; g = g.parent {
-		path = g.name + "/" + path
+		if g.crew == nil { // the name of an instance says which pool it is in
+			path = g.name + "/" + path
+		}
 	}
 	return path
 }
@@ -227,7 +231,7 @@ func (o *decision) climb(s *slot, d death) {
 			return
 		}
 		o.failed = append(o.failed, &failure{g, o.why})
-		if !d.permanent {
+		if !d.permanent && g.crew == nil { // a pool is a capsule: it fails for good
 			o.verdict = g.restarts.died(g.uptime(d.now), false, d.jitter)
 			if !o.restart {
 				o.why = spentBudget(g.restarts.policy)

@@ -40,6 +40,10 @@ type SupervisorConfig struct {
 // ChildSpec describes one capsule under supervision.
 type ChildSpec struct {
 	Ref *CapsuleRef
+	// Pool, if not nil, is a capsule with several instances, as many as Size says; Ref is
+	// nil then.
+	Pool *Pool
+	Size PoolSize
 	// ReadyTimeout is how long the start of others waits for a run loop to signal,
 	// or for a long load.
 	ReadyTimeout time.Duration
@@ -57,6 +61,14 @@ type ChildSpec struct {
 	Removed func()
 }
 
+// id returns the capsule's id; for one instance of a pool its name.
+func (c *ChildSpec) id() string {
+	if c.Pool != nil {
+		return c.Pool.ID()
+	}
+	return c.Ref.Name()
+}
+
 // SupervisorProps describes the supervisor of all capsules: one for one, with
 // backoff and a restart budget. Groups of capsules have strategies of their own
 // (strategy.go); they are part of its state, so that one goroutine sees every death in
@@ -72,7 +84,11 @@ func SupervisorProps(cfg SupervisorConfig) *actor.Props {
 	s.top.exits = cfg.Escalate != nil
 	s.enterGroups()
 	for _, spec := range cfg.Children {
-		s.enter(spec)
+		if spec.Pool != nil {
+			s.enterPool(spec)
+		} else {
+			s.enter(spec)
+		}
 	}
 	for _, c := range s.children {
 		s.depend(c)
@@ -140,6 +156,8 @@ type child struct {
 	why        string    // why its group halts it
 	upgrade    *upgrade  // in progress; nil without one
 	previous   *previous // what it may be rolled back to; nil without one
+	pool       *group    // whose instance it is; nil without one
+	retiring   string    // why its pool does not need it any more; "" if it does
 }
 
 // Receive handles one message.
@@ -177,6 +195,12 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.readinessDue(ctx, m)
 	case *slotDue:
 		s.slotDue(ctx, m)
+	case *growDue:
+		s.growDue(ctx, m.group)
+	case *idleDue:
+		s.idleDue(ctx, m.group)
+	case *rolled:
+		s.rolled(ctx, m)
 	case *resync:
 		s.resync(ctx, m.to)
 	case *reconcile:

@@ -113,33 +113,55 @@ type turns struct {
 // as told. m is all that orders itself: an outermost group, or a slot that has none.
 func next(m member, now monotime.Time) turns {
 	var out turns
-	var slots []*slot
-	m.each(func(s *slot) { slots = append(slots, s) })
+	units := unitsOf(m)
 	halting, starting := newBlockers(), newBlockers()
-	for _, s := range slices.Backward(slots) {
-		if !s.doomed && s.state != slotHalting {
-			continue
+	for _, unit := range slices.Backward(units) {
+		for _, s := range unit {
+			if s.doomed && !halting.block(s) {
+				s.doomed, s.state = false, slotHalting
+				out.halt = append(out.halt, s)
+			}
 		}
-		if s.doomed && !halting.block(s) {
-			s.doomed, s.state = false, slotHalting
-			out.halt = append(out.halt, s)
+		for _, s := range unit {
+			if s.doomed || s.state == slotHalting {
+				halting.add(s)
+			}
 		}
-		halting.add(s)
 	}
-	for _, s := range slots {
-		if s.doomed || s.state != slotPending && s.state != slotWaiting && s.state != slotStarting {
-			continue
+	for _, unit := range units {
+		for _, s := range unit {
+			if !s.doomed && s.state == slotPending && s.hold == nil && !halting.block(s) && !starting.block(s) {
+				s.state = slotStarting
+				out.start = append(out.start, s)
+			}
 		}
-		if s.state == slotPending && s.hold == nil && !halting.block(s) && !starting.block(s) {
-			s.state = slotStarting
-			out.start = append(out.start, s)
+		for _, s := range unit {
+			if !s.doomed && (s.state == slotPending || s.state == slotWaiting || s.state == slotStarting) {
+				starting.add(s)
+			}
 		}
-		starting.add(s)
 	}
 	if g, ok := m.(*group); ok {
 		out.settle(g, halting, starting, now)
 	}
 	return out
+}
+
+// unitsOf returns the slots of m in start order. Those of a unit do not wait for each
+// other: the instances of a pool, or one slot alone.
+func unitsOf(m member) [][]*slot {
+	var slots []*slot
+	m.each(func(s *slot) { slots = append(slots, s) })
+	var units [][]*slot
+	for from := 0; from < len(slots); {
+		to := from + 1
+		for g := slots[from].parent; g != nil && g.crew != nil && to < len(slots) && slots[to].parent == g; {
+			to++
+		}
+		units = append(units, slots[from:to])
+		from = to
+	}
+	return units
 }
 
 // settle records which groups have become quiet.

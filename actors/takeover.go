@@ -20,8 +20,7 @@ func (*takeOver) Urgent() {}
 func (r *CapsuleRef) reserve() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last++
-	return r.last
+	return r.loads.Add(1)
 }
 
 // offer hands a prepared instance over to the capsule's actor, which owns it from then

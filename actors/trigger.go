@@ -77,7 +77,8 @@ type invocation struct {
 	trigger *trigger // nil for a call that no trigger makes
 	leg     int
 	action  string
-	ref     *CapsuleRef // nil if the leg was decided without a call
+	ref     *CapsuleRef // nil if the leg was decided without a call, or waits at its pool
+	pooled  *pooledCall // nil unless the capsule is a pool
 	first   bool        // it is still to be taken, with all that come after it
 	then    *invocation // the next call of the same capsule; nil if there is none
 	ctx     callContext

@@ -68,6 +68,10 @@ type previous struct {
 // upgradeCapsule begins an upgrade.
 func (s *supervisor) upgradeCapsule(ctx actor.Context, m *UpgradeCapsule) {
 	c := s.byID[m.ID]
+	if g := s.groups[m.ID]; g != nil && g.crew != nil {
+		s.upgradePool(ctx, g, m)
+		return
+	}
 	if c == nil { // or a group, about which UpgradeCapsule says nothing
 		ctx.Respond(&messages.CommandDone{Result: messages.CommandNotFound})
 		return
@@ -142,6 +146,9 @@ func (s *supervisor) adopt(c *child, v *Version, spec ChildSpec) {
 	c.ReadyTimeout, c.StopTimeout, c.Rollback = spec.ReadyTimeout, spec.StopTimeout, spec.Rollback
 	c.Restart, c.WaitsFor = spec.Restart, spec.WaitsFor
 	c.restarts.policy = spec.Restart
+	if c.pool != nil {
+		c.restarts.policy.Budget = unlimited
+	}
 }
 
 // prepare prepares an instance on a goroutine of its own, from which a prepared comes. It
@@ -353,6 +360,7 @@ func (s *supervisor) rollBack(c *child, crash *Crash) bool {
 	})
 	s.forgetPrevious(c)
 	s.adopt(c, p.version, p.spec)
+	s.rollPoolBack(c, p.version, p.spec)
 	return true
 }
 

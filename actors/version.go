@@ -31,7 +31,7 @@ type Version struct {
 	// frees it when the instance has ended; nil is nothing. ctx ends when the instance
 	// is interrupted. It is called before the load, which in an upgrade happens beside the
 	// running instance, whose generation is smaller.
-	Services func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func())
+	Services func(ctx context.Context, i InstanceID) (capsulehost.Services, func())
 	// Adopted is called when this version takes the place of another one as that of the
 	// capsule's next load. nil is nothing.
 	Adopted func()
@@ -54,6 +54,14 @@ type Version struct {
 	Queue int
 
 	users atomic.Int64 // instances that live, and those that may make more
+}
+
+// InstanceID says which instance something is for.
+type InstanceID struct {
+	Generation uint64
+	Session    string
+	// Number is that of an instance of a pool, from 1; 0 for a capsule's only one.
+	Number int
 }
 
 // hold keeps the version from being released, until drop.

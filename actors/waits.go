@@ -41,8 +41,11 @@ func (w *waits) enter(e *waitEdge, waiting, awaited *waitNode) bool {
 	return true
 }
 
-// leave removes an edge that was added.
+// leave removes an edge, if it was added.
 func (w *waits) leave(e *waitEdge, waiting *waitNode) {
+	if e.to == nil {
+		return // it was never added: the leg waits at its pool
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if e.next != nil {
@@ -54,6 +57,7 @@ func (w *waits) leave(e *waitEdge, waiting *waitNode) {
 		waiting.first = e.next
 	}
 	w.edges--
+	*e = waitEdge{}
 }
 
 // count returns how many edges there are, one for each leg.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +41,10 @@ type Budget struct {
 // only at the call's deadline or cancellation.
 type Rate struct {
 	perSecond int64
-	left      int64     // negative: the guest must wait
-	at        time.Time // the time at which left was computed
+
+	mu   sync.Mutex // the instances of a pool share a rate
+	left int64      // negative: the guest must wait
+	at   time.Time  // the time at which left was computed
 }
 
 // NewRate returns a rate of perSecond reductions per second. An idle capsule may spend
@@ -53,6 +56,8 @@ func NewRate(perSecond uint64) *Rate {
 
 // spend subtracts n reductions, and returns how long the guest must wait for them.
 func (r *Rate) spend(n int64, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if passed := now.Sub(r.at); r.at.IsZero() || passed >= time.Second {
 		r.left = r.perSecond
 	} else {

@@ -11,7 +11,8 @@ import (
 type Branch struct {
 	Capsule  *Capsule    // nil for a group
 	Group    *Supervisor // nil for a capsule
-	Children []Branch    // of a group
+	Instance *Instance   // of the capsule's pool; nil for the capsule itself
+	Children []Branch    // of a group, or the instances of a pool
 }
 
 // Name returns the id of the capsule, or the name of the group.
@@ -51,7 +52,11 @@ func (t *Tree) branches(parent string, groups map[string]*Supervisor) []Branch {
 		if name, _, inGroup := strings.Cut(below, "/"); inGroup {
 			enter(groups[parent+"/"+name])
 		} else {
-			out = append(out, Branch{Capsule: c})
+			b := Branch{Capsule: c}
+			for i := range c.Instances {
+				b.Children = append(b.Children, Branch{Capsule: c, Instance: &c.Instances[i]})
+			}
+			out = append(out, b)
 		}
 	}
 	for _, g := range t.Supervisors { // those without a capsule

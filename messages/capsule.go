@@ -18,7 +18,13 @@ type Interceptor struct {
 	// once, each up to Attempts times; 0 means actors.DefaultAttempts.
 	Durable  bool
 	Attempts uint32
+	// OrderedBy has the calls of a pool that agree in something go to the same instance,
+	// in order: OrderedByPrincipal, or a JSON pointer into the payload; "" for none.
+	OrderedBy string
 }
+
+// OrderedByPrincipal is an Interceptor's OrderedBy: calls for one principal are ordered.
+const OrderedByPrincipal = "principal"
 
 // Failure is why an instance died, or could not be started.
 type Failure struct {
@@ -125,12 +131,36 @@ type Capsule struct {
 	Because string
 	// Directory it was loaded from; empty for one that the program brought along.
 	Directory string
+	// InstancesMin and InstancesMax are how many instances a pool has; both are 0 for a
+	// capsule without a pool. Of a pool, the fields above sum up all instances: the state
+	// is Ready while one of them serves, Session and Uptime are of the first that does.
+	InstancesMin, InstancesMax uint32
+	// Instances are those of a pool, by number; nil without one.
+	Instances []Instance
+}
+
+// Instance is one instance of a pool.
+type Instance struct {
+	// Number counts the instances of a pool from 1; Path is "capsules/<id>#<number>".
+	Number      uint32
+	Path        string
+	State       CapsuleState
+	Generation  uint64
+	Session     string
+	Since       time.Time
+	Reason      string
+	Queue       uint32
+	Calls       uint64
+	Busy        time.Duration
+	MemoryBytes uint64
+	RestartAt   time.Time
 }
 
 // Clone returns a deep copy.
 func (c *Capsule) Clone() *Capsule {
 	out := *c
 	out.LastFailure = c.LastFailure.clone()
+	out.Instances = slices.Clone(c.Instances)
 	out.Interceptors = slices.Clone(c.Interceptors)
 	out.CallDuration, out.QueueWait = c.CallDuration.clone(), c.QueueWait.clone()
 	out.Crashes, out.RestartsByKind = maps.Clone(c.Crashes), maps.Clone(c.RestartsByKind)

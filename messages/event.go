@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,8 +15,8 @@ type Event struct {
 	Sequence uint64
 	At       time.Time
 	// Path of the actor that it is about: "capsules/<id>", "capsules/<group>/<id>" for a
-	// capsule in a group, "capsules/<group>" for the group, "registry"; "" for the
-	// system.
+	// capsule in a group, "capsules/<id>#2" for an instance of a pool, "capsules/<group>"
+	// for the group, "registry"; "" for the system.
 	Path string
 	// Generation of the capsule; 0 if it has none.
 	Generation uint64
@@ -44,7 +45,16 @@ func (e *Event) Child() string {
 	if !strings.HasPrefix(e.Path, "capsules/") {
 		return ""
 	}
-	return lastName(e.Path)
+	name, _, _ := strings.Cut(lastName(e.Path), "#")
+	return name
+}
+
+// Instance returns the number of the instance of a pool that the event is about; 0 if it
+// is about the whole capsule.
+func (e *Event) Instance() int {
+	_, number, _ := strings.Cut(lastName(e.Path), "#")
+	n, _ := strconv.Atoi(number)
+	return n
 }
 
 // Clone returns a deep copy.
@@ -212,6 +222,17 @@ func (d *RestartScheduled) Because() string {
 // lastName returns the last part of a path.
 func lastName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
+// PoolScaled is the detail of: a capsule with a variable number of instances has got one
+// more, or has stopped one. The path is the capsule's.
+type PoolScaled struct {
+	// Instance is the number of that instance; 0 for none.
+	Instance uint32 `json:"instance"`
+	// Instances is how many there are now.
+	Instances uint32 `json:"instances"`
+	// Cause is "calls wait", "idle" or "more instances were asked for".
+	Cause string `json:"cause"`
+}
+
 // SupervisorStarted is the detail of: each capsule of a group serves, or has ended.
 type SupervisorStarted struct {
 	// Children is how many capsules serve.
@@ -363,6 +384,7 @@ func (RestartScheduled) Name() string  { return "restart_scheduled" }
 func (SupervisorStarted) Name() string { return "supervisor_started" }
 func (SupervisorFailed) Name() string  { return "supervisor_failed" }
 func (SupervisorStopped) Name() string { return "supervisor_stopped" }
+func (PoolScaled) Name() string        { return "pool_scaled" }
 func (CapsuleFailed) Name() string     { return "capsule_failed" }
 func (CapsuleStopping) Name() string   { return "capsule_stopping" }
 func (CapsuleStopped) Name() string    { return "capsule_stopped" }

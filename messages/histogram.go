@@ -133,3 +133,21 @@ func (c *Counts) Histogram() Histogram {
 	}
 	return h
 }
+
+// Plus returns the sum of two histograms.
+func (h Histogram) Plus(o Histogram) Histogram {
+	sum := Histogram{Sum: h.Sum + o.Sum}
+	a, b := h.Buckets, o.Buckets
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Index < b[0].Index:
+			sum.Buckets, a = append(sum.Buckets, a[0]), a[1:]
+		case len(a) == 0 || b[0].Index < a[0].Index:
+			sum.Buckets, b = append(sum.Buckets, b[0]), b[1:]
+		default:
+			sum.Buckets = append(sum.Buckets, Bucket{Index: a[0].Index, Count: a[0].Count + b[0].Count})
+			a, b = a[1:], b[1:]
+		}
+	}
+	return sum
+}

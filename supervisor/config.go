@@ -7,12 +7,14 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
@@ -257,6 +259,7 @@ type settings struct {
 	state       uint64 // bytes
 	restart     RestartPolicy
 	rollback    bool
+	instances   actors.PoolSize // zero means one instance, without a pool
 }
 
 func (c *Config) forCapsule(m *manifest.Manifest) settings {
@@ -272,7 +275,27 @@ func (c *Config) forCapsule(m *manifest.Manifest) settings {
 	s.override(&m.Supervision)
 	operator := c.overrides.of(m.ID()).Supervision
 	s.override(&operator)
+	if s.instances.Max == 1 && s.instances.Min == 1 {
+		s.instances = actors.PoolSize{}
+	}
 	return s
+}
+
+// defaultIdle is how long an instance that its pool does not need is kept.
+const defaultIdle = time.Minute
+
+// pool replaces how many instances there are by a capsule's own setting.
+func (s *settings) pool(own *manifest.Supervision) {
+	if n := own.Instances; n != nil {
+		s.instances.Min, s.instances.Max = n.Min, n.Max
+		if *n == (manifest.Instances{}) {
+			s.instances.Min, s.instances.Max = runtime.GOMAXPROCS(0), runtime.GOMAXPROCS(0)
+		}
+		s.instances.Idle = cmp.Or(s.instances.Idle, defaultIdle)
+	}
+	if s.instances.Max > 0 {
+		override(&s.instances.Idle, own.IdleTimeout)
+	}
 }
 
 // override replaces the settings that own sets.
@@ -281,6 +304,7 @@ func (s *settings) override(own *manifest.Supervision) {
 	override(&s.callTimeout, own.CallTimeout)
 	override(&s.stopTimeout, own.StopTimeout)
 	override(&s.queue, own.Queue)
+	s.pool(own)
 	override(&s.rollback, own.Rollback)
 	override(&s.call, own.CallReductions)
 	override(&s.perSecond, own.ReductionsPerSecond)

@@ -37,6 +37,7 @@ func (s *CapsuleSettings) problems(id string) []error {
 	}{
 		{"Window", own.Window}, {"BackoffInitial", own.BackoffInitial}, {"BackoffMax", own.BackoffMax},
 		{"LoadTimeout", own.LoadTimeout}, {"CallTimeout", own.CallTimeout}, {"StopTimeout", own.StopTimeout},
+		{"IdleTimeout", own.IdleTimeout},
 	} {
 		if d.value != nil && *d.value <= 0 {
 			wrong("Supervision."+d.field, *d.value, "positive")
@@ -47,6 +48,9 @@ func (s *CapsuleSettings) problems(id string) []error {
 	}
 	if own.Budget != nil && *own.Budget < 0 {
 		wrong("Supervision.Budget", *own.Budget, "at least 0")
+	}
+	if n := own.Instances; n != nil && *n != (manifest.Instances{}) && (n.Min < 0 || n.Max < max(n.Min, 1) || n.Max > manifest.MaxInstances) {
+		wrong("Supervision.Instances", *n, fmt.Sprintf("0 to %d, and Max at least Min and 1", manifest.MaxInstances))
 	}
 	if own.Queue != nil && (*own.Queue < 1 || *own.Queue > manifest.MaxQueue) {
 		wrong("Supervision.Queue", *own.Queue, fmt.Sprintf("1 to %d", manifest.MaxQueue))

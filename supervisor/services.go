@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/egress"
 	"github.com/astrid-actors/astrid-actors/capsulehost/files"
@@ -12,13 +13,13 @@ import (
 // services returns what makes the services of each instance of a capsule: what its
 // manifest grants, within what the operator allows. One function for each family of
 // calls follows.
-func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Context, generation uint64, session string) (capsulehost.Services, func()) {
+func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Context, i actors.InstanceID) (capsulehost.Services, func()) {
 	ofFiles := s.filesFor(m)
-	return func(_ context.Context, generation uint64, _ string) (capsulehost.Services, func()) {
-		kept := t.state.Instance(m.ID())
-		settle := t.topics.Hold(m.ID(), generation, kept)
+	return func(_ context.Context, i actors.InstanceID) (capsulehost.Services, func()) {
+		kept := t.state.Instance(m.ID(), i.Number)
+		settle := t.topics.Hold(m.ID(), i.Generation, kept)
 		services := capsulehost.Services{
-			Files: ofFiles, State: kept, Approvals: t.approvals.For(m.ID(), s.groups.path(m.ID()), generation),
+			Files: ofFiles, State: kept, Approvals: t.approvals.For(m.ID(), s.groups.path(m.ID()), i.Generation),
 		}
 		if granted := m.Capabilities.Identity; len(granted) > 0 {
 			services.Identities = t.identities.For(granted)

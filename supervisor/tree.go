@@ -112,8 +112,9 @@ func (s *Supervisor) hostConfig() capsulehost.Config {
 
 // running is a capsule in the tree.
 type running struct {
-	ref     *actors.CapsuleRef
-	version *version // guarded by the tree's lock
+	ref     *actors.CapsuleRef // nil for a pool
+	pool    *actors.Pool       // nil without one
+	version *version           // guarded by the tree's lock
 	lines   *capsulelog.Writer
 	turn    chan struct{} // holds the one upgrade of it that is under way
 }
@@ -127,19 +128,24 @@ func (t *tree) add(s *Supervisor, e *catalog.Entry) actors.ChildSpec {
 		Suppressed: func(lines uint64) { t.journal.Suppressed(id, lines) },
 	})
 	v := t.newVersion(s, e, true)
-	ref := actors.NewCapsuleRef(actors.CapsuleConfig{
+	cfg := actors.CapsuleConfig{
 		ID: id, Path: s.groups.path(id), Version: v.actor,
 		TriggerReductions: s.cfg.TriggerReductions, TriggerTimeout: s.cfg.TriggerTimeout,
 		System: t.sys, Registry: t.sys.PID(actors.RegistryPath), HookRouter: t.sys.PID(actors.RouterPath), Router: t.router,
 		Bus: t.bus, Principal: s.cfg.Principal,
 		Stats: t.journal.CallStats(id), Generation: t.journal.Generation(id),
-		Observe: logged(lines, t.observe), Lines: lines, Log: s.cfg.Log,
-	})
-	t.mu.Lock()
-	t.capsules[id] = &running{ref: ref, version: v, lines: lines, turn: make(chan struct{}, 1)}
-	t.mu.Unlock()
+		InstanceStats: func(number int) *actors.CallStats { return t.journal.InstanceStats(id, number) },
+		Observe:       logged(lines, t.observe), Lines: lines, Log: s.cfg.Log,
+	}
 	spec := v.spec
-	spec.Ref = ref
+	if spec.Size != (actors.PoolSize{}) {
+		spec.Pool = actors.NewPool(cfg, spec.Size)
+	} else {
+		spec.Ref = actors.NewCapsuleRef(cfg)
+	}
+	t.mu.Lock()
+	t.capsules[id] = &running{ref: spec.Ref, pool: spec.Pool, version: v, lines: lines, turn: make(chan struct{}, 1)}
+	t.mu.Unlock()
 	spec.Removed = func() {
 		t.mu.Lock()
 		delete(t.capsules, id)
@@ -416,10 +422,25 @@ func (t *tree) Queue(id string) int {
 	t.mu.Lock()
 	c := t.capsules[id]
 	t.mu.Unlock()
-	if c == nil {
+	switch {
+	case c == nil:
+		return 0
+	case c.pool != nil:
+		return c.pool.Queue()
+	default:
+		return c.ref.Queue()
+	}
+}
+
+// InstanceQueue returns the number of calls that wait at one instance of a pool.
+func (t *tree) InstanceQueue(id string, number int) int {
+	t.mu.Lock()
+	c := t.capsules[id]
+	t.mu.Unlock()
+	if c == nil || c.pool == nil {
 		return 0
 	}
-	return c.ref.Queue()
+	return c.pool.QueueOf(number)
 }
 
 // Awaited returns the number of legs that capsules wait for.

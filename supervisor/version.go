@@ -54,7 +54,7 @@ func (t *tree) newVersion(s *Supervisor, e *catalog.Entry, first bool) *version 
 	}
 	v.spec = actors.ChildSpec{
 		ReadyTimeout: s.cfg.ReadyTimeout, StopTimeout: settings.stopTimeout, Restart: settings.restart,
-		Rollback: settings.rollback, WaitsFor: e.WaitsFor,
+		Rollback: settings.rollback, WaitsFor: e.WaitsFor, Size: settings.instances,
 	}
 	return v
 }
@@ -71,8 +71,10 @@ func (s *Supervisor) adopted(t *tree, v *version) {
 // describeEntry returns what a snapshot shows of a capsule that has not started.
 func (s *Supervisor) describeEntry(e *catalog.Entry) *messages.Capsule {
 	m := e.Manifest
-	policy := s.cfg.forCapsule(m).restart
+	settings := s.cfg.forCapsule(m)
+	policy, size := settings.restart, settings.instances
 	return &messages.Capsule{
+		InstancesMin: uint32(size.Min), InstancesMax: uint32(size.Max), //nolint:gosec // at most manifest.MaxInstances
 		Path: s.groups.path(m.ID()), ID: m.ID(), Version: m.Package.Version, Directory: m.Dir,
 		MemoryLimitBytes: uint64(s.cfg.MemoryLimitPages) << 16,
 		State:            messages.StateLoading, Interceptors: e.Interceptors,

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
@@ -201,6 +202,11 @@ func (r *reader) interceptors(root *tomlfile.Node, m *Manifest) {
 		}
 		if p := r.Whole(t, "priority", 0, 1<<32-1); p != nil {
 			in.Priority = uint32(*p) //nolint:gosec // whole checked its range
+		}
+		if n := r.Get(t, "ordered_by", unstable.String); n != nil {
+			if in.OrderedBy = n.Text; in.OrderedBy != "principal" && !strings.HasPrefix(in.OrderedBy, "/") {
+				r.Wrong(n, `is %q, and must be "principal" or a JSON pointer such as "/user/id"`, n.Text)
+			}
 		}
 		in.Durable = r.Flag(t, "durable")
 		if n := r.Whole(t, "attempts", 1, MaxAttempts); n != nil {

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -150,7 +151,7 @@ func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 		into **time.Duration
 	}{
 		{"window", &s.Window}, {"backoff_initial", &s.BackoffInitial}, {"backoff_max", &s.BackoffMax},
-		{"load_timeout", &s.LoadTimeout}, {"call_timeout", &s.CallTimeout}, {"stop_timeout", &s.StopTimeout},
+		{"idle_timeout", &s.IdleTimeout}, {"load_timeout", &s.LoadTimeout}, {"call_timeout", &s.CallTimeout}, {"stop_timeout", &s.StopTimeout},
 	} {
 		*d.into = r.Duration(t, d.name)
 	}
@@ -169,6 +170,7 @@ func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 			*i.into = &n
 		}
 	}
+	s.Instances = r.instances(t)
 	if r.Get(t, "rollback", unstable.Bool) != nil {
 		yes := r.Flag(t, "rollback")
 		s.Rollback = &yes
@@ -184,4 +186,31 @@ func (r *reader) supervision(root *tomlfile.Node, s *Supervision) {
 			*u.into = &n
 		}
 	}
+}
+
+// instances reads how many instances run: 4, "cores", or "0-8".
+func (r *reader) instances(t *tomlfile.Node) *Instances {
+	n := t.Key("instances")
+	if n == nil {
+		return nil
+	}
+	r.Lines[n.Path()] = n.Line
+	if n.Kind == unstable.Integer {
+		whole := r.Whole(t, "instances", 1, MaxInstances)
+		if whole == nil {
+			return nil
+		}
+		return &Instances{int(*whole), int(*whole)}
+	}
+	if n.Text == "cores" && n.Kind == unstable.String {
+		return &Instances{}
+	}
+	low, high, ok := strings.Cut(n.Text, "-")
+	from, err := strconv.ParseUint(low, 10, 16)
+	to, err2 := strconv.ParseUint(high, 10, 16)
+	if n.Kind != unstable.String || !ok || err != nil || err2 != nil || from > to || to < 1 || to > MaxInstances {
+		r.Wrong(n, `must be 1 to %d, "cores", or a range such as "0-8"`, MaxInstances)
+		return nil
+	}
+	return &Instances{int(from), int(to)} //nolint:gosec // at most MaxInstances
 }

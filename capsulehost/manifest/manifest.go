@@ -77,6 +77,10 @@ type Interceptor struct {
 	// often a message may fail; 0 is not set.
 	Durable  bool
 	Attempts uint32
+	// OrderedBy has calls go to the same instance of a pool, in order, if they agree in
+	// "principal" or in the value that a JSON pointer into the payload points to; "" for
+	// none.
+	OrderedBy string
 }
 
 // Topic is one [[topic]] that sets `durable`: whether its messages are kept for durable
@@ -162,10 +166,21 @@ type Supervision struct {
 	// Rollback: if a version that an upgrade has brought crashes within Window, the one
 	// before it is started again. nil means false.
 	Rollback *bool
+	// Instances is how many instances run; nil means one.
+	Instances *Instances
+	// IdleTimeout is how long an instance beyond Instances.Min is idle before it is stopped.
+	IdleTimeout *time.Duration
 
 	CallReductions      *uint64 // limit for one call; 0 means no limit
 	ReductionsPerSecond *uint64 // limit for all calls; 0 means no limit
 }
+
+// Instances says how many instances of a capsule run: from Min to Max, as calls need
+// them. Both are 0 for one for each processor that the host may use.
+type Instances struct{ Min, Max int }
+
+// MaxInstances is the maximum of `instances`.
+const MaxInstances = 1024
 
 // Build is the table [build].
 type Build struct {

@@ -31,7 +31,7 @@ system_stopping system_stopped actor_restarted capsule_rejected capsule_added
 capsule_removed capsule_upgraded upgrade_failed capsule_rolled_back capsule_loading
 capsule_starting capsule_ready readiness_timed_out capsule_crashed
 restart_scheduled supervisor_started supervisor_failed supervisor_stopped
-capsule_failed capsule_stopping capsule_stopped
+pool_scaled capsule_failed capsule_stopping capsule_stopped
 trigger_answered log_suppressed dead_letter approval_requested
 approval_decided events_lost epoch_changed.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),

@@ -210,6 +210,13 @@ func describeText(tree *messages.Tree, d *messages.CapsuleDetail, p painter) str
 		add("http", fmt.Sprintf("%d requests at once, %d of them streams; %d redirects; a request of %s, a response of %s",
 			l.Requests, l.Streams, l.Redirects, bytesText(l.RequestBytes), bytesText(l.ResponseBytes)))
 	}
+	if len(d.Capsule.Instances) > 0 {
+		lines = append(lines, m.heading("INSTANCES", len(d.Capsule.Instances))...)
+	}
+	for n := range d.Capsule.Instances {
+		i := &d.Capsule.Instances[n]
+		lines = append(lines, m.wrapped(fmt.Sprintf("  #%d %s", i.Number, treeInstance(tree, i)))...)
+	}
 	lines = append(lines, m.heading("CONFIGURATION", len(d.Env))...)
 	for _, e := range d.Env {
 		value := e.Value

@@ -84,6 +84,8 @@ func eventWhat(e *messages.Event) string {
 		}
 		return fmt.Sprintf("restarts %s: %s; restarts spent: %d/%d in %s", when, d.Because(),
 			d.BudgetSpent, d.Budget, duration(d.Window))
+	case messages.PoolScaled:
+		return fmt.Sprintf("instances: %d: %s", d.Instances, d.Cause)
 	case messages.SupervisorStarted:
 		return fmt.Sprintf("serves, capsules: %d", d.Children)
 	case messages.SupervisorFailed:

@@ -24,6 +24,16 @@ type psCapsule struct {
 	StateBytes   uint64          `json:"state_bytes"`
 	StateQuota   uint64          `json:"state_quota"`
 	Interceptors []psInterceptor `json:"interceptors"`
+	Instances    []psInstance    `json:"instances,omitempty"` // of a pool
+}
+
+type psInstance struct {
+	Number     uint32 `json:"number"`
+	Generation uint64 `json:"generation"`
+	Session    string `json:"session"`
+	State      string `json:"state"`
+	Queue      uint32 `json:"queue"`
+	Calls      uint64 `json:"calls"`
 }
 
 type psFailure struct {
@@ -68,7 +78,26 @@ func psOf(c *messages.Capsule) psCapsule {
 	for _, i := range c.Interceptors {
 		p.Interceptors = append(p.Interceptors, psInterceptor{Event: i.Event, Action: i.Action, Priority: i.Priority})
 	}
+	for _, i := range c.Instances {
+		p.Instances = append(p.Instances, psInstance{
+			Number: i.Number, Generation: i.Generation, Session: i.Session, State: i.State.String(), Queue: i.Queue, Calls: i.Calls,
+		})
+	}
 	return p
+}
+
+// stateText returns a capsule's state, of a pool with how many of its instances are ready.
+func stateText(c *messages.Capsule) string {
+	if c.InstancesMax == 0 {
+		return c.State.String()
+	}
+	ready := 0
+	for _, i := range c.Instances {
+		if i.State == messages.StateReady {
+			ready++
+		}
+	}
+	return fmt.Sprintf("%s %d/%d", c.State.String(), ready, max(len(c.Instances), int(c.InstancesMin)))
 }
 
 func psText(tree *messages.Tree, p painter) string {
@@ -83,7 +112,7 @@ func psText(tree *messages.Tree, p painter) string {
 			failure = duration(ago) + " ago: " + shortened(f.Message, 80)
 		}
 		rows = append(rows, []string{
-			printable(c.ID), orDash(printable(c.Version)), c.State.String(),
+			printable(c.ID), orDash(printable(c.Version)), stateText(c),
 			strconv.FormatUint(c.Generation, 10), strconv.FormatUint(c.Restarts, 10),
 			strconv.FormatUint(uint64(c.Queue), 10), strconv.FormatUint(c.Calls, 10),
 			storedText(c.StateBytes), uptime, failure,

@@ -148,6 +148,7 @@ func TestEventJSON(t *testing.T) {
 		"supervisor_started": `,"children":4}`,
 		"supervisor_failed":  `,"cause":"<text>","cause_path":"<text>","decision":"<text>","restarted":true}`,
 		"supervisor_stopped": `,"cause":"<text>"}`,
+		"pool_scaled":        `,"instance":7,"instances":7,"cause":"<text>"}`,
 		"capsule_failed":     `,` + failure + `,"decision":"<text>"}`,
 		"capsule_stopping":   `,"cause":"<text>"}`,
 		"capsule_stopped":    `,"cause":"<text>"}`,

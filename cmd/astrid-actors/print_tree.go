@@ -39,6 +39,9 @@ func treeText(tree *messages.Tree, p painter) string {
 	states := map[int]messages.CapsuleState{} // of the capsules, by row
 	drawBranches(tree.Branches(), "      ", func(prefix string, b messages.Branch) {
 		switch {
+		case b.Instance != nil:
+			states[len(rows)] = b.Instance.State
+			rows = append(rows, []string{prefix + "#" + strconv.Itoa(int(b.Instance.Number)), treeInstance(tree, b.Instance)})
 		case b.Capsule != nil:
 			states[len(rows)] = b.Capsule.State
 			rows = append(rows, []string{prefix + printable(b.Capsule.ID), treeCapsule(tree, b.Capsule)})
@@ -65,7 +68,7 @@ func treeText(tree *messages.Tree, p painter) string {
 
 // treeCapsule describes the state of one capsule, and the next step.
 func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
-	parts := []string{c.State.String()}
+	parts := []string{stateText(c)}
 	if c.Generation > 0 {
 		parts = append(parts, "generation "+strconv.FormatUint(c.Generation, 10))
 	}
@@ -98,6 +101,24 @@ func treeCapsule(tree *messages.Tree, c *messages.Capsule) string {
 		if c.Reason != "" {
 			text += ": " + shortened(c.Reason, 160)
 		}
+	}
+	return text
+}
+
+// treeInstance describes the state of one instance of a pool.
+func treeInstance(tree *messages.Tree, i *messages.Instance) string {
+	text := fmt.Sprintf("%s, generation %d", i.State.String(), i.Generation)
+	if i.Busy > 0 {
+		text += ", in a call for " + duration(i.Busy)
+	}
+	if i.Queue > 0 {
+		text += fmt.Sprintf(", calls that wait: %d", i.Queue)
+	}
+	if !i.RestartAt.IsZero() {
+		text += fmt.Sprintf(", next in %s", duration(max(0, i.RestartAt.Sub(tree.At))))
+	}
+	if i.Reason != "" {
+		text += ": " + shortened(i.Reason, 160)
 	}
 	return text
 }

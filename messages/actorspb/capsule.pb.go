@@ -102,8 +102,11 @@ type Interceptor struct {
 	// Lower is earlier.
 	Priority uint32 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
 	// It receives every message of durable topics, each up to so many times (0: 3).
-	Durable       bool   `protobuf:"varint,4,opt,name=durable,proto3" json:"durable,omitempty"`
-	Attempts      uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Durable  bool   `protobuf:"varint,4,opt,name=durable,proto3" json:"durable,omitempty"`
+	Attempts uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// "principal", or a JSON pointer into the payload: the calls of a pool that agree in it
+	// go to the same instance. Empty for none.
+	OrderedBy     string `protobuf:"bytes,6,opt,name=ordered_by,json=orderedBy,proto3" json:"ordered_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +174,13 @@ func (x *Interceptor) GetAttempts() uint32 {
 		return x.Attempts
 	}
 	return 0
+}
+
+func (x *Interceptor) GetOrderedBy() string {
+	if x != nil {
+		return x.OrderedBy
+	}
+	return ""
 }
 
 // CapsuleFailure is the reason why an instance died, or could not be started.
@@ -508,7 +518,13 @@ type Capsule struct {
 	StateQuota uint64 `protobuf:"varint,36,opt,name=state_quota,json=stateQuota,proto3" json:"state_quota,omitempty"`
 	// Who took it down, if the last restart was for another capsule of its group: "ledger
 	// crashed, rest_for_one of payments". Empty if not.
-	Because       string `protobuf:"bytes,40,opt,name=because,proto3" json:"because,omitempty"`
+	Because string `protobuf:"bytes,40,opt,name=because,proto3" json:"because,omitempty"`
+	// How many instances a pool has; both are 0 for a capsule without a pool. Of a pool, the
+	// fields above sum up all instances.
+	InstancesMin uint32 `protobuf:"varint,37,opt,name=instances_min,json=instancesMin,proto3" json:"instances_min,omitempty"`
+	InstancesMax uint32 `protobuf:"varint,38,opt,name=instances_max,json=instancesMax,proto3" json:"instances_max,omitempty"`
+	// The instances of a pool, by number.
+	Instances     []*Instance `protobuf:"bytes,39,rep,name=instances,proto3" json:"instances,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -802,6 +818,162 @@ func (x *Capsule) GetBecause() string {
 	return ""
 }
 
+func (x *Capsule) GetInstancesMin() uint32 {
+	if x != nil {
+		return x.InstancesMin
+	}
+	return 0
+}
+
+func (x *Capsule) GetInstancesMax() uint32 {
+	if x != nil {
+		return x.InstancesMax
+	}
+	return 0
+}
+
+func (x *Capsule) GetInstances() []*Instance {
+	if x != nil {
+		return x.Instances
+	}
+	return nil
+}
+
+// Instance is one instance of a pool.
+type Instance struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the instances of the pool from 1.
+	Number uint32 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// "capsules/<id>#<number>".
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	State         CapsuleState           `protobuf:"varint,3,opt,name=state,proto3,enum=astrid.actors.v1.CapsuleState" json:"state,omitempty"`
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Session       string                 `protobuf:"bytes,5,opt,name=session,proto3" json:"session,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
+	Reason        string                 `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	Queue         uint32                 `protobuf:"varint,8,opt,name=queue,proto3" json:"queue,omitempty"`
+	Calls         uint64                 `protobuf:"varint,9,opt,name=calls,proto3" json:"calls,omitempty"`
+	Busy          *durationpb.Duration   `protobuf:"bytes,10,opt,name=busy,proto3" json:"busy,omitempty"`
+	MemoryBytes   uint64                 `protobuf:"varint,11,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	RestartAt     *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=restart_at,json=restartAt,proto3" json:"restart_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Instance) Reset() {
+	*x = Instance{}
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Instance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Instance) ProtoMessage() {}
+
+func (x *Instance) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Instance.ProtoReflect.Descriptor instead.
+func (*Instance) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Instance) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Instance) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Instance) GetState() CapsuleState {
+	if x != nil {
+		return x.State
+	}
+	return CapsuleState_CAPSULE_STATE_UNSPECIFIED
+}
+
+func (x *Instance) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Instance) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *Instance) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *Instance) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Instance) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Instance) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *Instance) GetBusy() *durationpb.Duration {
+	if x != nil {
+		return x.Busy
+	}
+	return nil
+}
+
+func (x *Instance) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *Instance) GetRestartAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RestartAt
+	}
+	return nil
+}
+
 // Histogram counts durations in buckets with fixed bounds: see Histogram in package
 // messages.
 type Histogram struct {
@@ -817,7 +989,7 @@ type Histogram struct {
 
 func (x *Histogram) Reset() {
 	*x = Histogram{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +1001,7 @@ func (x *Histogram) String() string {
 func (*Histogram) ProtoMessage() {}
 
 func (x *Histogram) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +1014,7 @@ func (x *Histogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Histogram.ProtoReflect.Descriptor instead.
 func (*Histogram) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{7}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Histogram) GetBucket() []uint32 {
@@ -906,7 +1078,7 @@ type CapsuleDetail struct {
 
 func (x *CapsuleDetail) Reset() {
 	*x = CapsuleDetail{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1090,7 @@ func (x *CapsuleDetail) String() string {
 func (*CapsuleDetail) ProtoMessage() {}
 
 func (x *CapsuleDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1103,7 @@ func (x *CapsuleDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleDetail.ProtoReflect.Descriptor instead.
 func (*CapsuleDetail) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{8}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CapsuleDetail) GetCapsule() *Capsule {
@@ -1098,7 +1270,7 @@ type HTTPLimits struct {
 
 func (x *HTTPLimits) Reset() {
 	*x = HTTPLimits{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1282,7 @@ func (x *HTTPLimits) String() string {
 func (*HTTPLimits) ProtoMessage() {}
 
 func (x *HTTPLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1295,7 @@ func (x *HTTPLimits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPLimits.ProtoReflect.Descriptor instead.
 func (*HTTPLimits) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HTTPLimits) GetRequests() uint32 {
@@ -1182,7 +1354,7 @@ type VersionRecord struct {
 
 func (x *VersionRecord) Reset() {
 	*x = VersionRecord{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1366,7 @@ func (x *VersionRecord) String() string {
 func (*VersionRecord) ProtoMessage() {}
 
 func (x *VersionRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1379,7 @@ func (x *VersionRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionRecord.ProtoReflect.Descriptor instead.
 func (*VersionRecord) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VersionRecord) GetAt() *timestamppb.Timestamp {
@@ -1266,7 +1438,7 @@ type Interface struct {
 
 func (x *Interface) Reset() {
 	*x = Interface{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1278,7 +1450,7 @@ func (x *Interface) String() string {
 func (*Interface) ProtoMessage() {}
 
 func (x *Interface) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1291,7 +1463,7 @@ func (x *Interface) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interface.ProtoReflect.Descriptor instead.
 func (*Interface) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Interface) GetNamespace() string {
@@ -1339,7 +1511,7 @@ type EnvVariable struct {
 
 func (x *EnvVariable) Reset() {
 	*x = EnvVariable{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1523,7 @@ func (x *EnvVariable) String() string {
 func (*EnvVariable) ProtoMessage() {}
 
 func (x *EnvVariable) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1536,7 @@ func (x *EnvVariable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnvVariable.ProtoReflect.Descriptor instead.
 func (*EnvVariable) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnvVariable) GetName() string {
@@ -1417,7 +1589,7 @@ type FailureRecord struct {
 
 func (x *FailureRecord) Reset() {
 	*x = FailureRecord{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1429,7 +1601,7 @@ func (x *FailureRecord) String() string {
 func (*FailureRecord) ProtoMessage() {}
 
 func (x *FailureRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1442,7 +1614,7 @@ func (x *FailureRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailureRecord.ProtoReflect.Descriptor instead.
 func (*FailureRecord) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *FailureRecord) GetGeneration() uint64 {
@@ -1494,7 +1666,7 @@ type RecentCall struct {
 
 func (x *RecentCall) Reset() {
 	*x = RecentCall{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1678,7 @@ func (x *RecentCall) String() string {
 func (*RecentCall) ProtoMessage() {}
 
 func (x *RecentCall) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[14]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1691,7 @@ func (x *RecentCall) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecentCall.ProtoReflect.Descriptor instead.
 func (*RecentCall) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{14}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RecentCall) GetAt() *timestamppb.Timestamp {
@@ -1606,7 +1778,7 @@ type LogLine struct {
 
 func (x *LogLine) Reset() {
 	*x = LogLine{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1790,7 @@ func (x *LogLine) String() string {
 func (*LogLine) ProtoMessage() {}
 
 func (x *LogLine) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[15]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1803,7 @@ func (x *LogLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogLine.ProtoReflect.Descriptor instead.
 func (*LogLine) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{15}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *LogLine) GetSequence() uint64 {
@@ -1730,7 +1902,7 @@ type Tree struct {
 
 func (x *Tree) Reset() {
 	*x = Tree{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1742,7 +1914,7 @@ func (x *Tree) String() string {
 func (*Tree) ProtoMessage() {}
 
 func (x *Tree) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1755,7 +1927,7 @@ func (x *Tree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tree.ProtoReflect.Descriptor instead.
 func (*Tree) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Tree) GetAt() *timestamppb.Timestamp {
@@ -1976,7 +2148,7 @@ type Supervisor struct {
 
 func (x *Supervisor) Reset() {
 	*x = Supervisor{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2160,7 @@ func (x *Supervisor) String() string {
 func (*Supervisor) ProtoMessage() {}
 
 func (x *Supervisor) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2173,7 @@ func (x *Supervisor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Supervisor.ProtoReflect.Descriptor instead.
 func (*Supervisor) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Supervisor) GetPath() string {
@@ -2118,7 +2290,7 @@ type Bus struct {
 
 func (x *Bus) Reset() {
 	*x = Bus{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2130,7 +2302,7 @@ func (x *Bus) String() string {
 func (*Bus) ProtoMessage() {}
 
 func (x *Bus) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2143,7 +2315,7 @@ func (x *Bus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bus.ProtoReflect.Descriptor instead.
 func (*Bus) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Bus) GetDelivered() uint64 {
@@ -2223,7 +2395,7 @@ type DurableTopic struct {
 
 func (x *DurableTopic) Reset() {
 	*x = DurableTopic{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2235,7 +2407,7 @@ func (x *DurableTopic) String() string {
 func (*DurableTopic) ProtoMessage() {}
 
 func (x *DurableTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2248,7 +2420,7 @@ func (x *DurableTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DurableTopic.ProtoReflect.Descriptor instead.
 func (*DurableTopic) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DurableTopic) GetName() string {
@@ -2323,7 +2495,7 @@ type DurableSubscription struct {
 
 func (x *DurableSubscription) Reset() {
 	*x = DurableSubscription{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2335,7 +2507,7 @@ func (x *DurableSubscription) String() string {
 func (*DurableSubscription) ProtoMessage() {}
 
 func (x *DurableSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2348,7 +2520,7 @@ func (x *DurableSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DurableSubscription.ProtoReflect.Descriptor instead.
 func (*DurableSubscription) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DurableSubscription) GetCapsule() string {
@@ -2405,7 +2577,7 @@ type BusTopic struct {
 
 func (x *BusTopic) Reset() {
 	*x = BusTopic{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2417,7 +2589,7 @@ func (x *BusTopic) String() string {
 func (*BusTopic) ProtoMessage() {}
 
 func (x *BusTopic) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2430,7 +2602,7 @@ func (x *BusTopic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusTopic.ProtoReflect.Descriptor instead.
 func (*BusTopic) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *BusTopic) GetName() string {
@@ -2496,7 +2668,7 @@ type BusSubscription struct {
 
 func (x *BusSubscription) Reset() {
 	*x = BusSubscription{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2508,7 +2680,7 @@ func (x *BusSubscription) String() string {
 func (*BusSubscription) ProtoMessage() {}
 
 func (x *BusSubscription) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2521,7 +2693,7 @@ func (x *BusSubscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusSubscription.ProtoReflect.Descriptor instead.
 func (*BusSubscription) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *BusSubscription) GetPattern() string {
@@ -2565,7 +2737,7 @@ type CapsuleRejected struct {
 
 func (x *CapsuleRejected) Reset() {
 	*x = CapsuleRejected{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2749,7 @@ func (x *CapsuleRejected) String() string {
 func (*CapsuleRejected) ProtoMessage() {}
 
 func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2762,7 @@ func (x *CapsuleRejected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRejected.ProtoReflect.Descriptor instead.
 func (*CapsuleRejected) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CapsuleRejected) GetId() string {
@@ -2625,7 +2797,7 @@ type OutcomeCount struct {
 
 func (x *OutcomeCount) Reset() {
 	*x = OutcomeCount{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2809,7 @@ func (x *OutcomeCount) String() string {
 func (*OutcomeCount) ProtoMessage() {}
 
 func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2822,7 @@ func (x *OutcomeCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OutcomeCount.ProtoReflect.Descriptor instead.
 func (*OutcomeCount) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{24}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OutcomeCount) GetOutcome() Outcome {
@@ -2687,7 +2859,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2699,7 +2871,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_capsule_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2712,7 +2884,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{25}
+	return file_astrid_actors_v1_capsule_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Settings) GetStrategy() string {
@@ -2789,13 +2961,15 @@ var File_astrid_actors_v1_capsule_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
+	"\x1eastrid/actors/v1/capsule.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/trigger.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n" +
 	"\vInterceptor\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
 	"\bpriority\x18\x03 \x01(\rR\bpriority\x12\x18\n" +
 	"\adurable\x18\x04 \x01(\bR\adurable\x12\x1a\n" +
-	"\battempts\x18\x05 \x01(\rR\battempts\"\xa1\x01\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"ordered_by\x18\x06 \x01(\tR\torderedBy\"\xa1\x01\n" +
 	"\x0eCapsuleFailure\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1d\n" +
@@ -2810,7 +2984,7 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"\x0eRestartCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x1d\n" +
 	"\vKillCapsule\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\"\xc5\f\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xc9\r\n" +
 	"\aCapsule\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
@@ -2858,13 +3032,33 @@ const file_astrid_actors_v1_capsule_proto_rawDesc = "" +
 	"stateBytes\x12\x1f\n" +
 	"\vstate_quota\x18$ \x01(\x04R\n" +
 	"stateQuota\x12\x18\n" +
-	"\abecause\x18( \x01(\tR\abecause\x1a:\n" +
+	"\abecause\x18( \x01(\tR\abecause\x12#\n" +
+	"\rinstances_min\x18% \x01(\rR\finstancesMin\x12#\n" +
+	"\rinstances_max\x18& \x01(\rR\finstancesMax\x128\n" +
+	"\tinstances\x18' \x03(\v2\x1a.astrid.actors.v1.InstanceR\tinstances\x1a:\n" +
 	"\fCrashesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aA\n" +
 	"\x13RestartsByKindEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"f\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\xa9\x03\n" +
+	"\bInstance\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x124\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1e.astrid.actors.v1.CapsuleStateR\x05state\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\asession\x18\x05 \x01(\tR\asession\x120\n" +
+	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12\x14\n" +
+	"\x05queue\x18\b \x01(\rR\x05queue\x12\x14\n" +
+	"\x05calls\x18\t \x01(\x04R\x05calls\x12-\n" +
+	"\x04busy\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\x04busy\x12!\n" +
+	"\fmemory_bytes\x18\v \x01(\x04R\vmemoryBytes\x129\n" +
+	"\n" +
+	"restart_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\trestartAt\"f\n" +
 	"\tHistogram\x12\x16\n" +
 	"\x06bucket\x18\x01 \x03(\rR\x06bucket\x12\x14\n" +
 	"\x05count\x18\x02 \x03(\x04R\x05count\x12+\n" +
@@ -3089,7 +3283,7 @@ func file_astrid_actors_v1_capsule_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_capsule_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_astrid_actors_v1_capsule_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(CapsuleState)(0),             // 0: astrid.actors.v1.CapsuleState
 	(*Interceptor)(nil),           // 1: astrid.actors.v1.Interceptor
@@ -3099,102 +3293,108 @@ var file_astrid_actors_v1_capsule_proto_goTypes = []any{
 	(*RestartCapsule)(nil),        // 5: astrid.actors.v1.RestartCapsule
 	(*KillCapsule)(nil),           // 6: astrid.actors.v1.KillCapsule
 	(*Capsule)(nil),               // 7: astrid.actors.v1.Capsule
-	(*Histogram)(nil),             // 8: astrid.actors.v1.Histogram
-	(*CapsuleDetail)(nil),         // 9: astrid.actors.v1.CapsuleDetail
-	(*HTTPLimits)(nil),            // 10: astrid.actors.v1.HTTPLimits
-	(*VersionRecord)(nil),         // 11: astrid.actors.v1.VersionRecord
-	(*Interface)(nil),             // 12: astrid.actors.v1.Interface
-	(*EnvVariable)(nil),           // 13: astrid.actors.v1.EnvVariable
-	(*FailureRecord)(nil),         // 14: astrid.actors.v1.FailureRecord
-	(*RecentCall)(nil),            // 15: astrid.actors.v1.RecentCall
-	(*LogLine)(nil),               // 16: astrid.actors.v1.LogLine
-	(*Tree)(nil),                  // 17: astrid.actors.v1.Tree
-	(*Supervisor)(nil),            // 18: astrid.actors.v1.Supervisor
-	(*Bus)(nil),                   // 19: astrid.actors.v1.Bus
-	(*DurableTopic)(nil),          // 20: astrid.actors.v1.DurableTopic
-	(*DurableSubscription)(nil),   // 21: astrid.actors.v1.DurableSubscription
-	(*BusTopic)(nil),              // 22: astrid.actors.v1.BusTopic
-	(*BusSubscription)(nil),       // 23: astrid.actors.v1.BusSubscription
-	(*CapsuleRejected)(nil),       // 24: astrid.actors.v1.CapsuleRejected
-	(*OutcomeCount)(nil),          // 25: astrid.actors.v1.OutcomeCount
-	(*Settings)(nil),              // 26: astrid.actors.v1.Settings
-	nil,                           // 27: astrid.actors.v1.Capsule.CrashesEntry
-	nil,                           // 28: astrid.actors.v1.Capsule.RestartsByKindEntry
-	nil,                           // 29: astrid.actors.v1.Tree.SystemRestartsEntry
-	nil,                           // 30: astrid.actors.v1.Bus.DeadLettersEntry
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(Outcome)(0),                  // 33: astrid.actors.v1.Outcome
+	(*Instance)(nil),              // 8: astrid.actors.v1.Instance
+	(*Histogram)(nil),             // 9: astrid.actors.v1.Histogram
+	(*CapsuleDetail)(nil),         // 10: astrid.actors.v1.CapsuleDetail
+	(*HTTPLimits)(nil),            // 11: astrid.actors.v1.HTTPLimits
+	(*VersionRecord)(nil),         // 12: astrid.actors.v1.VersionRecord
+	(*Interface)(nil),             // 13: astrid.actors.v1.Interface
+	(*EnvVariable)(nil),           // 14: astrid.actors.v1.EnvVariable
+	(*FailureRecord)(nil),         // 15: astrid.actors.v1.FailureRecord
+	(*RecentCall)(nil),            // 16: astrid.actors.v1.RecentCall
+	(*LogLine)(nil),               // 17: astrid.actors.v1.LogLine
+	(*Tree)(nil),                  // 18: astrid.actors.v1.Tree
+	(*Supervisor)(nil),            // 19: astrid.actors.v1.Supervisor
+	(*Bus)(nil),                   // 20: astrid.actors.v1.Bus
+	(*DurableTopic)(nil),          // 21: astrid.actors.v1.DurableTopic
+	(*DurableSubscription)(nil),   // 22: astrid.actors.v1.DurableSubscription
+	(*BusTopic)(nil),              // 23: astrid.actors.v1.BusTopic
+	(*BusSubscription)(nil),       // 24: astrid.actors.v1.BusSubscription
+	(*CapsuleRejected)(nil),       // 25: astrid.actors.v1.CapsuleRejected
+	(*OutcomeCount)(nil),          // 26: astrid.actors.v1.OutcomeCount
+	(*Settings)(nil),              // 27: astrid.actors.v1.Settings
+	nil,                           // 28: astrid.actors.v1.Capsule.CrashesEntry
+	nil,                           // 29: astrid.actors.v1.Capsule.RestartsByKindEntry
+	nil,                           // 30: astrid.actors.v1.Tree.SystemRestartsEntry
+	nil,                           // 31: astrid.actors.v1.Bus.DeadLettersEntry
+	(*timestamppb.Timestamp)(nil), // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(Outcome)(0),                  // 34: astrid.actors.v1.Outcome
 }
 var file_astrid_actors_v1_capsule_proto_depIdxs = []int32{
-	31, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
+	32, // 0: astrid.actors.v1.CapsuleFailure.at:type_name -> google.protobuf.Timestamp
 	0,  // 1: astrid.actors.v1.Capsule.state:type_name -> astrid.actors.v1.CapsuleState
 	2,  // 2: astrid.actors.v1.Capsule.last_failure:type_name -> astrid.actors.v1.CapsuleFailure
-	31, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
-	32, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
+	32, // 3: astrid.actors.v1.Capsule.since:type_name -> google.protobuf.Timestamp
+	33, // 4: astrid.actors.v1.Capsule.uptime:type_name -> google.protobuf.Duration
 	1,  // 5: astrid.actors.v1.Capsule.interceptors:type_name -> astrid.actors.v1.Interceptor
-	32, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
-	31, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
-	32, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
-	8,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
-	8,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
-	27, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
-	28, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
-	32, // 13: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
-	7,  // 14: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
-	12, // 15: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
-	12, // 16: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
-	13, // 17: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
-	32, // 18: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
-	32, // 19: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
-	32, // 20: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
-	32, // 21: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
-	14, // 22: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
-	15, // 23: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
-	16, // 24: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
-	32, // 25: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
-	10, // 26: astrid.actors.v1.CapsuleDetail.http:type_name -> astrid.actors.v1.HTTPLimits
-	11, // 27: astrid.actors.v1.CapsuleDetail.versions:type_name -> astrid.actors.v1.VersionRecord
-	31, // 28: astrid.actors.v1.VersionRecord.at:type_name -> google.protobuf.Timestamp
-	2,  // 29: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	31, // 30: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
-	33, // 31: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
-	32, // 32: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
-	32, // 33: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
-	31, // 34: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
-	31, // 35: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
-	31, // 36: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
-	7,  // 37: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
-	29, // 38: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
-	25, // 39: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
-	8,  // 40: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
-	8,  // 41: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
-	26, // 42: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
-	24, // 43: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
-	18, // 44: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
-	19, // 45: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
-	8,  // 46: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
-	32, // 47: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
-	31, // 48: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
-	25, // 49: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
-	30, // 50: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
-	22, // 51: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
-	23, // 52: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
-	20, // 53: astrid.actors.v1.Bus.durable:type_name -> astrid.actors.v1.DurableTopic
-	32, // 54: astrid.actors.v1.DurableTopic.keep_age:type_name -> google.protobuf.Duration
-	21, // 55: astrid.actors.v1.DurableTopic.subscriptions:type_name -> astrid.actors.v1.DurableSubscription
-	31, // 56: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
-	33, // 57: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
-	32, // 58: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
-	32, // 59: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
-	32, // 60: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
-	32, // 61: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
-	32, // 62: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	33, // 6: astrid.actors.v1.Capsule.window:type_name -> google.protobuf.Duration
+	32, // 7: astrid.actors.v1.Capsule.restart_at:type_name -> google.protobuf.Timestamp
+	33, // 8: astrid.actors.v1.Capsule.busy:type_name -> google.protobuf.Duration
+	9,  // 9: astrid.actors.v1.Capsule.call_duration:type_name -> astrid.actors.v1.Histogram
+	9,  // 10: astrid.actors.v1.Capsule.queue_wait:type_name -> astrid.actors.v1.Histogram
+	28, // 11: astrid.actors.v1.Capsule.crashes:type_name -> astrid.actors.v1.Capsule.CrashesEntry
+	29, // 12: astrid.actors.v1.Capsule.restarts_by_kind:type_name -> astrid.actors.v1.Capsule.RestartsByKindEntry
+	8,  // 13: astrid.actors.v1.Capsule.instances:type_name -> astrid.actors.v1.Instance
+	0,  // 14: astrid.actors.v1.Instance.state:type_name -> astrid.actors.v1.CapsuleState
+	32, // 15: astrid.actors.v1.Instance.since:type_name -> google.protobuf.Timestamp
+	33, // 16: astrid.actors.v1.Instance.busy:type_name -> google.protobuf.Duration
+	32, // 17: astrid.actors.v1.Instance.restart_at:type_name -> google.protobuf.Timestamp
+	33, // 18: astrid.actors.v1.Histogram.sum:type_name -> google.protobuf.Duration
+	7,  // 19: astrid.actors.v1.CapsuleDetail.capsule:type_name -> astrid.actors.v1.Capsule
+	13, // 20: astrid.actors.v1.CapsuleDetail.imports:type_name -> astrid.actors.v1.Interface
+	13, // 21: astrid.actors.v1.CapsuleDetail.exports:type_name -> astrid.actors.v1.Interface
+	14, // 22: astrid.actors.v1.CapsuleDetail.env:type_name -> astrid.actors.v1.EnvVariable
+	33, // 23: astrid.actors.v1.CapsuleDetail.call_timeout:type_name -> google.protobuf.Duration
+	33, // 24: astrid.actors.v1.CapsuleDetail.stop_timeout:type_name -> google.protobuf.Duration
+	33, // 25: astrid.actors.v1.CapsuleDetail.backoff_initial:type_name -> google.protobuf.Duration
+	33, // 26: astrid.actors.v1.CapsuleDetail.backoff_max:type_name -> google.protobuf.Duration
+	15, // 27: astrid.actors.v1.CapsuleDetail.failures:type_name -> astrid.actors.v1.FailureRecord
+	16, // 28: astrid.actors.v1.CapsuleDetail.recent_calls:type_name -> astrid.actors.v1.RecentCall
+	17, // 29: astrid.actors.v1.CapsuleDetail.log:type_name -> astrid.actors.v1.LogLine
+	33, // 30: astrid.actors.v1.CapsuleDetail.load_timeout:type_name -> google.protobuf.Duration
+	11, // 31: astrid.actors.v1.CapsuleDetail.http:type_name -> astrid.actors.v1.HTTPLimits
+	12, // 32: astrid.actors.v1.CapsuleDetail.versions:type_name -> astrid.actors.v1.VersionRecord
+	32, // 33: astrid.actors.v1.VersionRecord.at:type_name -> google.protobuf.Timestamp
+	2,  // 34: astrid.actors.v1.FailureRecord.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	32, // 35: astrid.actors.v1.RecentCall.at:type_name -> google.protobuf.Timestamp
+	34, // 36: astrid.actors.v1.RecentCall.outcome:type_name -> astrid.actors.v1.Outcome
+	33, // 37: astrid.actors.v1.RecentCall.duration:type_name -> google.protobuf.Duration
+	33, // 38: astrid.actors.v1.RecentCall.queue_wait:type_name -> google.protobuf.Duration
+	32, // 39: astrid.actors.v1.LogLine.at:type_name -> google.protobuf.Timestamp
+	32, // 40: astrid.actors.v1.Tree.at:type_name -> google.protobuf.Timestamp
+	32, // 41: astrid.actors.v1.Tree.started:type_name -> google.protobuf.Timestamp
+	7,  // 42: astrid.actors.v1.Tree.capsules:type_name -> astrid.actors.v1.Capsule
+	30, // 43: astrid.actors.v1.Tree.system_restarts:type_name -> astrid.actors.v1.Tree.SystemRestartsEntry
+	26, // 44: astrid.actors.v1.Tree.legs:type_name -> astrid.actors.v1.OutcomeCount
+	9,  // 45: astrid.actors.v1.Tree.trigger_duration:type_name -> astrid.actors.v1.Histogram
+	9,  // 46: astrid.actors.v1.Tree.nested_trigger_duration:type_name -> astrid.actors.v1.Histogram
+	27, // 47: astrid.actors.v1.Tree.settings:type_name -> astrid.actors.v1.Settings
+	25, // 48: astrid.actors.v1.Tree.rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	19, // 49: astrid.actors.v1.Tree.supervisors:type_name -> astrid.actors.v1.Supervisor
+	20, // 50: astrid.actors.v1.Tree.bus:type_name -> astrid.actors.v1.Bus
+	9,  // 51: astrid.actors.v1.Tree.store_commits:type_name -> astrid.actors.v1.Histogram
+	33, // 52: astrid.actors.v1.Supervisor.window:type_name -> google.protobuf.Duration
+	32, // 53: astrid.actors.v1.Supervisor.since:type_name -> google.protobuf.Timestamp
+	26, // 54: astrid.actors.v1.Bus.steps:type_name -> astrid.actors.v1.OutcomeCount
+	31, // 55: astrid.actors.v1.Bus.dead_letters:type_name -> astrid.actors.v1.Bus.DeadLettersEntry
+	23, // 56: astrid.actors.v1.Bus.topics:type_name -> astrid.actors.v1.BusTopic
+	24, // 57: astrid.actors.v1.Bus.subscriptions:type_name -> astrid.actors.v1.BusSubscription
+	21, // 58: astrid.actors.v1.Bus.durable:type_name -> astrid.actors.v1.DurableTopic
+	33, // 59: astrid.actors.v1.DurableTopic.keep_age:type_name -> google.protobuf.Duration
+	22, // 60: astrid.actors.v1.DurableTopic.subscriptions:type_name -> astrid.actors.v1.DurableSubscription
+	32, // 61: astrid.actors.v1.BusTopic.last:type_name -> google.protobuf.Timestamp
+	34, // 62: astrid.actors.v1.OutcomeCount.outcome:type_name -> astrid.actors.v1.Outcome
+	33, // 63: astrid.actors.v1.Settings.call_timeout:type_name -> google.protobuf.Duration
+	33, // 64: astrid.actors.v1.Settings.trigger_timeout:type_name -> google.protobuf.Duration
+	33, // 65: astrid.actors.v1.Settings.ready_timeout:type_name -> google.protobuf.Duration
+	33, // 66: astrid.actors.v1.Settings.stop_timeout:type_name -> google.protobuf.Duration
+	33, // 67: astrid.actors.v1.Settings.load_timeout:type_name -> google.protobuf.Duration
+	68, // [68:68] is the sub-list for method output_type
+	68, // [68:68] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_capsule_proto_init() }
@@ -3209,7 +3409,7 @@ func file_astrid_actors_v1_capsule_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_capsule_proto_rawDesc), len(file_astrid_actors_v1_capsule_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -80,12 +80,15 @@ func toLeg(l *Leg) messages.Leg {
 }
 
 func fromInterceptor(i messages.Interceptor) *Interceptor {
-	return &Interceptor{Event: i.Event, Action: i.Action, Priority: i.Priority, Durable: i.Durable, Attempts: i.Attempts}
+	return &Interceptor{
+		Event: i.Event, Action: i.Action, Priority: i.Priority, Durable: i.Durable, Attempts: i.Attempts, OrderedBy: i.OrderedBy,
+	}
 }
 
 func toInterceptor(i *Interceptor) messages.Interceptor {
 	return messages.Interceptor{
 		Event: i.GetEvent(), Action: i.GetAction(), Priority: i.GetPriority(), Durable: i.GetDurable(), Attempts: i.GetAttempts(),
+		OrderedBy: i.GetOrderedBy(),
 	}
 }
 
@@ -237,6 +240,7 @@ func fromCapsule(c *messages.Capsule) *Capsule {
 		CallDuration: fromHistogram(c.CallDuration), QueueWait: fromHistogram(c.QueueWait),
 		Crashes: c.Crashes, RestartsByKind: c.RestartsByKind, LogSuppressed: c.LogSuppressed,
 		ModuleHash: c.ModuleHash, Directory: c.Directory, StateBytes: c.StateBytes, StateQuota: c.StateQuota, Because: c.Because,
+		InstancesMin: c.InstancesMin, InstancesMax: c.InstancesMax, Instances: each(c.Instances, fromInstance),
 	}
 }
 
@@ -252,6 +256,23 @@ func toCapsule(c *Capsule) *messages.Capsule {
 		CallDuration: toHistogram(c.GetCallDuration()), QueueWait: toHistogram(c.GetQueueWait()),
 		Crashes: c.GetCrashes(), RestartsByKind: c.GetRestartsByKind(), LogSuppressed: c.GetLogSuppressed(),
 		ModuleHash: c.GetModuleHash(), Directory: c.GetDirectory(), StateBytes: c.GetStateBytes(), StateQuota: c.GetStateQuota(), Because: c.GetBecause(),
+		InstancesMin: c.GetInstancesMin(), InstancesMax: c.GetInstancesMax(), Instances: each(c.GetInstances(), toInstance),
+	}
+}
+
+func fromInstance(i messages.Instance) *Instance {
+	return &Instance{
+		Number: i.Number, Path: i.Path, State: CapsuleState(i.State), Generation: i.Generation, Session: i.Session,
+		Since: fromTime(i.Since), Reason: i.Reason, Queue: i.Queue, Calls: i.Calls, Busy: fromDuration(i.Busy),
+		MemoryBytes: i.MemoryBytes, RestartAt: fromTime(i.RestartAt),
+	}
+}
+
+func toInstance(i *Instance) messages.Instance {
+	return messages.Instance{
+		Number: i.GetNumber(), Path: i.GetPath(), State: toState(i.GetState()), Generation: i.GetGeneration(), Session: i.GetSession(),
+		Since: toTime(i.GetSince()), Reason: i.GetReason(), Queue: i.GetQueue(), Calls: i.GetCalls(), Busy: i.GetBusy().AsDuration(),
+		MemoryBytes: i.GetMemoryBytes(), RestartAt: toTime(i.GetRestartAt()),
 	}
 }
 

@@ -44,6 +44,8 @@ func FromEvent(e messages.Event) *Event {
 			Delay: fromDuration(d.Delay), Cause: d.Cause,
 			Supervisor: d.Supervisor, Strategy: d.Strategy, CausePath: d.CausePath,
 		}}
+	case messages.PoolScaled:
+		out.What = &Event_PoolScaled{&PoolScaled{Instance: d.Instance, Instances: d.Instances, Cause: d.Cause}}
 	case messages.SupervisorStarted:
 		out.What = &Event_SupervisorStarted{&SupervisorStarted{Children: d.Children}}
 	case messages.SupervisorFailed:
@@ -134,6 +136,9 @@ func toDetail(e *Event) messages.Detail {
 			Delay: s.GetDelay().AsDuration(), Cause: s.GetCause(),
 			Supervisor: s.GetSupervisor(), Strategy: s.GetStrategy(), CausePath: s.GetCausePath(),
 		}
+	case *Event_PoolScaled:
+		d := what.PoolScaled
+		return messages.PoolScaled{Instance: d.GetInstance(), Instances: d.GetInstances(), Cause: d.GetCause()}
 	case *Event_SupervisorStarted:
 		return messages.SupervisorStarted{Children: what.SupervisorStarted.GetChildren()}
 	case *Event_SupervisorFailed:

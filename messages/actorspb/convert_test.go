@@ -55,6 +55,7 @@ var details = []messages.Detail{
 	messages.CapsuleAdded{}, messages.CapsuleRemoved{}, messages.CapsuleUpgraded{}, messages.UpgradeFailed{},
 	messages.CapsuleRolledBack{}, messages.DeadLetter{}, messages.EventsLost{}, messages.EpochChanged{}, messages.SupervisorStarted{},
 	messages.SupervisorFailed{}, messages.SupervisorStopped{}, messages.ApprovalRequested{}, messages.ApprovalDecided{},
+	messages.PoolScaled{},
 }
 
 // TestEveryEventHasAWireForm holds the list above against event.proto: a kind

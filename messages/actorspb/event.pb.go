@@ -65,6 +65,7 @@ type Event struct {
 	//	*Event_SupervisorStopped
 	//	*Event_ApprovalRequested
 	//	*Event_ApprovalDecided
+	//	*Event_PoolScaled
 	What          isEvent_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -396,6 +397,15 @@ func (x *Event) GetApprovalDecided() *ApprovalDecided {
 	return nil
 }
 
+func (x *Event) GetPoolScaled() *PoolScaled {
+	if x != nil {
+		if x, ok := x.What.(*Event_PoolScaled); ok {
+			return x.PoolScaled
+		}
+	}
+	return nil
+}
+
 type isEvent_What interface {
 	isEvent_What()
 }
@@ -516,6 +526,10 @@ type Event_ApprovalDecided struct {
 	ApprovalDecided *ApprovalDecided `protobuf:"bytes,46,opt,name=approval_decided,json=approvalDecided,proto3,oneof"`
 }
 
+type Event_PoolScaled struct {
+	PoolScaled *PoolScaled `protobuf:"bytes,47,opt,name=pool_scaled,json=poolScaled,proto3,oneof"`
+}
+
 func (*Event_SystemStarted) isEvent_What() {}
 
 func (*Event_SystemStopping) isEvent_What() {}
@@ -573,6 +587,8 @@ func (*Event_SupervisorStopped) isEvent_What() {}
 func (*Event_ApprovalRequested) isEvent_What() {}
 
 func (*Event_ApprovalDecided) isEvent_What() {}
+
+func (*Event_PoolScaled) isEvent_What() {}
 
 // SystemStarted: every capsule's first start has a result.
 type SystemStarted struct {
@@ -1429,6 +1445,70 @@ func (x *RestartScheduled) GetCausePath() string {
 	return ""
 }
 
+// PoolScaled: a capsule with a variable number of instances has one more, or one less.
+type PoolScaled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number of that instance; 0 for none.
+	Instance uint32 `protobuf:"varint,1,opt,name=instance,proto3" json:"instance,omitempty"`
+	// How many there are now.
+	Instances uint32 `protobuf:"varint,2,opt,name=instances,proto3" json:"instances,omitempty"`
+	// "calls wait", "idle", ...
+	Cause         string `protobuf:"bytes,3,opt,name=cause,proto3" json:"cause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolScaled) Reset() {
+	*x = PoolScaled{}
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolScaled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolScaled) ProtoMessage() {}
+
+func (x *PoolScaled) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolScaled.ProtoReflect.Descriptor instead.
+func (*PoolScaled) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PoolScaled) GetInstance() uint32 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *PoolScaled) GetInstances() uint32 {
+	if x != nil {
+		return x.Instances
+	}
+	return 0
+}
+
+func (x *PoolScaled) GetCause() string {
+	if x != nil {
+		return x.Cause
+	}
+	return ""
+}
+
 // SupervisorStarted: each capsule of a group serves, or has ended.
 type SupervisorStarted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1440,7 +1520,7 @@ type SupervisorStarted struct {
 
 func (x *SupervisorStarted) Reset() {
 	*x = SupervisorStarted{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1532,7 @@ func (x *SupervisorStarted) String() string {
 func (*SupervisorStarted) ProtoMessage() {}
 
 func (x *SupervisorStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[16]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1545,7 @@ func (x *SupervisorStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorStarted.ProtoReflect.Descriptor instead.
 func (*SupervisorStarted) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SupervisorStarted) GetChildren() uint32 {
@@ -1491,7 +1571,7 @@ type SupervisorFailed struct {
 
 func (x *SupervisorFailed) Reset() {
 	*x = SupervisorFailed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1583,7 @@ func (x *SupervisorFailed) String() string {
 func (*SupervisorFailed) ProtoMessage() {}
 
 func (x *SupervisorFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[17]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1596,7 @@ func (x *SupervisorFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorFailed.ProtoReflect.Descriptor instead.
 func (*SupervisorFailed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SupervisorFailed) GetCause() string {
@@ -1557,7 +1637,7 @@ type SupervisorStopped struct {
 
 func (x *SupervisorStopped) Reset() {
 	*x = SupervisorStopped{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1569,7 +1649,7 @@ func (x *SupervisorStopped) String() string {
 func (*SupervisorStopped) ProtoMessage() {}
 
 func (x *SupervisorStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[18]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1582,7 +1662,7 @@ func (x *SupervisorStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SupervisorStopped.ProtoReflect.Descriptor instead.
 func (*SupervisorStopped) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SupervisorStopped) GetCause() string {
@@ -1604,7 +1684,7 @@ type CapsuleFailed struct {
 
 func (x *CapsuleFailed) Reset() {
 	*x = CapsuleFailed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1616,7 +1696,7 @@ func (x *CapsuleFailed) String() string {
 func (*CapsuleFailed) ProtoMessage() {}
 
 func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[19]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1629,7 +1709,7 @@ func (x *CapsuleFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleFailed.ProtoReflect.Descriptor instead.
 func (*CapsuleFailed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CapsuleFailed) GetFailure() *CapsuleFailure {
@@ -1655,7 +1735,7 @@ type CapsuleStopping struct {
 
 func (x *CapsuleStopping) Reset() {
 	*x = CapsuleStopping{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1667,7 +1747,7 @@ func (x *CapsuleStopping) String() string {
 func (*CapsuleStopping) ProtoMessage() {}
 
 func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[20]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1680,7 +1760,7 @@ func (x *CapsuleStopping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopping.ProtoReflect.Descriptor instead.
 func (*CapsuleStopping) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CapsuleStopping) GetCause() string {
@@ -1699,7 +1779,7 @@ type CapsuleStopped struct {
 
 func (x *CapsuleStopped) Reset() {
 	*x = CapsuleStopped{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1711,7 +1791,7 @@ func (x *CapsuleStopped) String() string {
 func (*CapsuleStopped) ProtoMessage() {}
 
 func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[21]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1724,7 +1804,7 @@ func (x *CapsuleStopped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleStopped.ProtoReflect.Descriptor instead.
 func (*CapsuleStopped) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CapsuleStopped) GetCause() string {
@@ -1754,7 +1834,7 @@ type TriggerAnswered struct {
 
 func (x *TriggerAnswered) Reset() {
 	*x = TriggerAnswered{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +1846,7 @@ func (x *TriggerAnswered) String() string {
 func (*TriggerAnswered) ProtoMessage() {}
 
 func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[22]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +1859,7 @@ func (x *TriggerAnswered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TriggerAnswered.ProtoReflect.Descriptor instead.
 func (*TriggerAnswered) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TriggerAnswered) GetTopic() string {
@@ -1830,7 +1910,7 @@ type LogSuppressed struct {
 
 func (x *LogSuppressed) Reset() {
 	*x = LogSuppressed{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +1922,7 @@ func (x *LogSuppressed) String() string {
 func (*LogSuppressed) ProtoMessage() {}
 
 func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[23]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +1935,7 @@ func (x *LogSuppressed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogSuppressed.ProtoReflect.Descriptor instead.
 func (*LogSuppressed) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *LogSuppressed) GetLines() uint64 {
@@ -1890,7 +1970,7 @@ type DeadLetter struct {
 
 func (x *DeadLetter) Reset() {
 	*x = DeadLetter{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +1982,7 @@ func (x *DeadLetter) String() string {
 func (*DeadLetter) ProtoMessage() {}
 
 func (x *DeadLetter) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[24]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +1995,7 @@ func (x *DeadLetter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
 func (*DeadLetter) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *DeadLetter) GetTopic() string {
@@ -1962,7 +2042,7 @@ type ApprovalRequested struct {
 
 func (x *ApprovalRequested) Reset() {
 	*x = ApprovalRequested{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2054,7 @@ func (x *ApprovalRequested) String() string {
 func (*ApprovalRequested) ProtoMessage() {}
 
 func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[25]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2067,7 @@ func (x *ApprovalRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalRequested.ProtoReflect.Descriptor instead.
 func (*ApprovalRequested) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ApprovalRequested) GetId() string {
@@ -2041,7 +2121,7 @@ type ApprovalDecided struct {
 
 func (x *ApprovalDecided) Reset() {
 	*x = ApprovalDecided{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2053,7 +2133,7 @@ func (x *ApprovalDecided) String() string {
 func (*ApprovalDecided) ProtoMessage() {}
 
 func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[26]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2066,7 +2146,7 @@ func (x *ApprovalDecided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApprovalDecided.ProtoReflect.Descriptor instead.
 func (*ApprovalDecided) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ApprovalDecided) GetId() string {
@@ -2115,7 +2195,7 @@ type EventsLost struct {
 
 func (x *EventsLost) Reset() {
 	*x = EventsLost{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2127,7 +2207,7 @@ func (x *EventsLost) String() string {
 func (*EventsLost) ProtoMessage() {}
 
 func (x *EventsLost) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[27]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2140,7 +2220,7 @@ func (x *EventsLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsLost.ProtoReflect.Descriptor instead.
 func (*EventsLost) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EventsLost) GetCount() uint64 {
@@ -2162,7 +2242,7 @@ type EpochChanged struct {
 
 func (x *EpochChanged) Reset() {
 	*x = EpochChanged{}
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2254,7 @@ func (x *EpochChanged) String() string {
 func (*EpochChanged) ProtoMessage() {}
 
 func (x *EpochChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_event_proto_msgTypes[28]
+	mi := &file_astrid_actors_v1_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2267,7 @@ func (x *EpochChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EpochChanged.ProtoReflect.Descriptor instead.
 func (*EpochChanged) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_astrid_actors_v1_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EpochChanged) GetEpoch() string {
@@ -2201,7 +2281,7 @@ var File_astrid_actors_v1_event_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x12\n" +
+	"\x1castrid/actors/v1/event.proto\x12\x10astrid.actors.v1\x1a\x1eastrid/actors/v1/capsule.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x13\n" +
 	"\x05Event\x12\x1a\n" +
 	"\bsequence\x18\x01 \x01(\x04R\bsequence\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x12\n" +
@@ -2240,7 +2320,9 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"\x11supervisor_failed\x18+ \x01(\v2\".astrid.actors.v1.SupervisorFailedH\x00R\x10supervisorFailed\x12T\n" +
 	"\x12supervisor_stopped\x18, \x01(\v2#.astrid.actors.v1.SupervisorStoppedH\x00R\x11supervisorStopped\x12T\n" +
 	"\x12approval_requested\x18- \x01(\v2#.astrid.actors.v1.ApprovalRequestedH\x00R\x11approvalRequested\x12N\n" +
-	"\x10approval_decided\x18. \x01(\v2!.astrid.actors.v1.ApprovalDecidedH\x00R\x0fapprovalDecidedB\x06\n" +
+	"\x10approval_decided\x18. \x01(\v2!.astrid.actors.v1.ApprovalDecidedH\x00R\x0fapprovalDecided\x12?\n" +
+	"\vpool_scaled\x18/ \x01(\v2\x1c.astrid.actors.v1.PoolScaledH\x00R\n" +
+	"poolScaledB\x06\n" +
 	"\x04what\"+\n" +
 	"\rSystemStarted\x12\x1a\n" +
 	"\bcapsules\x18\x01 \x01(\rR\bcapsules\"&\n" +
@@ -2298,7 +2380,12 @@ const file_astrid_actors_v1_event_proto_rawDesc = "" +
 	"supervisor\x12\x1a\n" +
 	"\bstrategy\x18\b \x01(\tR\bstrategy\x12\x1d\n" +
 	"\n" +
-	"cause_path\x18\t \x01(\tR\tcausePath\"/\n" +
+	"cause_path\x18\t \x01(\tR\tcausePath\"\\\n" +
+	"\n" +
+	"PoolScaled\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\rR\binstance\x12\x1c\n" +
+	"\tinstances\x18\x02 \x01(\rR\tinstances\x12\x14\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"/\n" +
 	"\x11SupervisorStarted\x12\x1a\n" +
 	"\bchildren\x18\x01 \x01(\rR\bchildren\"\x81\x01\n" +
 	"\x10SupervisorFailed\x12\x14\n" +
@@ -2365,7 +2452,7 @@ func file_astrid_actors_v1_event_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_event_proto_rawDescData
 }
 
-var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_astrid_actors_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*Event)(nil),                 // 0: astrid.actors.v1.Event
 	(*SystemStarted)(nil),         // 1: astrid.actors.v1.SystemStarted
@@ -2383,72 +2470,74 @@ var file_astrid_actors_v1_event_proto_goTypes = []any{
 	(*ReadinessTimedOut)(nil),     // 13: astrid.actors.v1.ReadinessTimedOut
 	(*CapsuleCrashed)(nil),        // 14: astrid.actors.v1.CapsuleCrashed
 	(*RestartScheduled)(nil),      // 15: astrid.actors.v1.RestartScheduled
-	(*SupervisorStarted)(nil),     // 16: astrid.actors.v1.SupervisorStarted
-	(*SupervisorFailed)(nil),      // 17: astrid.actors.v1.SupervisorFailed
-	(*SupervisorStopped)(nil),     // 18: astrid.actors.v1.SupervisorStopped
-	(*CapsuleFailed)(nil),         // 19: astrid.actors.v1.CapsuleFailed
-	(*CapsuleStopping)(nil),       // 20: astrid.actors.v1.CapsuleStopping
-	(*CapsuleStopped)(nil),        // 21: astrid.actors.v1.CapsuleStopped
-	(*TriggerAnswered)(nil),       // 22: astrid.actors.v1.TriggerAnswered
-	(*LogSuppressed)(nil),         // 23: astrid.actors.v1.LogSuppressed
-	(*DeadLetter)(nil),            // 24: astrid.actors.v1.DeadLetter
-	(*ApprovalRequested)(nil),     // 25: astrid.actors.v1.ApprovalRequested
-	(*ApprovalDecided)(nil),       // 26: astrid.actors.v1.ApprovalDecided
-	(*EventsLost)(nil),            // 27: astrid.actors.v1.EventsLost
-	(*EpochChanged)(nil),          // 28: astrid.actors.v1.EpochChanged
-	nil,                           // 29: astrid.actors.v1.TriggerAnswered.LegsEntry
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*CapsuleRejected)(nil),       // 31: astrid.actors.v1.CapsuleRejected
-	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
-	(*CapsuleFailure)(nil),        // 33: astrid.actors.v1.CapsuleFailure
+	(*PoolScaled)(nil),            // 16: astrid.actors.v1.PoolScaled
+	(*SupervisorStarted)(nil),     // 17: astrid.actors.v1.SupervisorStarted
+	(*SupervisorFailed)(nil),      // 18: astrid.actors.v1.SupervisorFailed
+	(*SupervisorStopped)(nil),     // 19: astrid.actors.v1.SupervisorStopped
+	(*CapsuleFailed)(nil),         // 20: astrid.actors.v1.CapsuleFailed
+	(*CapsuleStopping)(nil),       // 21: astrid.actors.v1.CapsuleStopping
+	(*CapsuleStopped)(nil),        // 22: astrid.actors.v1.CapsuleStopped
+	(*TriggerAnswered)(nil),       // 23: astrid.actors.v1.TriggerAnswered
+	(*LogSuppressed)(nil),         // 24: astrid.actors.v1.LogSuppressed
+	(*DeadLetter)(nil),            // 25: astrid.actors.v1.DeadLetter
+	(*ApprovalRequested)(nil),     // 26: astrid.actors.v1.ApprovalRequested
+	(*ApprovalDecided)(nil),       // 27: astrid.actors.v1.ApprovalDecided
+	(*EventsLost)(nil),            // 28: astrid.actors.v1.EventsLost
+	(*EpochChanged)(nil),          // 29: astrid.actors.v1.EpochChanged
+	nil,                           // 30: astrid.actors.v1.TriggerAnswered.LegsEntry
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*CapsuleRejected)(nil),       // 32: astrid.actors.v1.CapsuleRejected
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*CapsuleFailure)(nil),        // 34: astrid.actors.v1.CapsuleFailure
 }
 var file_astrid_actors_v1_event_proto_depIdxs = []int32{
-	30, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
+	31, // 0: astrid.actors.v1.Event.at:type_name -> google.protobuf.Timestamp
 	1,  // 1: astrid.actors.v1.Event.system_started:type_name -> astrid.actors.v1.SystemStarted
 	2,  // 2: astrid.actors.v1.Event.system_stopping:type_name -> astrid.actors.v1.SystemStopping
 	3,  // 3: astrid.actors.v1.Event.system_stopped:type_name -> astrid.actors.v1.SystemStopped
 	4,  // 4: astrid.actors.v1.Event.actor_restarted:type_name -> astrid.actors.v1.ActorRestarted
-	31, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
+	32, // 5: astrid.actors.v1.Event.capsule_rejected:type_name -> astrid.actors.v1.CapsuleRejected
 	10, // 6: astrid.actors.v1.Event.capsule_loading:type_name -> astrid.actors.v1.CapsuleLoading
 	11, // 7: astrid.actors.v1.Event.capsule_starting:type_name -> astrid.actors.v1.CapsuleStarting
 	12, // 8: astrid.actors.v1.Event.capsule_ready:type_name -> astrid.actors.v1.CapsuleReady
 	13, // 9: astrid.actors.v1.Event.readiness_timed_out:type_name -> astrid.actors.v1.ReadinessTimedOut
 	14, // 10: astrid.actors.v1.Event.capsule_crashed:type_name -> astrid.actors.v1.CapsuleCrashed
 	15, // 11: astrid.actors.v1.Event.restart_scheduled:type_name -> astrid.actors.v1.RestartScheduled
-	19, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
-	20, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
-	21, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
-	22, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
-	23, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
+	20, // 12: astrid.actors.v1.Event.capsule_failed:type_name -> astrid.actors.v1.CapsuleFailed
+	21, // 13: astrid.actors.v1.Event.capsule_stopping:type_name -> astrid.actors.v1.CapsuleStopping
+	22, // 14: astrid.actors.v1.Event.capsule_stopped:type_name -> astrid.actors.v1.CapsuleStopped
+	23, // 15: astrid.actors.v1.Event.trigger_answered:type_name -> astrid.actors.v1.TriggerAnswered
+	24, // 16: astrid.actors.v1.Event.log_suppressed:type_name -> astrid.actors.v1.LogSuppressed
 	5,  // 17: astrid.actors.v1.Event.capsule_added:type_name -> astrid.actors.v1.CapsuleAdded
 	6,  // 18: astrid.actors.v1.Event.capsule_removed:type_name -> astrid.actors.v1.CapsuleRemoved
 	7,  // 19: astrid.actors.v1.Event.capsule_upgraded:type_name -> astrid.actors.v1.CapsuleUpgraded
 	8,  // 20: astrid.actors.v1.Event.upgrade_failed:type_name -> astrid.actors.v1.UpgradeFailed
 	9,  // 21: astrid.actors.v1.Event.capsule_rolled_back:type_name -> astrid.actors.v1.CapsuleRolledBack
-	24, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
-	27, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
-	28, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
-	16, // 25: astrid.actors.v1.Event.supervisor_started:type_name -> astrid.actors.v1.SupervisorStarted
-	17, // 26: astrid.actors.v1.Event.supervisor_failed:type_name -> astrid.actors.v1.SupervisorFailed
-	18, // 27: astrid.actors.v1.Event.supervisor_stopped:type_name -> astrid.actors.v1.SupervisorStopped
-	25, // 28: astrid.actors.v1.Event.approval_requested:type_name -> astrid.actors.v1.ApprovalRequested
-	26, // 29: astrid.actors.v1.Event.approval_decided:type_name -> astrid.actors.v1.ApprovalDecided
-	32, // 30: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
-	33, // 31: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	33, // 32: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	32, // 33: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
-	32, // 34: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
-	33, // 35: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	32, // 36: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
-	32, // 37: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
-	33, // 38: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
-	32, // 39: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
-	29, // 40: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	25, // 22: astrid.actors.v1.Event.dead_letter:type_name -> astrid.actors.v1.DeadLetter
+	28, // 23: astrid.actors.v1.Event.events_lost:type_name -> astrid.actors.v1.EventsLost
+	29, // 24: astrid.actors.v1.Event.epoch_changed:type_name -> astrid.actors.v1.EpochChanged
+	17, // 25: astrid.actors.v1.Event.supervisor_started:type_name -> astrid.actors.v1.SupervisorStarted
+	18, // 26: astrid.actors.v1.Event.supervisor_failed:type_name -> astrid.actors.v1.SupervisorFailed
+	19, // 27: astrid.actors.v1.Event.supervisor_stopped:type_name -> astrid.actors.v1.SupervisorStopped
+	26, // 28: astrid.actors.v1.Event.approval_requested:type_name -> astrid.actors.v1.ApprovalRequested
+	27, // 29: astrid.actors.v1.Event.approval_decided:type_name -> astrid.actors.v1.ApprovalDecided
+	16, // 30: astrid.actors.v1.Event.pool_scaled:type_name -> astrid.actors.v1.PoolScaled
+	33, // 31: astrid.actors.v1.CapsuleUpgraded.took:type_name -> google.protobuf.Duration
+	34, // 32: astrid.actors.v1.UpgradeFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	34, // 33: astrid.actors.v1.CapsuleRolledBack.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	33, // 34: astrid.actors.v1.CapsuleReady.took:type_name -> google.protobuf.Duration
+	33, // 35: astrid.actors.v1.ReadinessTimedOut.waited:type_name -> google.protobuf.Duration
+	34, // 36: astrid.actors.v1.CapsuleCrashed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	33, // 37: astrid.actors.v1.RestartScheduled.window:type_name -> google.protobuf.Duration
+	33, // 38: astrid.actors.v1.RestartScheduled.delay:type_name -> google.protobuf.Duration
+	34, // 39: astrid.actors.v1.CapsuleFailed.failure:type_name -> astrid.actors.v1.CapsuleFailure
+	33, // 40: astrid.actors.v1.TriggerAnswered.duration:type_name -> google.protobuf.Duration
+	30, // 41: astrid.actors.v1.TriggerAnswered.legs:type_name -> astrid.actors.v1.TriggerAnswered.LegsEntry
+	42, // [42:42] is the sub-list for method output_type
+	42, // [42:42] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_event_proto_init() }
@@ -2487,6 +2576,7 @@ func file_astrid_actors_v1_event_proto_init() {
 		(*Event_SupervisorStopped)(nil),
 		(*Event_ApprovalRequested)(nil),
 		(*Event_ApprovalDecided)(nil),
+		(*Event_PoolScaled)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2494,7 +2584,7 @@ func file_astrid_actors_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_event_proto_rawDesc), len(file_astrid_actors_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -23,6 +23,15 @@ func capsuleMetrics() []metric[*messages.Capsule] {
 	return []metric[from]{
 		of("state", "1 for the state that the capsule is in.", func(c from, o *output) { o.gauge(1, c.State.String()) }, "state"),
 		gauge("generation", "How often the capsule was loaded.", func(c from) float64 { return float64(c.Generation) }),
+		of("instances", "Instances of a capsule with several, by state.", func(c from, o *output) {
+			states := map[string]int{}
+			for _, i := range c.Instances {
+				states[i.State.String()]++
+			}
+			for state, n := range states {
+				o.gauge(float64(n), state)
+			}
+		}, "state"),
 		gauge("uptime_seconds", "How long the current instance has been ready; 0 while none is.", func(c from) float64 {
 			return c.Uptime.Seconds()
 		}),

@@ -206,6 +206,8 @@ func Line(e supervisor.Event) string {
 		return fmt.Sprintf("crashed %d in %s: %s", e.Generation, d.During, d.Failure.Kind)
 	case messages.RestartScheduled:
 		return fmt.Sprintf("restart %d/%d after %s", d.BudgetSpent, d.Budget, d.Cause)
+	case messages.PoolScaled:
+		return fmt.Sprintf("instances %d: %s", d.Instances, d.Cause)
 	case messages.SupervisorStarted:
 		return fmt.Sprintf("started %d", d.Children)
 	case messages.SupervisorFailed:

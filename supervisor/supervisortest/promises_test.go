@@ -17,7 +17,7 @@ import (
 // Each broken promise of a system is detected.
 func TestBrokenPromisesOfACapsule(t *testing.T) {
 	var said []string
-	w := &watched{plan: plan{capsule: "a"}, broken: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}
+	w := &watched{plan: plan{capsule: "a"}, most: func() int64 { return 1 }, broken: func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }}
 	var again func()
 	load := w.wrap(Func("a", "ask", func(context.Context, *Call) (capsulehost.Result, error) {
 		if f := again; f != nil {

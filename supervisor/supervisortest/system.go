@@ -109,7 +109,12 @@ func (s *System) watch(id string) *watched {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.capsules[id] == nil {
-		s.capsules[id] = &watched{plan: plan{capsule: id}, broken: s.tb.Errorf}
+		s.capsules[id] = &watched{plan: plan{capsule: id}, broken: s.tb.Errorf, most: func() int64 {
+			if c := find(s.Snapshot(), id); c != nil {
+				return max(1, int64(c.InstancesMax))
+			}
+			return 1
+		}}
 	}
 	return s.capsules[id]
 }

@@ -31,7 +31,9 @@ func (p *page) lines(f *frame, all []messages.Branch, limit int) (lines []branch
 			if found++; found <= limit {
 				lines = append(lines, p.line(f, b, depth))
 			}
-			add(b.Children, min(depth+1, deepest))
+			if b.Group != nil { // the instances of a pool are a part of their capsule's line
+				add(b.Children, min(depth+1, deepest))
+			}
 		}
 	}
 	add(all, 0)

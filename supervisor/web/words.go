@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -103,6 +104,8 @@ func describe(e messages.Event) *happening {
 		if d.Attempt > 0 {
 			h.Decision += fmt.Sprintf("; %d of %d in %s spent", d.BudgetSpent, d.Budget, age(d.Window))
 		}
+	case messages.PoolScaled:
+		h.Grade, h.What, h.Cause = "ok", "instances: "+strconv.FormatUint(uint64(d.Instances), 10), d.Cause
 	case messages.SupervisorStarted:
 		h.Grade, h.What, h.Cause = "ok", "serves", plural(uint64(d.Children), "capsule")+" up"
 	case messages.SupervisorFailed:

@@ -100,7 +100,9 @@ func Discover(places Places, embedded []*Embedded) *Catalog {
 func interceptorsOf(m *manifest.Manifest) []messages.Interceptor {
 	out := make([]messages.Interceptor, len(m.Interceptors))
 	for i, in := range m.Interceptors {
-		out[i] = messages.Interceptor{Event: in.Event, Action: in.Action, Priority: in.Priority, Durable: in.Durable, Attempts: in.Attempts}
+		out[i] = messages.Interceptor{
+			Event: in.Event, Action: in.Action, Priority: in.Priority, Durable: in.Durable, Attempts: in.Attempts, OrderedBy: in.OrderedBy,
+		}
 	}
 	return out
 }

@@ -147,7 +147,7 @@ func (j *Journal) Detail(id string) *messages.CapsuleDetail {
 		d.Failures[n].Failure.WasmStack = slices.Clone(d.Failures[n].Failure.WasmStack)
 	}
 	d.Log, _ = c.log.after(0)
-	d.RecentCalls = c.stats.RecentCalls()
+	d.RecentCalls = c.recentCalls()
 	d.Versions = slices.Clone(j.historyLocked(id).records)
 	return d
 }

@@ -72,6 +72,8 @@ type Config struct {
 type Live interface {
 	// Queue returns how many calls wait at a capsule.
 	Queue(id string) int
+	// InstanceQueue returns how many calls wait at one instance of a pool.
+	InstanceQueue(id string, number int) int
 	// Awaited returns how many legs capsules wait for.
 	Awaited() int
 	// ShowBus fills in the subscriptions of the event bus.
@@ -95,6 +97,11 @@ type capsule struct {
 	failures []messages.FailureRecord // the last ones, oldest first
 	log      LogTail
 	stats    actors.CallStats
+
+	instances []*capsule  // of a pool, by number; nil without one
+	parent    *capsule    // the pool whose instance it is; nil without one
+	gone      bool        // it is an instance that its pool does not have now
+	spentAt   []time.Time // a pool's restarts that count against its budget
 
 	unreported uint64    // suppressed log lines that no event has reported yet
 	reported   time.Time // when the last such event was entered
@@ -153,6 +160,7 @@ func (j *Journal) Observe(e messages.Event) {
 func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	switch e.Detail.(type) {
 	case messages.SystemStarted:
+		j.idlePoolsLocked(e, now)
 		j.decideLocked(nil)
 		return
 	case messages.TriggerAnswered, messages.LogSuppressed, messages.DeadLetter, messages.ApprovalRequested, messages.ApprovalDecided:
@@ -181,7 +189,15 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		j.removeLocked(c, e.Generation)
 		return
 	}
-	m := c.shown
+	if n := e.Instance(); n > 0 && c.isPool() {
+		c.shown.Generation = max(c.shown.Generation, e.Generation)
+		if _, loads := e.Detail.(messages.CapsuleLoading); loads {
+			c.shown.State = messages.StateLoading // it may have failed before
+		}
+		c = c.instance(n)
+		c.gone = false
+	}
+	m, whole := c.shown, c.whole()
 	m.Generation = max(m.Generation, e.Generation)
 	switch what := e.Detail.(type) {
 	case messages.CapsuleRejected:
@@ -203,45 +219,55 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 	case messages.CapsuleUpgraded:
 		m.Session, m.RestartAt = what.Session, time.Time{}
 		if m.State != messages.StateCrashed && m.State != messages.StateStopped && m.State != messages.StateFailed {
-			count(&m.RestartsByKind, kindOperator) // else it was scheduled as a restart
+			count(&whole.shown.RestartsByKind, kindOperator) // else it was scheduled as a restart
 		}
-		c.spent = nil
+		c.spent, whole.spentAt = nil, nil
 		j.moveLocked(c, messages.StateReady, "", e, now)
 	case messages.CapsuleRolledBack:
-		c.decided("rolled back to version " + what.To)
+		whole.decided("rolled back to version " + what.To)
 	case messages.CapsuleCrashed:
 		m.Session, m.LastFailure = "", &what.Failure
-		c.crashed(e.Generation, what)
+		whole.shown.LastFailure = m.LastFailure
+		whole.crashed(e.Generation, what)
 		j.moveLocked(c, messages.StateCrashed, what.Failure.Message, e, now)
 	case messages.RestartScheduled:
 		s := what
 		if s.Cause == messages.CauseCrash { // no other cause counts against the budget
 			c.spent = append(c.spent, c.uptime)
+			whole.spentAt = append(whole.spentAt, now)
 		}
+		whole.spentAt = whole.spentAt[max(0, len(whole.spentAt)-int(s.BudgetSpent)):]
 		c.spent = c.spent[max(0, len(c.spent)-int(s.BudgetSpent)):]
 		if e.Generation == m.Generation { // else the event was on its way already
 			m.RestartAt = (now.Add(s.Delay))
 		}
 		kind := kindOperator
-		m.Because = ""
+		whole.shown.Because = ""
 		switch s.Cause {
 		case messages.CauseOperator:
 		case messages.CauseStrategy:
-			m.Restarts++
-			m.Because = s.Because()
+			whole.shown.Restarts++
+			whole.shown.Because = s.Because()
 			kind = kindStrategy
 		default:
-			m.Restarts++
+			whole.shown.Restarts++
 			kind = "" // for example a deadline before any failure
 			if m.LastFailure != nil {
 				kind = m.LastFailure.Kind
 			}
-			c.decided(restartDecision(s))
+			whole.decided(restartDecision(s))
 		}
-		count(&m.RestartsByKind, kind)
+		count(&whole.shown.RestartsByKind, kind)
+	case messages.PoolScaled:
+		if n := int(what.Instance); n > 0 && int(what.Instances) < c.present() {
+			c.instance(n).gone = true
+		}
+		if what.Instances == 0 {
+			j.moveLocked(c, messages.StateReady, idleReason, e, now)
+		}
 	case messages.CapsuleFailed:
 		m.LastFailure = &what.Failure
-		c.decided(what.Decision)
+		whole.decided(what.Decision)
 		j.moveLocked(c, messages.StateFailed, what.Decision, e, now)
 	case messages.CapsuleStopping:
 		m.RestartAt = time.Time{}
@@ -264,6 +290,7 @@ func (j *Journal) Redescribe(now *messages.Capsule, hash string) {
 	m := c.shown
 	m.Version, m.Directory, m.Interceptors, m.ModuleHash = now.Version, now.Directory, now.Interceptors, hash
 	m.Restart, m.Budget, m.Window, m.MemoryLimitBytes = now.Restart, now.Budget, now.Window, now.MemoryLimitBytes
+	m.InstancesMin, m.InstancesMax = now.InstancesMin, now.InstancesMax
 }
 
 // Reject enters the event that a directory can't become a capsule, and lists it, unless
@@ -355,6 +382,10 @@ func (c *capsule) spentLocked(now time.Time) uint32 {
 func (j *Journal) decideLocked(c *capsule) {
 	if c != nil && !c.shown.Decided {
 		c.shown.Decided = true
+		if c.parent != nil {
+			j.decidePoolLocked(c.parent)
+			return
+		}
 		j.undecided--
 	}
 	if j.undecided == 0 && !j.started.IsZero() && !isClosed(j.allDecided) {
@@ -399,7 +430,7 @@ func (j *Journal) Begin(live Live) {
 	j.started, j.stopping, j.ended = time.Now(), false, false
 	j.endLogsLocked()
 	for _, c := range j.capsules {
-		c.spent = nil // every Serve begins with full budgets
+		c.spent, c.spentAt = nil, nil // every Serve begins with full budgets
 	}
 	for _, g := range j.groupOrder {
 		g.begin(j.started)
@@ -410,6 +441,9 @@ func (j *Journal) Begin(live Live) {
 	if again {
 		j.undecided = 0
 		for _, c := range j.capsules {
+			for _, i := range c.instances {
+				i.shown.Decided = false
+			}
 			if !c.rejected {
 				c.shown.Decided = false
 				j.undecided++
@@ -489,7 +523,11 @@ func (j *Journal) copyLocked(c *capsule, now time.Time) *messages.Capsule {
 	if !c.ready.IsZero() {
 		out.Uptime = now.Sub(c.ready)
 	}
-	c.stats.Show(out)
+	if c.isPool() {
+		j.showPoolLocked(c, out, now)
+	} else {
+		c.stats.Show(out)
+	}
 	if j.live != nil {
 		out.Queue = uint32(j.live.Queue(out.ID)) //nolint:gosec // a count
 		j.live.ShowState(out)

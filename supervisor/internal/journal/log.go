@@ -110,6 +110,8 @@ func logEvent(log *slog.Logger, e *messages.Event) {
 		line(info, "capsule restarts", "cause", d.Cause, "attempt", d.Attempt, "budget_spent", d.BudgetSpent,
 			"budget", d.Budget, "window_ms", milliseconds(d.Window), "delay_ms", milliseconds(d.Delay),
 			"supervisor", d.Supervisor, "strategy", d.Strategy, "cause_path", d.CausePath)
+	case messages.PoolScaled:
+		line(info, "pool scaled", "instance", d.Instance, "instances", d.Instances, "cause", d.Cause)
 	case messages.SupervisorStarted:
 		line(info, "supervisor serves", "capsules", d.Children)
 	case messages.SupervisorFailed:

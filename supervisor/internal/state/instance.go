@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -19,18 +18,20 @@ import (
 type Instance struct {
 	keeper  *Keeper
 	capsule *capsule
+	writer  *writer
 
-	// fence is zero before the first use. It and closed are guarded by capsule.fences.
+	// fence is zero before the first use. It and closed are guarded by writer.fences.
 	fence  store.Fence
 	closed bool
 }
 
 var _ capsulehost.State = (*Instance)(nil)
 
-// Instance returns the state for a new instance of a capsule. Close it when the instance
-// has ended.
-func (k *Keeper) Instance(capsule string) *Instance {
-	return &Instance{keeper: k, capsule: k.capsule(capsule)}
+// Instance returns the state for a new generation of an instance of a capsule: one of a
+// pool by its number, the only one by 0. Close it when the generation has ended.
+func (k *Keeper) Instance(capsule string, number int) *Instance {
+	c := k.capsule(capsule)
+	return &Instance{keeper: k, capsule: c, writer: k.writer(c, number)}
 }
 
 // handBackTimeout limits how long a disk that hangs holds up the end of an instance.
@@ -41,7 +42,7 @@ const handBackTimeout = time.Second
 func (i *Instance) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), handBackTimeout)
 	defer cancel()
-	c := i.capsule
+	c := i.writer
 	if c.lock(ctx) != nil {
 		return
 	}
@@ -64,33 +65,38 @@ func (i *Instance) Close() {
 
 // InUse returns the ids of the capsules of which an instance has used its state, sorted.
 func (k *Keeper) InUse(ctx context.Context) ([]string, error) {
+	writers := map[*writer]string{}
 	k.mu.Lock()
-	capsules := slices.Collect(maps.Values(k.capsules))
+	for id, c := range k.capsules {
+		for _, w := range c.writers {
+			writers[w] = id
+		}
+	}
 	k.mu.Unlock()
 	var ids []string
-	for _, c := range capsules {
-		if err := c.lock(ctx); err != nil {
+	for w, id := range writers {
+		if err := w.lock(ctx); err != nil {
 			return nil, err
 		}
-		if len(c.holders) > 0 {
-			ids = append(ids, c.id)
+		if len(w.holders) > 0 {
+			ids = append(ids, id)
 		}
-		c.unlock()
+		w.unlock()
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return slices.Compact(ids), nil
 }
 
-func (c *capsule) lock(ctx context.Context) error {
+func (w *writer) lock(ctx context.Context) error {
 	select {
-	case c.fences <- struct{}{}:
+	case w.fences <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (c *capsule) unlock() { <-c.fences }
+func (w *writer) unlock() { <-w.fences }
 
 // space returns the name space of a principal, with the instance's fence.
 func (i *Instance) space(ctx context.Context, principal string) (*Space, error) {
@@ -106,22 +112,22 @@ func (i *Instance) space(ctx context.Context, principal string) (*Space, error) 
 // Fence returns the fence with which the instance writes, and takes it with the first
 // call. An instance that was closed before has none: the error matches store.ErrStale.
 func (i *Instance) Fence(ctx context.Context) (store.Fence, error) {
-	if err := i.capsule.lock(ctx); err != nil {
+	if err := i.writer.lock(ctx); err != nil {
 		return store.Fence{}, err
 	}
-	defer i.capsule.unlock()
+	defer i.writer.unlock()
 	switch {
 	case i.fence != (store.Fence{}):
 		return i.fence, nil
 	case i.closed:
-		return store.Fence{}, fmt.Errorf("an instance of %q that has ended: %w", i.capsule.id, store.ErrStale)
+		return store.Fence{}, fmt.Errorf("an instance of %q that has ended: %w", i.writer.name, store.ErrStale)
 	}
-	fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.capsule.id)
+	fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.writer.name)
 	if err != nil {
 		return store.Fence{}, err
 	}
 	i.fence = fence
-	i.capsule.holders = append(i.capsule.holders, i)
+	i.writer.holders = append(i.writer.holders, i)
 	return fence, nil
 }
 

@@ -44,8 +44,15 @@ type capsule struct {
 	used  atomic.Uint64 // bytes, as of the last write
 	quota atomic.Uint64 // bytes
 
-	// fences is a lock, with one token, for the fences of the instances: a wait for it can
-	// be given up.
+	writers map[int]*writer // by instance of a pool; guarded by the keeper's lock
+}
+
+// writer is what the generations of one instance share: the fence. The instances of a pool
+// write beside each other.
+type writer struct {
+	name string // of the fence
+	// fences is a lock, with one token, for the fences of the generations: a wait for it
+	// can be given up.
 	fences  chan struct{}
 	holders []*Instance // those that have had a fence and have not ended, oldest first
 }
@@ -86,11 +93,27 @@ func (k *Keeper) capsule(id string) *capsule {
 	defer k.mu.Unlock()
 	c := k.capsules[id]
 	if c == nil {
-		c = &capsule{id: id, fences: make(chan struct{}, 1)}
+		c = &capsule{id: id, writers: map[int]*writer{}}
 		c.quota.Store(k.cfg.Quota)
 		k.capsules[id] = c
 	}
 	return c
+}
+
+// writer returns that of an instance of a pool, or of a capsule's only one, which is
+// number 0.
+func (k *Keeper) writer(c *capsule, number int) *writer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	w := c.writers[number]
+	if w == nil {
+		w = &writer{name: c.id, fences: make(chan struct{}, 1)}
+		if number > 0 {
+			w.name = fmt.Sprintf("%s#%d", c.id, number)
+		}
+		c.writers[number] = w
+	}
+	return w
 }
 
 // Used returns how much a capsule keeps, in bytes of its keys and values.

@@ -33,7 +33,7 @@ func mustSet(t testing.TB, i *Instance, principal, key, value string) {
 func TestEachPrincipalAndCapsuleHasItsOwnState(t *testing.T) {
 	s := store.NewMemory()
 	k := newKeeper(t, s, 1000)
-	one, two := k.Instance("one"), k.Instance("two")
+	one, two := k.Instance("one", 0), k.Instance("two", 0)
 	mustSet(t, one, "", "a/b", "of one")
 	mustSet(t, one, "alice", "a/b", "of one for alice")
 	mustSet(t, two, "", "a/b", "of two")
@@ -64,7 +64,7 @@ func TestEachPrincipalAndCapsuleHasItsOwnState(t *testing.T) {
 
 func TestTheQuotaCountsAllPrincipals(t *testing.T) {
 	k := newKeeper(t, store.NewMemory(), 20)
-	i := k.Instance("one")
+	i := k.Instance("one", 0)
 	mustSet(t, i, "", "a", "12345")      // 6
 	mustSet(t, i, "alice", "a", "12345") // 12
 	err := i.Set(t.Context(), "", "b", []byte("12345678"))
@@ -93,7 +93,7 @@ func TestUsageIsExact(t *testing.T) {
 	s := store.NewMemory()
 	k := newKeeper(t, s, 1<<20)
 	rapid.Check(t, func(r *rapid.T) {
-		i := k.Instance("one")
+		i := k.Instance("one", 0)
 		defer i.Close()
 		for range rapid.IntRange(1, 10).Draw(r, "calls") {
 			principal := rapid.SampledFrom([]string{"", "alice"}).Draw(r, "principal")
@@ -130,7 +130,7 @@ func TestUsageIsExact(t *testing.T) {
 // Promise 9: a dead generation can't write.
 func TestAnInstanceThatWasReplacedCantWrite(t *testing.T) {
 	k := newKeeper(t, store.NewMemory(), 1000)
-	before, after := k.Instance("one"), k.Instance("one")
+	before, after := k.Instance("one", 0), k.Instance("one", 0)
 	mustSet(t, before, "", "a", "before")
 	mustSet(t, before, "", "b", "before") // the other has not used its state yet
 	if value, err := after.Get(t.Context(), "", "a"); string(value) != "before" || err != nil {
@@ -153,7 +153,7 @@ func TestAnInstanceThatWasReplacedCantWrite(t *testing.T) {
 // A new version that does not come up leaves the old one as it was.
 func TestTheFenceIsHandedBack(t *testing.T) {
 	k := newKeeper(t, store.NewMemory(), 1000)
-	old, failed := k.Instance("one"), k.Instance("one")
+	old, failed := k.Instance("one", 0), k.Instance("one", 0)
 	mustSet(t, old, "", "a", "1")
 	mustSet(t, failed, "", "a", "2")
 	failed.Close()
@@ -162,8 +162,8 @@ func TestTheFenceIsHandedBack(t *testing.T) {
 		t.Errorf("the one that ended: %v", err)
 	}
 	// Unless another process has taken the fence since.
-	mustSet(t, k.Instance("one"), "", "a", "5")
-	third := k.Instance("one")
+	mustSet(t, k.Instance("one", 0), "", "a", "5")
+	third := k.Instance("one", 0)
 	mustSet(t, third, "", "a", "6")
 	if _, err := store.Raise(t.Context(), k.cfg.Store, "one"); err != nil {
 		t.Fatal(err)
@@ -202,7 +202,7 @@ func (hanging) Txn(ctx context.Context, _ store.Fence, _ []store.Compare, _ []st
 
 func TestAHangingDiskHoldsNothingUp(t *testing.T) {
 	k := newKeeper(t, hanging{store.NewMemory()}, 1000)
-	i := k.Instance("one")
+	i := k.Instance("one", 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := i.Set(ctx, "", "a", nil); !errors.Is(err, context.Canceled) {

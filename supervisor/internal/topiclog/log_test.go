@@ -68,7 +68,7 @@ func newSystem(tb testing.TB, s store.Store, keep Keep) *system {
 
 // generation begins an instance of the capsule c; end ends it as the supervisor does.
 func (s *system) generation(n uint64) (instance *state.Instance, end func()) {
-	instance = s.keeper.Instance("c")
+	instance = s.keeper.Instance("c", 0)
 	release := s.Hold("c", n, instance)
 	return instance, func() {
 		release()

@@ -1,0 +1,491 @@
+package actors
+
+import (
+	"cmp"
+	"encoding/json"
+	"hash/maphash"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/actors/system"
+	"github.com/astrid-actors/astrid-actors/internal/monotime"
+	"github.com/astrid-actors/astrid-actors/messages"
+)
+
+// PoolSize says how many instances a pool has.
+type PoolSize struct {
+	// Min is how many it starts with, and keeps; Max how many it may grow to while calls
+	// wait. A Min of 0 means that the first call starts one.
+	Min, Max int
+	// Idle is how long an instance beyond Min has nothing to do before it is stopped.
+	Idle time.Duration
+}
+
+// Pool is a capsule of which several instances run, each with an actor, a generation and
+// a session of its own. It chooses the instance for each call, and is what outlives all
+// of them, as a CapsuleRef outlives those of one. Its methods may be called from any
+// goroutine.
+//
+// To the supervisor a pool is a group of its own, one for one, with one budget: OTP's
+// simple_one_for_one (poolgroup.go).
+type Pool struct {
+	cfg   CapsuleConfig
+	loads atomic.Uint64 // generations, of all instances
+	grow  func()        // asks the supervisor for another instance
+
+	first *CapsuleRef   // instance 1, which also stands for the pool
+	refs  []*CapsuleRef // of all instances that there ever were, by number; the supervisor's
+
+	mu      sync.Mutex
+	version *Version // of instances to come
+	size    PoolSize
+	seats   []*seat       // those that take calls, by number
+	scratch []*seat       // of candidatesLocked
+	waiting []*invocation // for the first instance
+	growing bool          // the supervisor was asked for one more
+	mixed   bool          // instances of two versions run
+	down    string        // why it takes no calls; "" if it does
+}
+
+// seat is the place of an instance that takes calls, or will when it is restarted.
+type seat struct {
+	ref  *CapsuleRef
+	held string // why it takes none: its backoff; "" if it does
+	load int    // calls that it has and that have not ended
+	idle monotime.Time
+}
+
+// pooledCall is what a call of a pool has besides.
+type pooledCall struct {
+	pool  *Pool
+	key   string // what it is ordered by
+	keyed bool
+	seat  *seat // whose load it counts in; nil for none
+	moves int   // how often it was refused by an instance that ended
+}
+
+// maxMoves bounds how often a call goes from one ending instance to the next.
+const maxMoves = 100
+
+// NewPool prepares a pool, of which nothing runs before its supervisor starts it. The
+// Stats of the configuration are not used: see instanceStats.
+func NewPool(cfg CapsuleConfig, size PoolSize) *Pool {
+	p := &Pool{cfg: cfg, size: size, version: cfg.Version}
+	p.loads.Store(cfg.Generation)
+	cfg.Version.hold()
+	p.first = p.instance(1)
+	return p
+}
+
+func instanceName(capsule string, number int) string { return capsule + "#" + strconv.Itoa(number) }
+
+// ID returns the capsule's id.
+func (p *Pool) ID() string { return p.cfg.ID }
+
+// Size returns how many instances it may have.
+func (p *Pool) Size() PoolSize {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.size
+}
+
+// Version returns the version of instances to come.
+func (p *Pool) Version() *Version {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.version
+}
+
+// setVersion makes a version that of instances to come.
+func (p *Pool) setVersion(v *Version) {
+	v.hold()
+	p.mu.Lock()
+	old := p.version
+	p.version = v
+	p.mu.Unlock()
+	old.drop()
+}
+
+// Queue returns how many calls wait.
+func (p *Pool) Queue() int {
+	p.mu.Lock()
+	n, seats := len(p.waiting), slices.Clone(p.seats)
+	p.mu.Unlock()
+	for _, s := range seats {
+		n += s.ref.Queue()
+	}
+	return n
+}
+
+// QueueOf returns how many calls wait at one instance.
+func (p *Pool) QueueOf(number int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.seats {
+		if s.ref.number == number {
+			return s.ref.Queue()
+		}
+	}
+	return 0
+}
+
+// instance returns the part of an instance that outlives its generations. It is the
+// supervisor's.
+func (p *Pool) instance(number int) *CapsuleRef {
+	version := p.Version() // no callback of it, or of the configuration, runs under the lock
+	for len(p.refs) < number {
+		cfg := p.cfg
+		cfg.Version, cfg.Stats = version, nil
+		if cfg.InstanceStats != nil {
+			cfg.Stats = cfg.InstanceStats(len(p.refs) + 1)
+		}
+		ref := NewCapsuleRef(cfg)
+		ref.pool, ref.number, ref.loads = p, len(p.refs)+1, &p.loads
+		p.refs = append(p.refs, ref)
+	}
+	return p.refs[number-1]
+}
+
+// release gives up the versions that the pool holds. It is the supervisor's.
+func (p *Pool) release() {
+	for _, ref := range p.refs {
+		ref.Version().drop()
+	}
+	p.refs = nil
+	p.Version().drop()
+}
+
+// plan gives a call to an instance, or decides its leg. A call for which there is no
+// instance yet is placed when it is dispatched.
+func (p *Pool) plan(t *trigger, c *invocation, orderedBy string) {
+	c.enterPool(p, t, orderedBy)
+	ref, outcome, reason := p.take(c, false)
+	if outcome != messages.OutcomePending {
+		t.legs[c.leg].Outcome, t.legs[c.leg].Reason = outcome, reason
+		return
+	}
+	c.ref, c.first = ref, true
+	t.pending++
+}
+
+// enterPool makes a call one of a pool.
+func (c *invocation) enterPool(p *Pool, t *trigger, orderedBy string) {
+	c.pooled = &pooledCall{pool: p}
+	if orderedBy != "" {
+		c.pooled.key, c.pooled.keyed = t.orderKey(orderedBy), true
+	}
+}
+
+// take chooses an instance for a call, and counts the call in its load: the instance
+// with the fewest, or the one that the call's key belongs to. It returns nil if the call
+// is to wait for an instance, as it does from then on with wait; or an outcome, if it is
+// not to be made. A trigger of a capsule gets its edge in the graph of waits.
+func (p *Pool) take(c *invocation, wait bool) (*CapsuleRef, messages.Outcome, string) {
+	t := c.trigger
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down != "" {
+		return nil, messages.OutcomeUnavailable, p.down
+	}
+	seats, held := p.candidatesLocked(c)
+	switch {
+	case len(seats) > 0:
+	case held != "":
+		return nil, messages.OutcomeUnavailable, held
+	case wait && p.version.Queue > 0 && len(p.waiting) >= p.version.Queue:
+		return nil, messages.OutcomeOverloaded, "the capsule has no instance yet, and the queue of its pool is full"
+	default:
+		if wait {
+			p.waiting = append(p.waiting, c)
+		}
+		p.growLocked()
+		return nil, messages.OutcomePending, ""
+	}
+	for _, s := range seats {
+		if t.asking != nil && !t.router.waits.enter(&t.edges[c.leg], t.asking, &s.ref.node) {
+			continue
+		}
+		if s.load > 0 {
+			p.growLocked()
+		}
+		s.load++
+		c.pooled.seat = s
+		return s.ref, messages.OutcomePending, ""
+	}
+	return nil, messages.OutcomeDeadlock, p.cfg.ID + " waits for " + t.from
+}
+
+// candidatesLocked returns the seats that may take a call, best first: only the best, if
+// the others could not take it in place of that. If all are held, it says why.
+func (p *Pool) candidatesLocked(c *invocation) (seats []*seat, held string) {
+	better := (*seat).compare
+	if c.pooled.keyed {
+		key := c.pooled.key
+		better = func(a, b *seat) int { return cmp.Compare(b.weight(key), a.weight(key)) }
+	}
+	all := p.scratch[:0]
+	for _, s := range p.seats {
+		switch {
+		case s.held != "":
+			held = s.held
+		case p.mixed && !s.ref.Version().has(c.action):
+		case len(all) == 0 || c.trigger.asking != nil && !c.pooled.keyed:
+			all = append(all, s)
+		case better(s, all[0]) < 0:
+			all[0] = s
+		}
+	}
+	if len(all) > 1 {
+		slices.SortStableFunc(all, better)
+	}
+	p.scratch = all
+	return all, held
+}
+
+// compare orders seats by what they have to do: those that can't begin at once, since
+// their instance is not up, come last.
+func (s *seat) compare(o *seat) int {
+	isDown := func(s *seat) int {
+		if s.ref.Announced() == nil {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(cmp.Compare(isDown(s), isDown(o)), cmp.Compare(s.load, o.load))
+}
+
+// hashSeed is the process's: which instance a key belongs to is nobody's business.
+var hashSeed = maphash.MakeSeed() //nolint:gochecknoglobals // never changed
+
+// weight is how much a seat wants a key: the highest one gets it (rendezvous hashing), so
+// that only the keys of an instance that comes or goes change theirs.
+func (s *seat) weight(key string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(hashSeed)
+	_, _ = h.WriteString(key)
+	_, _ = h.WriteString(strconv.Itoa(s.ref.number))
+	return h.Sum64()
+}
+
+// growLocked asks for another instance, if there may be one.
+func (p *Pool) growLocked() {
+	if p.growing || p.grow == nil || len(p.seats) >= p.size.Max {
+		return
+	}
+	p.growing = true
+	p.grow()
+}
+
+// place gives a call to an instance that has none, or none any more, and queues it there.
+func (p *Pool) place(c *invocation) {
+	t := c.trigger
+	t.mu.Lock()
+	if t.closed.Load() || t.legs[c.leg].Outcome != messages.OutcomePending {
+		t.mu.Unlock()
+		return
+	}
+	if t.asking != nil {
+		t.router.waits.leave(&t.edges[c.leg], t.asking)
+	}
+	ref, outcome, reason := p.take(c, true)
+	if ref != nil {
+		c.ref = ref
+	}
+	t.mu.Unlock()
+	switch {
+	case ref != nil:
+		ref.post(c)
+	case outcome != messages.OutcomePending:
+		t.answer(c.leg, &messages.Leg{Outcome: outcome, Reason: reason}, nil)
+	}
+}
+
+// refused takes a call back that an instance will not serve. It returns false if no other
+// instance is to serve it either.
+func (p *Pool) refused(c *invocation, why system.Refusal) bool {
+	c.pooled.ended()
+	if why != system.Closed || c.pooled.moves >= maxMoves {
+		return false
+	}
+	c.pooled.moves++
+	p.place(c)
+	return true
+}
+
+// ended takes a call off the load of its instance.
+func (c *pooledCall) ended() {
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	if c.seat == nil {
+		return
+	}
+	if c.seat.load--; c.seat.load == 0 {
+		c.seat.idle = monotime.Now()
+	}
+	c.seat = nil
+}
+
+// join gives an instance a seat: it has been started, or is about to be restarted. Calls
+// that wait for an instance get it.
+func (p *Pool) join(ref *CapsuleRef) {
+	p.mu.Lock()
+	at, found := p.findLocked(ref)
+	if found {
+		p.seats[at].held = ""
+	} else {
+		p.seats = slices.Insert(p.seats, at, &seat{ref: ref, idle: monotime.Now()})
+	}
+	waiting := p.waiting
+	p.waiting = nil
+	p.mu.Unlock()
+	for _, c := range waiting {
+		p.place(c)
+	}
+}
+
+func (p *Pool) isGrowing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.growing
+}
+
+// grown records that an instance is up, or will not be: the pool may grow further.
+func (p *Pool) grown() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.growing = false
+}
+
+// hold keeps calls from an instance that is not restarted soon.
+func (p *Pool) hold(ref *CapsuleRef, why string) {
+	p.mu.Lock()
+	if at, found := p.findLocked(ref); found {
+		p.seats[at].held = why
+	}
+	p.growing = false
+	p.mu.Unlock()
+}
+
+// spread gives the calls that wait at an instance to others, if there are some. Those
+// that are ordered stay if the instance will be back soon.
+func (p *Pool) spread(ref *CapsuleRef) {
+	p.mu.Lock()
+	at, found := p.findLocked(ref)
+	isHeld := found && p.seats[at].held != ""
+	others := slices.ContainsFunc(p.seats, func(s *seat) bool { return s.ref != ref && s.held == "" })
+	p.mu.Unlock()
+	if !others {
+		return
+	}
+	for _, message := range ref.mailbox.Load().Extract(func(message any) bool {
+		c, isCall := message.(*invocation)
+		return isCall && c.pooled != nil && (isHeld || !c.pooled.keyed)
+	}) {
+		c, _ := message.(*invocation)
+		c.pooled.ended()
+		p.place(c)
+	}
+}
+
+// leave takes the seat of an instance that is about to end. It gets no calls any more.
+func (p *Pool) leave(ref *CapsuleRef) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, found := p.findLocked(ref); found {
+		p.seats = slices.Delete(p.seats, at, at+1)
+	}
+	p.growing = false
+}
+
+// findLocked returns where the seat of an instance is, or belongs.
+func (p *Pool) findLocked(ref *CapsuleRef) (int, bool) {
+	return slices.BinarySearchFunc(p.seats, ref.number, func(s *seat, n int) int { return cmp.Compare(s.ref.number, n) })
+}
+
+// retire takes the seats of instances beyond the minimum that have been idle for long
+// enough, highest number first, and returns these. Next is when the next one may be.
+func (p *Pool) retire(now monotime.Time) (idle []*CapsuleRef, next time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next = p.size.Idle
+	for at := len(p.seats) - 1; at >= 0 && len(p.seats) > p.size.Min; at-- {
+		s := p.seats[at]
+		if s.load > 0 || s.held != "" || s.ref.Announced() == nil {
+			continue
+		}
+		if left := p.size.Idle - now.Sub(s.idle); left > 0 {
+			next = min(next, left)
+			continue
+		}
+		p.seats = slices.Delete(p.seats, at, at+1)
+		idle = append(idle, s.ref)
+	}
+	return idle, next
+}
+
+// shut has the pool take no calls any more, and answers those that wait.
+func (p *Pool) shut(reason string) {
+	p.mu.Lock()
+	waiting := p.waiting
+	p.waiting, p.down, p.growing = nil, reason, false
+	p.mu.Unlock()
+	for _, c := range waiting {
+		c.trigger.answer(c.leg, &messages.Leg{Outcome: messages.OutcomeUnavailable, Reason: reason}, nil)
+	}
+}
+
+// open has it take calls again.
+func (p *Pool) open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = ""
+}
+
+// resize changes how many instances it may have.
+func (p *Pool) resize(size PoolSize) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.size = size
+}
+
+// mix says whether instances of two versions run: a call then goes to one that has its
+// action.
+func (p *Pool) mix(mixed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mixed = mixed
+}
+
+// orderKey returns what a call is ordered by: the caller's principal, or the value in the
+// payload that a JSON pointer (RFC 6901) points to; "" if there is none.
+func (t *trigger) orderKey(orderedBy string) string {
+	if orderedBy == messages.OrderedByPrincipal {
+		if t.caller == nil || t.caller.Principal == nil {
+			return ""
+		}
+		return *t.caller.Principal
+	}
+	value := json.RawMessage(t.payload)
+	for part := range strings.SplitSeq(strings.TrimPrefix(orderedBy, "/"), "/") {
+		part = strings.NewReplacer("~1", "/", "~0", "~").Replace(part)
+		var object map[string]json.RawMessage
+		var array []json.RawMessage
+		switch {
+		case json.Unmarshal(value, &object) == nil:
+			value = object[part]
+		case json.Unmarshal(value, &array) == nil:
+			n, err := strconv.Atoi(part)
+			if err != nil || n < 0 || n >= len(array) {
+				return ""
+			}
+			value = array[n]
+		default:
+			return ""
+		}
+	}
+	return string(value)
+}

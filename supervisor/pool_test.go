@@ -1,0 +1,392 @@
+package supervisor_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/messages"
+	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
+)
+
+// pooled is a worker whose calls take a second, and that says which instance it is: the
+// n-th that was loaded.
+func pooled(id string, supervision ...string) supervisor.Capsule {
+	var mu sync.Mutex
+	loads := 0
+	c := supervisortest.Func(id, "ask."+id, func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+		if c.Vars["n"] == nil {
+			mu.Lock()
+			loads++
+			c.Vars["n"] = loads
+			mu.Unlock()
+		}
+		if err := supervisortest.Delay(time.Second)(ctx, supervisortest.Visit{}); err != nil {
+			return capsulehost.Result{}, err
+		}
+		return supervisortest.JSON(c.Vars["n"])
+	})
+	return policed(c, supervision)
+}
+
+func startPool(t *testing.T, cfg supervisor.Config, capsules ...supervisor.Capsule) *supervisortest.System {
+	t.Helper()
+	cfg.CapsuleDirs = []string{t.TempDir()}
+	s := supervisortest.Start(t, cfg, capsules...)
+	s.Patience = 24 * time.Hour
+	return s
+}
+
+// instancesOf returns the states of a pool's instances: "1 ready, 2 loading".
+func instancesOf(s *supervisortest.System, id string) string {
+	var out []string
+	for _, i := range s.Capsule(id).Instances {
+		out = append(out, fmt.Sprintf("%d %s", i.Number, i.State.String()))
+	}
+	return strings.Join(out, ", ")
+}
+
+// askAll asks n times at once, and returns the outcomes, each with how often it came.
+func askAll(s *supervisortest.System, id string, n int) map[string]int {
+	var answers []func() *supervisor.Reply
+	for range n {
+		answers = append(answers, s.Begin("ask."+id, ""))
+	}
+	outcomes := map[string]int{}
+	for _, answer := range answers {
+		outcomes[answer().Legs[0].Outcome.String()]++
+	}
+	return outcomes
+}
+
+// wantDown checks that a capsule does not serve, and why.
+func wantDown(t *testing.T, s *supervisortest.System, id, reason string) {
+	t.Helper()
+	if leg := s.Ask("ask."+id, "").Legs[0]; leg.Outcome != messages.OutcomeUnavailable || leg.Reason != reason {
+		t.Errorf("%s: %s, and not unavailable: %s", leg.Outcome.String(), leg.Reason, reason)
+	}
+}
+
+// The calls of a pool run beside each other, each in an instance with a generation and a
+// session of its own.
+func TestPoolServesTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 4"))
+		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready, 4 ready" {
+			t.Fatal(got)
+		}
+		began := time.Now()
+		if got := askAll(s, "w", 8); got["continue"] != 8 {
+			t.Error(got)
+		}
+		if took := time.Since(began); took != 2*time.Second {
+			t.Errorf("8 calls of a second took %v in 4 instances", took)
+		}
+		generations, sessions := map[uint64]bool{}, map[string]bool{}
+		c := s.Capsule("w")
+		for _, i := range c.Instances {
+			generations[i.Generation], sessions[i.Session] = true, true
+			if id, err := s.FindSession(t.Context(), i.Session); err != nil || id != "w" {
+				t.Errorf("session of instance %d: %q, %v", i.Number, id, err)
+			}
+			if i.Calls != 2 {
+				t.Errorf("instance %d had %d calls", i.Number, i.Calls)
+			}
+		}
+		if len(generations) != 4 || len(sessions) != 4 || c.Calls != 8 || c.State != messages.StateReady || c.CallDuration.Count() != 8 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// The crash of one instance loses one call; what waited for it is served by the others.
+func TestPoolCrashLosesOneCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{Restart: supervisor.RestartPolicy{InitialBackoff: time.Hour, MaxBackoff: 2 * time.Hour, EagerBackoff: true}},
+			pooled("w", "instances = 3"))
+		s.Inject("w", supervisortest.Fault{})
+		if got := askAll(s, "w", 9); got["crashed"] != 1 || got["continue"] != 8 {
+			t.Error(got)
+		}
+		if got := instancesOf(s, "w"); got != "1 crashed, 2 ready, 3 ready" {
+			t.Error(got)
+		}
+		if c := s.Capsule("w"); c.State != messages.StateReady || c.BudgetSpent != 1 || c.Restarts != 1 || c.Crashes["trap"] != 1 {
+			t.Errorf("%+v", c)
+		}
+		pass(2 * time.Hour)
+		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+			t.Error(got)
+		}
+	})
+}
+
+// A pool has one budget: when its instances have spent it together, the capsule fails.
+func TestPoolHasOneBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3", "budget = 2", `backoff_initial = "1ms"`), worker("x"))
+		for _, name := range []string{"w#1", "w#2", "w#3"} {
+			if err := s.Kill(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		wantState(t, s, "w", "failed")
+		wantDown(t, s, "w", "it has failed: restart budget spent: 2 in 1m0s")
+		untouched(t, s, "x")
+		if err := s.Start(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+			t.Error(got)
+		}
+		if err := s.Stop(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		wantState(t, s, "w", "stopped")
+		wantDown(t, s, "w", "stopped by an operator")
+		if err := s.Start(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		if got := askAll(s, "w", 3); got["continue"] != 3 {
+			t.Error(got)
+		}
+	})
+}
+
+// A pool that is elastic starts with the first call, grows while calls wait, and shrinks
+// to nothing.
+func TestElasticPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("w", `instances = "0-3"`, `idle_timeout = "30s"`))
+		if c := s.Capsule("w"); c.State != messages.StateReady || len(c.Instances) != 0 || !c.Decided {
+			t.Fatalf("%+v", c)
+		}
+		began := time.Now()
+		if got := askAll(s, "w", 6); got["continue"] != 6 {
+			t.Error(got)
+		}
+		if took := time.Since(began); took < 2*time.Second || took > 4*time.Second {
+			t.Errorf("6 calls of a second took %v", took)
+		}
+		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+			t.Error(got)
+		}
+		pass(29 * time.Second)
+		if got := len(s.Capsule("w").Instances); got != 3 {
+			t.Errorf("%d instances before the idle timeout", got)
+		}
+		pass(time.Minute)
+		if c := s.Capsule("w"); len(c.Instances) != 0 || c.State != messages.StateReady || c.Calls != 6 {
+			t.Errorf("%+v", c)
+		}
+		s.Expect("ask.w", "", "w continue 4")
+		if err := s.Stop(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Hour)
+		wantDown(t, s, "w", "stopped by an operator")
+		if err := s.Start(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		s.Expect("ask.w", "", "w continue 5")
+	})
+}
+
+// Calls that agree in what they are ordered by go to the same instance.
+func TestPoolKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pooled("w", "instances = 4")
+		c.Manifest = strings.Replace(c.Manifest, `action = "act"`, "action = \"act\"\nordered_by = \"/user/0\"", 1)
+		s := startPool(t, supervisor.Config{}, c)
+		served := map[string]map[uint64]bool{}
+		all := map[uint64]bool{}
+		for n := range 40 {
+			user := fmt.Sprintf("u%d", n%10)
+			reply := s.Ask("ask.w", fmt.Sprintf(`{"user":[%q]}`, user))
+			if served[user] == nil {
+				served[user] = map[uint64]bool{}
+			}
+			served[user][reply.Legs[0].Generation] = true
+			all[reply.Legs[0].Generation] = true
+		}
+		for user, by := range served {
+			if len(by) != 1 {
+				t.Errorf("%s was served by %v", user, slices.Sorted(maps.Keys(by)))
+			}
+		}
+		if len(all) < 2 {
+			t.Errorf("one instance has served everybody")
+		}
+	})
+}
+
+// A restart, and an upgrade, replace one instance after the other: no call fails. If one
+// can't be upgraded, all keep the old version.
+func TestPoolRolls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
+		done := make(chan error, 1)
+		go func() { done <- s.Restart(t.Context(), "w") }()
+		if got := askAll(s, "w", 30); got["continue"] != 30 {
+			t.Error(got)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		for _, i := range s.Capsule("w").Instances {
+			if i.Generation <= 3 {
+				t.Errorf("instance %d is still generation %d", i.Number, i.Generation)
+			}
+		}
+		next := pooled("w", "instances = 5")
+		next.Manifest = strings.Replace(next.Manifest, "1.0.0", "2.0.0", 1)
+		go func() { _, err := s.Add(t.Context(), next); done <- err }()
+		if got := askAll(s, "w", 30); got["continue"] != 30 {
+			t.Error(got)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if c := s.Capsule("w"); c.Version != "2.0.0" || instancesOf(s, "w") != "1 ready, 2 ready, 3 ready, 4 ready, 5 ready" {
+			t.Errorf("version %s: %s", c.Version, instancesOf(s, "w"))
+		}
+		bad := pooled("w", "instances = 5")
+		bad.Manifest = strings.Replace(bad.Manifest, "1.0.0", "3.0.0", 1)
+		s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, When: func(v supervisortest.Visit) bool { return v.Load >= 14 }})
+		_, err := s.Add(t.Context(), bad)
+		if !errors.Is(err, supervisor.ErrUpgradeFailed) {
+			t.Errorf("a bad upgrade: %v", err)
+		}
+		if c := s.Capsule("w"); c.Version != "2.0.0" {
+			t.Errorf("version %s", c.Version)
+		}
+		if got := askAll(s, "w", 10); got["continue"] != 10 {
+			t.Error(got)
+		}
+	})
+}
+
+// An instance that waits for another capsule does not keep the pool from serving that one:
+// only a call that no instance could serve is a deadlock.
+func TestPoolDeadlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := func(id, next string, supervision ...string) supervisor.Capsule {
+			return policed(supervisortest.Func(id, "ask."+id, func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+				var depth int
+				_, _ = fmt.Sscan(string(c.Payload), &depth)
+				if depth == 0 {
+					return supervisortest.JSON(id)
+				}
+				return supervisortest.JSON(c.Trigger(ctx, "ask."+next, depth-1))
+			}), supervision)
+		}
+		s := startPool(t, supervisor.Config{}, calls("p", "a", "instances = 2"), calls("a", "p"))
+		s.Expect("ask.p", "2", `p continue [["p"]]`)
+		s.Expect("ask.p", "4", `p continue [[[]]]`) // p#1 -> a -> p#2 -> a: that is a cycle
+	})
+}
+
+// A pool in a group starts as one child, and fails as one.
+func TestPoolInGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{
+			{Name: "g", Strategy: supervisor.RestForOne, Children: []string{"db", "w", "web"}},
+		}}, worker("db"), pooled("w", "instances = 2", "budget = 1"), worker("web"))
+		want := "db ready, w ready, w ready, web ready"
+		if got := strings.Join(order(s, 0), ", "); got != want {
+			t.Errorf("got %s\nwant %s", got, want)
+		}
+		if got := strings.Join(killIn(t, s, "w#2"), ", "); got != "w crashed, w ready" {
+			t.Errorf("one instance: %s", got)
+		}
+		want = "w crashed, w failed, g failed, web stopped, w stopped, db stopped, db ready, w ready, w ready, web ready"
+		if got := strings.Join(killIn(t, s, "w#1"), ", "); got != want {
+			t.Errorf("over the budget: got %s\nwant %s", got, want)
+		}
+		want = "db crashed, web stopped, w stopped, w stopped, db ready, w ready, w ready, web ready"
+		if got := strings.Join(killIn(t, s, "db"), ", "); got != want {
+			t.Errorf("rest_for_one: got %s\nwant %s", got, want)
+		}
+		if got := askAll(s, "w", 4); got["continue"] != 4 {
+			t.Error(got)
+		}
+		if path := s.Capsule("w").Instances[1].Path; path != "capsules/g/w#2" {
+			t.Error(path)
+		}
+		if err := s.Stop(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		wantDown(t, s, "w", "an operator stopped its supervisor")
+		if err := s.Start(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		if got := askAll(s, "w", 4); got["continue"] != 4 {
+			t.Error(got)
+		}
+	})
+}
+
+// Pools can be added and removed while the system runs.
+func TestPoolComesAndGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, worker("x"))
+		for range 2 {
+			if _, err := s.Add(t.Context(), pooled("w", "instances = 2")); err != nil {
+				t.Fatal(err)
+			}
+			if got := askAll(s, "w", 4); got["continue"] != 4 {
+				t.Error(got)
+			}
+			if err := s.Remove(t.Context(), "w"); err != nil {
+				t.Fatal(err)
+			}
+			if legs := s.Ask("ask.w", "").Legs; len(legs) != 0 {
+				t.Error(legs)
+			}
+		}
+		untouched(t, s, "x")
+	})
+}
+
+// Whatever comes at the same time, every call has one answer, and the pool comes back.
+func TestPoolUnderFire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("w", `instances = "1-4"`, "budget = 10000", `idle_timeout = "5s"`, `backoff_initial = "10ms"`))
+		var commands sync.WaitGroup
+		for round := range 30 {
+			for n := range 4 {
+				commands.Go(func() { _ = s.Kill(t.Context(), fmt.Sprintf("w#%d", n+1)) })
+			}
+			if round%3 == 0 {
+				commands.Go(func() { _ = s.Restart(t.Context(), "w") })
+			}
+			if round%5 == 0 {
+				s.FailActorNext("capsules")
+			}
+			if round%7 == 0 {
+				commands.Go(func() { _ = s.Stop(t.Context(), "w"); _ = s.Start(t.Context(), "w") })
+			}
+			askAll(s, "w", 10)
+			pass(3 * time.Second)
+		}
+		commands.Wait()
+		pass(time.Hour)
+		if err := s.Start(t.Context(), "w"); err != nil {
+			t.Error(err)
+		}
+		if got := askAll(s, "w", 6); got["continue"] != 6 {
+			t.Errorf("%v; %s", got, instancesOf(s, "w"))
+		}
+	})
+}
