@@ -103,7 +103,9 @@ func (d *developer) run() (err error) {
 	defer end()
 	looped := make(chan error, 1)
 	started := false
+	zerolog.SetGlobalLevel(zerolog.ErrorLevel) // that there is no capsule yet is no reason to worry
 	err = serve(serving, cfg, httpOptions{}, nil, func(ctx context.Context, sup *supervisor.Supervisor) {
+		zerolog.SetGlobalLevel(zerolog.TraceLevel)
 		started, d.sup = true, sup
 		looped <- d.loop(ctx, watch)
 		end()
