@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -75,6 +76,9 @@ func (s *Supervisor) describe(d *messages.CapsuleDetail, e *catalog.Entry) {
 	}
 	if e.Embedded == nil && len(m.Components) > 0 {
 		d.Module = filepath.Join(m.Dir, m.Components[0].File)
+		if _, err := os.Stat(d.Module); err != nil && d.Capsule.ModuleHash != "" { // install puts it into the home
+			d.Module = s.home.ModulePath(d.Capsule.ModuleHash)
+		}
 	}
 }
 

@@ -20,10 +20,19 @@ type developing struct {
 	home  string
 	cmd   *exec.Cmd
 	lines chan string // of both outputs; closed at the end
+	built int         // how often it says so
 }
 
-// develop starts astrid-actors dev for a copy of the capsule echo, whose build copies its
-// module, and fails if there is a file named broken.
+// buildScript copies the module. It fails if there is a file named broken, and writes a lock
+// file, as the tools of some languages do. While there is a file named slow, somebody saves
+// another one meanwhile.
+const buildScript = `test ! -e broken || exit 1
+cp module echo.wasm
+echo >>lock
+if test -e slow; then rm slow; echo >saved; fi
+`
+
+// develop starts astrid-actors dev for a copy of the capsule echo.
 func develop(t *testing.T, home string) *developing {
 	t.Helper()
 	d := &developing{t: t, dir: filepath.Join(t.TempDir(), "echo"), home: home}
@@ -33,7 +42,11 @@ func develop(t *testing.T, home string) *developing {
 	if err := os.Rename(filepath.Join(d.dir, "echo.wasm"), filepath.Join(d.dir, "module")); err != nil {
 		t.Fatal(err)
 	}
-	d.edit("[package]", "[build]\ncommand = \"test ! -e broken && cp module echo.wasm\"\n\n[package]")
+	if err := os.Remove(filepath.Join(d.dir, "meta.json")); err != nil { // a developer seals nothing
+		t.Fatal(err)
+	}
+	d.edit("[package]", "[build]\ncommand = \"sh build.sh\"\n\n[package]")
+	d.write("build.sh", buildScript)
 	d.start()
 	return d
 }
@@ -64,6 +77,14 @@ func (d *developing) start() {
 	})
 }
 
+// write saves a file.
+func (d *developing) write(name, text string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.dir, name), []byte(text), 0o600); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 // edit replaces a text in the manifest, and saves it.
 func (d *developing) edit(old, changed string) {
 	d.t.Helper()
@@ -72,9 +93,7 @@ func (d *developing) edit(old, changed string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, changed, 1)), 0o600); err != nil {
-		d.t.Fatal(err)
-	}
+	d.write("Capsule.toml", strings.Replace(string(text), old, changed, 1))
 }
 
 // says waits for a line that matches a pattern.
@@ -87,6 +106,9 @@ func (d *developing) says(pattern string) {
 		case line, open := <-d.lines:
 			if !open {
 				d.t.Fatalf("it ended, and did not say %q: %q", pattern, all)
+			}
+			if strings.HasPrefix(line, "built in ") {
+				d.built++
 			}
 			if all = append(all, line); regexp.MustCompile(pattern).MatchString(line) {
 				return
@@ -112,6 +134,8 @@ func (d *developing) develops() {
 	d.says(`^built in `)
 	d.says(`^added echo 1\.0\.0, answering after `)
 	d.answers("test.echo", "[1]")
+	d.says(`^lock changed$`) // it may be a save, until a second build writes it, too
+	d.says(`^unchanged echo`)
 	d.edit("test.echo", "test.other")
 	d.says(`^Capsule\.toml changed$`)
 	d.says(`^upgraded echo 1\.0\.0 -> 1\.0\.0, answering after `)
@@ -120,11 +144,9 @@ func (d *developing) develops() {
 
 	// A build that fails leaves the running capsule alone.
 	broken := filepath.Join(d.dir, "broken")
-	if err := os.WriteFile(broken, nil, 0o600); err != nil {
-		d.t.Fatal(err)
-	}
+	d.write("broken", "")
 	d.says(`^broken changed$`)
-	d.says(`^error: test ! -e broken && cp module echo\.wasm: exit status 1$`)
+	d.says(`^error: sh build\.sh: exit status 1$`)
 	d.says(`^waiting for the next save$`)
 	d.answers("test.other", "[1]")
 	if err := os.Remove(broken); err != nil {
@@ -143,11 +165,19 @@ func (d *developing) develops() {
 	if err := os.Mkdir(filepath.Join(d.dir, "sub"), 0o700); err != nil {
 		d.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(d.dir, "sub", "a"), nil, 0o600); err != nil {
-		d.t.Fatal(err)
-	}
+	d.write("sub/a", "")
 	d.says(`^sub/a changed$`)
 	d.says(`^unchanged echo`)
+
+	// What is saved during a build is built, too.
+	d.write("slow", "")
+	d.says(`^slow changed$`)
+	d.says(`^unchanged echo`)
+	d.says(`^saved changed$`)
+	d.says(`^unchanged echo`)
+	if d.built != 8 {
+		d.t.Errorf("it has built %d times, want 8", d.built)
+	}
 
 	if err := d.cmd.Process.Signal(os.Interrupt); err != nil {
 		d.t.Fatal(err)

@@ -189,7 +189,7 @@ func describeText(tree *messages.Tree, d *messages.CapsuleDetail, p painter) str
 	lines = append(lines[1:len(lines):len(lines)], "", p.paint(strong, "FILES"))
 	add := func(name, value string) {
 		if value != "" {
-			lines = append(lines, m.wrapped(fmt.Sprintf("  %-12s %s", name, printable(value)))...)
+			lines = append(lines, fmt.Sprintf("  %-12s %s", name, printable(value))) // a path stays whole, to be copied
 		}
 	}
 	add("description", d.Description)

@@ -38,6 +38,6 @@ func (s *Source) Changed(e *Entry) bool {
 	if !maps.Equal(values, s.Values()) || !slices.Equal(e.WaitsFor, s.entry.WaitsFor) {
 		return true
 	}
-	_, hash, err := e.Manifest.ReadModule(s.cfg.Home, true)
+	_, hash, err := e.Manifest.ReadModule(s.cfg.Home, s.cfg.AllowUnverified)
 	return err != nil || hash != s.Hash()
 }

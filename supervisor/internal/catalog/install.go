@@ -305,7 +305,7 @@ func (t *installation) change() messages.Change {
 	change := messages.Change{ID: m.ID(), Version: m.Package.Version, Change: messages.ChangeAdded}
 	switch {
 	case t.old == nil:
-	case t.old.same(t.new(), t.sealed, t.hash):
+	case t.old.same(t.new(), m.Components[0].File, t.sealed, t.hash):
 		change.Change = messages.ChangeUnchanged
 	default:
 		change.Change, change.Previous = messages.ChangeUpgraded, t.old.version

@@ -84,10 +84,12 @@ func openInstalled(dir string) (*installed, error) {
 	return c, nil
 }
 
-// same reports whether the capsule is the one that is staged in dir: in module, seal, and
-// every byte of every file.
-func (c *installed) same(dir string, sealed bool, hash string) bool {
-	if sealed != (c.meta.WasmHash != "") || sealed && !strings.EqualFold(c.meta.WasmHash, hash) {
+// same reports whether the capsule is the one that is staged in dir, in every byte of every
+// file. One that is sealed is the same as one that is not and has the same module: it
+// keeps its seal.
+func (c *installed) same(dir, module string, sealed bool, hash string) bool {
+	wasSealed := c.meta.WasmHash != ""
+	if sealed && !wasSealed || wasSealed && !strings.EqualFold(c.meta.WasmHash, hash) {
 		return false
 	}
 	have, err := contents(c.dir)
@@ -95,6 +97,9 @@ func (c *installed) same(dir string, sealed bool, hash string) bool {
 		return false
 	}
 	want, err := contents(dir)
+	if wasSealed { // the module is elsewhere, under its hash
+		delete(want, filepath.ToSlash(filepath.Clean(module)))
+	}
 	return err == nil && maps.Equal(have, want)
 }
 
