@@ -111,7 +111,7 @@ func (a *app) loadInDaemon(ctx context.Context, id, dir string) (change supervis
 		}
 		change = changes[0]
 		if tree, err := c.Snapshot(ctx, false); err == nil { // it only serves a warning
-			elsewhere = directoryOf(tree, id)
+			elsewhere = capsuleIn(tree, id).Directory
 		}
 		return nil
 	})
@@ -137,14 +137,14 @@ func (a *app) loader(sup *supervisor.Supervisor) func(context.Context, string) (
 	}
 }
 
-// directoryOf returns the directory that a daemon has a capsule from; "" for none.
-func directoryOf(tree *messages.Tree, id string) string {
+// capsuleIn returns a capsule of the tree; one that is all zero if there is none.
+func capsuleIn(tree *messages.Tree, id string) *messages.Capsule {
 	for _, c := range tree.Capsules {
 		if c.ID == id {
-			return c.Directory
+			return c
 		}
 	}
-	return ""
+	return &messages.Capsule{}
 }
 
 // sameFile reports whether two paths lead to the same directory.

@@ -23,7 +23,8 @@ what the capsules do with it is in the events and counts, and in their own messa
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Example: `  astrid-actors publish order.placed '{"id": 7}'
   astrid-actors publish user.renamed @user.json --principal ann`,
-		Args: arguments(1, 2),
+		Args:              arguments(1, 2),
+		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("principal") && principal == "" {
 				return usage("--principal is empty: leave it out for none")

@@ -23,10 +23,18 @@ again.` + exitStatus(exitDone, exitFailed, exitUsage, exitNotFound, exitNoDaemon
 			if keepFiles {
 				remove = (*control.Client).Remove
 			}
-			if err := a.ask(func(c *control.Client) error { return remove(c, cmd.Context(), args[0]) }); err != nil {
+			version := ""
+			if err := a.ask(func(c *control.Client) error {
+				tree, err := c.Snapshot(cmd.Context(), false)
+				if err != nil {
+					return err
+				}
+				version = capsuleIn(tree, args[0]).Version
+				return remove(c, cmd.Context(), args[0])
+			}); err != nil {
 				return err
 			}
-			return a.printChanges([]messages.Change{{ID: args[0], Change: messages.ChangeRemoved}}, asJSON)
+			return a.printChanges([]messages.Change{{ID: args[0], Change: messages.ChangeRemoved, Version: version}}, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&keepFiles, "keep-files", false, "keep the capsule's directory also if install made it")

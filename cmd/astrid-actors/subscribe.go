@@ -34,7 +34,8 @@ many messages are missing, if this command was too slow for them.` +
 			exitStatus(exitDone, exitFailed, exitUsage, exitNoDaemon),
 		Example: `  astrid-actors subscribe 'order.*' --json | jq .payload.data
   astrid-actors subscribe astrid.v1.health.failed --count 1`,
-		Args: arguments(1, 1),
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("count") && count == 0 {
 				return usage("--count is 0: it must be positive")
