@@ -276,11 +276,11 @@ func (e *stopped) fill(f *Failure) {
 
 // interrupted returns the reason for a guest that its context ended.
 func interrupted(ctx context.Context) *stopped {
-	kind := KindCancelled
-	if ctx.Err() == context.DeadlineExceeded {
+	kind, cause := KindCancelled, context.Cause(ctx)
+	if ctx.Err() == context.DeadlineExceeded || cause == context.DeadlineExceeded { // or whoever ended it kept the time
 		kind = KindTimeout
 	}
-	return &stopped{kind, context.Cause(ctx)}
+	return &stopped{kind, cause}
 }
 
 // ahead returns how long the guest must wait for its rate.
