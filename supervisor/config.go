@@ -66,6 +66,10 @@ type Config struct {
 	// manifest are still checked. It must return when a request's context ends.
 	HTTPTransport http.RoundTripper
 
+	// AllowHostProcess lets capsules run the programs of this machine that their manifests
+	// name in host_process: see package processes.
+	AllowHostProcess bool
+
 	// HostFunctions are functions of this program that every capsule may import, besides
 	// the system calls.
 	HostFunctions []capsulehost.HostFunction

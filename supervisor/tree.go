@@ -18,6 +18,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/capsulehost/capsulelog"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
+	"github.com/astrid-actors/astrid-actors/capsulehost/sockets"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/approvals"
@@ -28,6 +29,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/secrets"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/state"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/topiclog"
+	"github.com/astrid-actors/astrid-actors/supervisor/internal/uplinks"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
@@ -52,6 +54,8 @@ type tree struct {
 	declaring  sync.Mutex // of topics
 	approvals  *approvals.Desk
 	secrets    *secrets.Box
+	uplinks    *uplinks.Hub
+	door       *sockets.Door
 	opened     *store.Bolt // the store of state, unless the configuration brought one
 	commits    commits     // of opened
 	// sourceConfig is shared by the sources of all versions.
@@ -84,6 +88,8 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 		cfg: s.cfg, journal: s.journal, host: host, sys: system.New(s.cfg.Log),
 		router:   actors.NewRouter(&s.journal.Triggers, tracer),
 		capsules: map[string]*running{}, ended: make(chan struct{}),
+		uplinks: uplinks.New(),
+		door:    sockets.New(sockets.Config{Path: s.home.ClientSocketPath(), TokenPath: s.home.ClientTokenPath(), Version: manifest.HostVersion, Log: s.cfg.Log}),
 		sourceConfig: catalog.Config{
 			Home: s.home, Principal: s.principal, SocketPath: s.cfg.SocketPath, AllowUnverified: s.cfg.AllowUnverified,
 			Env: s.cfg.overrides.env, Host: host, Log: s.cfg.Log,

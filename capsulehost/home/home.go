@@ -51,6 +51,14 @@ func (h Home) Dir() string { return h.dir }
 // SocketPath returns the path of the daemon's socket.
 func (h Home) SocketPath() string { return filepath.Join(h.dir, "run", "actors.sock") }
 
+// ClientSocketPath returns the path of the socket at which a capsule serves clients, and
+// ClientTokenPath that of the file with the token that they must know: where Astrid's own
+// clients look for them.
+func (h Home) ClientSocketPath() string { return filepath.Join(h.dir, "run", "system.sock") }
+
+// ClientTokenPath returns the path of the token: see ClientSocketPath.
+func (h Home) ClientTokenPath() string { return filepath.Join(h.dir, "run", "system.token") }
+
 // StatePath returns the path of the file with the durable state of all capsules.
 func (h Home) StatePath() string { return filepath.Join(h.dir, "state", "actors.db") }
 

@@ -17,6 +17,7 @@ type outsideOptions struct {
 	workspaceQuota supervisor.FileQuota
 	homeQuota      supervisor.FileQuota
 	networks       []string
+	hostProcess    bool
 }
 
 func (o *outsideOptions) flags(flags *pflag.FlagSet) {
@@ -26,6 +27,7 @@ func (o *outsideOptions) flags(flags *pflag.FlagSet) {
 	flags.Int64Var(&o.homeQuota.Bytes, "home-bytes", 1<<30, "the `bytes` that all capsules may keep below home://, and below /tmp")
 	flags.Int64Var(&o.homeQuota.Files, "home-files", 100_000, "the `number` of files that all capsules may keep below home://, and below /tmp")
 	flags.StringArrayVar(&o.networks, "allow-network", nil, "a `network` such as 10.0.0.0/8, or an address, that capsules may reach by HTTP although it is not public; may be repeated")
+	flags.BoolVar(&o.hostProcess, "allow-host-process", false, "let capsules run the programs of this machine that their manifests name in host_process")
 }
 
 // problems returns the flags whose values can't be accepted.
@@ -69,6 +71,7 @@ func (o *outsideOptions) prefixes() ([]netip.Prefix, error) {
 
 // apply writes the flags into the supervisor's configuration.
 func (o *outsideOptions) apply(cfg *supervisor.Config) {
+	cfg.AllowHostProcess = o.hostProcess
 	cfg.Workspace, cfg.WorkspaceQuota, cfg.HomeQuota = o.workspace, o.workspaceQuota, o.homeQuota
 	cfg.HTTPNetworks, _ = o.prefixes() // problems has reported an error
 }
