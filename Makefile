@@ -86,6 +86,10 @@ UPGRADES := 50
 upgrades: ## upgrade a capsule in Go under load, and print what that costs calls
 	go test $(TESTFLAGS) -run 'TestUpgradeUnderLoad$$' -v -timeout 0 ./test/faults -upgrades $(UPGRADES) -upgrade-go
 
+.PHONY: kill
+kill: ## kill the daemon 200 times under load, and check that nothing acknowledged is lost
+	go test $(TESTFLAGS) ./cmd/astrid-actors -run TestKilledDaemonKeepsState -v -timeout 0 -args -kills=200
+
 .PHONY: bench
 bench: ## run the benchmarks, and the comparison with other hosts
 	go test -run '^$$' -benchmem $(BENCHFLAGS) ./...

@@ -37,14 +37,15 @@ sdk() {
 		remap="$remap --remap-path-prefix=$source=cargo"
 	done
 	(cd sdk && CARGO_TARGET_DIR="$work/target" RUSTFLAGS="$remap --remap-path-prefix=$PWD=guest" \
-		cargo build --quiet --release --target wasm32-wasip1)
+		cargo build --quiet --release --lib --examples --target wasm32-wasip1)
 	rm -f sdk/Cargo.lock
 	cp "$work/target/wasm32-wasip1/release/guest.wasm" sdk/sdk.wasm
+	cp "$work/target/wasm32-wasip1/release/examples/loop.wasm" sdk/loop.wasm
 }
 
 [ $# -gt 0 ] || set -- c assemblyscript rust sdk
 for guest; do
 	"$guest"
-	chmod 644 "$guest/$guest.wasm"
-	ls -l "$guest/$guest.wasm"
+	chmod 644 "$guest"/*.wasm
+	ls -l "$guest"/*.wasm
 done
