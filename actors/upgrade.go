@@ -44,7 +44,7 @@ const (
 type upgrade struct {
 	UpgradeCapsule
 	asker      *actor.PID
-	from       *Version
+	from       *Version        // that it replaces
 	ctx        context.Context // of the preparation
 	cancel     context.CancelCauseFunc
 	next       *instance // prepared, and not offered to the capsule yet; else nil
@@ -92,6 +92,7 @@ func (s *supervisor) upgradeCapsule(ctx actor.Context, m *UpgradeCapsule) {
 		u := &upgrade{UpgradeCapsule: *m, asker: ctx.Sender(), from: c.Ref.Version()}
 		u.ctx, u.cancel = context.WithCancelCause(context.Background())
 		u.Version.hold()
+		u.from.hold()
 		c.upgrade = u
 		s.prepare(c, u, nil)
 		return
@@ -305,6 +306,7 @@ func (s *supervisor) endUpgrade(c *child, result messages.CommandResult, reason 
 	c.upgrade = nil
 	u.cancel(nil)
 	u.Version.drop()
+	u.from.drop()
 	s.System.Send(u.asker, &messages.CommandDone{Result: result, Reason: reason})
 }
 
@@ -361,6 +363,11 @@ func (s *supervisor) rollBack(c *child, crash *Crash) bool {
 	s.forgetPrevious(c)
 	s.adopt(c, p.version, p.spec)
 	s.rollPoolBack(c, p.version, p.spec)
+	if u := c.upgrade; u != nil { // it replaces that one now
+		p.version.hold()
+		u.from.drop()
+		u.from = p.version
+	}
 	return true
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -146,5 +148,58 @@ func TestAnAdditionThatIsLost(t *testing.T) {
 		add(t, s, worker("a"), messages.ChangeAdded, nil)
 		s.Expect("ask.a", "", `a continue "a"`)
 		wantError(t, "close", s.Close(), nil)
+	})
+}
+
+// A version is rolled back to by what was loaded: its files have been replaced.
+func TestARollbackNeedsNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a", "1.0.0", "ask", "fixed")
+	s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+	put(t, dir, "a", "2.0.0", "ask", "trap")
+	file := filepath.Join(dir, "a", "Capsule.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(text, "[supervision]\nrollback = true\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	changes, err := s.Reload(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, []string{"upgraded a 1.0.0 -> 2.0.0"}, lines(changes))
+	s.Expect("ask", "", "a crashed")
+	s.AwaitReady("a", 3)
+	s.Expect("ask", "", `a continue {"ok":true}`)
+	diff(t, "1.0.0", s.Capsule("a").Version)
+}
+
+// The capsule is rolled back while its next upgrade is prepared. That one replaces the
+// version that was rolled back to, so it is rolled back to that again.
+func TestARollbackDuringAnUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAll(t, worker("a"))
+		upgrade(t, s, newer("a", "rollback = true"))
+		s.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+		done := make(chan error, 1)
+		go func() {
+			next := newer("a", "rollback = true")
+			next.Manifest = strings.Replace(next.Manifest, "2.0.0", "3.0.0", 1)
+			_, err := s.Upgrade(t.Context(), next)
+			done <- err
+		}()
+		synctest.Wait()
+		crash := func() {
+			s.Inject("a", supervisortest.Fault{})
+			s.Expect("ask.a", "", "a crashed")
+			synctest.Wait()
+			diff(t, "1.0.0", s.Capsule("a").Version)
+		}
+		crash()
+		wantError(t, "upgrade", <-done, nil)
+		diff(t, "3.0.0", s.Capsule("a").Version)
+		crash()
 	})
 }
