@@ -80,7 +80,8 @@ type Publication struct {
 	SourceID, Principal string
 	Timestamp           time.Time // zero means now
 
-	depth int // of the publications that it follows from
+	depth int         // of the publications that it follows from
+	by    *invocation // the call that publishes it; nil for none
 }
 
 // Publish delivers a message from outside. It returns before any interceptor has been
@@ -166,13 +167,13 @@ func (p *publisher) publish(ctx context.Context, what Publication) error {
 			return fmt.Errorf("the durable topic %q: %w", m.Topic, err)
 		}
 	}
-	p.deliver(m, what.depth, kept)
+	p.deliver(m, &what, kept)
 	return nil
 }
 
 // deliver delivers a message to everybody, except to durable interceptors if it is kept:
 // they read it.
-func (p *publisher) deliver(m *capsulehost.Message, depth int, kept bool) {
+func (p *publisher) deliver(m *capsulehost.Message, what *Publication, kept bool) {
 	b := p.bus
 	var matches []subscription
 	table := b.cfg.Router.table.Load()
@@ -185,7 +186,7 @@ func (p *publisher) deliver(m *capsulehost.Message, depth int, kept bool) {
 	}
 	b.stats.published(m, p, delivered, len(matches))
 	if len(matches) > 0 {
-		p.startLocked(m, depth, matches)
+		p.startLocked(m, what, matches)
 	}
 }
 

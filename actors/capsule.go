@@ -259,11 +259,12 @@ func (c *capsule) invoke(m *invocation) {
 func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg) error {
 	t, i := cmp.Or(m.trigger, &noTrigger), c.current
 	m.ctx.begin(i.ctx, began, i.version.CallTimeout, t.deadline)
-	i.api.caller, i.api.depth = t.caller, t.depth
+	i.api.caller, i.api.depth, i.api.call = t.caller, t.depth, m
+	m.version = i.version.Number
 	i.api.grant(t.reductions)
 	c.stats.begin(began)
 	result, err := c.guestCall(m, t.payload)
-	i.api.caller, i.api.depth = nil, 0
+	i.api.caller, i.api.depth, i.api.call = nil, 0, nil
 	err = i.api.explain(m.ctx.explain(err), t.reductions)
 	m.ctx.release()
 	m.ended = monotime.Now()

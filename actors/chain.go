@@ -29,6 +29,7 @@ type chain struct {
 	steps     []subscription // never changed
 	next      int            // the step that is next, or that runs
 	waiting   bool           // for its turn in a lane
+	traced    tracePoint
 }
 
 // lane is the order in which the chains of one publisher call one capsule.
@@ -45,14 +46,15 @@ type chainStep struct {
 
 // startLocked begins the chain of a message, and hands over its first step if it is its
 // turn.
-func (p *publisher) startLocked(m *capsulehost.Message, depth int, matches []subscription) {
-	c := &chain{publisher: p, topic: m.Topic, payload: m.Payload.Bytes(), depth: depth, steps: matches}
+func (p *publisher) startLocked(m *capsulehost.Message, what *Publication, matches []subscription) {
+	c := &chain{publisher: p, topic: m.Topic, payload: m.Payload.Bytes(), depth: what.depth, steps: matches}
 	c.size = len(c.payload)
 	if p.messages >= publisherMessages || p.messages > 0 && p.bytes+c.size > publisherBytes {
 		p.bus.stats.deadLetter(m.Topic, p.id, "", DeadBacklog)
 		return
 	}
 	c.caller = callerOf(m)
+	c.traced = p.bus.cfg.Router.traces.chained(c, what.by, monotime.Now())
 	p.messages++
 	p.bytes += c.size
 	for n := range matches {
@@ -136,6 +138,7 @@ func (c *chain) newStep() *chainStep {
 		router: c.publisher.bus.cfg.Router, topic: c.topic, payload: c.payload, publisher: c.publisher.id, caller: c.caller,
 		asker: context.Background(), made: monotime.Now(), depth: c.depth + 1, step: step,
 	}
+	t.traced = tracePoint{c.traced.tree, c.traced.span, int32(c.next)} //nolint:gosec // a few
 	t.room(1)
 	t.legs[0] = messages.Leg{Capsule: s.target.id, Action: s.interceptor.Action, Priority: s.interceptor.Priority}
 	t.calls[0].trigger, t.calls[0].action = t, s.interceptor.Action
@@ -168,12 +171,14 @@ func (c *chain) settleLocked(step *chainStep) {
 			p.leaveLocked(p.laneLocked(c.steps[n].target.id), c)
 		}
 		c.next = len(c.steps)
+		c.traced.stepped(&step.call, true)
 		return
 	case messages.OutcomeOverloaded:
 		p.bus.stats.deadLetter(c.topic, p.id, leg.Capsule, DeadFull)
 	default: // it is skipped
 	}
 	c.next++
+	c.traced.stepped(&step.call, c.next == len(c.steps))
 }
 
 // answered is called once, when a step has its outcome, on any goroutine.

@@ -46,7 +46,8 @@ func (g *guestBus) Publish(ctx context.Context, topic string, payload capsulehos
 		principal = *caller.Principal
 	}
 	return g.publisher.publish(ctx, Publication{
-		Topic: topic, Payload: payload, SourceID: g.api.instance.session, Principal: principal, depth: g.api.depth,
+		Topic: topic, Payload: payload, SourceID: g.api.instance.session, Principal: principal,
+		depth: g.api.depth, by: g.api.call,
 	})
 }
 

@@ -23,6 +23,7 @@ type hostAPI struct {
 	depth    int                 // of the publications that the call follows from
 	metered  metered             // the guest, if its reductions are counted
 	before   uint64              // its reductions when its call began
+	call     *invocation         // during one call
 	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
 	spare    *trigger            // zero, for the guest's next trigger; nil if there is none
 
@@ -107,7 +108,8 @@ func (a *hostAPI) TriggerHook(ctx context.Context, topic string, payload json.Ra
 	if a.span != nil {
 		spans = a.span
 	}
-	err := cfg.Router.run(ctx, spans, t)
+	t.traced = a.call.join(topic, cfg.ID, false, made)
+	_, err := cfg.Router.run(ctx, spans, t)
 	a.pay(t.legs)
 	switch {
 	case errors.Is(err, ErrNoRoutes):

@@ -40,6 +40,7 @@ type Router struct {
 	tracer   trace.Tracer // nil if triggers are not traced
 	warnings warnings
 	open     atomic.Int64
+	traces   traces
 }
 
 // NewRouter returns a router whose triggers are counted in stats and traced with
@@ -112,10 +113,11 @@ func (r *Router) Trigger(ctx context.Context, q TriggerRequest) (*messages.Reply
 	if t.deadline = monotime.Deadline(ctx); t.deadline == monotime.None && q.Timeout > 0 {
 		t.deadline = t.made.Add(q.Timeout)
 	}
-	if err := r.run(ctx, ctx, t); err != nil {
+	id, err := r.run(ctx, ctx, t)
+	if err != nil {
 		return nil, err
 	}
-	t.reply = messages.Reply{Topic: t.topic, Responses: joinResponses(t.legs), Legs: t.legs}
+	t.reply = messages.Reply{Topic: t.topic, Responses: joinResponses(t.legs), Legs: t.legs, Trace: id}
 	return &t.reply, nil
 }
 
@@ -136,11 +138,11 @@ func (r *Router) Awaited() int { return r.waits.count() }
 
 // run plans a trigger, has its calls made, and waits until every leg has its
 // outcome, its deadline passes or ctx ends. The trigger's span, if there is one, is
-// below that of spans.
-func (r *Router) run(ctx, spans context.Context, t *trigger) error {
+// below that of spans. It returns the id of the trace, 0 if it is another trigger's.
+func (r *Router) run(ctx, spans context.Context, t *trigger) (uint64, error) {
 	table := r.table.Load()
 	if table == nil {
-		return fmt.Errorf("trigger %q: %w", t.topic, ErrNoRoutes)
+		return 0, fmt.Errorf("trigger %q: %w", t.topic, ErrNoRoutes)
 	}
 	r.open.Add(1)
 	defer r.open.Add(-1)
@@ -166,5 +168,5 @@ func (r *Router) run(ctx, spans context.Context, t *trigger) error {
 	if err == nil {
 		r.stats.answered(t, ended)
 	}
-	return err
+	return r.traces.answered(t, ended, err), err
 }

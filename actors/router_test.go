@@ -237,7 +237,7 @@ func TestAPanicWhilePlanningLeavesNoEdge(t *testing.T) {
 					t.Error("the tracer did not panic")
 				}
 			}()
-			_ = w.router.run(t.Context(), t.Context(), &trigger{router: w.router, topic: "t", from: "a", asking: &waitNode{}, asker: t.Context()})
+			_, _ = w.router.run(t.Context(), t.Context(), &trigger{router: w.router, topic: "t", from: "a", asking: &waitNode{}, asker: t.Context()})
 		}()
 		if n, open := w.router.Awaited(), w.router.Open(); n != 0 || open != 0 {
 			t.Errorf("%d edges and %d open triggers are left", n, open)

@@ -36,6 +36,8 @@ type trigger struct {
 	// turn; 0 is no bound.
 	reductions uint64
 	spans      *spans // nil unless triggers are traced
+	traced     tracePoint
+	grown      atomic.Pointer[traceTree] // of one from outside whose guests have made some
 
 	calls []invocation // one for each leg
 	edges []waitEdge   // one for each leg; nil for a trigger from outside
@@ -83,6 +85,7 @@ type invocation struct {
 	then    *invocation // the next call of the same capsule; nil if there is none
 	ctx     callContext
 	span    context.Context // with the leg's span; nil unless triggers are traced
+	version string          // of the instance that was called; set by the capsule
 	began   monotime.Time   // None unless it runs without having been queued
 	ended   monotime.Time   // set by the capsule
 }

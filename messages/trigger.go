@@ -25,6 +25,8 @@ type Reply struct {
 	// Legs are ordered by priority (lower first), then capsule id, then place in
 	// the manifest.
 	Legs []Leg `json:"legs"`
+	// Trace is the id of its Trace, while that is kept.
+	Trace uint64 `json:"trace"`
 }
 
 // Leg is one interceptor's part in a trigger's answer.

@@ -31,6 +31,13 @@ type (
 	// LogLine is a line of a capsule's log.
 	LogLine = messages.LogLine
 
+	// Trace is one trigger or message, with all that followed from it.
+	Trace = messages.Trace
+	// TraceSpan is one trigger or message in a trace.
+	TraceSpan = messages.TraceSpan
+	// TraceCall is one call in a trace.
+	TraceCall = messages.TraceCall
+
 	// Change is what an installation or a reload did to one capsule.
 	Change = messages.Change
 	// SettingChange is a setting that a ReloadConfig found changed.

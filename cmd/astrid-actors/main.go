@@ -100,7 +100,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 	for group, commands := range map[string][]*cobra.Command{
 		groupDaemon: {newRun(a), newDev(a), newDemo(a), newConfig(a), newBackup(a), newRestore(a)},
 		groupClient: {
-			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a),
+			newTrigger(a), newPs(a), newTree(a), newTop(a), newEvents(a), newLogs(a), newDescribe(a), newTopics(a), newTraces(a),
 			newPublish(a), newSubscribe(a),
 			newStart(a), newStop(a), newRestart(a), newKill(a), newReload(a), newRemove(a), newKV(a),
 			newApprovals(a), newApprove(a), newDeny(a),

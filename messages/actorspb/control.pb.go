@@ -94,6 +94,96 @@ func (x *TriggerRequest) GetTimeout() *durationpb.Duration {
 	return nil
 }
 
+type TracesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One trace; 0 means all that are kept.
+	Id            uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracesRequest) Reset() {
+	*x = TracesRequest{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracesRequest) ProtoMessage() {}
+
+func (x *TracesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracesRequest.ProtoReflect.Descriptor instead.
+func (*TracesRequest) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *TracesRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+type TracesReply struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The oldest first.
+	Traces        []*Trace `protobuf:"bytes,1,rep,name=traces,proto3" json:"traces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TracesReply) Reset() {
+	*x = TracesReply{}
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TracesReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TracesReply) ProtoMessage() {}
+
+func (x *TracesReply) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TracesReply.ProtoReflect.Descriptor instead.
+func (*TracesReply) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TracesReply) GetTraces() []*Trace {
+	if x != nil {
+		return x.Traces
+	}
+	return nil
+}
+
 type PublishRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -107,7 +197,7 @@ type PublishRequest struct {
 
 func (x *PublishRequest) Reset() {
 	*x = PublishRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -119,7 +209,7 @@ func (x *PublishRequest) String() string {
 func (*PublishRequest) ProtoMessage() {}
 
 func (x *PublishRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[1]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -132,7 +222,7 @@ func (x *PublishRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishRequest.ProtoReflect.Descriptor instead.
 func (*PublishRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{1}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PublishRequest) GetTopic() string {
@@ -166,7 +256,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -178,7 +268,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[2]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -191,7 +281,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{2}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SubscribeRequest) GetPattern() string {
@@ -223,7 +313,7 @@ type BusMessage struct {
 
 func (x *BusMessage) Reset() {
 	*x = BusMessage{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -235,7 +325,7 @@ func (x *BusMessage) String() string {
 func (*BusMessage) ProtoMessage() {}
 
 func (x *BusMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[3]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -248,7 +338,7 @@ func (x *BusMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BusMessage.ProtoReflect.Descriptor instead.
 func (*BusMessage) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{3}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BusMessage) GetTopic() string {
@@ -317,7 +407,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -329,7 +419,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[4]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -342,7 +432,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{4}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SnapshotRequest) GetWaitUntilStarted() bool {
@@ -361,7 +451,7 @@ type CapsuleRequest struct {
 
 func (x *CapsuleRequest) Reset() {
 	*x = CapsuleRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +463,7 @@ func (x *CapsuleRequest) String() string {
 func (*CapsuleRequest) ProtoMessage() {}
 
 func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[5]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +476,7 @@ func (x *CapsuleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapsuleRequest.ProtoReflect.Descriptor instead.
 func (*CapsuleRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{5}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CapsuleRequest) GetId() string {
@@ -409,7 +499,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +511,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[6]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +524,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{6}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogsRequest) GetId() string {
@@ -473,7 +563,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +575,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[7]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +588,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{7}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *EventsRequest) GetSince() uint64 {
@@ -530,7 +620,7 @@ type CommandReply struct {
 
 func (x *CommandReply) Reset() {
 	*x = CommandReply{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +632,7 @@ func (x *CommandReply) String() string {
 func (*CommandReply) ProtoMessage() {}
 
 func (x *CommandReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[8]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +645,7 @@ func (x *CommandReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommandReply.ProtoReflect.Descriptor instead.
 func (*CommandReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{8}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{10}
 }
 
 type ReloadRequest struct {
@@ -570,7 +660,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +672,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[9]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +685,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{9}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReloadRequest) GetIds() []string {
@@ -624,7 +714,7 @@ type ReloadReply struct {
 
 func (x *ReloadReply) Reset() {
 	*x = ReloadReply{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +726,7 @@ func (x *ReloadReply) String() string {
 func (*ReloadReply) ProtoMessage() {}
 
 func (x *ReloadReply) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[10]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +739,7 @@ func (x *ReloadReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadReply.ProtoReflect.Descriptor instead.
 func (*ReloadReply) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{10}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReloadReply) GetChanges() []*Change {
@@ -680,7 +770,7 @@ type SettingChange struct {
 
 func (x *SettingChange) Reset() {
 	*x = SettingChange{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +782,7 @@ func (x *SettingChange) String() string {
 func (*SettingChange) ProtoMessage() {}
 
 func (x *SettingChange) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[11]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +795,7 @@ func (x *SettingChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingChange.ProtoReflect.Descriptor instead.
 func (*SettingChange) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{11}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SettingChange) GetKey() string {
@@ -753,7 +843,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +855,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[12]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +868,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{12}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Change) GetId() string {
@@ -827,7 +917,7 @@ type RemoveCapsule struct {
 
 func (x *RemoveCapsule) Reset() {
 	*x = RemoveCapsule{}
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +929,7 @@ func (x *RemoveCapsule) String() string {
 func (*RemoveCapsule) ProtoMessage() {}
 
 func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
-	mi := &file_astrid_actors_v1_control_proto_msgTypes[13]
+	mi := &file_astrid_actors_v1_control_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +942,7 @@ func (x *RemoveCapsule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveCapsule.ProtoReflect.Descriptor instead.
 func (*RemoveCapsule) Descriptor() ([]byte, []int) {
-	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{13}
+	return file_astrid_actors_v1_control_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RemoveCapsule) GetId() string {
@@ -878,7 +968,11 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
 	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x123\n" +
-	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"^\n" +
+	"\atimeout\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"\x1f\n" +
+	"\rTracesRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\">\n" +
+	"\vTracesReply\x12/\n" +
+	"\x06traces\x18\x01 \x03(\v2\x17.astrid.actors.v1.TraceR\x06traces\"^\n" +
 	"\x0ePublishRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\apayload\x18\x02 \x01(\tR\apayload\x12\x1c\n" +
@@ -928,9 +1022,10 @@ const file_astrid_actors_v1_control_proto_rawDesc = "" +
 	"\rRemoveCapsule\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
-	"keep_files\x18\x02 \x01(\bR\tkeepFiles2\xcc\a\n" +
+	"keep_files\x18\x02 \x01(\bR\tkeepFiles2\x96\b\n" +
 	"\aControl\x12K\n" +
-	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12E\n" +
+	"\aTrigger\x12 .astrid.actors.v1.TriggerRequest\x1a\x1e.astrid.actors.v1.TriggerReply\x12H\n" +
+	"\x06Traces\x12\x1f.astrid.actors.v1.TracesRequest\x1a\x1d.astrid.actors.v1.TracesReply\x12E\n" +
 	"\bSnapshot\x12!.astrid.actors.v1.SnapshotRequest\x1a\x16.astrid.actors.v1.Tree\x12L\n" +
 	"\aCapsule\x12 .astrid.actors.v1.CapsuleRequest\x1a\x1f.astrid.actors.v1.CapsuleDetail\x12B\n" +
 	"\x04Logs\x12\x1d.astrid.actors.v1.LogsRequest\x1a\x19.astrid.actors.v1.LogLine0\x01\x12D\n" +
@@ -956,70 +1051,76 @@ func file_astrid_actors_v1_control_proto_rawDescGZIP() []byte {
 	return file_astrid_actors_v1_control_proto_rawDescData
 }
 
-var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_astrid_actors_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_astrid_actors_v1_control_proto_goTypes = []any{
 	(*TriggerRequest)(nil),        // 0: astrid.actors.v1.TriggerRequest
-	(*PublishRequest)(nil),        // 1: astrid.actors.v1.PublishRequest
-	(*SubscribeRequest)(nil),      // 2: astrid.actors.v1.SubscribeRequest
-	(*BusMessage)(nil),            // 3: astrid.actors.v1.BusMessage
-	(*SnapshotRequest)(nil),       // 4: astrid.actors.v1.SnapshotRequest
-	(*CapsuleRequest)(nil),        // 5: astrid.actors.v1.CapsuleRequest
-	(*LogsRequest)(nil),           // 6: astrid.actors.v1.LogsRequest
-	(*EventsRequest)(nil),         // 7: astrid.actors.v1.EventsRequest
-	(*CommandReply)(nil),          // 8: astrid.actors.v1.CommandReply
-	(*ReloadRequest)(nil),         // 9: astrid.actors.v1.ReloadRequest
-	(*ReloadReply)(nil),           // 10: astrid.actors.v1.ReloadReply
-	(*SettingChange)(nil),         // 11: astrid.actors.v1.SettingChange
-	(*Change)(nil),                // 12: astrid.actors.v1.Change
-	(*RemoveCapsule)(nil),         // 13: astrid.actors.v1.RemoveCapsule
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*StartCapsule)(nil),          // 16: astrid.actors.v1.StartCapsule
-	(*StopCapsule)(nil),           // 17: astrid.actors.v1.StopCapsule
-	(*RestartCapsule)(nil),        // 18: astrid.actors.v1.RestartCapsule
-	(*KillCapsule)(nil),           // 19: astrid.actors.v1.KillCapsule
-	(*TriggerReply)(nil),          // 20: astrid.actors.v1.TriggerReply
-	(*Tree)(nil),                  // 21: astrid.actors.v1.Tree
-	(*CapsuleDetail)(nil),         // 22: astrid.actors.v1.CapsuleDetail
-	(*LogLine)(nil),               // 23: astrid.actors.v1.LogLine
-	(*Event)(nil),                 // 24: astrid.actors.v1.Event
+	(*TracesRequest)(nil),         // 1: astrid.actors.v1.TracesRequest
+	(*TracesReply)(nil),           // 2: astrid.actors.v1.TracesReply
+	(*PublishRequest)(nil),        // 3: astrid.actors.v1.PublishRequest
+	(*SubscribeRequest)(nil),      // 4: astrid.actors.v1.SubscribeRequest
+	(*BusMessage)(nil),            // 5: astrid.actors.v1.BusMessage
+	(*SnapshotRequest)(nil),       // 6: astrid.actors.v1.SnapshotRequest
+	(*CapsuleRequest)(nil),        // 7: astrid.actors.v1.CapsuleRequest
+	(*LogsRequest)(nil),           // 8: astrid.actors.v1.LogsRequest
+	(*EventsRequest)(nil),         // 9: astrid.actors.v1.EventsRequest
+	(*CommandReply)(nil),          // 10: astrid.actors.v1.CommandReply
+	(*ReloadRequest)(nil),         // 11: astrid.actors.v1.ReloadRequest
+	(*ReloadReply)(nil),           // 12: astrid.actors.v1.ReloadReply
+	(*SettingChange)(nil),         // 13: astrid.actors.v1.SettingChange
+	(*Change)(nil),                // 14: astrid.actors.v1.Change
+	(*RemoveCapsule)(nil),         // 15: astrid.actors.v1.RemoveCapsule
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*Trace)(nil),                 // 17: astrid.actors.v1.Trace
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(*StartCapsule)(nil),          // 19: astrid.actors.v1.StartCapsule
+	(*StopCapsule)(nil),           // 20: astrid.actors.v1.StopCapsule
+	(*RestartCapsule)(nil),        // 21: astrid.actors.v1.RestartCapsule
+	(*KillCapsule)(nil),           // 22: astrid.actors.v1.KillCapsule
+	(*TriggerReply)(nil),          // 23: astrid.actors.v1.TriggerReply
+	(*Tree)(nil),                  // 24: astrid.actors.v1.Tree
+	(*CapsuleDetail)(nil),         // 25: astrid.actors.v1.CapsuleDetail
+	(*LogLine)(nil),               // 26: astrid.actors.v1.LogLine
+	(*Event)(nil),                 // 27: astrid.actors.v1.Event
 }
 var file_astrid_actors_v1_control_proto_depIdxs = []int32{
-	14, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
-	15, // 1: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
-	12, // 2: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
-	11, // 3: astrid.actors.v1.ReloadReply.settings:type_name -> astrid.actors.v1.SettingChange
-	0,  // 4: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
-	4,  // 5: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
-	5,  // 6: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
-	6,  // 7: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
-	7,  // 8: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
-	1,  // 9: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
-	2,  // 10: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
-	16, // 11: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
-	17, // 12: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
-	18, // 13: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
-	19, // 14: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
-	9,  // 15: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
-	13, // 16: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
-	20, // 17: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
-	21, // 18: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
-	22, // 19: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
-	23, // 20: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
-	24, // 21: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
-	8,  // 22: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
-	3,  // 23: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
-	8,  // 24: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
-	8,  // 25: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
-	8,  // 26: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
-	8,  // 27: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
-	10, // 28: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
-	8,  // 29: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
-	17, // [17:30] is the sub-list for method output_type
-	4,  // [4:17] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	16, // 0: astrid.actors.v1.TriggerRequest.timeout:type_name -> google.protobuf.Duration
+	17, // 1: astrid.actors.v1.TracesReply.traces:type_name -> astrid.actors.v1.Trace
+	18, // 2: astrid.actors.v1.BusMessage.timestamp:type_name -> google.protobuf.Timestamp
+	14, // 3: astrid.actors.v1.ReloadReply.changes:type_name -> astrid.actors.v1.Change
+	13, // 4: astrid.actors.v1.ReloadReply.settings:type_name -> astrid.actors.v1.SettingChange
+	0,  // 5: astrid.actors.v1.Control.Trigger:input_type -> astrid.actors.v1.TriggerRequest
+	1,  // 6: astrid.actors.v1.Control.Traces:input_type -> astrid.actors.v1.TracesRequest
+	6,  // 7: astrid.actors.v1.Control.Snapshot:input_type -> astrid.actors.v1.SnapshotRequest
+	7,  // 8: astrid.actors.v1.Control.Capsule:input_type -> astrid.actors.v1.CapsuleRequest
+	8,  // 9: astrid.actors.v1.Control.Logs:input_type -> astrid.actors.v1.LogsRequest
+	9,  // 10: astrid.actors.v1.Control.Events:input_type -> astrid.actors.v1.EventsRequest
+	3,  // 11: astrid.actors.v1.Control.Publish:input_type -> astrid.actors.v1.PublishRequest
+	4,  // 12: astrid.actors.v1.Control.Subscribe:input_type -> astrid.actors.v1.SubscribeRequest
+	19, // 13: astrid.actors.v1.Control.Start:input_type -> astrid.actors.v1.StartCapsule
+	20, // 14: astrid.actors.v1.Control.Stop:input_type -> astrid.actors.v1.StopCapsule
+	21, // 15: astrid.actors.v1.Control.Restart:input_type -> astrid.actors.v1.RestartCapsule
+	22, // 16: astrid.actors.v1.Control.Kill:input_type -> astrid.actors.v1.KillCapsule
+	11, // 17: astrid.actors.v1.Control.Reload:input_type -> astrid.actors.v1.ReloadRequest
+	15, // 18: astrid.actors.v1.Control.Remove:input_type -> astrid.actors.v1.RemoveCapsule
+	23, // 19: astrid.actors.v1.Control.Trigger:output_type -> astrid.actors.v1.TriggerReply
+	2,  // 20: astrid.actors.v1.Control.Traces:output_type -> astrid.actors.v1.TracesReply
+	24, // 21: astrid.actors.v1.Control.Snapshot:output_type -> astrid.actors.v1.Tree
+	25, // 22: astrid.actors.v1.Control.Capsule:output_type -> astrid.actors.v1.CapsuleDetail
+	26, // 23: astrid.actors.v1.Control.Logs:output_type -> astrid.actors.v1.LogLine
+	27, // 24: astrid.actors.v1.Control.Events:output_type -> astrid.actors.v1.Event
+	10, // 25: astrid.actors.v1.Control.Publish:output_type -> astrid.actors.v1.CommandReply
+	5,  // 26: astrid.actors.v1.Control.Subscribe:output_type -> astrid.actors.v1.BusMessage
+	10, // 27: astrid.actors.v1.Control.Start:output_type -> astrid.actors.v1.CommandReply
+	10, // 28: astrid.actors.v1.Control.Stop:output_type -> astrid.actors.v1.CommandReply
+	10, // 29: astrid.actors.v1.Control.Restart:output_type -> astrid.actors.v1.CommandReply
+	10, // 30: astrid.actors.v1.Control.Kill:output_type -> astrid.actors.v1.CommandReply
+	12, // 31: astrid.actors.v1.Control.Reload:output_type -> astrid.actors.v1.ReloadReply
+	10, // 32: astrid.actors.v1.Control.Remove:output_type -> astrid.actors.v1.CommandReply
+	19, // [19:33] is the sub-list for method output_type
+	5,  // [5:19] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_control_proto_init() }
@@ -1036,7 +1137,7 @@ func file_astrid_actors_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_control_proto_rawDesc), len(file_astrid_actors_v1_control_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,12 +53,12 @@ func toState(s CapsuleState) messages.CapsuleState { return messages.CapsuleStat
 
 // FromReply converts the answer to a trigger.
 func FromReply(r *messages.Reply) *TriggerReply {
-	return &TriggerReply{Topic: r.Topic, Responses: string(r.Responses), Legs: each(r.Legs, fromLeg)}
+	return &TriggerReply{Topic: r.Topic, Responses: string(r.Responses), Legs: each(r.Legs, fromLeg), Trace: r.Trace}
 }
 
 // ToReply converts the answer to a trigger.
 func ToReply(r *TriggerReply) *messages.Reply {
-	return &messages.Reply{Topic: r.GetTopic(), Responses: []byte(r.GetResponses()), Legs: each(r.GetLegs(), toLeg)}
+	return &messages.Reply{Topic: r.GetTopic(), Responses: []byte(r.GetResponses()), Legs: each(r.GetLegs(), toLeg), Trace: r.GetTrace()}
 }
 
 func fromLeg(l messages.Leg) *Leg {

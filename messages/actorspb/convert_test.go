@@ -33,6 +33,20 @@ func TestNothingIsLost(t *testing.T) {
 			return &out
 		})
 	})
+	t.Run("Trace", func(t *testing.T) {
+		// Spans are in calls and calls in spans, without end: fill can't.
+		span := messages.TraceSpan{Topic: "t", Published: true, From: "a", Start: 1, Duration: 2, Open: true, Problem: "p"}
+		call := messages.TraceCall{
+			Capsule: "c", Action: "act", Priority: 3, Version: "1", Generation: 4, Outcome: messages.OutcomeFinal, Reason: "r",
+			Start: 5, QueueWait: 6, Duration: 7, Reductions: 8, Made: []messages.TraceSpan{span},
+		}
+		root := span
+		root.Calls = []messages.TraceCall{call}
+		want := messages.Trace{ID: 9, At: time.Unix(5, 6).UTC(), Principal: "alice", Root: root, Omitted: 10}
+		if diff := cmp.Diff(want, actorspb.ToTrace(actorspb.FromTrace(want))); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+	})
 	for _, detail := range details {
 		t.Run(detail.Name(), func(t *testing.T) {
 			want := messages.Event{Sequence: 7, At: time.Unix(5, 6).UTC(), Path: "capsules/a", Generation: 3}

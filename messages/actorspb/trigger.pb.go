@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -229,7 +230,9 @@ type TriggerReply struct {
 	// legs.
 	Responses string `protobuf:"bytes,2,opt,name=responses,proto3" json:"responses,omitempty"`
 	// Ordered by priority (lower first), then capsule id, then position in the manifest.
-	Legs          []*Leg `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty"`
+	Legs []*Leg `protobuf:"bytes,3,rep,name=legs,proto3" json:"legs,omitempty"`
+	// The id of its trace, while that is kept.
+	Trace         uint64 `protobuf:"varint,4,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -285,11 +288,344 @@ func (x *TriggerReply) GetLegs() []*Leg {
 	return nil
 }
 
+func (x *TriggerReply) GetTrace() uint64 {
+	if x != nil {
+		return x.Trace
+	}
+	return 0
+}
+
+// Trace is one trigger, or one message on the event bus that interceptors receive, with all
+// that followed from it.
+type Trace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Counts the traces since the daemon began to serve, from 1.
+	Id uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	At *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// On whose behalf it was made; empty for none.
+	Principal string     `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	Root      *TraceSpan `protobuf:"bytes,4,opt,name=root,proto3" json:"root,omitempty"`
+	// Calls that are not kept, because there were too many.
+	Omitted       uint64 `protobuf:"varint,5,opt,name=omitted,proto3" json:"omitted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Trace) Reset() {
+	*x = Trace{}
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Trace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Trace) ProtoMessage() {}
+
+func (x *Trace) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Trace.ProtoReflect.Descriptor instead.
+func (*Trace) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Trace) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Trace) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Trace) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *Trace) GetRoot() *TraceSpan {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *Trace) GetOmitted() uint64 {
+	if x != nil {
+		return x.Omitted
+	}
+	return 0
+}
+
+// TraceSpan is one trigger or message, with its calls.
+type TraceSpan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// A message on the event bus, whose calls are made one after another.
+	Published bool `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
+	// The capsule that made it; empty for one from outside.
+	From string `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Since the beginning of the trace.
+	Start    *durationpb.Duration `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	// It has no answer yet.
+	Open bool `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
+	// Why it was given up; empty if it was not.
+	Problem string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	// In the order of the answer; of a message, of the calls.
+	Calls         []*TraceCall `protobuf:"bytes,8,rep,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceSpan) Reset() {
+	*x = TraceSpan{}
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceSpan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceSpan) ProtoMessage() {}
+
+func (x *TraceSpan) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceSpan.ProtoReflect.Descriptor instead.
+func (*TraceSpan) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TraceSpan) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TraceSpan) GetPublished() bool {
+	if x != nil {
+		return x.Published
+	}
+	return false
+}
+
+func (x *TraceSpan) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *TraceSpan) GetStart() *durationpb.Duration {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *TraceSpan) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *TraceSpan) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
+func (x *TraceSpan) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *TraceSpan) GetCalls() []*TraceCall {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+// TraceCall is one leg of a trigger, or one step of a message.
+type TraceCall struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Capsule  string                 `protobuf:"bytes,1,opt,name=capsule,proto3" json:"capsule,omitempty"`
+	Action   string                 `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	Priority uint32                 `protobuf:"varint,3,opt,name=priority,proto3" json:"priority,omitempty"`
+	// Of the instance that was called; empty and 0 if none was.
+	Version    string  `protobuf:"bytes,4,opt,name=version,proto3" json:"version,omitempty"`
+	Generation uint64  `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
+	Outcome    Outcome `protobuf:"varint,6,opt,name=outcome,proto3,enum=astrid.actors.v1.Outcome" json:"outcome,omitempty"`
+	Reason     string  `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Since the beginning of the trace.
+	Start *durationpb.Duration `protobuf:"bytes,8,opt,name=start,proto3" json:"start,omitempty"`
+	// Before the start, since its trigger.
+	QueueWait *durationpb.Duration `protobuf:"bytes,9,opt,name=queue_wait,json=queueWait,proto3" json:"queue_wait,omitempty"`
+	// With all that it triggered.
+	Duration   *durationpb.Duration `protobuf:"bytes,10,opt,name=duration,proto3" json:"duration,omitempty"`
+	Reductions uint64               `protobuf:"varint,11,opt,name=reductions,proto3" json:"reductions,omitempty"`
+	// The triggers and messages that the guest made in this call.
+	Made          []*TraceSpan `protobuf:"bytes,12,rep,name=made,proto3" json:"made,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TraceCall) Reset() {
+	*x = TraceCall{}
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TraceCall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TraceCall) ProtoMessage() {}
+
+func (x *TraceCall) ProtoReflect() protoreflect.Message {
+	mi := &file_astrid_actors_v1_trigger_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TraceCall.ProtoReflect.Descriptor instead.
+func (*TraceCall) Descriptor() ([]byte, []int) {
+	return file_astrid_actors_v1_trigger_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *TraceCall) GetCapsule() string {
+	if x != nil {
+		return x.Capsule
+	}
+	return ""
+}
+
+func (x *TraceCall) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *TraceCall) GetPriority() uint32 {
+	if x != nil {
+		return x.Priority
+	}
+	return 0
+}
+
+func (x *TraceCall) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *TraceCall) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *TraceCall) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *TraceCall) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *TraceCall) GetStart() *durationpb.Duration {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *TraceCall) GetQueueWait() *durationpb.Duration {
+	if x != nil {
+		return x.QueueWait
+	}
+	return nil
+}
+
+func (x *TraceCall) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *TraceCall) GetReductions() uint64 {
+	if x != nil {
+		return x.Reductions
+	}
+	return 0
+}
+
+func (x *TraceCall) GetMade() []*TraceSpan {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
 var File_astrid_actors_v1_trigger_proto protoreflect.FileDescriptor
 
 const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\n" +
-	"\x1eastrid/actors/v1/trigger.proto\x12\x10astrid.actors.v1\x1a\x1egoogle/protobuf/duration.proto\"\xad\x02\n" +
+	"\x1eastrid/actors/v1/trigger.proto\x12\x10astrid.actors.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n" +
 	"\x03Leg\x12\x18\n" +
 	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
@@ -303,11 +639,46 @@ const file_astrid_actors_v1_trigger_proto_rawDesc = "" +
 	"\bduration\x18\b \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
 	"\n" +
 	"reductions\x18\t \x01(\x04R\n" +
-	"reductions\"m\n" +
+	"reductions\"\x83\x01\n" +
 	"\fTriggerReply\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tresponses\x18\x02 \x01(\tR\tresponses\x12)\n" +
-	"\x04legs\x18\x03 \x03(\v2\x15.astrid.actors.v1.LegR\x04legs*\x8c\x02\n" +
+	"\x04legs\x18\x03 \x03(\v2\x15.astrid.actors.v1.LegR\x04legs\x12\x14\n" +
+	"\x05trace\x18\x04 \x01(\x04R\x05trace\"\xac\x01\n" +
+	"\x05Trace\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x1c\n" +
+	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x12/\n" +
+	"\x04root\x18\x04 \x01(\v2\x1b.astrid.actors.v1.TraceSpanR\x04root\x12\x18\n" +
+	"\aomitted\x18\x05 \x01(\x04R\aomitted\"\x9c\x02\n" +
+	"\tTraceSpan\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpublished\x18\x02 \x01(\bR\tpublished\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\tR\x04from\x12/\n" +
+	"\x05start\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x05start\x125\n" +
+	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x12\n" +
+	"\x04open\x18\x06 \x01(\bR\x04open\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\x121\n" +
+	"\x05calls\x18\b \x03(\v2\x1b.astrid.actors.v1.TraceCallR\x05calls\"\xd3\x03\n" +
+	"\tTraceCall\x12\x18\n" +
+	"\acapsule\x18\x01 \x01(\tR\acapsule\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x1a\n" +
+	"\bpriority\x18\x03 \x01(\rR\bpriority\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\x04R\n" +
+	"generation\x123\n" +
+	"\aoutcome\x18\x06 \x01(\x0e2\x19.astrid.actors.v1.OutcomeR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\x12/\n" +
+	"\x05start\x18\b \x01(\v2\x19.google.protobuf.DurationR\x05start\x128\n" +
+	"\n" +
+	"queue_wait\x18\t \x01(\v2\x19.google.protobuf.DurationR\tqueueWait\x125\n" +
+	"\bduration\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\bduration\x12\x1e\n" +
+	"\n" +
+	"reductions\x18\v \x01(\x04R\n" +
+	"reductions\x12/\n" +
+	"\x04made\x18\f \x03(\v2\x1b.astrid.actors.v1.TraceSpanR\x04made*\x8c\x02\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10OUTCOME_CONTINUE\x10\x01\x12\x11\n" +
@@ -336,22 +707,36 @@ func file_astrid_actors_v1_trigger_proto_rawDescGZIP() []byte {
 }
 
 var file_astrid_actors_v1_trigger_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_astrid_actors_v1_trigger_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_astrid_actors_v1_trigger_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_astrid_actors_v1_trigger_proto_goTypes = []any{
-	(Outcome)(0),                // 0: astrid.actors.v1.Outcome
-	(*Leg)(nil),                 // 1: astrid.actors.v1.Leg
-	(*TriggerReply)(nil),        // 2: astrid.actors.v1.TriggerReply
-	(*durationpb.Duration)(nil), // 3: google.protobuf.Duration
+	(Outcome)(0),                  // 0: astrid.actors.v1.Outcome
+	(*Leg)(nil),                   // 1: astrid.actors.v1.Leg
+	(*TriggerReply)(nil),          // 2: astrid.actors.v1.TriggerReply
+	(*Trace)(nil),                 // 3: astrid.actors.v1.Trace
+	(*TraceSpan)(nil),             // 4: astrid.actors.v1.TraceSpan
+	(*TraceCall)(nil),             // 5: astrid.actors.v1.TraceCall
+	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_astrid_actors_v1_trigger_proto_depIdxs = []int32{
-	0, // 0: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
-	3, // 1: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
-	1, // 2: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	0,  // 0: astrid.actors.v1.Leg.outcome:type_name -> astrid.actors.v1.Outcome
+	6,  // 1: astrid.actors.v1.Leg.duration:type_name -> google.protobuf.Duration
+	1,  // 2: astrid.actors.v1.TriggerReply.legs:type_name -> astrid.actors.v1.Leg
+	7,  // 3: astrid.actors.v1.Trace.at:type_name -> google.protobuf.Timestamp
+	4,  // 4: astrid.actors.v1.Trace.root:type_name -> astrid.actors.v1.TraceSpan
+	6,  // 5: astrid.actors.v1.TraceSpan.start:type_name -> google.protobuf.Duration
+	6,  // 6: astrid.actors.v1.TraceSpan.duration:type_name -> google.protobuf.Duration
+	5,  // 7: astrid.actors.v1.TraceSpan.calls:type_name -> astrid.actors.v1.TraceCall
+	0,  // 8: astrid.actors.v1.TraceCall.outcome:type_name -> astrid.actors.v1.Outcome
+	6,  // 9: astrid.actors.v1.TraceCall.start:type_name -> google.protobuf.Duration
+	6,  // 10: astrid.actors.v1.TraceCall.queue_wait:type_name -> google.protobuf.Duration
+	6,  // 11: astrid.actors.v1.TraceCall.duration:type_name -> google.protobuf.Duration
+	4,  // 12: astrid.actors.v1.TraceCall.made:type_name -> astrid.actors.v1.TraceSpan
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_astrid_actors_v1_trigger_proto_init() }
@@ -365,7 +750,7 @@ func file_astrid_actors_v1_trigger_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_astrid_actors_v1_trigger_proto_rawDesc), len(file_astrid_actors_v1_trigger_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   2,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -84,6 +84,20 @@ func (c *Client) Trigger(ctx context.Context, r TriggerRequest) (*messages.Reply
 	return ask(ctx, c.rpc.Trigger, request, actorspb.ToReply)
 }
 
+// Traces returns the last 100 triggers and messages with all that followed from them, the
+// oldest first; or, unless id is 0, the trace with that id.
+func (c *Client) Traces(ctx context.Context, id uint64) ([]messages.Trace, error) {
+	answer, err := c.rpc.Traces(ctx, connect.NewRequest(&actorspb.TracesRequest{Id: id}))
+	if err != nil {
+		return nil, err
+	}
+	var traces []messages.Trace
+	for _, t := range answer.Msg.GetTraces() {
+		traces = append(traces, actorspb.ToTrace(t))
+	}
+	return traces, nil
+}
+
 // Publish publishes a message on the event bus, on behalf of a principal, empty for none.
 // The payload is JSON of at most supervisor.MaxMessage bytes; empty means null.
 func (c *Client) Publish(ctx context.Context, topic string, payload json.RawMessage, principal string) error {

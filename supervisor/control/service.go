@@ -81,6 +81,22 @@ func (s *service) Trigger(ctx context.Context, r *connect.Request[actorspb.Trigg
 	return connect.NewResponse(actorspb.FromReply(reply)), nil
 }
 
+// Traces returns the traces that are kept, or one of them.
+func (s *service) Traces(_ context.Context, r *connect.Request[actorspb.TracesRequest]) (*connect.Response[actorspb.TracesReply], error) {
+	if id := r.Msg.GetId(); id != 0 {
+		trace, err := s.supervisor.Trace(id)
+		if err != nil {
+			return nil, coded(err)
+		}
+		return connect.NewResponse(&actorspb.TracesReply{Traces: []*actorspb.Trace{actorspb.FromTrace(trace)}}), nil
+	}
+	reply := &actorspb.TracesReply{}
+	for _, trace := range s.supervisor.Traces() {
+		reply.Traces = append(reply.Traces, actorspb.FromTrace(trace))
+	}
+	return connect.NewResponse(reply), nil
+}
+
 // Snapshot returns the tree; if the request asks for it, once the tree has started.
 func (s *service) Snapshot(ctx context.Context, r *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
 	if r.Msg.GetWaitUntilStarted() {

@@ -199,6 +199,7 @@ type triggerForm struct {
 	Actions                       bool
 	Reply                         *messages.Reply
 	Took                          time.Duration
+	Trace                         *tracePicture // nil if it is not kept any longer
 	Problem                       string
 }
 
@@ -255,6 +256,11 @@ func (p *page) trigger(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	if err != nil {
 		form.Problem, status = err.Error(), statusOf(err)
+	}
+	if reply != nil {
+		if t, err := p.supervisor.Trace(reply.Trace); err == nil {
+			form.Trace = pictureOf(t)
+		}
 	}
 	v := &view{Name: "trigger", Title: "Trigger", Frame: p.watch.fresh(), Data: form}
 	form.Topics = suggested(v.Frame.tree)

@@ -70,6 +70,10 @@ func (p *page) view(name string, r *http.Request, f *frame, since uint64) (*view
 			Actions: p.cfg.Actions, CSRF: p.guard.secret, Command: p.cfg.Command}
 	case "capsule":
 		err = p.capsule(v, q)
+	case "traces":
+		p.traces(v)
+	case "trace":
+		err = p.trace(v, q)
 	case "group":
 		err = p.group(v, q)
 	case "state":

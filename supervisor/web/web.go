@@ -141,7 +141,7 @@ func (p *page) routes() http.Handler {
 	})
 	for name, path := range map[string]string{
 		"overview": "/{$}", "capsules": "/capsules", "capsule": "/capsules/{id}", "state": "/capsules/{id}/state",
-		"group": "/groups/{id}", "bus": "/bus", "approvals": "/approvals", "events": "/events", "trigger": "/trigger",
+		"group": "/groups/{id}", "bus": "/bus", "approvals": "/approvals", "events": "/events", "traces": "/traces", "trace": "/traces/{id}", "trigger": "/trigger",
 	} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) { p.show(w, r, name) })
 	}

@@ -35,6 +35,8 @@ const (
 const (
 	// ControlTriggerProcedure is the fully-qualified name of the Control's Trigger RPC.
 	ControlTriggerProcedure = "/astrid.actors.v1.Control/Trigger"
+	// ControlTracesProcedure is the fully-qualified name of the Control's Traces RPC.
+	ControlTracesProcedure = "/astrid.actors.v1.Control/Traces"
 	// ControlSnapshotProcedure is the fully-qualified name of the Control's Snapshot RPC.
 	ControlSnapshotProcedure = "/astrid.actors.v1.Control/Snapshot"
 	// ControlCapsuleProcedure is the fully-qualified name of the Control's Capsule RPC.
@@ -64,6 +66,8 @@ const (
 // ControlClient is a client for the astrid.actors.v1.Control service.
 type ControlClient interface {
 	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
+	// The last 100 triggers and messages, with all that followed from them.
+	Traces(context.Context, *connect.Request[actorspb.TracesRequest]) (*connect.Response[actorspb.TracesReply], error)
 	Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error)
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest]) (*connect.ServerStreamForClient[actorspb.LogLine], error)
@@ -99,6 +103,12 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 			httpClient,
 			baseURL+ControlTriggerProcedure,
 			connect.WithSchema(controlMethods.ByName("Trigger")),
+			connect.WithClientOptions(opts...),
+		),
+		traces: connect.NewClient[actorspb.TracesRequest, actorspb.TracesReply](
+			httpClient,
+			baseURL+ControlTracesProcedure,
+			connect.WithSchema(controlMethods.ByName("Traces")),
 			connect.WithClientOptions(opts...),
 		),
 		snapshot: connect.NewClient[actorspb.SnapshotRequest, actorspb.Tree](
@@ -179,6 +189,7 @@ func NewControlClient(httpClient connect.HTTPClient, baseURL string, opts ...con
 // controlClient implements ControlClient.
 type controlClient struct {
 	trigger   *connect.Client[actorspb.TriggerRequest, actorspb.TriggerReply]
+	traces    *connect.Client[actorspb.TracesRequest, actorspb.TracesReply]
 	snapshot  *connect.Client[actorspb.SnapshotRequest, actorspb.Tree]
 	capsule   *connect.Client[actorspb.CapsuleRequest, actorspb.CapsuleDetail]
 	logs      *connect.Client[actorspb.LogsRequest, actorspb.LogLine]
@@ -196,6 +207,11 @@ type controlClient struct {
 // Trigger calls astrid.actors.v1.Control.Trigger.
 func (c *controlClient) Trigger(ctx context.Context, req *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	return c.trigger.CallUnary(ctx, req)
+}
+
+// Traces calls astrid.actors.v1.Control.Traces.
+func (c *controlClient) Traces(ctx context.Context, req *connect.Request[actorspb.TracesRequest]) (*connect.Response[actorspb.TracesReply], error) {
+	return c.traces.CallUnary(ctx, req)
 }
 
 // Snapshot calls astrid.actors.v1.Control.Snapshot.
@@ -261,6 +277,8 @@ func (c *controlClient) Remove(ctx context.Context, req *connect.Request[actorsp
 // ControlHandler is an implementation of the astrid.actors.v1.Control service.
 type ControlHandler interface {
 	Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error)
+	// The last 100 triggers and messages, with all that followed from them.
+	Traces(context.Context, *connect.Request[actorspb.TracesRequest]) (*connect.Response[actorspb.TracesReply], error)
 	Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error)
 	Capsule(context.Context, *connect.Request[actorspb.CapsuleRequest]) (*connect.Response[actorspb.CapsuleDetail], error)
 	Logs(context.Context, *connect.Request[actorspb.LogsRequest], *connect.ServerStream[actorspb.LogLine]) error
@@ -292,6 +310,12 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		ControlTriggerProcedure,
 		svc.Trigger,
 		connect.WithSchema(controlMethods.ByName("Trigger")),
+		connect.WithHandlerOptions(opts...),
+	)
+	controlTracesHandler := connect.NewUnaryHandler(
+		ControlTracesProcedure,
+		svc.Traces,
+		connect.WithSchema(controlMethods.ByName("Traces")),
 		connect.WithHandlerOptions(opts...),
 	)
 	controlSnapshotHandler := connect.NewUnaryHandler(
@@ -370,6 +394,8 @@ func NewControlHandler(svc ControlHandler, opts ...connect.HandlerOption) (strin
 		switch r.URL.Path {
 		case ControlTriggerProcedure:
 			controlTriggerHandler.ServeHTTP(w, r)
+		case ControlTracesProcedure:
+			controlTracesHandler.ServeHTTP(w, r)
 		case ControlSnapshotProcedure:
 			controlSnapshotHandler.ServeHTTP(w, r)
 		case ControlCapsuleProcedure:
@@ -405,6 +431,10 @@ type UnimplementedControlHandler struct{}
 
 func (UnimplementedControlHandler) Trigger(context.Context, *connect.Request[actorspb.TriggerRequest]) (*connect.Response[actorspb.TriggerReply], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Trigger is not implemented"))
+}
+
+func (UnimplementedControlHandler) Traces(context.Context, *connect.Request[actorspb.TracesRequest]) (*connect.Response[actorspb.TracesReply], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("astrid.actors.v1.Control.Traces is not implemented"))
 }
 
 func (UnimplementedControlHandler) Snapshot(context.Context, *connect.Request[actorspb.SnapshotRequest]) (*connect.Response[actorspb.Tree], error) {
