@@ -20,6 +20,12 @@ const (
 	TopicLagged        = "astrid.v1.event_bus.lagged"
 	TopicHealthFailed  = "astrid.v1.health.failed"
 
+	// A capsule's life, so that others can react to it: a monitor, in Erlang's words.
+	TopicCapsuleReady   = "astrid.v1.capsule.ready"
+	TopicCapsuleCrashed = "astrid.v1.capsule.crashed"
+	TopicCapsuleFailed  = "astrid.v1.capsule.failed"
+	TopicCapsuleStopped = "astrid.v1.capsule.stopped"
+
 	requestPrefix  = "astrid.v1.request."
 	responsePrefix = "astrid.v1.response."
 )
@@ -73,6 +79,8 @@ func (e *eventBus) Receive(ctx actor.Context) {
 		e.answerRequests()
 	case *CapsuleDied:
 		e.died(m)
+	case *CapsuleChanged:
+		e.bus.kernel(m.Topic, raw(m), KernelSource)
 	case *SystemReady:
 		e.ready()
 	case *actor.Stopping, *actor.Restarting:
@@ -127,7 +135,19 @@ func (e *eventBus) ready() {
 // the bus.
 func (e *eventBus) died(m *CapsuleDied) {
 	id := m.Path[strings.LastIndexByte(m.Path, '/')+1:] // its groups come before it
+	id, _, _ = strings.Cut(id, "#")                     // and the number of its instance after it
 	e.bus.kernel(TopicHealthFailed, custom(map[string]string{"capsule_id": id, "reason": m.Reason}), ownSource())
+}
+
+// CapsuleChanged has the event-bus actor publish that a capsule's state has changed, on one
+// of the topics of a capsule's life. The payload is the message in JSON.
+type CapsuleChanged struct {
+	Topic   string `json:"-"`
+	Capsule string `json:"capsule"`
+	// Instance is the number of the instance of a pool.
+	Instance   int    `json:"instance,omitempty"`
+	Generation uint64 `json:"generation"`
+	Reason     string `json:"reason,omitempty"`
 }
 
 // CapsuleDied has the event-bus actor publish that an instance has died.

@@ -184,7 +184,7 @@ func (c *capsule) up(ctx actor.Context, state messages.CapsuleState, events ...m
 		c.cfg.Router.up(m)
 	}
 	if c.pool != nil {
-		c.pool.grown()
+		c.pool.serves()
 	}
 	if c.cfg.Bus != nil && state == messages.StateReady {
 		c.cfg.Bus.capsuleUp(m)

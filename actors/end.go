@@ -92,17 +92,17 @@ func (s *supervisor) stopAll() {
 		s.forgetPrevious(c)
 		if c.phase == waiting {
 			c.phase = ended
-			s.stoppedEvent(c, causeShutdown)
+			s.stoppedEvent(c, CauseShutdown)
 			s.answer(c, false, reasonStopping)
 		}
 		if c.pid == nil || c.phase == stopping {
 			continue
 		}
 		c.stopTimer()
-		s.stoppingEvent(c, causeShutdown)
+		s.stoppingEvent(c, CauseShutdown)
 		c.phase = stopping
-		c.isDown(messages.StateStopped, causeShutdown)
-		c.final = func() { s.stoppedEvent(c, causeShutdown) }
+		c.isDown(messages.StateStopped, CauseShutdown)
+		c.final = func() { s.stoppedEvent(c, CauseShutdown) }
 		c.Ref.Close()
 		c.stopAfter()
 	}

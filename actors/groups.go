@@ -372,7 +372,7 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 	}
 	up := true
 	done := func() { ctx.Respond(&messages.CommandDone{Result: messages.CommandSucceeded}) }
-	switch ctx.Message().(type) {
+	switch m := ctx.Message().(type) {
 	case *messages.StartCapsule:
 		if isUp(g) {
 			done() // as asked
@@ -391,7 +391,7 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 			return
 		}
 		up = false
-		s.stopGroup(ctx, g)
+		s.stopGroup(ctx, g, m.Cause)
 	default:
 		refuse("it is a supervisor: name one of its capsules")
 		return
@@ -430,11 +430,12 @@ const (
 	groupStopped        = "an operator stopped its supervisor"
 )
 
-// stopGroup halts a group for good.
-func (s *supervisor) stopGroup(ctx actor.Context, g *group) {
-	s.haltAll(ctx, g, groupStopped)
-	s.stopEmptyPools(g, groupStopped)
-	s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStopped{Cause: messages.CauseOperator}})
+// stopGroup halts a group for good. The cause "" means an operator.
+func (s *supervisor) stopGroup(ctx actor.Context, g *group, cause string) {
+	why := cmp.Or(cause, groupStopped)
+	s.haltAll(ctx, g, why)
+	s.stopEmptyPools(g, why)
+	s.Observe(messages.Event{Path: groupPath(g), Detail: messages.SupervisorStopped{Cause: cmp.Or(cause, messages.CauseOperator)}})
 }
 
 // haltAll halts all capsules of a group for good.

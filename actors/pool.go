@@ -360,6 +360,43 @@ func (p *Pool) grown() {
 	p.growing = false
 }
 
+// serves records that an instance is up. If calls wait at the others, it gets its share of
+// them, and an elastic pool grows further.
+func (p *Pool) serves() {
+	p.mu.Lock()
+	p.growing = false
+	var crowded []*CapsuleRef
+	idle := false
+	for _, s := range p.seats {
+		if s.load > 1 {
+			crowded = append(crowded, s.ref)
+		}
+		idle = idle || s.load == 0 && s.held == ""
+	}
+	if len(crowded) > 0 {
+		p.growLocked()
+	}
+	p.mu.Unlock()
+	if !idle {
+		return
+	}
+	for _, ref := range crowded {
+		p.move(ref, func(c *invocation) bool { return !c.pooled.keyed })
+	}
+}
+
+// move takes the calls that match from the queue of an instance, and places them again.
+func (p *Pool) move(from *CapsuleRef, match func(*invocation) bool) {
+	for _, message := range from.mailbox.Load().Extract(func(message any) bool {
+		c, isCall := message.(*invocation)
+		return isCall && c.pooled != nil && match(c)
+	}) {
+		c, _ := message.(*invocation)
+		c.pooled.ended()
+		p.place(c)
+	}
+}
+
 // hold keeps calls from an instance that is not restarted soon.
 func (p *Pool) hold(ref *CapsuleRef, why string) {
 	p.mu.Lock()
@@ -381,14 +418,7 @@ func (p *Pool) spread(ref *CapsuleRef) {
 	if !others {
 		return
 	}
-	for _, message := range ref.mailbox.Load().Extract(func(message any) bool {
-		c, isCall := message.(*invocation)
-		return isCall && c.pooled != nil && (isHeld || !c.pooled.keyed)
-	}) {
-		c, _ := message.(*invocation)
-		c.pooled.ended()
-		p.place(c)
-	}
+	p.move(ref, func(c *invocation) bool { return isHeld || !c.pooled.keyed })
 }
 
 // leave takes the seat of an instance that is about to end. It gets no calls any more.

@@ -514,9 +514,9 @@ func (s *supervisor) stopPools() {
 			g.crew.idle.Stop()
 		}
 		if len(g.members) == 0 && !g.crew.off {
-			s.Observe(messages.Event{Path: groupPath(g), Detail: messages.CapsuleStopped{Cause: causeShutdown}})
+			s.Observe(messages.Event{Path: groupPath(g), Detail: messages.CapsuleStopped{Cause: CauseShutdown}})
 		}
-		s.shutCrew(g, causeShutdown)
+		s.shutCrew(g, CauseShutdown)
 	})
 }
 

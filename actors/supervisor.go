@@ -13,8 +13,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/messages"
 )
 
-// causeShutdown is why capsules stop when the system does.
-const causeShutdown = "the system stops"
+// CauseShutdown is why capsules stop when the system does.
+const CauseShutdown = "the system stops"
 
 // SupervisorConfig describes the supervisor of all capsules.
 type SupervisorConfig struct {

@@ -9,7 +9,11 @@ type (
 	RestartCapsule struct{ ID string }
 	// StopCapsule stops a capsule in order: the running call gets the capsule's
 	// stop time-out, queued ones are answered OutcomeUnavailable.
-	StopCapsule struct{ ID string }
+	StopCapsule struct {
+		ID string
+		// Cause, if not empty, is why a group stops, in place of an operator.
+		Cause string
+	}
 	// KillCapsule injects a crash, which goes through supervision like any other.
 	KillCapsule struct{ ID string }
 	// RemoveCapsule stops a capsule as StopCapsule does, and forgets it.

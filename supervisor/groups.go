@@ -290,6 +290,17 @@ func (t *groups) checkOrder(capsules map[string]*catalog.Entry) {
 	}
 }
 
+// outermost returns the groups that are in no other.
+func (t *groups) outermost() []*Group {
+	var out []*Group
+	for i := range t.all {
+		if g := &t.all[i]; t.parent[g.Name] == nil {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // capsules returns the capsules below a group, in start order.
 func (t *groups) capsules(g *Group) []string {
 	var out []string

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
@@ -354,4 +355,80 @@ func TestGroupUnderFire(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The end of Serve stops the capsules of a group in reverse order, each within its stop
+// time-out.
+func TestShutdownStopsGroupsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: 2 * time.Second, TriggerTimeout: time.Minute,
+			Supervisors: []supervisor.Group{
+				{Name: "outer", Children: []string{"a", "inner", "d"}}, {Name: "inner", Children: []string{"b", "c"}},
+			},
+		}, worker("a"), worker("b"), worker("c"), worker("d"))
+		for _, id := range []string{"b", "d"} {
+			s.Inject(id, supervisortest.Fault{Do: supervisortest.Hang})
+			answer := s.Begin("ask."+id, "")
+			defer answer()
+		}
+		synctest.Wait()
+		since, began := s.Snapshot().Sequence, time.Now()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want := "outer stopped, d stopped, c stopped, b stopped, a stopped"
+		if got := strings.Join(order(s, since), ", "); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// A capsule that may subscribe to the events of capsules' lives hears of each: a monitor,
+// in Erlang's words.
+func TestCapsulesMonitorEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heard := make(chan string, 100)
+		monitor := supervisortest.Func("monitor", "astrid.v1.capsule.*", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			heard <- string(c.Payload)
+			return capsulehost.Result{}, nil
+		})
+		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{t.TempDir()}}, monitor, worker("w", "budget = 1"))
+		synctest.Wait()
+		for range 2 {
+			if err := s.Kill(t.Context(), "w"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if err := s.Start(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Stop(t.Context(), "w"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		close(heard)
+		var got []string
+		for payload := range heard {
+			if strings.Contains(payload, `"capsule":"w"`) {
+				got = append(got, payload)
+			}
+		}
+		want := []string{
+			`{"capsule":"w","generation":1}`,
+			`{"capsule":"w","generation":1,"reason":"cancelled: killed by an operator"}`,
+			`{"capsule":"w","generation":2}`,
+			`{"capsule":"w","generation":2,"reason":"cancelled: killed by an operator"}`,
+			`{"capsule":"w","generation":2,"reason":"restart budget spent: 1 in 1m0s"}`,
+			`{"capsule":"w","generation":3}`,
+			`{"capsule":"w","generation":3,"reason":"stopped by an operator"}`,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
 }

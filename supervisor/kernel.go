@@ -110,9 +110,23 @@ func (k *kernel) Shutdown(reason string) {
 func (t *tree) observe(e messages.Event) {
 	t.journal.Observe(e)
 	bus := t.sys.PID(actors.BusPath)
+	changed := func(topic, reason string) {
+		t.sys.Send(bus, &actors.CapsuleChanged{
+			Topic: topic, Capsule: e.Child(), Instance: e.Instance(), Generation: e.Generation, Reason: reason,
+		})
+	}
 	switch what := e.Detail.(type) {
 	case messages.CapsuleCrashed:
 		t.sys.Send(bus, &actors.CapsuleDied{Path: e.Path, Reason: what.Failure.Message})
+		changed(actors.TopicCapsuleCrashed, what.Failure.Message)
+	case messages.CapsuleReady:
+		changed(actors.TopicCapsuleReady, "")
+	case messages.CapsuleUpgraded:
+		changed(actors.TopicCapsuleReady, "")
+	case messages.CapsuleFailed:
+		changed(actors.TopicCapsuleFailed, what.Decision)
+	case messages.CapsuleStopped:
+		changed(actors.TopicCapsuleStopped, what.Cause)
 	case messages.SystemStarted:
 		t.sys.Send(bus, &actors.SystemReady{})
 	}

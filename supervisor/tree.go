@@ -280,14 +280,9 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.stopping = true
 	t.mu.Unlock()
 	t.journal.Observe(messages.Event{Detail: messages.SystemStopping{Cause: context.Cause(ctx).Error()}})
-	longest := t.cfg.StopTimeout
-	t.mu.Lock()
-	for _, c := range t.capsules {
-		longest = max(longest, c.version.spec.StopTimeout)
-	}
-	t.mu.Unlock()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(longest, stopMargin))
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(t.longestStop(), stopMargin))
 	defer cancel()
+	t.stopGroups(grace)
 	err := t.sys.AwaitStopped(grace, t.sys.PID(actors.SupervisorPath))
 	if err == nil {
 		if err = t.sys.AwaitStopped(grace, root); err == nil {
@@ -308,6 +303,39 @@ func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 		return fmt.Errorf("serve: these would not stop: %v: %w", left, err)
 	}
 	return nil
+}
+
+// longestStop returns how long the capsules may take to stop: those of a group do so one
+// after the other.
+func (t *tree) longestStop() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	longest := t.cfg.StopTimeout
+	for _, c := range t.capsules {
+		longest = max(longest, c.version.spec.StopTimeout)
+	}
+	for _, g := range t.groups.outermost() {
+		var sum time.Duration
+		for _, id := range t.groups.capsules(g) {
+			if c := t.capsules[id]; c != nil {
+				sum = monotime.AddDurations(sum, c.version.spec.StopTimeout)
+			}
+		}
+		longest = max(longest, sum)
+	}
+	return longest
+}
+
+// stopGroups stops the capsules of groups in order: each before those that it was started
+// after. Groups do so beside each other.
+func (t *tree) stopGroups(ctx context.Context) {
+	var stops sync.WaitGroup
+	for _, g := range t.groups.outermost() {
+		stops.Go(func() { // if it fails, the end of their supervisor stops them all the same
+			_, _ = t.sys.Ask(ctx, t.sys.PID(actors.SupervisorPath), &messages.StopCapsule{ID: g.Name, Cause: actors.CauseShutdown})
+		})
+	}
+	stops.Wait()
 }
 
 // discard frees the resources of a tree that are not its actors'.

@@ -42,6 +42,7 @@ var held summary
 type summary struct {
 	mu            sync.Mutex
 	rows, attacks int
+	groups        int // rows of the matrix of groups
 	worst         time.Duration
 }
 
@@ -49,6 +50,12 @@ func (s *summary) row() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rows++
+}
+
+func (s *summary) groupRows(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups += n
 }
 
 func (s *summary) attack(late time.Duration) {
@@ -59,6 +66,7 @@ func (s *summary) attack(late time.Duration) {
 }
 
 func (s *summary) print() {
+	fmt.Fprintf(os.Stdout, "%d rows of the matrix of groups held\n", s.groups)
 	fmt.Fprintf(os.Stdout, "%d rows of the matrix and %d attacks on a stop held; the slowest stop was %v late\n", s.rows, s.attacks, s.worst)
 }
 
