@@ -151,8 +151,12 @@ func (b *Bus) publisher(id string) *publisher {
 // that nobody has received a message which a crash could lose.
 func (p *publisher) publish(ctx context.Context, what Publication) error {
 	b := p.bus
+	kept := b.durable.log != nil && b.durable.log.Durable(what.Topic)
 	if what.depth > MaxDepth {
 		b.stats.deadLetter(what.Topic, p.id, "", DeadDepth)
+		if kept { // nobody may believe that it is
+			return fmt.Errorf("the durable topic %q: the message follows from %d others, which is the limit", what.Topic, MaxDepth)
+		}
 		return nil
 	}
 	m := &capsulehost.Message{
@@ -161,7 +165,6 @@ func (p *publisher) publish(ctx context.Context, what Publication) error {
 	if m.Timestamp.IsZero() {
 		m.Timestamp = time.Now()
 	}
-	kept := b.durable.log != nil && b.durable.log.Durable(m.Topic)
 	if kept {
 		if err := b.durable.log.Append(ctx, &Kept{Message: m, Publisher: p.id, Depth: what.depth}); err != nil {
 			return fmt.Errorf("the durable topic %q: %w", m.Topic, err)

@@ -373,7 +373,7 @@ func (r *durableReader) limit() int {
 // deadLetter is what is published of a message that has failed too often.
 func (r *durableReader) deadLetter(k *Kept, leg *messages.Leg) Publication {
 	return Publication{
-		Topic: DeadLetterPrefix + k.Topic, SourceID: k.SourceID, Principal: k.Principal, depth: k.Depth + 1,
+		Topic: DeadLetterPrefix + k.Topic, SourceID: k.SourceID, Principal: k.Principal, depth: k.Depth,
 		Payload: custom(struct {
 			Action    string    `json:"action"`
 			Attempts  int       `json:"attempts"`

@@ -152,7 +152,7 @@ func (a *audit) enter(e supervisor.Event) {
 			a.w.fail("left running: %v", left)
 		}
 		return
-	case messages.ActorRestarted, messages.TriggerAnswered:
+	case messages.ActorRestarted, messages.TriggerAnswered, messages.DeadLetter:
 		return
 	}
 	id, _ := strings.CutPrefix(e.Path, "capsules/")

@@ -47,6 +47,7 @@ type drawn struct {
 	inline       bool // its calls may run on the caller's goroutine
 	spare        bool // it is not there at the start
 	told         bool // has an interceptor for handle_lifecycle_restart
+	hears, keeps bool // has interceptors for messages
 	interceptors []interceptor
 	imports      []int // indices of the capsules that it waits for
 
@@ -79,6 +80,7 @@ func (w *world) drawSystem() {
 		StopTimeout:    between(r, 1*ms, 3*time.Second),
 		OpenTriggers:   pick(r, 0, 0, 0, 3),
 		EventsKept:     1 << 16,
+		Topics:         drawTopics(),
 		Restart:        supervisor.RestartPolicy{EagerBackoff: chance(r, 25)},
 	}
 	for n := range 1 + r.IntN(6) {
@@ -122,6 +124,7 @@ func (w *world) drawCapsule(n int) *drawn {
 		d.policy.Window, d.policy.InitialBackoff = between(r, time.Minute, 5*time.Hour), between(r, time.Minute, 2*time.Hour)
 	}
 	d.policy.MaxBackoff = d.policy.InitialBackoff + between(r, 0, 8*time.Second)
+	d.drawBus(w.rng("bus", uint64(n)))
 	most := 4
 	if d.loop {
 		most = 2 // triggers don't invoke it
@@ -151,7 +154,8 @@ func (d *drawn) manifest(n int) string {
 	for _, i := range d.interceptors {
 		say("[[interceptor]]\nevent = %q\naction = %q\npriority = %d", i.event, i.action, i.priority)
 	}
-	say("[capabilities]\nuplink = %v\nallow_prompt_injection = %v", d.uplink, d.grants)
+	b.WriteString(d.busManifest())
+	say("[capabilities]\nuplink = %v\nallow_prompt_injection = %v\n%s", d.uplink, d.grants, busGrants)
 	if len(d.imports) > 0 {
 		say("[imports.sim]")
 		for _, i := range d.imports {

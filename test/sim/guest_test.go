@@ -128,6 +128,9 @@ func (g *guest) Invoke(ctx context.Context, action string, payload []byte) (resu
 	if g.told && !g.isFirst() && !g.knows {
 		g.w.fail("%s/%d was not told of its restart", g.id, g.generation)
 	}
+	if action == "hear" || action == "keep" {
+		return g.message(ctx, action, payload)
+	}
 	var a ask
 	if err := json.Unmarshal(payload, &a); err != nil {
 		g.w.fail("%s: payload %q: %v", g.id, payload, err)

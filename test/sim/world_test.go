@@ -30,6 +30,7 @@ type world struct {
 	capsules []*capsule
 	sys      *supervisortest.System
 	audit    *audit
+	bus      *busAudit
 
 	calm     atomic.Bool // faults have ended
 	stopping atomic.Bool
@@ -55,7 +56,7 @@ func newWorld(seed uint64, home string, t *tally) *world {
 			w.cfg.Capsules = append(w.cfg.Capsules, c.of(&version{number: "1.0.0"}))
 		}
 	}
-	w.audit = newAudit(w)
+	w.audit, w.bus = newAudit(w), newBusAudit(w)
 	return w
 }
 
@@ -108,6 +109,9 @@ func (w *world) run() {
 	if w.lives {
 		actors.Go(w.living)
 	}
+	actors.Go(w.publisher)
+	var letters sync.WaitGroup // it ends with Serve
+	letters.Go(func() { w.letters(context.Background()) })
 	actors.Go(w.saboteur)
 	early := chance(r, 30) // the end comes in the middle of it
 	for range 2 + r.IntN(8) {
@@ -123,6 +127,7 @@ func (w *world) run() {
 	}
 	w.shutdown()
 	actors.Wait()
+	letters.Wait()
 	w.check()
 	if w.seed%8 == 0 {
 		w.audit.metrics(w.sys)
@@ -163,7 +168,7 @@ func (w *world) recover() {
 		}
 	}
 	// An actor that must fail, and waits for its restart, fails after that.
-	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + 10*time.Second
+	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + busPatience
 	var restless []*account
 	for range 1 + 2*len(w.broken) { // once more if it had failed already
 		<-time.After(patience)
@@ -175,8 +180,9 @@ func (w *world) recover() {
 	for _, v := range restless {
 		w.fail("%v, although faults have ceased long ago", v)
 	}
-	began := time.Now()
 	ready := w.ready()
+	w.bus.check(ready)
+	began := time.Now()
 	w.probe("client-probe", 1, "probe.all", ready)
 	for n, c := range ready { // one after the other: no capsule waits
 		if reply := w.probe("client-fan", uint64(n+1), "fan."+c.id, ready); reply != nil {
