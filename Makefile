@@ -86,6 +86,10 @@ UPGRADES := 50
 upgrades: ## upgrade a capsule in Go under load, and print what that costs calls
 	go test $(TESTFLAGS) -run 'TestUpgradeUnderLoad$$' -v -timeout 0 ./test/faults -upgrades $(UPGRADES) -upgrade-go
 
+.PHONY: talk
+talk: ## have two capsules talk over the bus for ten minutes, while they crash
+	go test $(TESTFLAGS) ./supervisor -run TestConversation -v -timeout 0 -args -talk=10m
+
 .PHONY: kill
 kill: ## kill the daemon 200 times under load, and check that nothing acknowledged is lost
 	go test $(TESTFLAGS) ./cmd/astrid-actors -run TestKilledDaemonKeepsState -v -timeout 0 -args -kills=200
