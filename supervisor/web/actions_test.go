@@ -176,3 +176,22 @@ func TestStatePage(t *testing.T) {
 		}
 	}
 }
+
+// The pages of traces list the triggers, and show one with its calls; of one that is not
+// kept any longer there is none.
+func TestTracePages(t *testing.T) {
+	s := serve(t, web.Config{})
+	if _, err := s.sys.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "test.a"}); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/traces": `href="/traces/1"`, "/traces/1": "1.0.0 g1"} {
+		if response, text := s.ask(http.MethodGet, path, ""); response.StatusCode != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%s: %d, no %q in %s", path, response.StatusCode, want, text)
+		}
+	}
+	for _, path := range []string{"/traces/2", "/traces/x"} {
+		if response, _ := s.ask(http.MethodGet, path, ""); response.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %d", path, response.StatusCode)
+		}
+	}
+}

@@ -14,13 +14,13 @@ import (
 
 // traceRow is one trace in the list.
 type traceRow struct {
-	messages.Trace
+	*messages.Trace
 	Problem string
 }
 
 // tracePicture is one trace as a tree, with a bar for each line.
 type tracePicture struct {
-	messages.Trace
+	*messages.Trace
 	Lines []traceLine
 	Took  time.Duration // the length of the time axis
 }
@@ -42,7 +42,7 @@ func (p *page) traces(v *view) {
 	all := p.supervisor.Traces()
 	rows := make([]part, 0, len(all))
 	for _, t := range slices.Backward(all) {
-		row := traceRow{Trace: t, Problem: t.Root.Problem}
+		row := traceRow{Trace: &t, Problem: t.Root.Problem}
 		if worst := t.Worst(); worst != nil && row.Problem == "" {
 			row.Problem = worst.Capsule + " " + worst.Outcome.String() + ": " + worst.Reason
 		}
@@ -69,7 +69,7 @@ func (p *page) trace(v *view, q url.Values) error {
 
 // pictureOf arranges a trace in lines.
 func pictureOf(t messages.Trace) *tracePicture {
-	p := &tracePicture{Trace: t}
+	p := &tracePicture{Trace: &t}
 	p.add(&p.Root, 0)
 	for i := range p.Lines {
 		p.Took = max(p.Took, p.Lines[i].Start+p.Lines[i].Duration)
