@@ -36,7 +36,7 @@ func TestSuture(t *testing.T) {
 
 func otpCases() map[string]func(*testing.T) {
 	all := map[string]func(*testing.T){}
-	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases(), strategyCases(), childCases()} {
+	for _, some := range []map[string]func(*testing.T){startCases(), stopCases(), endCases(), restartCases(), otherCases(), strategyCases(), childCases(), poolCases()} {
 		maps.Copy(all, some)
 	}
 	return all
