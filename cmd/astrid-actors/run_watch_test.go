@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,17 +76,12 @@ func TestRunWatch(t *testing.T) {
 	p := launch(t, "", "--watch", "--capsules", dir, "--allow-unverified")
 	p.answers("test.a", "[1]")
 
-	// The manifest, and the module by an atomic rename: with the size and time of before.
+	// The manifest, and the module by an atomic rename.
 	put(t, dir, "a", "1.1.0", "test.b")
 	p.happens("a #2 .*upgraded from 1.0.0 to 1.1.0")
 	p.answers("test.b", "[1]")
 	module, beside := filepath.Join(dir, "a", "m.wasm"), filepath.Join(dir, "a", "m.tmp")
-	info, err := os.Stat(module)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(beside, moduleOf(t, "fixed"), 0o600), os.Chtimes(beside, info.ModTime(), info.ModTime()),
-		os.Rename(beside, module)); err != nil {
+	if err := errors.Join(os.WriteFile(beside, moduleOf(t, "fixed"), 0o600), os.Rename(beside, module)); err != nil {
 		t.Fatal(err)
 	}
 	p.happens("a #3 .*fresh instance of version 1.1.0")
@@ -200,5 +196,50 @@ func TestFileWatchIsQuiet(t *testing.T) {
 	cancel()
 	if changed, err := w.next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %q, %v", changed, err)
+	}
+}
+
+// An atomic rename is a change also if the new file has the size and the time of the old.
+// A directory that is missing is awaited in the nearest one that exists.
+func TestFileWatchFindsWhatIsNew(t *testing.T) {
+	dir := t.TempDir()
+	file, later := filepath.Join(dir, "f"), filepath.Join(dir, "missing", "too")
+	write := func(path string) {
+		t.Helper()
+		when := time.Unix(1e9, 0)
+		if err := errors.Join(os.WriteFile(path, []byte("x"), 0o600), os.Chtimes(path, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(file)
+	w, err := watchFiles(time.Millisecond, func() (watched, error) {
+		return watched{files: []string{file, filepath.Join(later, "f")}, dirs: []string{later}}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.close()
+	expect := func(want ...string) {
+		t.Helper()
+		changed, err := w.next(t.Context())
+		if diff := cmp.Diff(want, changed); err != nil || diff != "" {
+			t.Errorf("%v: %s", err, diff)
+		}
+	}
+	if diff := cmp.Diff([]string{dir}, w.notify.WatchList()); diff != "" {
+		t.Error(diff)
+	}
+	write(filepath.Join(dir, "beside"))
+	if err := os.Rename(filepath.Join(dir, "beside"), file); err != nil {
+		t.Fatal(err)
+	}
+	expect(file)
+	if err := os.MkdirAll(later, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(filepath.Join(later, "f"))
+	expect(filepath.Join(later, "f"))
+	if !slices.Contains(w.notify.WatchList(), later) {
+		t.Errorf("it watches %q", w.notify.WatchList())
 	}
 }
