@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 
@@ -174,10 +175,14 @@ func (a *app) installer(o installOptions) (*supervisor.Supervisor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return supervisor.New(supervisor.Config{
+	var out struct{ io.Writer }
+	out.Writer = io.Discard // New warns of the capsules that are there, and that there are none
+	sup, err := supervisor.New(supervisor.Config{
 		Home: h.Dir(), Principal: o.principal, CacheDir: cache, SocketPath: socket,
-		CapsuleDirs: []string{h.CapsulesDir(home.Principal(o.principal))}, Log: warnings(a.stderr),
+		CapsuleDirs: []string{h.CapsulesDir(home.Principal(o.principal))}, Log: warnings(&out),
 	})
+	out.Writer = a.stderr
+	return sup, err
 }
 
 // printChanges prints what an installation or a reload has changed, one line for each

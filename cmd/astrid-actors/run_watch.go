@@ -10,7 +10,6 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
-	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 )
 
@@ -59,10 +58,8 @@ func (w *capsuleWatch) reload(ctx context.Context, sup *supervisor.Supervisor, l
 	for {
 		changed, err := w.files.next(ctx)
 		if err == nil {
-			log.Debug("files have changed", "files", changed)
-			var changes []supervisor.Change
-			changes, err = sup.Reload(ctx)
-			logChanges(log, changes)
+			log.Info("files of capsules have changed", "files", changed)
+			_, err = sup.Reload(ctx) // its changes are events, which are logged
 		}
 		switch {
 		case ctx.Err() != nil || errors.Is(err, supervisor.ErrStopping) || errors.Is(err, supervisor.ErrNotServing):
@@ -72,19 +69,6 @@ func (w *capsuleWatch) reload(ctx context.Context, sup *supervisor.Supervisor, l
 			return
 		case err != nil:
 			log.Error("the reload after a change failed", "err", err)
-		}
-	}
-}
-
-// logChanges logs what a reload did. Of what is unchanged there is nothing to say.
-func logChanges(log *slog.Logger, changes []supervisor.Change) {
-	for _, c := range changes {
-		switch c.Change {
-		case messages.ChangeUnchanged:
-		case messages.ChangeRejected:
-			log.Warn("reload: " + c.String())
-		default:
-			log.Info("reload: " + c.String())
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestRunWatch(t *testing.T) {
 
 	// A mistake is reported, and changes nothing.
 	put(t, dir, "a", "1.2.0", "test..")
-	p.logs("reload: rejected a: .*Capsule.toml")
+	p.happens("a #3 .*upgrade from 1.1.0 to .*failed.*Capsule.toml")
 	p.answers("test.b", `[{"ok":true}]`)
 	put(t, dir, "a", "1.3.0", "test.b")
 	p.happens("a .*upgraded from 1.1.0 to 1.3.0")
@@ -219,9 +219,11 @@ func TestFileWatchFindsWhatIsNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	expect := func(want ...string) {
 		t.Helper()
-		changed, err := w.next(t.Context())
+		changed, err := w.next(ctx)
 		if diff := cmp.Diff(want, changed); err != nil || diff != "" {
 			t.Errorf("%v: %s", err, diff)
 		}
