@@ -380,7 +380,9 @@ func TestSystemCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close(context.Background())
+	if err := m.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 // A host and a module are safe for concurrent use: many goroutines compile, use and close the

@@ -22,7 +22,7 @@ import (
 // the socket and the token.
 func errandHome(t *testing.T) (home, socket, token string) {
 	t.Helper()
-	home, err := os.MkdirTemp("", "h")
+	home, err := os.MkdirTemp("", "h") //nolint:usetesting // the path of a socket has at most 103 bytes
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,11 +13,11 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
-// Question is what a capsule asks the person who installs it; Answer is the answer.
-type (
-	Question = capsulehost.Question
-	Answer   = capsulehost.Answer
-)
+// Question is what a capsule asks the person who installs it.
+type Question = capsulehost.Question
+
+// Answer is the answer to a Question.
+type Answer = capsulehost.Answer
 
 // HookStore keeps the state and the secrets of one capsule for its hook.
 type HookStore interface {

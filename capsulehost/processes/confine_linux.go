@@ -99,7 +99,7 @@ func allRights() (uint64, error) {
 }
 
 // systemDirs are read by most programs.
-var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"} //nolint:gochecknoglobals // never changed
+var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"}
 
 // restrictFiles restricts the calling thread, and what it starts, to some files.
 func restrictFiles(program string, cfg Config) error {
@@ -112,7 +112,7 @@ func restrictFiles(program string, cfg Config) error {
 	if errno != 0 {
 		return errno
 	}
-	defer unix.Close(int(ruleset)) //nolint:errcheck // nothing can be done
+	defer unix.Close(int(ruleset))
 	for _, dir := range systemDirs {
 		if err := allow(int(ruleset), dir, readRights); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -144,7 +144,7 @@ func allow(ruleset int, path string, rights uint64) error {
 	if err != nil {
 		return &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	defer unix.Close(fd)                                                                                                                                  //nolint:errcheck // it was not written to
+	defer unix.Close(fd)
 	below := unix.LandlockPathBeneathAttr{Allowed_access: rights, Parent_fd: int32(fd)}                                                                   //nolint:gosec // a descriptor is small
 	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(ruleset), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&below)), 0, 0, 0) //nolint:gosec // a system call
 	if errno != 0 {

@@ -102,7 +102,7 @@ func (d *Door) open() error {
 	if err := os.MkdirAll(filepath.Dir(d.cfg.Path), 0o700); err != nil {
 		return err
 	}
-	if err := clear(d.cfg.Path); err != nil {
+	if err := clearStale(d.cfg.Path); err != nil {
 		return err
 	}
 	token := make([]byte, tokenSize)
@@ -121,9 +121,9 @@ func (d *Door) open() error {
 	return nil
 }
 
-// clear removes a socket on which nobody listens any more. Anything else stays, and is an
+// clearStale removes a socket on which nobody listens any more. Anything else stays, and is an
 // error.
-func clear(path string) error {
+func clearStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

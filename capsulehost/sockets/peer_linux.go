@@ -8,7 +8,7 @@ import (
 
 // narrow removes the other users' rights from a socket that has no name yet: its file is
 // made with this mode.
-func narrow(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) } //nolint:gosec // a descriptor is small
+func narrow(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) }
 
 // userOf returns the user id of the other end.
 func userOf(c *net.UnixConn) (int, error) {
@@ -20,7 +20,7 @@ func userOf(c *net.UnixConn) (int, error) {
 	var peerErr error
 	err = raw.Control(func(fd uintptr) {
 		var peer *unix.Ucred
-		if peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); peerErr == nil { //nolint:gosec // a descriptor is small
+		if peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); peerErr == nil {
 			uid = int(peer.Uid)
 		}
 	})

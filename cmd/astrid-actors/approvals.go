@@ -159,11 +159,11 @@ func inBrackets(risk string) string {
 
 func (a *app) printApprovals(all []messages.Approval, asJSON bool) error {
 	if asJSON {
-		text := ""
+		var text strings.Builder
 		for _, r := range all {
-			text += approvalJSON(r)
+			text.WriteString(approvalJSON(r))
 		}
-		return a.print(text)
+		return a.print(text.String())
 	}
 	rows := [][]string{{"ID", "CAPSULE", "PRINCIPAL", "ACTION", "RESOURCE", "RISK", "UNTIL"}}
 	for _, r := range all {

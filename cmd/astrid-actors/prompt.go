@@ -106,7 +106,7 @@ func (p *prompter) or(value string, q supervisor.Question) string {
 func (p *prompter) read(ctx context.Context, hint string, secret bool) (string, error) {
 	fd := -1
 	if file, ok := p.app.stdin.(interface{ Fd() uintptr }); ok {
-		fd = int(file.Fd()) //nolint:gosec // a descriptor is small
+		fd = int(file.Fd())
 	}
 	before, err := term.GetState(fd)
 	if err != nil {

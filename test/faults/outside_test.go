@@ -27,6 +27,7 @@ import (
 type outside struct {
 	entered chan struct{} // one element when a call has begun to wait
 	left    chan struct{} // one element when its request has gone; nil if that is not seen
+	before  string        // the topic of a call that must come first; "" if none must
 	topic   string
 	payload string
 	capsule string
@@ -96,6 +97,31 @@ func hangingFunction() *outside {
 	return o
 }
 
+// person is for the call that waits for one; nobody answers.
+func person() *outside {
+	return &outside{entered: make(chan struct{}, 8), topic: "test.errand.approve", capsule: "errand", payload: `{"action":"a","resource":"b","risk_level":"low"}`}
+}
+
+// clientless is for the call that waits for a client of the socket.
+func clientless(t *testing.T) *outside {
+	t.Helper()
+	o := &outside{entered: make(chan struct{}, 8), topic: "test.errand.accept", capsule: "errand", payload: `"1"`}
+	home, err := os.MkdirTemp("", "h") //nolint:usetesting // the path of a socket has at most 103 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(home) })
+	o.cfg.Home, o.before = home, "test.errand.bind"
+	return o
+}
+
+// sleeper is for the calls of processes.
+func sleeper() *outside {
+	o := &outside{entered: make(chan struct{}, 8), topic: "test.errand.spawn", capsule: "errand", payload: `{"cmd":"sh","args":["-c","sleep 1000"]}`}
+	o.cfg.AllowHostProcess = true
+	return o
+}
+
 // A call that waits for the world outside ends within 100 ms of the capsule's stop or
 // kill, and of its trigger's deadline. It leaves no request behind. On a busy machine
 // the test tries several times.
@@ -127,6 +153,9 @@ func TestHostCallsEndInTime(t *testing.T) {
 		"write a file":      func(t *testing.T) *outside { return lockedFiles(t, "test.reach.write") },
 		"list a directory":  func(t *testing.T) *outside { return lockedFiles(t, "test.reach.list") },
 		"embedder function": func(*testing.T) *outside { return hangingFunction() },
+		"approval":          func(*testing.T) *outside { return person() },
+		"accept a client":   clientless,
+		"process":           func(*testing.T) *outside { return sleeper() },
 	} {
 		for how, end := range ends {
 			t.Run(name+"/"+how, func(t *testing.T) {
@@ -165,6 +194,9 @@ func (o *outside) once(t *testing.T, sys *supervisortest.System, how string, end
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, deadline)
 		defer cancel()
+	}
+	if o.before != "" {
+		sys.Ask(o.before, `"x"`)
 	}
 	began, replies := time.Now(), make(chan *messages.Reply, 1)
 	go func() {

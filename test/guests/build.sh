@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the guests that are named, or all: c, assemblyscript, rust, sdk. README.md says
+# Builds the guests that are named, or all: c, assemblyscript, rust, sdk, outside. README.md says
 # which tools each needs and with which versions the committed modules were built.
 set -eu
 cd "$(dirname "$0")"
@@ -30,20 +30,24 @@ rust() {
 }
 
 # The real SDK of Rust capsules, for the target that it is made for.
-sdk() {
+with_sdk() {
 	registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 	remap=
 	for source in "$registry"/*; do
 		remap="$remap --remap-path-prefix=$source=cargo"
 	done
-	(cd sdk && CARGO_TARGET_DIR="$work/target" RUSTFLAGS="$remap --remap-path-prefix=$PWD=guest" \
+	(cd "$1" && CARGO_TARGET_DIR="$work/target" RUSTFLAGS="$remap --remap-path-prefix=$PWD=guest" \
 		cargo build --quiet --release --lib --examples --target wasm32-wasip1)
-	rm -f sdk/Cargo.lock
-	cp "$work/target/wasm32-wasip1/release/guest.wasm" sdk/sdk.wasm
+	rm -f "$1/Cargo.lock"
+	cp "$work/target/wasm32-wasip1/release/guest.wasm" "$1/$1.wasm"
+}
+sdk() {
+	with_sdk sdk
 	cp "$work/target/wasm32-wasip1/release/examples/loop.wasm" sdk/loop.wasm
 }
+outside() { with_sdk outside; }
 
-[ $# -gt 0 ] || set -- c assemblyscript rust sdk
+[ $# -gt 0 ] || set -- c assemblyscript rust sdk outside
 for guest; do
 	"$guest"
 	chmod 644 "$guest"/*.wasm

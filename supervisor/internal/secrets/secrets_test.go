@@ -56,12 +56,12 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestBadKeyFiles(t *testing.T) {
-	for what, make := range map[string]func(path string) error{
+	for what, spoil := range map[string]func(path string) error{
 		"could read it": func(path string) error { return os.WriteFile(path, bytes.Repeat([]byte("k"), keySize), 0o640) },
 		"is damaged":    func(path string) error { return os.WriteFile(path, []byte("short"), 0o600) },
 	} {
 		path := filepath.Join(t.TempDir(), "key")
-		if err := make(path); err != nil {
+		if err := spoil(path); err != nil {
 			t.Fatal(err)
 		}
 		err := New(store.NewMemory(), path, "owner").Set(t.Context(), "one", "k", value)

@@ -2,7 +2,7 @@
 
 package abi
 
-// Outside replaces the calls for files, HTTP and identities in tests: it receives the
+// Outside replaces the calls for what lies outside (files, HTTP, people, sockets ...) in tests: it receives the
 // name of the system call and its arguments. Without it, they panic, as the host ends a
 // capsule to which nothing is granted.
 var Outside = func(call string, _ ...string) string {

@@ -2,8 +2,7 @@
 
 package abi
 
-// The same functions as in the WebAssembly build, for people, uplinks, sockets and
-// processes.
+// The same functions as in the WebAssembly build, for people, uplinks, sockets and processes.
 
 // RequestApproval calls Outside.
 func RequestApproval(request string) string {
