@@ -79,7 +79,7 @@ func TestLookOfTheShop(t *testing.T) {
 		"/capsules/web":                          {"Versions", "added", "8 requests at once", "64 MiB"},
 		"/capsules/database/state":               {"book/1", "8 B"},
 		"/capsules/database/state?show=book%2F1": {"a secret"},
-		"/bus": {"shop.sold", "cache", "no dead letters"},
+		"/bus":                                   {"shop.sold", "cache", "no dead letters"},
 	} {
 		for _, scheme := range []string{"light", "dark"} {
 			b.scheme(scheme)
