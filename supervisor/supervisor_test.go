@@ -506,15 +506,15 @@ type echoGo struct{ capsulehost.HostAPI }
 func (g echoGo) Invoke(_ context.Context, action string, payload []byte) (capsulehost.Result, error) {
 	return capsulehost.Result{Data: fmt.Appendf(nil, `{%q:%s,"greeting":%q}`, action, payload, g.Config("greeting"))}, nil
 }
+func (echoGo) Run(context.Context) error   { return nil }
+func (echoGo) RunLoop() bool               { return false }
+func (echoGo) MemoryBytes() uint64         { return 0 }
+func (echoGo) Close(context.Context) error { return nil }
 
 // alone is a host API without services.
 type alone struct{ capsulehost.HostAPI }
 
 func (alone) Services() *capsulehost.Services { return nil }
-func (echoGo) Run(context.Context) error      { return nil }
-func (echoGo) RunLoop() bool                  { return false }
-func (echoGo) MemoryBytes() uint64            { return 0 }
-func (echoGo) Close(context.Context) error    { return nil }
 
 func TestCapsulesThatTheProgramBringsAlong(t *testing.T) {
 	wasm, err := os.ReadFile(filepath.Join(capsules("fixed")[0], "fixed.wasm"))
