@@ -182,7 +182,7 @@ func (b *Bus) readLocked(c *durableCapsule) {
 		r := c.readers[of]
 		if r == nil {
 			r = &durableReader{bus: b, ref: c.ref, of: of}
-			r.ctx, r.end = context.WithCancel(context.Background())
+			r.ctx, r.end = context.WithCancel(context.Background()) //nolint:fatcontext // each reader has its own
 			r.cursor = b.durable.log.Open(of, r.look)
 			c.readers[of] = r
 		}

@@ -2,6 +2,7 @@ package capsulehost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -277,7 +278,7 @@ func (e *stopped) fill(f *Failure) {
 // interrupted returns the reason for a guest that its context ended.
 func interrupted(ctx context.Context) *stopped {
 	kind, cause := KindCancelled, context.Cause(ctx)
-	if ctx.Err() == context.DeadlineExceeded || cause == context.DeadlineExceeded { // or whoever ended it kept the time
+	if ctx.Err() == context.DeadlineExceeded || errors.Is(cause, context.DeadlineExceeded) { // or whoever ended it kept the time
 		kind = KindTimeout
 	}
 	return &stopped{kind, cause}

@@ -66,10 +66,11 @@ func consumer(f func(ctx context.Context, c *supervisortest.Call) error) supervi
 
 var durableOrders = []supervisor.Topic{{Name: "orders", Durable: true}}
 
-func publish(t testing.TB, s *supervisortest.System, topic string, payloads ...string) {
+// publish publishes messages on the durable topic orders.
+func publish(t testing.TB, s *supervisortest.System, payloads ...string) {
 	t.Helper()
 	for _, p := range payloads {
-		if err := s.Publish(t.Context(), topic, json.RawMessage(p), nil); err != nil {
+		if err := s.Publish(t.Context(), "orders", json.RawMessage(p), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +179,7 @@ func TestPoisonBecomesADeadLetter(t *testing.T) {
 	buried.Manifest += "durable = true\n"
 	s := supervisortest.Start(t, supervisor.Config{Topics: durableOrders}, poisoned, buried)
 	live := s.Subscribe(t.Context(), "dead_letter.orders")
-	publish(t, s, "orders", "1", `"fails"`, "2", `"traps"`, "3")
+	publish(t, s, "1", `"fails"`, "2", `"traps"`, "3")
 	d.await(t, "3")
 	letters := 0
 	for m, err := range live {
@@ -242,7 +243,7 @@ func TestSlowDurableInterceptor(t *testing.T) {
 	topics := []supervisor.Topic{{Name: "orders", Durable: true, Bytes: 10_000}}
 	s := supervisortest.Start(t, supervisor.Config{Topics: topics}, slow)
 	for n := range all {
-		publish(t, s, "orders", fmt.Sprint(n))
+		publish(t, s, fmt.Sprint(n))
 		if n == 0 {
 			d.await(t, "called with 0")
 		}
@@ -256,7 +257,7 @@ func TestSlowDurableInterceptor(t *testing.T) {
 	}
 	close(goOn)
 	got := d.await(t, fmt.Sprint(all-1))
-	first := all - int(topic.Messages) //nolint:gosec // few
+	first := all - int(topic.Messages)
 	got = slices.DeleteFunc(got, func(line string) bool { return strings.HasPrefix(line, "called") })
 	for n, line := range got[1:] {
 		if line != fmt.Sprint(first+n) {

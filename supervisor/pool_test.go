@@ -18,12 +18,12 @@ import (
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
-// pooled is a worker whose calls take a second, and that says which instance it is: the
+// pooled is a worker, w, whose calls take a second, and that says which instance it is: the
 // n-th that was loaded.
-func pooled(id string, supervision ...string) supervisor.Capsule {
+func pooled(supervision ...string) supervisor.Capsule {
 	var mu sync.Mutex
 	loads := 0
-	c := supervisortest.Func(id, "ask."+id, func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+	c := supervisortest.Func("w", "ask.w", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 		if c.Vars["n"] == nil {
 			mu.Lock()
 			loads++
@@ -46,20 +46,20 @@ func startPool(t *testing.T, cfg supervisor.Config, capsules ...supervisor.Capsu
 	return s
 }
 
-// instancesOf returns the states of a pool's instances: "1 ready, 2 loading".
-func instancesOf(s *supervisortest.System, id string) string {
+// instancesOf returns the states of w's instances: "1 ready, 2 loading".
+func instancesOf(s *supervisortest.System) string {
 	var out []string
-	for _, i := range s.Capsule(id).Instances {
+	for _, i := range s.Capsule("w").Instances {
 		out = append(out, fmt.Sprintf("%d %s", i.Number, i.State.String()))
 	}
 	return strings.Join(out, ", ")
 }
 
-// askAll asks n times at once, and returns the outcomes, each with how often it came.
-func askAll(s *supervisortest.System, id string, n int) map[string]int {
+// askAll asks w n times at once, and returns the outcomes, each with how often it came.
+func askAll(s *supervisortest.System, n int) map[string]int {
 	var answers []func() *supervisor.Reply
 	for range n {
-		answers = append(answers, s.Begin("ask."+id, ""))
+		answers = append(answers, s.Begin("ask.w", ""))
 	}
 	outcomes := map[string]int{}
 	for _, answer := range answers {
@@ -68,10 +68,10 @@ func askAll(s *supervisortest.System, id string, n int) map[string]int {
 	return outcomes
 }
 
-// wantDown checks that a capsule does not serve, and why.
-func wantDown(t *testing.T, s *supervisortest.System, id, reason string) {
+// wantDown checks that w does not serve, and why.
+func wantDown(t *testing.T, s *supervisortest.System, reason string) {
 	t.Helper()
-	if leg := s.Ask("ask."+id, "").Legs[0]; leg.Outcome != messages.OutcomeUnavailable || leg.Reason != reason {
+	if leg := s.Ask("ask.w", "").Legs[0]; leg.Outcome != messages.OutcomeUnavailable || leg.Reason != reason {
 		t.Errorf("%s: %s, and not unavailable: %s", leg.Outcome.String(), leg.Reason, reason)
 	}
 }
@@ -80,12 +80,12 @@ func wantDown(t *testing.T, s *supervisortest.System, id, reason string) {
 // session of its own.
 func TestPoolServesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 4"))
-		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready, 4 ready" {
+		s := startPool(t, supervisor.Config{}, pooled("instances = 4"))
+		if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready, 4 ready" {
 			t.Fatal(got)
 		}
 		began := time.Now()
-		if got := askAll(s, "w", 8); got["continue"] != 8 {
+		if got := askAll(s, 8); got["continue"] != 8 {
 			t.Error(got)
 		}
 		if took := time.Since(began); took != 2*time.Second {
@@ -112,19 +112,19 @@ func TestPoolServesTogether(t *testing.T) {
 func TestPoolCrashLosesOneCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startPool(t, supervisor.Config{Restart: supervisor.RestartPolicy{InitialBackoff: time.Hour, MaxBackoff: 2 * time.Hour, EagerBackoff: true}},
-			pooled("w", "instances = 3"))
+			pooled("instances = 3"))
 		s.Inject("w", supervisortest.Fault{})
-		if got := askAll(s, "w", 9); got["crashed"] != 1 || got["continue"] != 8 {
+		if got := askAll(s, 9); got["crashed"] != 1 || got["continue"] != 8 {
 			t.Error(got)
 		}
-		if got := instancesOf(s, "w"); got != "1 crashed, 2 ready, 3 ready" {
+		if got := instancesOf(s); got != "1 crashed, 2 ready, 3 ready" {
 			t.Error(got)
 		}
 		if c := s.Capsule("w"); c.State != messages.StateReady || c.BudgetSpent != 1 || c.Restarts != 1 || c.Crashes["trap"] != 1 {
 			t.Errorf("%+v", c)
 		}
 		pass(2 * time.Hour)
-		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+		if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready" {
 			t.Error(got)
 		}
 	})
@@ -133,7 +133,7 @@ func TestPoolCrashLosesOneCall(t *testing.T) {
 // A pool has one budget: when its instances have spent it together, the capsule fails.
 func TestPoolHasOneBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3", "budget = 2", `backoff_initial = "1ms"`), worker("x"))
+		s := startPool(t, supervisor.Config{}, pooled("instances = 3", "budget = 2", `backoff_initial = "1ms"`), worker("x"))
 		for _, name := range []string{"w#1", "w#2", "w#3"} {
 			if err := s.Kill(t.Context(), name); err != nil {
 				t.Fatal(err)
@@ -141,23 +141,23 @@ func TestPoolHasOneBudget(t *testing.T) {
 			synctest.Wait()
 		}
 		wantState(t, s, "w", "failed")
-		wantDown(t, s, "w", "it has failed: restart budget spent: 2 in 1m0s")
+		wantDown(t, s, "it has failed: restart budget spent: 2 in 1m0s")
 		untouched(t, s, "x")
 		if err := s.Start(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
-		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+		if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready" {
 			t.Error(got)
 		}
 		if err := s.Stop(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
 		wantState(t, s, "w", "stopped")
-		wantDown(t, s, "w", "stopped by an operator")
+		wantDown(t, s, "stopped by an operator")
 		if err := s.Start(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
-		if got := askAll(s, "w", 3); got["continue"] != 3 {
+		if got := askAll(s, 3); got["continue"] != 3 {
 			t.Error(got)
 		}
 	})
@@ -167,18 +167,18 @@ func TestPoolHasOneBudget(t *testing.T) {
 // to nothing.
 func TestElasticPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPool(t, supervisor.Config{}, pooled("w", `instances = "0-3"`, `idle_timeout = "30s"`))
+		s := startPool(t, supervisor.Config{}, pooled(`instances = "0-3"`, `idle_timeout = "30s"`))
 		if c := s.Capsule("w"); c.State != messages.StateReady || len(c.Instances) != 0 || !c.Decided {
 			t.Fatalf("%+v", c)
 		}
 		began := time.Now()
-		if got := askAll(s, "w", 6); got["continue"] != 6 {
+		if got := askAll(s, 6); got["continue"] != 6 {
 			t.Error(got)
 		}
 		if took := time.Since(began); took < 2*time.Second || took > 4*time.Second {
 			t.Errorf("6 calls of a second took %v", took)
 		}
-		if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+		if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready" {
 			t.Error(got)
 		}
 		pass(25 * time.Second)
@@ -189,18 +189,18 @@ func TestElasticPool(t *testing.T) {
 		if c := s.Capsule("w"); len(c.Instances) != 0 || c.State != messages.StateReady || c.Calls != 6 {
 			t.Errorf("%+v", c)
 		}
-		if got := askAll(s, "w", 1); got["continue"] != 1 {
+		if got := askAll(s, 1); got["continue"] != 1 {
 			t.Error(got)
 		}
 		if err := s.Stop(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
 		pass(time.Hour)
-		wantDown(t, s, "w", "stopped by an operator")
+		wantDown(t, s, "stopped by an operator")
 		if err := s.Start(t.Context(), "w"); err != nil {
 			t.Fatal(err)
 		}
-		if got := askAll(s, "w", 1); got["continue"] != 1 {
+		if got := askAll(s, 1); got["continue"] != 1 {
 			t.Error(got)
 		}
 	})
@@ -209,7 +209,7 @@ func TestElasticPool(t *testing.T) {
 // Calls that agree in what they are ordered by go to the same instance.
 func TestPoolKeepsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := pooled("w", "instances = 4")
+		c := pooled("instances = 4")
 		c.Manifest = strings.Replace(c.Manifest, `action = "act"`, "action = \"act\"\nordered_by = \"/user/0\"", 1)
 		s := startPool(t, supervisor.Config{}, c)
 		served := map[string]map[uint64]bool{}
@@ -238,10 +238,10 @@ func TestPoolKeepsOrder(t *testing.T) {
 // can't be upgraded, all keep the old version.
 func TestPoolRolls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
+		s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
 		done := make(chan error, 1)
 		go func() { done <- s.Restart(t.Context(), "w") }()
-		if got := askAll(s, "w", 30); got["continue"] != 30 {
+		if got := askAll(s, 30); got["continue"] != 30 {
 			t.Error(got)
 		}
 		if err := <-done; err != nil {
@@ -252,20 +252,20 @@ func TestPoolRolls(t *testing.T) {
 				t.Errorf("instance %d is still generation %d", i.Number, i.Generation)
 			}
 		}
-		next := pooled("w", "instances = 5")
+		next := pooled("instances = 5")
 		next.Manifest = strings.Replace(next.Manifest, "1.0.0", "2.0.0", 1)
 		go func() { _, err := s.Add(t.Context(), next); done <- err }()
-		if got := askAll(s, "w", 30); got["continue"] != 30 {
+		if got := askAll(s, 30); got["continue"] != 30 {
 			t.Error(got)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if c := s.Capsule("w"); c.Version != "2.0.0" || instancesOf(s, "w") != "1 ready, 2 ready, 3 ready, 4 ready, 5 ready" {
-			t.Errorf("version %s: %s", c.Version, instancesOf(s, "w"))
+		if c := s.Capsule("w"); c.Version != "2.0.0" || instancesOf(s) != "1 ready, 2 ready, 3 ready, 4 ready, 5 ready" {
+			t.Errorf("version %s: %s", c.Version, instancesOf(s))
 		}
-		bad := pooled("w", "instances = 5")
+		bad := pooled("instances = 5")
 		bad.Manifest = strings.Replace(bad.Manifest, "1.0.0", "3.0.0", 1)
 		s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, When: func(v supervisortest.Visit) bool { return v.Load >= 14 }})
 		_, err := s.Add(t.Context(), bad)
@@ -275,7 +275,7 @@ func TestPoolRolls(t *testing.T) {
 		if c := s.Capsule("w"); c.Version != "2.0.0" {
 			t.Errorf("version %s", c.Version)
 		}
-		if got := askAll(s, "w", 10); got["continue"] != 10 {
+		if got := askAll(s, 10); got["continue"] != 10 {
 			t.Error(got)
 		}
 	})
@@ -286,7 +286,7 @@ func TestPoolRolls(t *testing.T) {
 func TestPoolDeadlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := func(id, next string, supervision ...string) supervisor.Capsule {
-			return policed(supervisortest.Func(id, "ask."+id, func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			return policed(supervisortest.Func("w", "ask.w", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 				var depth int
 				_, _ = fmt.Sscan(string(c.Payload), &depth)
 				if depth == 0 {
@@ -306,7 +306,7 @@ func TestPoolInGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{
 			{Name: "g", Strategy: supervisor.RestForOne, Children: []string{"db", "w", "web"}},
-		}}, worker("db"), pooled("w", "instances = 2", "budget = 1"), worker("web"))
+		}}, worker("db"), pooled("instances = 2", "budget = 1"), worker("web"))
 		want := "db ready, w ready, w ready, web ready"
 		if got := strings.Join(order(s, 0), ", "); got != want {
 			t.Errorf("got %s\nwant %s", got, want)
@@ -322,7 +322,7 @@ func TestPoolInGroup(t *testing.T) {
 		if got := strings.Join(killIn(t, s, "db"), ", "); got != want {
 			t.Errorf("rest_for_one: got %s\nwant %s", got, want)
 		}
-		if got := askAll(s, "w", 4); got["continue"] != 4 {
+		if got := askAll(s, 4); got["continue"] != 4 {
 			t.Error(got)
 		}
 		if path := s.Capsule("w").Instances[1].Path; path != "capsules/g/w#2" {
@@ -331,11 +331,11 @@ func TestPoolInGroup(t *testing.T) {
 		if err := s.Stop(t.Context(), "g"); err != nil {
 			t.Error(err)
 		}
-		wantDown(t, s, "w", "an operator stopped its supervisor")
+		wantDown(t, s, "an operator stopped its supervisor")
 		if err := s.Start(t.Context(), "g"); err != nil {
 			t.Error(err)
 		}
-		if got := askAll(s, "w", 4); got["continue"] != 4 {
+		if got := askAll(s, 4); got["continue"] != 4 {
 			t.Error(got)
 		}
 	})
@@ -346,10 +346,10 @@ func TestPoolComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startPool(t, supervisor.Config{}, worker("x"))
 		for range 2 {
-			if _, err := s.Add(t.Context(), pooled("w", "instances = 2")); err != nil {
+			if _, err := s.Add(t.Context(), pooled("instances = 2")); err != nil {
 				t.Fatal(err)
 			}
-			if got := askAll(s, "w", 4); got["continue"] != 4 {
+			if got := askAll(s, 4); got["continue"] != 4 {
 				t.Error(got)
 			}
 			if err := s.Remove(t.Context(), "w"); err != nil {
@@ -366,7 +366,7 @@ func TestPoolComesAndGoes(t *testing.T) {
 // Whatever comes at the same time, every call has one answer, and the pool comes back.
 func TestPoolUnderFire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := startPool(t, supervisor.Config{}, pooled("w", `instances = "1-4"`, "budget = 10000", `idle_timeout = "5s"`, `backoff_initial = "10ms"`))
+		s := startPool(t, supervisor.Config{}, pooled(`instances = "1-4"`, "budget = 10000", `idle_timeout = "5s"`, `backoff_initial = "10ms"`))
 		var commands sync.WaitGroup
 		for round := range 30 {
 			for n := range 4 {
@@ -381,7 +381,7 @@ func TestPoolUnderFire(t *testing.T) {
 			if round%7 == 0 {
 				commands.Go(func() { _ = s.Stop(t.Context(), "w"); _ = s.Start(t.Context(), "w") })
 			}
-			askAll(s, "w", 10)
+			askAll(s, 10)
 			pass(3 * time.Second)
 		}
 		commands.Wait()
@@ -389,8 +389,8 @@ func TestPoolUnderFire(t *testing.T) {
 		if err := s.Start(t.Context(), "w"); err != nil {
 			t.Error(err)
 		}
-		if got := askAll(s, "w", 6); got["continue"] != 6 {
-			t.Errorf("%v; %s", got, instancesOf(s, "w"))
+		if got := askAll(s, 6); got["continue"] != 6 {
+			t.Errorf("%v; %s", got, instancesOf(s))
 		}
 	})
 }

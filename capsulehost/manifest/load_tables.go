@@ -212,5 +212,5 @@ func (r *reader) instances(t *tomlfile.Node) *Instances {
 		r.Wrong(n, `must be 1 to %d, "cores", or a range such as "0-8"`, MaxInstances)
 		return nil
 	}
-	return &Instances{int(from), int(to)} //nolint:gosec // at most MaxInstances
+	return &Instances{int(from), int(to)}
 }

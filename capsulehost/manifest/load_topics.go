@@ -116,7 +116,7 @@ func (r *reader) keep(t *tomlfile.Node, maxBytes int64) (age time.Duration, byte
 		days, isDays := strings.CutSuffix(n.Text, "d")
 		count, err := strconv.ParseUint(days, 10, 16)
 		if isDays && err == nil && count > 0 {
-			return time.Duration(count) * 24 * time.Hour, 0 //nolint:gosec // 16 bits
+			return time.Duration(count) * 24 * time.Hour, 0
 		}
 		age, err = time.ParseDuration(n.Text)
 		if err != nil || age <= 0 {

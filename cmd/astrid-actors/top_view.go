@@ -112,14 +112,14 @@ func (m *topModel) groups() string {
 }
 
 // groupStates are the states of a group, the worst first.
-var groupStates = []string{ //nolint:gochecknoglobals // a constant
+var groupStates = []string{
 	messages.SupervisorHasFailed, messages.SupervisorRestarting, messages.SupervisorStarting, messages.SupervisorHasStopped, messages.SupervisorRunning,
 }
 
 func groupRank(state string) int { return slices.Index(groupStates, state) }
 
 // groupStyles are the styles of the states of groups.
-var groupStyles = map[string]style{ //nolint:gochecknoglobals // a constant
+var groupStyles = map[string]style{
 	messages.SupervisorHasFailed: bad, messages.SupervisorRestarting: warning, messages.SupervisorRunning: good,
 }
 

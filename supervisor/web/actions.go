@@ -45,7 +45,7 @@ type verb struct {
 }
 
 // capsuleVerbs are the commands for one capsule.
-var capsuleVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
+var capsuleVerbs = map[string]verb{
 	"start": {
 		Means: "Its files are read again, and its restart budget is full.",
 		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Start(ctx, id) },
@@ -76,7 +76,7 @@ var capsuleVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
 }
 
 // groupVerbs are the commands for a group.
-var groupVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
+var groupVerbs = map[string]verb{
 	"start": {
 		Means: "Its capsules start, one after the other, and its budget is full.",
 		do:    func(ctx context.Context, s *supervisor.Supervisor, id string) error { return s.Start(ctx, id) },
@@ -94,7 +94,7 @@ var groupVerbs = map[string]verb{ //nolint:gochecknoglobals // never changed
 }
 
 // reloadAll is the command for all capsules.
-var reloadAll = verb{ //nolint:gochecknoglobals // never changed
+var reloadAll = verb{
 	Means:  "The capsule directories are read again: new capsules are added, those whose files have changed are upgraded, and those that are not there any more are removed. What has not changed goes on.",
 	reload: true, after: "/capsules",
 }

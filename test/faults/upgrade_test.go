@@ -80,7 +80,7 @@ func TestUpgradeUnderLoad(t *testing.T) {
 	if c.BudgetSpent != 0 || len(c.Crashes) != 0 || c.Version != fmt.Sprintf("%d.0.0", 1000+*upgrades-1) {
 		t.Errorf("a is in version %s, has spent %d, and has crashed: %v", c.Version, c.BudgetSpent, c.Crashes)
 	}
-	if got, want := sys.Snapshot().Triggers, without.Calls+with.Calls; got != uint64(want) { //nolint:gosec // a count
+	if got, want := sys.Snapshot().Triggers, without.Calls+with.Calls; got != uint64(want) {
 		t.Errorf("%d triggers were accepted, and %d answered", got, want)
 	}
 	ratio := float64(with.Percentile(99)) / float64(without.Percentile(99))

@@ -94,7 +94,7 @@ func (j *Journal) showPoolLocked(c *capsule, out *messages.Capsule, now time.Tim
 			continue
 		}
 		instance := messages.Instance{
-			Number: uint32(n + 1), Path: one.Path, State: one.State, Generation: one.Generation, Session: one.Session, //nolint:gosec // a count
+			Number: uint32(n + 1), Path: one.Path, State: one.State, Generation: one.Generation, Session: one.Session,
 			Since: one.Since, Reason: one.Reason, Calls: one.Calls, Busy: one.Busy, MemoryBytes: one.MemoryBytes, RestartAt: one.RestartAt,
 		}
 		if j.live != nil {

@@ -328,9 +328,9 @@ func TestRetentionByAge(t *testing.T) {
 			return bus.Durable[1].Messages
 		}
 		s.mustAppend("1")
-		time.Sleep(40 * time.Minute)
+		<-time.After(40 * time.Minute)
 		s.mustAppend("2")
-		time.Sleep(25 * time.Minute)
+		<-time.After(25 * time.Minute)
 		synctest.Wait()
 		if n := kept(); n != 1 {
 			t.Errorf("after 65 minutes %d are kept", n)
@@ -338,7 +338,7 @@ func TestRetentionByAge(t *testing.T) {
 		if got := s.next(c); got != "2 2" {
 			t.Errorf("a new subscription begins with %q", got)
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		if n := kept(); n != 0 {
 			t.Errorf("after two hours %d are kept", n)
@@ -393,7 +393,7 @@ func TestBury(t *testing.T) {
 		if c.stored.Position != 0 {
 			t.Errorf("the cursor is at %d before the dead letter is there", c.stored.Position)
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		synctest.Wait()
 		if tries != 3 || c.stored.Position != 2 {
 			t.Errorf("%d tries, and the cursor is at %d", tries, c.stored.Position)

@@ -51,7 +51,8 @@ func decodeHeader(value []byte) (h header, payload []byte, err error) {
 	if !ok {
 		return h, nil, errors.New("a stored message has no header")
 	}
-	return h, payload, json.Unmarshal(text, &h)
+	err = json.Unmarshal(text, &h)
+	return h, payload, err
 }
 
 func decodeMessage(topic string, position uint64, value []byte) (*actors.Kept, error) {
