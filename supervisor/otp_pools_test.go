@@ -15,7 +15,7 @@ import (
 func poolCases() map[string]func(*testing.T) {
 	return map[string]func(*testing.T){
 		"simple_one_for_one": func(t *testing.T) {
-			s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
 			before := s.Capsule("w").Instances
 			killIn(t, s, "w#2")
 			for n, i := range s.Capsule("w").Instances {
@@ -25,7 +25,7 @@ func poolCases() map[string]func(*testing.T) {
 			}
 		},
 		"simple_one_for_one_shutdown": func(t *testing.T) {
-			s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
 			since := s.Snapshot().Sequence
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
@@ -35,7 +35,7 @@ func poolCases() map[string]func(*testing.T) {
 			}
 		},
 		"simple_one_for_one_escalation": func(t *testing.T) {
-			s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3", "budget = 1"), worker("x"))
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3", "budget = 1"), worker("x"))
 			killIn(t, s, "w#1")
 			if got := strings.Join(killIn(t, s, "w#3"), ", "); got != "w crashed, w failed, w failed, w stopped, w stopped" &&
 				got != "w crashed, w failed, w stopped, w stopped, w failed" {
@@ -46,11 +46,11 @@ func poolCases() map[string]func(*testing.T) {
 		},
 		"simple_one_for_one_scale_many_temporary_children": func(t *testing.T) {
 			const many = 100
-			s := startPool(t, supervisor.Config{}, pooled("w", fmt.Sprintf("instances = %d", many), temporary))
+			s := startPool(t, supervisor.Config{}, pooled(fmt.Sprintf("instances = %d", many), temporary))
 			for n := range many - 1 {
 				killIn(t, s, fmt.Sprintf("w#%d", n+1))
 			}
-			if got := askAll(s, "w", 3); got["continue"] != 3 {
+			if got := askAll(s, 3); got["continue"] != 3 {
 				t.Error(got)
 			}
 			killIn(t, s, fmt.Sprintf("w#%d", many))
@@ -59,23 +59,23 @@ func poolCases() map[string]func(*testing.T) {
 			}
 		},
 		"hanging_restart_loop_simple": func(t *testing.T) {
-			s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
 			s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Hang})
 			killIn(t, s, "w#2")
-			if got := askAll(s, "w", 6); got["continue"] != 6 {
+			if got := askAll(s, 6); got["continue"] != 6 {
 				t.Error(got)
 			}
 			if err := s.Stop(t.Context(), "w#2"); err != nil {
 				t.Error(err)
 			}
 			synctest.Wait()
-			if got := instancesOf(s, "w"); got != "1 ready, 2 stopped, 3 ready" {
+			if got := instancesOf(s); got != "1 ready, 2 stopped, 3 ready" {
 				t.Error(got)
 			}
 		},
 		"which_children_simple_one_for_one": func(t *testing.T) {
-			s := startPool(t, supervisor.Config{}, pooled("w", "instances = 3"))
-			if got := instancesOf(s, "w"); got != "1 ready, 2 ready, 3 ready" {
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
+			if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready" {
 				t.Error(got)
 			}
 		},
