@@ -24,11 +24,11 @@ func (p *process) startConfined(cfg Config) error {
 		once(cfg.Log, "files", "processes of capsules can read and write what this user can: there is no Landlock", err)
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{
-		Setpgid: true, Pdeathsig: syscall.SIGKILL,
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}},
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID}
+	if uid != 0 { // others than root need a user namespace for it
+		p.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		p.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
+		p.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 	}
 	original := *p.cmd
 	err := p.cmd.Start()
@@ -99,7 +99,7 @@ func allRights() (uint64, error) {
 }
 
 // systemDirs are read by most programs.
-var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store", "/proc"}
+var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store"}
 
 // restrictFiles restricts the calling thread, and what it starts, to some files.
 func restrictFiles(program string, cfg Config) error {
@@ -122,6 +122,13 @@ func restrictFiles(program string, cfg Config) error {
 		if err := allow(int(ruleset), device, fileRights); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
+	}
+	proc := uint64(readRights)
+	if os.Geteuid() != 0 { // this thread writes the user ids of the namespace there
+		proc |= unix.LANDLOCK_ACCESS_FS_WRITE_FILE
+	}
+	if err := allow(int(ruleset), "/proc", proc); err != nil {
+		return err
 	}
 	for path, rights := range map[string]uint64{program: readRights &^ unix.LANDLOCK_ACCESS_FS_READ_DIR, cfg.Dir: all, cfg.TempDir: all} {
 		if err := allow(int(ruleset), path, rights); err != nil {
