@@ -129,13 +129,13 @@ func TestDurableInterceptorMissesNothing(t *testing.T) {
 				sup.Launch()
 				sup.AwaitReady("consumer", 1)
 				if round == 0 {
-					publish(t, sup, "orders", "1", "2", "3", "4", "5", "6", "7", "8")
+					publish(t, sup, "1", "2", "3", "4", "5", "6", "7", "8")
 					<-hangs.Done()
 					if err := sup.Kill(t.Context(), "consumer"); err != nil { // 6 is called again
 						t.Fatal(err)
 					}
 				} else {
-					publish(t, sup, "orders", "9")
+					publish(t, sup, "9")
 				}
 				cancel()
 				got := d.await(t, map[int]string{0: "8", 1: "9"}[round])
