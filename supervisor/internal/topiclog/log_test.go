@@ -390,15 +390,22 @@ func TestBury(t *testing.T) {
 		})
 		c.Answered(s.wants(c, "2 2"), 1) // it goes on meanwhile
 		synctest.Wait()
-		if c.stored.Position != 0 {
-			t.Errorf("the cursor is at %d before the dead letter is there", c.stored.Position)
+		if at := storedAt(c); at != 0 {
+			t.Errorf("the cursor is at %d before the dead letter is there", at)
 		}
 		<-time.After(time.Minute)
 		synctest.Wait()
-		if tries != 3 || c.stored.Position != 2 {
-			t.Errorf("%d tries, and the cursor is at %d", tries, c.stored.Position)
+		if at := storedAt(c); tries != 3 || at != 2 {
+			t.Errorf("%d tries, and the cursor is at %d", tries, at)
 		}
 	})
+}
+
+// storedAt returns the position that the store has.
+func storedAt(c *cursor) uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stored.Position
 }
 
 // failing is a store that refuses transactions above a size.
