@@ -133,6 +133,7 @@ func TestARegistryThatFails(t *testing.T) {
 			})
 		}
 		fail := func() {
+			synctest.Wait() // it is to fail on the question, and not on what was announced
 			w.sys.Send(pid, &system.Fault{Cause: "a bug", Next: true})
 			if answer, err := ask(); !errors.Is(err, system.ErrFailed) {
 				t.Errorf("the question that it failed on: %v, %v", answer, err)

@@ -239,7 +239,7 @@ func TestFaults(t *testing.T) {
 		{"over-limit", KindHostCall, "astrid_log: level of 65 bytes is over the limit of 64"},
 		{"bad-trigger", KindHostCall, "astrid_trigger_hook: invalid trigger request: missing field `payload`"},
 		{"bad-capability", KindHostCall, "astrid_check_capsule_capability: invalid capability check request: "},
-		{"unknown-import", KindHostCall, "astrid_net_write: offset 0 is not the start of a block"},
+		{"unknown-import", KindHostCall, "astrid_net_write: sockets are not granted to this capsule: its manifest has no net_bind"},
 	} {
 		t.Run(tt.capsule, func(t *testing.T) {
 			limit := time.Minute

@@ -58,6 +58,7 @@ type account struct {
 	readySince time.Time
 	history    []stateAt
 	settledAt  time.Time         // when its first start stopped delaying others
+	settledBy  uint64            // the upgrade that did; else 0
 	crashes    map[string]uint64 // by kind
 	diedAt     time.Time
 	// The version that it may be rolled back to; "" is none.
@@ -189,6 +190,13 @@ func (a *audit) enter(e supervisor.Event) {
 			messages.CapsuleFailed, messages.CapsuleStopped:
 			if !c.settled() {
 				c.settledAt = a.at
+				if _, ok := e.Detail.(messages.CapsuleUpgraded); ok {
+					c.settledBy = e.Generation
+				}
+			}
+		case messages.CapsuleStarting:
+			if c.settledBy == e.Generation { // it took over, and is not ready
+				c.settledAt, c.settledBy = time.Time{}, 0
 			}
 		}
 	}()
