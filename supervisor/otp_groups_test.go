@@ -18,6 +18,7 @@ type groupScript struct {
 	modes  map[string]string // the restart modes that are not permanent
 	script string
 	want   string // what happens then, in order
+	or     string // the same, if a child that dies by itself meets its group's end; "" for none
 }
 
 func (g *groupScript) run(t *testing.T) {
@@ -48,7 +49,7 @@ func (g *groupScript) run(t *testing.T) {
 		}
 		synctest.Wait()
 	}
-	if got := strings.Join(order(s, since), ", "); got != g.want {
+	if got := strings.Join(order(s, since), ", "); got != g.want && (g.or == "" || got != g.or) {
 		t.Errorf("%s: got\n%s\nwant\n%s", g.script, got, g.want)
 	}
 	s.Expect("ask.x", "", `x continue "x"`)
@@ -93,6 +94,7 @@ func strategyCases() map[string]func(*testing.T) {
 		"significant_transient": {
 			group: significant(supervisor.ShutdownAll, "a", "b"), modes: modes(transient, "a", "b"), script: "b a. b.",
 			want: "b crashed, b ready, a crashed, a stopped, b crashed, g stopped, b stopped, c stopped",
+			or:   "b crashed, b ready, a crashed, a stopped, b crashed, g stopped, c stopped, b stopped",
 		},
 		"significant_bystander": {
 			group: significant(supervisor.ShutdownAny, "b"), modes: modes(transient, "a", "b"), script: "a. c",
@@ -161,6 +163,7 @@ func hangingRestartLoop(t *testing.T) {
 
 func countChildrenOfGroup(t *testing.T) {
 	s := grouped(t, supervisor.Group{Strategy: supervisor.RestForOne})
+	synctest.Wait()
 	g := s.Snapshot().Supervisors[0]
 	if len(g.Children) != 3 || g.State != "running" {
 		t.Errorf("%+v", g)

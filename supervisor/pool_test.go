@@ -286,7 +286,7 @@ func TestPoolRolls(t *testing.T) {
 func TestPoolDeadlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := func(id, next string, supervision ...string) supervisor.Capsule {
-			return policed(supervisortest.Func("w", "ask.w", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			return policed(supervisortest.Func(id, "ask."+id, func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
 				var depth int
 				_, _ = fmt.Sscan(string(c.Payload), &depth)
 				if depth == 0 {
