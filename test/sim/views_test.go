@@ -114,6 +114,7 @@ func (a *audit) view(c *capsule) *account {
 	defer a.mu.Unlock()
 	a.catchUpLocked()
 	v := *a.capsules[c.id]
+	v.versions = maps.Clone(v.versions)
 	return &v
 }
 
