@@ -160,7 +160,7 @@ func (t *traceTree) addCall(span, leg int32, l *messages.Leg, m *invocation, mad
 // close ends the span of a trigger, with the outcomes of its legs.
 func (t *traceTree) close(span int32, from *trigger, ended monotime.Time, err error) {
 	for n := range from.legs {
-		t.addCall(span, int32(n), &from.legs[n], &from.calls[n], from.made, ended) //nolint:gosec // a count
+		t.addCall(span, int32(n), &from.legs[n], &from.calls[n], from.made, ended)
 	}
 	if span == noRoom {
 		return

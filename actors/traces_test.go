@@ -165,7 +165,7 @@ func TestTracesAreBounded(t *testing.T) {
 		full := traceTree{spans: make([]traceSpan, 1)}
 		long := strings.Repeat("x", reasonKept)
 		for n := range 2 * traceCalls {
-			full.addCall(0, int32(n), &messages.Leg{Reason: long}, &invocation{}, 0, 0) //nolint:gosec // a few
+			full.addCall(0, int32(n), &messages.Leg{Reason: long}, &invocation{}, 0, 0)
 		}
 		size := 0
 		for _, c := range full.calls {
