@@ -224,7 +224,7 @@ func (c *capsule) invoke(m *invocation) {
 		began = monotime.Now()
 	}
 	if m.pooled != nil {
-		defer m.pooled.ended()
+		defer m.pooled.served()
 	}
 	if !t.isOpen() {
 		c.stats.missed(t.waited(began))

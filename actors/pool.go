@@ -320,13 +320,48 @@ func (p *Pool) refused(c *invocation, why system.Refusal) bool {
 func (c *pooledCall) ended() {
 	c.pool.mu.Lock()
 	defer c.pool.mu.Unlock()
-	if c.seat == nil {
+	c.endedLocked()
+}
+
+// endedLocked returns the seat of an instance that has nothing to do from now on; else nil.
+func (c *pooledCall) endedLocked() *seat {
+	s := c.seat
+	c.seat = nil
+	if s == nil {
+		return nil
+	}
+	if s.load--; s.load > 0 {
+		return nil
+	}
+	s.idle = monotime.Now()
+	return s
+}
+
+// served takes a call off the load of the instance that has served it. If that has
+// nothing more to do, it takes over a call that waits at the instance with the most: how
+// long calls take is not known when they are given out.
+func (c *pooledCall) served() {
+	p := c.pool
+	p.mu.Lock()
+	idle := c.endedLocked()
+	var most *seat
+	if idle != nil && idle.held == "" && idle.ref.Announced() != nil {
+		for _, s := range p.seats {
+			if s.load > 1 && (most == nil || s.load > most.load) {
+				most = s
+			}
+		}
+	}
+	p.mu.Unlock()
+	if most == nil {
 		return
 	}
-	if c.seat.load--; c.seat.load == 0 {
-		c.seat.idle = monotime.Now()
-	}
-	c.seat = nil
+	taken := false
+	p.move(most.ref, func(c *invocation) bool {
+		one := !taken && !c.pooled.keyed
+		taken = taken || one
+		return one
+	})
 }
 
 // join gives an instance a seat: it has been started, or is about to be restarted. Calls

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,11 +77,42 @@ func wantDown(t *testing.T, s *supervisortest.System, reason string) {
 	}
 }
 
+// An instance with nothing to do takes over what waits at another, so a long call delays
+// only itself.
+func TestPoolIdleInstanceTakesOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		worker := policed(supervisortest.Func("w", "ask.w", func(ctx context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			var seconds int
+			_ = json.Unmarshal(c.Payload, &seconds)
+			err := supervisortest.Delay(time.Duration(seconds)*time.Second)(ctx, supervisortest.Visit{})
+			return capsulehost.Result{}, err
+		}), []string{"instances = 2"})
+		s := startPool(t, supervisor.Config{}, worker)
+		synctest.Wait()
+		began := time.Now()
+		long := s.Begin("ask.w", "20")
+		synctest.Wait()
+		var short []func() *supervisor.Reply
+		for range 5 { // some wait behind the long one
+			short = append(short, s.Begin("ask.w", "1"))
+			synctest.Wait()
+		}
+		for _, answer := range short {
+			answer()
+		}
+		if took := time.Since(began); took != 5*time.Second {
+			t.Errorf("five calls of a second took %v beside one of 20 s", took)
+		}
+		long()
+	})
+}
+
 // The calls of a pool run beside each other, each in an instance with a generation and a
 // session of its own.
 func TestPoolServesTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startPool(t, supervisor.Config{}, pooled("instances = 4"))
+		synctest.Wait()
 		if got := instancesOf(s); got != "1 ready, 2 ready, 3 ready, 4 ready" {
 			t.Fatal(got)
 		}

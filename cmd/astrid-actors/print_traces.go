@@ -150,16 +150,17 @@ func traceText(t messages.Trace, p painter) string {
 		}
 	}
 	span(t.Root, "", "")
-	head := fmt.Sprintf("trace %d, %s", t.ID, t.At.Local().Format("2006-01-02 15:04:05.000"))
+	var head strings.Builder
+	fmt.Fprintf(&head, "trace %d, %s", t.ID, t.At.Local().Format("2006-01-02 15:04:05.000"))
 	for _, about := range []struct{ before, text string }{{", from ", t.Root.From}, {", for ", t.Principal}} {
 		if about.text != "" {
-			head += about.before + printable(about.text)
+			head.WriteString(about.before + printable(about.text))
 		}
 	}
 	if t.Omitted > 0 {
-		head += fmt.Sprintf("; calls that are not kept: %d", t.Omitted)
+		fmt.Fprintf(&head, "; calls that are not kept: %d", t.Omitted)
 	}
-	return head + "\n" + p.table(rows, func(row, column int, text string) string {
+	return head.String() + "\n" + p.table(rows, func(row, column int, text string) string {
 		switch {
 		case row == 0:
 			return p.paint(faint, text)
