@@ -38,7 +38,9 @@ func (u Uplink) Send(user, content string) (sent bool, err error) {
 	if len(content) > maxInbound || !utf8.ValidString(content) {
 		return false, fmt.Errorf("send to the uplink: %d bytes: the host takes %d of UTF-8", len(content), maxInbound)
 	}
-	var answer struct{ OK bool }
+	var answer struct {
+		OK bool `json:"ok"`
+	}
 	if err := json.Unmarshal([]byte(abi.UplinkSend(u.id, user, content)), &answer); err != nil {
 		return false, fmt.Errorf("send to the uplink: %w", err)
 	}

@@ -60,13 +60,17 @@ func AskList(key, description string) ([]string, error) {
 
 // AskSecret asks for a secret. The host keeps it, encrypted; the capsule never receives it.
 func AskSecret(key, description string) error {
-	var answer struct{ OK bool }
+	var answer struct {
+		OK bool `json:"ok"`
+	}
 	return elicit(question{Kind: "secret", Key: key, Description: description}, &answer)
 }
 
 // HasSecret reports whether the host keeps a secret.
 func HasSecret(key string) (bool, error) {
-	var answer struct{ Exists bool }
+	var answer struct {
+		Exists bool `json:"exists"`
+	}
 	request, err := json.Marshal(map[string]string{"key": key})
 	if err == nil {
 		err = json.Unmarshal([]byte(abi.HasSecret(string(request))), &answer)
