@@ -139,6 +139,7 @@ func TestGrantsChangeWithTheVersion(t *testing.T) {
 func TestAnAdditionThatIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := startAll(t, worker("other"))
+		synctest.Wait() // it is to fail on the command
 		s.FailActorNext("capsules")
 		if change, err := s.Add(t.Context(), worker("a")); err == nil {
 			t.Fatalf("no error, and %v", change)
