@@ -142,17 +142,18 @@ func (c *chain) newStep() *chainStep {
 	t.room(1)
 	t.legs[0] = messages.Leg{Capsule: s.target.id, Action: s.interceptor.Action, Priority: s.interceptor.Priority}
 	t.calls[0].trigger, t.calls[0].action = t, s.interceptor.Action
-	if pool := s.target.pool; pool != nil {
+	ref, pool, down := s.target.now()
+	if pool != nil {
 		if pool.plan(t, &t.calls[0], s.interceptor.OrderedBy); t.legs[0].Outcome != messages.OutcomePending {
 			step.sides.Add(1) // it has been answered
 		}
 		return step
 	}
 	t.pending = 1
-	if down := c.publisher.bus.cfg.Router.down(s.target); down != "" {
+	if down != "" {
 		t.answer(0, &messages.Leg{Outcome: messages.OutcomeUnavailable, Reason: down}, nil)
 	} else {
-		t.calls[0].ref = s.target.ref
+		t.calls[0].ref = ref
 	}
 	return step
 }
@@ -221,14 +222,6 @@ func (c *chain) run() {
 // claim takes the capsule for a call on the caller's goroutine, if it is idle and its
 // calls may run there.
 func (r *CapsuleRef) claim() bool { return r.lastCall.Load() > 0 && r.mailbox.Load().Claim() }
-
-// down returns why a capsule can't be asked; "" if it can.
-func (r *Router) down(t *target) string {
-	table := r.table.Load()
-	table.mu.RLock()
-	defer table.mu.RUnlock()
-	return t.down
-}
 
 // judgeStep turns the result of a step into its outcome. Unlike the answer to a trigger
 // it need not be JSON: it is the payload of the next step.

@@ -19,9 +19,10 @@ type routingTable struct {
 // not gone, so that a trigger can say who would have been asked.
 type target struct {
 	lastSeen
+	table        *routingTable // whose mu guards all but the id
+	id           string
 	ref          *CapsuleRef // of a pool, one of its instances
 	pool         *Pool       // nil for a capsule with one instance
-	id           string
 	interceptors []messages.Interceptor
 	down         string // why it can't be asked; empty if it can
 	runLoop      bool   // it receives messages by subscriptions
@@ -116,11 +117,18 @@ func (r *routingTable) gone(m *CapsuleGone) {
 func (r *routingTable) target(ref *CapsuleRef) *target {
 	t := r.targets[ref.ID()]
 	if t == nil {
-		t = &target{id: ref.ID(), down: "it has not been started"}
+		t = &target{table: r, id: ref.ID(), down: "it has not been started"}
 		r.targets[t.id] = t
 	}
 	t.ref, t.pool = ref, ref.pool
 	return t
+}
+
+// now returns who answers for a capsule, or why nobody does.
+func (t *target) now() (ref *CapsuleRef, pool *Pool, down string) {
+	t.table.mu.RLock()
+	defer t.table.mu.RUnlock()
+	return t.ref, t.pool, t.down
 }
 
 // subscribe indexes a capsule under its current interceptors. It announces the
