@@ -183,10 +183,12 @@ func (b *Bus) readLocked(c *durableCapsule) {
 		if r == nil {
 			r = &durableReader{bus: b, ref: c.ref, of: of}
 			r.ctx, r.end = context.WithCancel(context.Background()) //nolint:fatcontext // each reader has its own
-			r.cursor = b.durable.log.Open(of, r.look)
 			c.readers[of] = r
 		}
 		r.mu.Lock()
+		if r.cursor == nil { // what comes at once waits for it
+			r.cursor = b.durable.log.Open(of, r.look)
+		}
 		r.attempts = attempts
 		if attempts == 0 {
 			r.attempts = DefaultAttempts

@@ -229,11 +229,15 @@ document.addEventListener('submit', async (e) => {
         show(page);
         dialog.querySelector('a, button')?.focus();
       } else {
-        dialog.close();
-        say('done');
         // The page of something that is not there any more leads to the page that follows.
-        const left = new URL(answer.url).pathname;
-        if (form.action.startsWith(location.origin + location.pathname + '/') && left !== location.pathname) location.assign(left);
+        const next = new URL(answer.url).pathname;
+        if (form.action.startsWith(location.origin + location.pathname + '/') && next !== location.pathname) {
+          close(); // or the stream says that it is gone, and the page reloads instead
+          location.assign(next);
+        } else {
+          dialog.close();
+          say('done');
+        }
       }
     } catch (problem) {
       button.disabled = false;
