@@ -343,12 +343,6 @@ func (g *group) elapsed(now monotime.Time) time.Duration {
 	return now.Sub(last)
 }
 
-// budgetSpent returns how many deaths count now.
-func (g *group) budgetSpent(now monotime.Time) int {
-	g.deaths.ran(g.elapsed(now))
-	return len(g.deaths.spent)
-}
-
 // uptime returns how long all of the group has been up.
 func (g *group) uptime(now monotime.Time) time.Duration {
 	if g.up == monotime.None {

@@ -303,7 +303,9 @@ func TestDeathWhileHalted(t *testing.T) {
 	if got, want := strings.Join(w.log, ", "), "-c, absorbed, absorbed, +a, +b, +c"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if spent := w.group("g").budgetSpent(w.now); spent != 1 {
+	g := w.group("g")
+	g.deaths.ran(g.elapsed(w.now))
+	if spent := len(g.deaths.spent); spent != 1 {
 		t.Errorf("%d deaths count, want 1", spent)
 	}
 }

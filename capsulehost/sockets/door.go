@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/astrid-actors/astrid-actors/internal/unixsocket"
 )
 
 // Config configures a Door.
@@ -102,15 +101,15 @@ func (d *Door) open() error {
 	if err := os.MkdirAll(filepath.Dir(d.cfg.Path), 0o700); err != nil {
 		return err
 	}
-	if err := clearStale(d.cfg.Path); err != nil {
-		return err
+	if err := unixsocket.RemoveStale(d.cfg.Path); err != nil { // before the token of whoever listens is replaced
+		return fmt.Errorf("%s: %w", d.cfg.Path, err)
 	}
 	token := make([]byte, tokenSize)
 	_, _ = rand.Read(token) // never fails
 	if err := renameio.WriteFile(d.cfg.TokenPath, []byte(hex.EncodeToString(token)), 0o600, renameio.IgnoreUmask()); err != nil {
 		return err
 	}
-	listener, err := listen(d.cfg.Path)
+	listener, err := unixsocket.Listen(d.cfg.Path)
 	if err != nil {
 		_ = os.Remove(d.cfg.TokenPath)
 		return err
@@ -119,45 +118,6 @@ func (d *Door) open() error {
 	d.listener, d.stop, d.clients = listener, stop, make(chan net.Conn, maxStreams)
 	d.ended.Go(func() { d.letIn(ctx, listener, d.clients, token) })
 	return nil
-}
-
-// clearStale removes a socket on which nobody listens any more. Anything else stays, and is an
-// error.
-func clearStale(path string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("there is a file at %s that is no socket", path)
-	}
-	c, err := net.DialTimeout("unix", path, handshakeTime) //nolint:noctx // a unix socket answers at once
-	if err == nil {
-		_ = c.Close()
-		return fmt.Errorf("another process listens at %s", path)
-	}
-	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return err
-	}
-	return os.Remove(path)
-}
-
-// listen makes a socket that only this user can reach.
-func listen(path string) (*net.UnixListener, error) {
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(narrow) // so that its mode is never wider
-	}}
-	inner, err := config.Listen(context.Background(), "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	listener := inner.(*net.UnixListener) //nolint:forcetypeassert // the type for "unix"
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	return listener, nil
 }
 
 // letIn accepts clients until the listener is closed, and checks several at a time: a slow

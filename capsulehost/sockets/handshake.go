@@ -12,6 +12,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/astrid-actors/astrid-actors/internal/unixsocket"
 )
 
 const (
@@ -38,7 +40,7 @@ type welcome struct {
 // check returns an error unless the client is of this process's user, and knows the token.
 // The version of the protocol is checked first, so that no answer tells of a token.
 func (d *Door) check(ctx context.Context, c *net.UnixConn, token []byte) error {
-	if uid, err := userOf(c); err != nil || uid != os.Geteuid() {
+	if uid, err := unixsocket.PeerUID(c); err != nil || int(uid) != os.Geteuid() {
 		return errors.Join(fmt.Errorf("it is of user %d, not of %d", uid, os.Geteuid()), err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })

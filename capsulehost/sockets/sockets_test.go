@@ -309,7 +309,7 @@ func TestWhatIsInTheWay(t *testing.T) {
 	if err := os.WriteFile(d.cfg.Path, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.For("cli", nil).Bind(t.Context()); err == nil || !strings.Contains(err.Error(), "is no socket") {
+	if err := d.For("cli", nil).Bind(t.Context()); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("a file: %v", err)
 	}
 	if err := os.Remove(d.cfg.Path); err != nil {

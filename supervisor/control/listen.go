@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/astrid-actors/astrid-actors/internal/unixsocket"
 )
 
 // ErrInUse: another process serves on that socket, or is about to.
@@ -71,21 +73,14 @@ func lockBeside(path string) (*flock.Flock, error) {
 // bind opens the socket, and returns its file. The caller holds the lock, so no other
 // daemon does so at the same time.
 func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
-	if err := removeStale(path); err != nil {
-		return nil, nil, err
+	socket, err := unixsocket.Listen(path)
+	if errors.Is(err, unixsocket.ErrInUse) {
+		err = ErrInUse
 	}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(narrow) // so that its mode is never wider
-	}}
-	inner, err := config.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, nil, err
 	}
-	socket := inner.(*net.UnixListener) //nolint:forcetypeassert // the type for "unix"
 	socket.SetUnlinkOnClose(false)
-	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, nil, errors.Join(err, socket.Close(), os.Remove(path))
-	}
 	file, err := os.Lstat(path)
 	if err != nil {
 		return nil, nil, errors.Join(err, socket.Close())
@@ -93,27 +88,10 @@ func bind(path string) (*net.UnixListener, fs.FileInfo, error) {
 	return socket, file, nil
 }
 
-// removeStale removes a socket on which no process listens.
-func removeStale(path string) error {
-	file, err := os.Lstat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case file.Mode().Type() != fs.ModeSocket:
-		return errors.New("there is a file of that name which is not a socket")
-	}
-	probe, err := new(net.Dialer).DialContext(context.Background(), "unix", path)
-	switch {
-	case err == nil:
-		_ = probe.Close()
-		return ErrInUse
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return os.Remove(path)
-	default:
-		return err
-	}
+// mayConnect reports whether the other end is a user's, or root's.
+func mayConnect(c *net.UnixConn, uid uint32) bool {
+	peer, err := unixsocket.PeerUID(c)
+	return err == nil && (peer == uid || peer == 0)
 }
 
 // listener is the daemon's socket, together with its file and its lock.

@@ -1,4 +1,4 @@
-package control
+package unixsocket
 
 import (
 	"net"
@@ -10,16 +10,23 @@ import (
 // created with this mode.
 func narrow(fd uintptr) { _ = unix.Fchmod(int(fd), 0o600) }
 
-// mayConnect reports whether the other end is this user's, or root's.
-func mayConnect(c *net.UnixConn, uid uint32) bool {
+// PeerUID returns the user id of the other end. Where the system does not tell it, that
+// is this process's: the socket's mode decides.
+func PeerUID(c *net.UnixConn) (uint32, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return false
+		return 0, err
 	}
 	var peer *unix.Ucred
 	var peerErr error
 	err = raw.Control(func(fd uintptr) {
 		peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
-	return err == nil && peerErr == nil && (peer.Uid == uid || peer.Uid == 0)
+	if err == nil {
+		err = peerErr
+	}
+	if err != nil {
+		return 0, err
+	}
+	return peer.Uid, nil
 }
