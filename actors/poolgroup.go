@@ -413,7 +413,7 @@ func (s *supervisor) roll(g *group, m *UpgradeCapsule, asker *actor.PID) {
 		}
 	}
 	upgrade := func(name string, v *Version, spec ChildSpec, how How) *messages.CommandDone {
-		answer, err := s.System.Ask(rollCtx, s.self, &UpgradeCapsule{ID: name, Version: v, Spec: spec, How: how, Unchanged: m.Unchanged})
+		answer, err := s.System.Ask(rollCtx, s.self, &UpgradeCapsule{ID: name, Version: v, Spec: spec, How: how, Same: m.Same})
 		done, ok := answer.(*messages.CommandDone)
 		if err != nil || !ok {
 			return &messages.CommandDone{Result: messages.CommandFailed, Reason: "it was given up"}

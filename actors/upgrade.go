@@ -21,10 +21,14 @@ type UpgradeCapsule struct {
 	// Spec holds the version's settings. Its Ref and Removed are ignored.
 	Spec ChildSpec
 	How  How
-	// Unchanged: the version is the same as the capsule's, and only a fresh instance is
-	// wanted. What the capsule may be rolled back to stays.
-	Unchanged bool
+	// Same is the version that has the same content, or nil. If the capsule has that when
+	// the new one takes over, it only gets a fresh instance: what it may be rolled back to
+	// stays.
+	Same *Version
 }
+
+// changes reports whether the version differs from the one that it replaces.
+func (m *UpgradeCapsule) changes(from *Version) bool { return m.Same == nil || m.Same != from }
 
 // How is what an upgrade is for.
 type How int
@@ -97,7 +101,7 @@ func (s *supervisor) upgradeCapsule(ctx actor.Context, m *UpgradeCapsule) {
 		s.prepare(c, u, nil)
 		return
 	}
-	if !m.Unchanged {
+	if m.changes(c.Ref.Version()) {
 		s.forgetPrevious(c)
 	}
 	s.adopt(c, m.Version, m.Spec)
@@ -279,7 +283,7 @@ func (s *supervisor) upgraded(c *child, generation uint64) {
 		return
 	}
 	c.stopTimer()
-	if !u.Unchanged {
+	if u.changes(u.from) {
 		s.forgetPrevious(c)
 		if u.Spec.Rollback {
 			s.keepPrevious(c, u)

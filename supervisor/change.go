@@ -246,7 +246,7 @@ func (s *Supervisor) apply(ctx context.Context, t *tree, found *catalog.Catalog,
 	var upgrades sync.WaitGroup // each changes its own element of the plan
 	for _, p := range upgraded {
 		upgrades.Go(func() {
-			settled(p, t.inTurn(ctx, p.change.ID, func() error { return t.upgrade(ctx, s, p.entry, actors.Reload, false) }))
+			settled(p, t.inTurn(ctx, p.change.ID, func() error { return t.upgrade(ctx, s, p.entry, actors.Reload, nil) }))
 		})
 	}
 	for _, p := range added {
@@ -325,8 +325,11 @@ func (s *Supervisor) refresh(ctx context.Context, t *tree, id string, how actors
 		s.upgradeRejected(v, oneLine(err))
 		return fmt.Errorf("%w: %s", ErrUpgradeFailed, oneLine(err))
 	}
-	unchanged := v.settings == s.cfg.forCapsule(e.Manifest) && !v.source.Changed(e)
-	return t.upgrade(ctx, s, e, how, unchanged)
+	var same *actors.Version
+	if v.settings == s.cfg.forCapsule(e.Manifest) && !v.source.Changed(e) {
+		same = v.actor
+	}
+	return t.upgrade(ctx, s, e, how, same)
 }
 
 // oneLine returns the problems of a manifest in one line.

@@ -226,12 +226,12 @@ func (t *tree) inTurn(ctx context.Context, id string, f func() error) error {
 	}
 }
 
-// upgrade gives a capsule a version, and waits until it has taken over or failed. With
-// unchanged it is the one that runs. It must be the capsule's turn.
-func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How, unchanged bool) error {
+// upgrade gives a capsule a version, and waits until it has taken over or failed. Unless
+// same is nil, the two have the same content. It must be the capsule's turn.
+func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How, same *actors.Version) error {
 	v := t.newVersion(s, e, false)
 	return t.command(ctx, &actors.UpgradeCapsule{
-		ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how, Unchanged: unchanged,
+		ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how, Same: same,
 	})
 }
 

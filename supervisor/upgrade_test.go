@@ -204,3 +204,26 @@ func TestARollbackDuringAnUpgrade(t *testing.T) {
 		crash()
 	})
 }
+
+// The capsule is rolled back while an operator's restart of its new version is prepared. The
+// restart brings that version once more, so it is rolled back once more.
+func TestARollbackDuringARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startAll(t, worker("a"))
+		upgrade(t, s, newer("a", "rollback = true"))
+		s.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+		done := make(chan error, 1)
+		go func() { done <- s.Restart(t.Context(), "a") }()
+		synctest.Wait()
+		crash := func() {
+			s.Inject("a", supervisortest.Fault{})
+			s.Expect("ask.a", "", "a crashed")
+			synctest.Wait()
+			diff(t, "1.0.0", s.Capsule("a").Version)
+		}
+		crash()
+		wantError(t, "restart", <-done, nil)
+		diff(t, "2.0.0", s.Capsule("a").Version)
+		crash()
+	})
+}

@@ -37,8 +37,8 @@ type capsule struct {
 
 // load creates instances, some of the time.
 func (c *capsule) load(ctx context.Context, s capsulehost.HostAPI, v *version) (supervisor.Guest, error) {
-	g := &guest{capsule: c, world: s, version: v}
-	c.w.audit.loading(c, c.loads.Add(1))
+	g := &guest{capsule: c, number: c.loads.Add(1), world: s, version: v}
+	c.w.audit.loading(c, g.number)
 	r := c.draw("load")
 	if !c.w.calm.Load() {
 		if err := v.load(ctx); err != nil {
@@ -74,6 +74,7 @@ func (c *capsule) draw(what string) *rand.Rand { return c.w.rng(what+c.id, c.act
 // guest is one instance.
 type guest struct {
 	*capsule
+	number     uint64 // of its load
 	world      capsulehost.HostAPI
 	version    *version
 	generation uint64 // 0 before the first call

@@ -205,7 +205,7 @@ func (w *world) upgrade(c *capsule, v *version) {
 	switch {
 	case err == nil && change.Change != messages.ChangeUpgraded:
 		problem = "that is no upgrade"
-	case err == nil && before.state == messages.StateReady && after.generation == before.generation:
+	case err == nil && before.state == messages.StateReady && after.generation == before.generation && !after.isDown(): // it may have ended by itself before
 		problem = "done, but there is no new generation"
 	case err == nil, w.lost(err):
 	case errors.Is(err, supervisor.ErrUpgradeFailed):

@@ -70,6 +70,7 @@ func (h *hooks) begin(w *world, asks []leg) (end func()) {
 type ask struct {
 	By     string `json:"by"`
 	N      uint64 `json:"n"`
+	Load   uint64 `json:"load"`   // the sender's instance, if it is a capsule: two may exist at a time
 	Who    string `json:"who"`    // the principal; "" means none
 	Source string `json:"source"` // the source id
 	Until  int64  `json:"until"`  // Unix nanoseconds
@@ -108,10 +109,11 @@ func (g *guest) checkCall(ctx context.Context, action string, a ask) {
 	this := turn{trigger: a.N, rank: g.rank(action)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if last, ok := g.last[a.By]; ok && (this.trigger < last.trigger || (this.trigger == last.trigger && this.rank <= last.rank)) {
+	sender := fmt.Sprint(a.By, a.Load)
+	if last, ok := g.last[sender]; ok && (this.trigger < last.trigger || (this.trigger == last.trigger && this.rank <= last.rank)) {
 		g.w.fail("%s is asked for %s by %s's trigger %d after what came later: %v", g.id, action, a.By, a.N, last)
 	}
-	g.last[a.By] = this
+	g.last[sender] = this
 }
 
 // rank returns an interceptor's position among the legs of its capsule.
@@ -143,7 +145,7 @@ func (g *guest) triggerTopic(ctx context.Context, topic string, depth int) ([]js
 		left := deadline.Sub(began)
 		timeout = min(timeout, left-left/16)
 	}
-	a := ask{By: g.id, N: g.capsule.asked.Add(1), Until: began.Add(timeout).UnixNano(), Depth: depth}
+	a := ask{By: g.id, N: g.capsule.asked.Add(1), Load: g.number, Until: began.Add(timeout).UnixNano(), Depth: depth}
 	payload, err := json.Marshal(a)
 	if err != nil {
 		w.fail("%v", err)
