@@ -110,8 +110,11 @@ func startAll(t *testing.T, capsules ...supervisor.Capsule) *supervisortest.Syst
 	return s
 }
 
+// wantState checks the state of a capsule once all that follows from what was done has
+// happened. It needs a bubble.
 func wantState(t *testing.T, s *supervisortest.System, id, want string) {
 	t.Helper()
+	synctest.Wait()
 	if c := s.Capsule(id); c.State.String() != want {
 		t.Errorf("%s is %s, want %s: %q", id, c.State.String(), want, s.Timeline(id))
 	}
