@@ -37,7 +37,7 @@ func (a *audit) checkStarts() {
 		case c.gone:
 			continue
 		case c.settled():
-			if time.Since(c.settledAt) <= 20*ms {
+			if time.Since(c.settledAt) <= slowClose {
 				return // it may still be closing, before its supervisor knows
 			}
 			continue

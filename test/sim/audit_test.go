@@ -238,7 +238,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 		check(c.starts > 0, "nobody has decided that")
 		slack := time.Duration(0)
 		if c.failure.Kind == "panic" { // then the instance is closed only now, which takes a while
-			slack = 20 * ms
+			slack = slowClose
 			if c.loop { // it may have to end a trigger first
 				slack += nestedInline
 			}
@@ -279,6 +279,9 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 			c.restartsBy["operator"]++
 		}
 		a.interruptedBy(c, at, check)
+		if s := a.sessions[c.session]; s != nil {
+			s.ending(at.Add(-slowClose)) // the old instance is closed before the event
+		}
 		a.close(c)
 		a.open(c, d.Session)
 		c.spent, c.attempt, c.counting = nil, 0, nil
@@ -320,7 +323,7 @@ func (a *audit) capsuleEvent(c *account, e supervisor.Event) string {
 			c.restartsBy["operator"]++
 			// The supervisor may not have processed its first instance yet, and waits
 			// for the next.
-			a.muddled = a.muddled || !c.settled() || at.Sub(c.settledAt) <= 20*ms
+			a.muddled = a.muddled || !c.settled() || at.Sub(c.settledAt) <= slowClose
 		} else {
 			check(in(crashed), "it has not crashed")
 			check(!c.mustRollBack(s.Cause), "it should be rolled back to %s", c.previous)

@@ -97,6 +97,9 @@ func (g *guest) RunLoop() bool { return g.loop }
 
 func (g *guest) MemoryBytes() uint64 { return 1 << 16 }
 
+// slowClose is how long closing an instance takes at most.
+const slowClose = 20 * ms
+
 func (g *guest) Close(context.Context) error {
 	if c := g.world.Caller(); c != nil && !g.vanished {
 		g.w.fail("%s/%d: a caller outlives its call: %q", g.id, g.generation, who(c))
@@ -105,7 +108,7 @@ func (g *guest) Close(context.Context) error {
 	if g.w.calm.Load() || g.inline || chance(r, 90) {
 		return nil
 	}
-	<-time.After(between(r, 0, 20*ms))
+	<-time.After(between(r, 0, slowClose))
 	return errors.New("close fails")
 }
 

@@ -141,6 +141,7 @@ func (w *world) check() {
 	w.audit.compare(tree)
 	w.audit.checkStarts()
 	w.audit.checkDenials()
+	w.bus.checkSkips()
 	if open, inFlight := tree.OpenTriggers, w.inFlight.Load(); int64(open) != inFlight {
 		w.fail("%d triggers are open, and %d are not answered", open, inFlight)
 	}
@@ -161,16 +162,17 @@ func (w *world) recover() {
 	for _, c := range w.capsules {
 		longest = max(longest, c.policy.MaxBackoff)
 	}
-	// Some calls, loops and loads still have to end; a loop that hangs is killed.
-	for _, c := range w.capsules {
-		if c.loop {
-			_ = w.sys.Kill(context.Background(), c.id) // refused if it does not run
-		}
-	}
-	// An actor that must fail, and waits for its restart, fails after that.
+	// Some calls, loops and loads still have to end.
 	patience := longest + w.cfg.LoadTimeout + w.cfg.TriggerTimeout + busPatience
 	var restless []*account
-	for range 1 + 2*len(w.broken) { // once more if it had failed already
+	// Once more for a loop that was prepared before, and has taken over since; and if an actor
+	// that must fail has waited for its restart, and fails after that.
+	for range 2 + 2*len(w.broken) {
+		for _, c := range w.capsules {
+			if c.loop { // it may hang
+				_ = w.sys.Kill(context.Background(), c.id) // refused if it does not run
+			}
+		}
 		<-time.After(patience)
 		w.check()
 		if restless = w.restless(); len(restless) == 0 {
