@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 )
 
@@ -28,7 +27,6 @@ const helperShare = 100 * time.Microsecond
 // It returns the time: at the end of the last call that ran here.
 func (t *trigger) dispatch() monotime.Time {
 	var work time.Duration
-	var sys *system.System
 	for n := range t.calls {
 		first := &t.calls[n]
 		if !first.first {
@@ -43,11 +41,10 @@ func (t *trigger) dispatch() monotime.Time {
 		for c := first; c != nil; c = c.then {
 			work += expected
 		}
-		sys = first.ref.cfg.System
+		t.system = first.ref.cfg.System
 	}
 	for range min(int(work/helperShare), runtime.GOMAXPROCS(0)-1) {
-		t.shared.Store(true)
-		sys.Schedule(func() { t.runCalls(monotime.Now(), false) })
+		t.help()
 	}
 	return t.runCalls(t.made, true)
 }
@@ -89,12 +86,22 @@ func (t *trigger) takeCall() *invocation {
 	}
 }
 
-// handOver queues the calls that nobody has taken: they wait behind one that turns out
-// to be long.
+// handOver has another goroutine make the calls that nobody has taken: they wait behind
+// one that turns out to be long. It may be called at any time while a call runs.
 func (t *trigger) handOver() {
-	for c := t.takeCall(); c != nil; c = t.takeCall() {
-		c.queueAll()
+	if int(t.next.Load()) < len(t.calls) && t.helping.CompareAndSwap(false, true) {
+		t.help()
 	}
+}
+
+// help has another goroutine make the calls that nobody has taken.
+func (t *trigger) help() {
+	t.helpers.Add(1)
+	t.system.Schedule(func() {
+		t.helping.Store(false)
+		t.runCalls(monotime.Now(), false)
+		t.helpers.Add(-1)
+	})
 }
 
 // queueAll queues a call and those that come after it.

@@ -142,7 +142,12 @@ func (a *hostAPI) newTrigger() *trigger {
 // hold a part of it. Only of WebAssembly is it certain that it makes one trigger at a
 // time.
 func (a *hostAPI) reuse(t *trigger) {
-	if a.instance.inline && !t.shared.Load() {
+	switch {
+	case t.isShared():
+		if a.call != nil && a.call.trigger != nil { // whoever runs a call of it looks at the call that made it
+			a.call.trigger.shared.Store(true)
+		}
+	case a.instance.inline:
 		*t = trigger{}
 		a.spare = t
 	}

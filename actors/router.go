@@ -168,5 +168,7 @@ func (r *Router) run(ctx, spans context.Context, t *trigger) (uint64, error) {
 	if err == nil {
 		r.stats.answered(t, ended)
 	}
-	return r.traces.answered(t, ended, err), err
+	id := r.traces.answered(t, ended, err)
+	t.discard()
+	return id, err
 }

@@ -14,6 +14,7 @@ const (
 	tracesKept = 100
 	traceSpans = 128      // of one trace
 	traceCalls = 256      // of one trace
+	traceWell  = 64       // of one trigger whose guests make none, if they go well
 	traceTexts = 32 << 10 // bytes of topics and reasons of one trace
 )
 
@@ -43,6 +44,7 @@ type traceTree struct {
 	spans     []traceSpan // the first one is the root
 	calls     []traceCall
 	texts     int
+	well      int // how many calls that go well it has room for
 	omitted   uint64
 }
 
@@ -108,7 +110,7 @@ func (t *trigger) grow() *traceTree {
 }
 
 func newTrace(topic, from, principal string, published bool, made monotime.Time) *traceTree {
-	return &traceTree{made: made, principal: principal, spans: []traceSpan{{
+	return &traceTree{made: made, principal: principal, well: traceCalls, spans: []traceSpan{{
 		topic: shortened(topic, topicKept), from: from, published: published, began: made, open: true,
 	}}}
 }
@@ -134,7 +136,7 @@ func (t *traceTree) begin(s traceSpan) int32 {
 
 // addCall adds a call to a span. A flat traceTree needs no lock; else the caller holds it.
 func (t *traceTree) addCall(span, leg int32, l *messages.Leg, m *invocation, made, ended monotime.Time) {
-	if span == noRoom || len(t.calls) >= traceCalls {
+	if span == noRoom || len(t.calls) >= traceCalls || len(t.calls) >= t.well && l.Outcome.Answered() {
 		t.omitted++
 		return
 	}
@@ -193,7 +195,7 @@ func (k *traces) answered(t *trigger, ended monotime.Time, err error) uint64 {
 	defer p.mu.Unlock()
 	p.id, p.tree = id, nil
 	f := &p.flat
-	f.made, f.principal, f.omitted = t.made, principalOf(t), 0
+	f.made, f.principal, f.well, f.omitted = t.made, principalOf(t), traceWell, 0
 	f.spans = append(f.spans[:0], traceSpan{topic: shortened(t.topic, topicKept), from: t.from, began: t.made})
 	f.texts, f.calls = len(f.spans[0].topic), f.calls[:0]
 	f.close(0, t, ended, err)

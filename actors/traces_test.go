@@ -162,7 +162,7 @@ func TestTracesAreBounded(t *testing.T) {
 			t.Error("an old trace is kept")
 		}
 
-		full := traceTree{spans: make([]traceSpan, 1)}
+		full := traceTree{spans: make([]traceSpan, 1), well: traceCalls}
 		long := strings.Repeat("x", reasonKept)
 		for n := range 2 * traceCalls {
 			full.addCall(0, int32(n), &messages.Leg{Reason: long}, &invocation{}, 0, 0)

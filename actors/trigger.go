@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/actors/system"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -39,12 +40,16 @@ type trigger struct {
 	traced     tracePoint
 	grown      atomic.Pointer[traceTree] // of one from outside whose guests have made some
 
-	calls []invocation // one for each leg
-	edges []waitEdge   // one for each leg; nil for a trigger from outside
-	next  atomic.Int64 // the first of calls that nobody has taken yet
+	calls []invocation  // one for each leg
+	kept  *[]invocation // the same, to be used again; nil if there is one at most
+	edges []waitEdge    // one for each leg; nil for a trigger from outside
+	next  atomic.Int64  // the first of calls that nobody has taken yet
 
-	abandoned atomic.Bool // a call on the goroutine that asks was ended because that has given up
-	shared    atomic.Bool // others may hold a part of it after its end
+	abandoned atomic.Bool    // a call on the goroutine that asks was ended because that has given up
+	shared    atomic.Bool    // others may hold a part of it after its end
+	system    *system.System // of the capsules whose calls are made here
+	helpers   atomic.Int32   // goroutines that have been asked to help, and have not ended
+	helping   atomic.Bool    // one has been asked because of a long call, and has not begun
 
 	mu      sync.Mutex
 	legs    []messages.Leg
@@ -96,11 +101,34 @@ func (t *trigger) room(n int) {
 		t.legs, t.calls, t.edges = t.one.leg[:n], t.one.call[:n], t.one.edge[:n]
 		return
 	}
-	t.legs, t.calls = make([]messages.Leg, n), make([]invocation, n)
+	t.legs = make([]messages.Leg, n)
+	t.kept, _ = callRooms.Get().(*[]invocation)
+	if t.kept == nil || cap(*t.kept) < n {
+		fresh := make([]invocation, n)
+		t.kept = &fresh
+	}
+	t.calls = (*t.kept)[:n]
 	if t.asking != nil {
 		t.edges = make([]waitEdge, n)
 	}
 }
+
+// callRooms holds calls of triggers that have ended, all of them zero. They are half of
+// what a trigger with many legs allocates.
+var callRooms sync.Pool //nolint:gochecknoglobals // of memory that is nobody's
+
+// discard gives the calls of a trigger that has ended back, unless others may hold one.
+func (t *trigger) discard() {
+	if t.kept == nil || t.isShared() {
+		return
+	}
+	clear(t.calls)
+	callRooms.Put(t.kept)
+	t.calls, t.kept = nil, nil
+}
+
+// isShared reports whether others may hold a part of a trigger that has ended.
+func (t *trigger) isShared() bool { return t.shared.Load() || t.helpers.Load() > 0 }
 
 // answer records a leg's outcome, duration and value; only the first answer to a
 // leg counts, and none after the end. What it takes of the capsule's quota, nil

@@ -84,13 +84,17 @@ func (h Histogram) Quantile(q float64) time.Duration {
 // power of two that occurs. It has no lock.
 type Counts struct {
 	sum   time.Duration
+	zeros uint64           // durations of 0: those of calls that do not wait, which are many
 	first int              // the row of rows[0]
 	rows  []*[steps]uint64 // nil for one that nothing was counted in
 }
 
 // Add counts one duration; a negative one counts as 0.
 func (c *Counts) Add(d time.Duration) {
-	d = max(0, d)
+	if d <= 0 {
+		c.zeros++
+		return
+	}
 	c.sum += d
 	k := bucketOf(d)
 	c.row(k >> stepBits)[k&(steps-1)]++
@@ -121,6 +125,9 @@ func (c *Counts) row(n int) *[steps]uint64 {
 // Histogram returns a copy of the counts so far.
 func (c *Counts) Histogram() Histogram {
 	h := Histogram{Sum: c.sum}
+	if c.zeros > 0 {
+		h.Buckets = append(h.Buckets, Bucket{Index: 0, Count: c.zeros})
+	}
 	for n, row := range c.rows {
 		if row == nil {
 			continue
