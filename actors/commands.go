@@ -58,8 +58,8 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 		s.advance(ctx, c.slot)
 		return ""
 	}
-	s.cancelUpgrade(c, "it was stopped meanwhile")
 	s.stoppingEvent(c, messages.CauseOperator)
+	s.cancelUpgrade(c, "it was stopped meanwhile")
 	c.set(slotEnded)
 	c.stays = true
 	s.end(ctx, c, messages.StateStopped, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })

@@ -170,8 +170,8 @@ func (s *supervisor) endOfGroup(ctx actor.Context, c *child) {
 		s.endBeforeStart(ctx, c, cause)
 		s.answer(c, false, cause)
 	case running, halting, backoff:
-		s.cancelUpgrade(c, cause)
 		s.stoppingEvent(c, cause)
+		s.cancelUpgrade(c, cause)
 		s.end(ctx, c, messages.StateStopped, cause, func() { s.stoppedEvent(c, cause) })
 	}
 }

@@ -399,6 +399,9 @@ func (r *CapsuleRef) prepare(ctx context.Context, v *Version, patience time.Dura
 		}
 	}()
 	err := i.load()
+	if err == nil {
+		err = context.Cause(i.ctx) // it may have been withdrawn, and the load not noticed
+	}
 	if err == nil && i.runLoop {
 		err = i.awaitSignal(patience)
 	}

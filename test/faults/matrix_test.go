@@ -166,7 +166,7 @@ type row struct {
 
 // callReductions returns the limit of one call's reductions.
 func (w way) callReductions() int {
-	if w.dear {
+	if w.deep {
 		return 20_000_000 // the stack overflows before that
 	}
 	return 200_000
@@ -312,7 +312,7 @@ func (r *row) end() string {
 func (r *row) aftermath() {
 	r.t.Helper()
 	synctest.Wait()
-	again := r.way.letter != 0 && !r.way.dear
+	again := r.way.letter != 0 && !r.way.deep
 	switch {
 	case r.way.loop && again:
 		r.settles()

@@ -14,9 +14,11 @@ type way struct {
 	// endless: it never ends by itself. A call has a limit of reductions for it; a start
 	// has only a time limit, and no time passes while the guest runs.
 	endless bool
-	// dear: it is slow, with 50 MB of stack each time. It runs under two settings only,
-	// and misbehaves once in each: no policy depends on the kind of a failure.
+	// dear: it is slow. It runs under two settings only: no policy depends on the kind of a
+	// failure.
 	dear bool
+	// deep: it takes 50 MB of stack each time. It is dear, and misbehaves once in each row.
+	deep bool
 	// deadline is the triggers', if it passes meanwhile.
 	deadline time.Duration
 	// queued: the deadline passes before the guest is invoked.
@@ -33,14 +35,14 @@ func ways() []way {
 		{name: "trap", letter: 'a'},
 		{name: "out-of-bounds", letter: 'b'},
 		{name: "division-by-zero", letter: 'c'},
-		{name: "endless-recursion", letter: 'd', dear: true},
+		{name: "endless-recursion", letter: 'd', dear: true, deep: true},
 		{name: "exponential-recursion", letter: 'e', endless: true},
-		{name: "memory-bomb", letter: 'f'},
+		{name: "memory-bomb", letter: 'f', dear: true},
 		{name: "endless-loop", letter: 'g', endless: true},
-		{name: "endless-host-calls", letter: 'h', endless: true},
+		{name: "endless-host-calls", letter: 'h', endless: true, dear: true},
 		{name: "endless-writes", letter: 'u', endless: true},
-		{name: "endless-polls", letter: 'v', endless: true},
-		{name: "endless-allocation", letter: 'i'},
+		{name: "endless-polls", letter: 'v', endless: true, dear: true},
+		{name: "endless-allocation", letter: 'i', dear: true},
 		{name: "huge-allocation", letter: 'j'},
 		{name: "bad-offset", letter: 'k'},
 		{name: "stale-offset", letter: 'l'},
@@ -66,7 +68,7 @@ func ways() []way {
 		{name: "run-fails-with-text", letter: 'p'},
 		{name: "run-exits-0", letter: 'm'},
 		{name: "run-exits-3", letter: 'n'},
-		{name: "run-recurses", letter: 'd', dear: true},
+		{name: "run-recurses", letter: 'd', dear: true, deep: true},
 		{name: "run-takes-all-memory", letter: 'f'},
 		{name: "run-misuses-the-host", letter: 'k'},
 		{name: "run-meets-a-panic", letter: 'r', panics: true},

@@ -60,7 +60,7 @@ func (l logWatch) deadlock(line []byte) {
 	for _, c := range l.w.capsules {
 		byID[c.id] = c
 	}
-	began, ok := byID[fields.Capsule].inHook.last()
+	began, ok := byID[fields.Capsule].inHook.open()
 	if !ok || fields.Capsule == fields.Asked {
 		l.w.fail("a deadlock that can't be: %s", line)
 		return

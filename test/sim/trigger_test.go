@@ -43,14 +43,16 @@ func (h *hooks) since(tick uint64) []leg {
 	return asks
 }
 
-// last returns when the last one began.
-func (h *hooks) last() (began uint64, ok bool) {
+// open returns when the first one began that is open. Two instances may have one each.
+func (h *hooks) open() (began uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.all) == 0 {
-		return 0, false
+	for _, k := range h.all {
+		if k.ended == 0 {
+			return k.began, true
+		}
 	}
-	return h.all[len(h.all)-1].began, true
+	return 0, false
 }
 
 // begin records a trigger, and returns a function that ends it.
