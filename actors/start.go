@@ -74,6 +74,7 @@ func (s *supervisor) releaseSlot(ctx actor.Context, c *child) {
 // spawn starts a capsule's actor.
 func (s *supervisor) spawn(ctx actor.Context, c *child) {
 	over := c.Ref.Generation() // read before the next one can begin
+	c.Ref.Go()                 // its last actor may have ended while it was halted
 	pid, err := ctx.SpawnNamed(c.Ref.Props(), c.path())
 	if err != nil {
 		// Only a name that is taken: two starts of one capsule, which phase forbids.
