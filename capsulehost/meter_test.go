@@ -262,10 +262,10 @@ func TestAShortCallNeedsNoTurn(t *testing.T) {
 	h := newHost(t, Config{Processors: 1})
 	holder := &turn{at: -1}
 	h.scheduler.take(holder, nil)
-	i := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
-	// Some 400 µs: it yields, and is over before it needs a turn. On a busy machine that
-	// may not be true at once.
+	// Some 400 µs: it yields, and is over before it needs a turn. On a busy machine that may
+	// not be true at once.
 	short := func() error {
+		i := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
 		i.SetBudget(Budget{Reductions: 500_000})
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -277,14 +277,13 @@ func TestAShortCallNeedsNoTurn(t *testing.T) {
 		if f, ok := errors.AsType[*Failure](err); !ok || f.Kind != KindTimeout {
 			break
 		}
-		i = mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
 		err = short()
 	}
 	failsWith(t, err, KindBudget)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 
-	i = mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
+	i := mustInstantiate(t, h, read(t, "testdata/endless.wasm"), &world{})
 	i.SetBudget(Budget{Reductions: 50_000_000})
 	ended := make(chan error, 1)
 	go func() {

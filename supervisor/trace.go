@@ -5,7 +5,8 @@ import "fmt"
 // Traces returns the last 100 triggers that have their answer, and messages that
 // interceptors receive, the oldest first: each with the calls that were made, and what
 // these triggered and published in turn, as far as it has happened. Of one with many only
-// the first are kept: 256 calls; 64 that went well if the guests made none. It returns nil unless Serve runs, and does not block.
+// the first are kept: 256 calls; of a trigger whose guests made none, 64 that went well. It
+// returns nil unless Serve runs, and does not block.
 func (s *Supervisor) Traces() []Trace {
 	t, err := s.serving()
 	if err != nil {

@@ -177,53 +177,41 @@ func TestARollbackNeedsNoFiles(t *testing.T) {
 	diff(t, "1.0.0", s.Capsule("a").Version)
 }
 
-// The capsule is rolled back while its next upgrade is prepared. That one replaces the
-// version that was rolled back to, so it is rolled back to that again.
+// The capsule is rolled back while what comes next is prepared: an upgrade, or an operator's
+// restart of the version that is about to fail. That replaces the version that was rolled
+// back to, so it is rolled back to that again.
 func TestARollbackDuringAnUpgrade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := startAll(t, worker("a"))
-		upgrade(t, s, newer("a", "rollback = true"))
-		s.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
-		done := make(chan error, 1)
-		go func() {
-			next := newer("a", "rollback = true")
-			next.Manifest = strings.Replace(next.Manifest, "2.0.0", "3.0.0", 1)
-			_, err := s.Upgrade(t.Context(), next)
-			done <- err
-		}()
-		synctest.Wait()
-		crash := func() {
-			s.Inject("a", supervisortest.Fault{})
-			s.Expect("ask.a", "", "a crashed")
-			synctest.Wait()
-			diff(t, "1.0.0", s.Capsule("a").Version)
-		}
-		crash()
-		wantError(t, "upgrade", <-done, nil)
-		diff(t, "3.0.0", s.Capsule("a").Version)
-		crash()
-	})
-}
-
-// The capsule is rolled back while an operator's restart of its new version is prepared. The
-// restart brings that version once more, so it is rolled back once more.
-func TestARollbackDuringARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := startAll(t, worker("a"))
-		upgrade(t, s, newer("a", "rollback = true"))
-		s.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
-		done := make(chan error, 1)
-		go func() { done <- s.Restart(t.Context(), "a") }()
-		synctest.Wait()
-		crash := func() {
-			s.Inject("a", supervisortest.Fault{})
-			s.Expect("ask.a", "", "a crashed")
-			synctest.Wait()
-			diff(t, "1.0.0", s.Capsule("a").Version)
-		}
-		crash()
-		wantError(t, "restart", <-done, nil)
-		diff(t, "2.0.0", s.Capsule("a").Version)
-		crash()
-	})
+	third := newer("a", "rollback = true")
+	third.Manifest = strings.Replace(third.Manifest, "2.0.0", "3.0.0", 1)
+	for name, test := range map[string]struct {
+		do   func(s *supervisortest.System) error
+		want string // the version that it brings
+	}{
+		"upgrade": {func(s *supervisortest.System) error {
+			_, err := s.Upgrade(context.Background(), third)
+			return err
+		}, "3.0.0"},
+		"restart": {func(s *supervisortest.System) error { return s.Restart(context.Background(), "a") }, "2.0.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := startAll(t, worker("a"))
+				upgrade(t, s, newer("a", "rollback = true"))
+				s.Inject("a", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+				done := make(chan error, 1)
+				go func() { done <- test.do(s) }()
+				synctest.Wait()
+				crash := func() {
+					s.Inject("a", supervisortest.Fault{})
+					s.Expect("ask.a", "", "a crashed")
+					synctest.Wait()
+					diff(t, "1.0.0", s.Capsule("a").Version)
+				}
+				crash()
+				wantError(t, name, <-done, nil)
+				diff(t, test.want, s.Capsule("a").Version)
+				crash()
+			})
+		})
+	}
 }
