@@ -13,6 +13,8 @@ type contender struct {
 	who string
 	// run does it n times and returns the duration, without the preparation.
 	run func(ctx context.Context, n int) (time.Duration, error)
+	// per is how many operations each of these is; 0 means one.
+	per int
 	// each, if not nil, is the slice to which run appends each single duration, in
 	// nanoseconds: for the 99th percentile.
 	each *[]float64
@@ -58,8 +60,9 @@ func alternate(ctx context.Context, e effort, contenders []contender) ([]samples
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.who, err)
 			}
-			out[i].work = append(out[i].work, float64(worked.Nanoseconds())/float64(batch[i]))
-			out[i].values = append(out[i].values, float64(took.Nanoseconds())/float64(batch[i]))
+			operations := float64(batch[i] * max(c.per, 1))
+			out[i].work = append(out[i].work, float64(worked.Nanoseconds())/operations)
+			out[i].values = append(out[i].values, float64(took.Nanoseconds())/operations)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -121,7 +124,7 @@ func countAllocs(ctx context.Context, n int, c contender) (float64, error) {
 			return 0, err
 		}
 		runtime.ReadMemStats(&after)
-		least = min(least, float64(after.Mallocs-before.Mallocs)/float64(n))
+		least = min(least, float64(after.Mallocs-before.Mallocs)/float64(n*max(c.per, 1)))
 	}
 	return least, nil
 }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -96,9 +97,50 @@ func crowd(ctx context.Context, who string, n int, home, dir string, idle time.D
 	return f, err
 }
 
+// readers, in the place of a contender, is our system without capsules and with
+// subscriptions.
+const readers = "readers"
+
+// subscribe serves without capsules, and subscribes to n topics: half of the patterns end
+// with a wildcard. call publishes one message to each.
+func subscribe(ctx context.Context, n int, home string) (call, stop func(context.Context) error, err error) {
+	s, err := serve(ctx, home, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	topic := func(n int) string { return fmt.Sprintf("topic%d.news", n) }
+	var reading sync.WaitGroup
+	read := make(chan error, n)
+	for i := range n {
+		pattern := topic(i)
+		if i%2 == 0 {
+			pattern = fmt.Sprintf("topic%d.*", i)
+		}
+		messages := s.Subscribe(ctx, pattern)
+		reading.Go(func() {
+			for _, err := range messages {
+				read <- err
+			}
+		})
+	}
+	call = func(ctx context.Context) (err error) {
+		for i := range n {
+			err = errors.Join(err, s.Publish(ctx, topic(i), nil, nil), <-read)
+		}
+		return err
+	}
+	return call, func(context.Context) error {
+		defer reading.Wait() // they end with Serve
+		return s.stop()
+	}, nil
+}
+
 // assemble creates n of the capsules in dir, all of the guest `fixed`; call calls each
 // of them once.
 func assemble(ctx context.Context, who string, n int, home, dir string) (call, stop func(context.Context) error, err error) {
+	if who == readers {
+		return subscribe(ctx, n, home)
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, nil, err

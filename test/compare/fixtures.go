@@ -38,7 +38,7 @@ func (f *fixtures) guest(name string) ([]byte, error) {
 	switch name {
 	case "stock-go":
 		return f.stockGo()
-	case "mirror", "nest", "work":
+	case "mirror", "nest", "recall", "work":
 		return os.ReadFile(filepath.Join(guestsAt, name, name+".wasm"))
 	default:
 		return os.ReadFile(filepath.Join(capsulesAt, name, name+".wasm"))

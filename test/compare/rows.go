@@ -45,6 +45,8 @@ func (b *bench) rows() []row {
 		b.nested(atMost(6e3)),
 		b.publish(fasterThan(natsCore, 1), fasterThan(goChannel, 1.0/3)),
 		b.chain(fasterThan(tenAsked, 1/1.2)),
+		b.kvSet(fasterThan(boltBatch, 0.8)),
+		b.kvGet(overAtMost(goMap, 2e3)),
 		b.routing(1000, overAtMost(amongTen, 3e3)),
 	)
 	if !b.short {
@@ -54,6 +56,7 @@ func (b *bench) rows() []row {
 		b.crash("crash-on-x", "small capsule", atMost(250e3), p99AtMost(3e6)),
 		b.crash("stock-go", "stock-Go guest", atMost(6e6)),
 		b.crowd(),
+		b.subscribed(),
 	)
 }
 

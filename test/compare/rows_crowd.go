@@ -64,6 +64,35 @@ func (b *bench) crowd() row {
 	}}
 }
 
+// subscriptions is how many subscribed has.
+const subscriptions = 1000
+
+// subscribed measures the processor time of a system that is idle, with many subscriptions
+// whose readers wait, in a process of its own. In the time is at least one tick of the
+// kernel's.
+func (b *bench) subscribed() row {
+	name := fmt.Sprintf("idle, %s subscriptions", count(subscriptions))
+	return row{[]string{name}, func(ctx context.Context) ([]*result, error) {
+		idle := samples{who: us, allocs: -1}
+		for turn := 0; turn < 3 && (turn == 0 || !b.short); turn++ {
+			var f figures
+			if err := b.child(ctx, &f, readers, strconv.Itoa(subscriptions), b.home(), b.dir, b.idle("6s")); err != nil {
+				return nil, err
+			}
+			idle.values = append(idle.values, f.Idle)
+		}
+		return []*result{newResult(name, share, []samples{idle}, []judge{atMost(0.001)})}, nil
+	}}
+}
+
+// idle returns how long a system is watched while it is idle.
+func (b *bench) idle(long string) string {
+	if b.short {
+		return "500ms"
+	}
+	return long
+}
+
 const smallTopic = "test.fixed"
 
 // small creates n small capsules, sealed.
@@ -77,11 +106,7 @@ func (b *bench) small(n int) (string, error) {
 
 // crowdOf measures many capsules of one contender in a process of their own.
 func (b *bench) crowdOf(ctx context.Context, who, dir string, n int) (figures, error) {
-	idle := "3s"
-	if b.short {
-		idle = "500ms"
-	}
 	var f figures
-	err := b.child(ctx, &f, who, strconv.Itoa(n), b.home(), dir, idle)
+	err := b.child(ctx, &f, who, strconv.Itoa(n), b.home(), dir, b.idle("3s"))
 	return f, err
 }

@@ -36,6 +36,9 @@ func (r *result) lines() [][]string {
 		if i < len(r.entries) {
 			e := r.entries[i]
 			out[i][0], out[i][1] = e.who, r.unit.text(e.value.Median)
+			if e.p99 > 0 {
+				out[i][1] += ", p99 " + r.unit.text(e.p99)
+			}
 			if i > 0 {
 				out[i][2] = number(e.ratio.Median) + " ×"
 			}
@@ -82,6 +85,9 @@ func printMarkdown(w io.Writer, results []*result) error {
 // cell formats the result of one contender in one cell.
 func (r *result) cell(e entry) string {
 	text := r.unit.text(e.value.Median)
+	if e.p99 > 0 {
+		text += ", p99 " + r.unit.text(e.p99)
+	}
 	if e.allocs > 0 {
 		text += ", " + number(e.allocs) + " allocs"
 	}
