@@ -86,10 +86,12 @@ soak: ## flood a system for a while and check that its memory stays flat: make s
 
 # The number of upgrades of `make upgrades`; every fifth is to a broken version.
 UPGRADES := 50
+# As in: make upgrades UPGRADEFLAGS=-upgrade-inside, which compiles beside the calls
+UPGRADEFLAGS :=
 
 .PHONY: upgrades
 upgrades: ## upgrade a capsule in Go under load, and print what that costs calls
-	go test $(TESTFLAGS) -run 'TestUpgradeUnderLoad$$' -v -timeout 0 ./test/faults -upgrades $(UPGRADES) -upgrade-go
+	go test $(TESTFLAGS) -run 'TestUpgradeUnderLoad$$' -v -timeout 0 ./test/faults -upgrades $(UPGRADES) -upgrade-go $(UPGRADEFLAGS)
 
 .PHONY: talk
 talk: ## have two capsules talk over the bus for ten minutes, while they crash

@@ -35,8 +35,8 @@ type sharedModule struct {
 	// Guarded by host.mu.
 	holders int                // waiting callers, and modules that are not closed
 	built   bool               // done is closed, or is about to be
-	started bool               // compilation has started: it continues even without holders
-	giveUp  context.CancelFunc // ends the wait for a free compilation slot
+	started bool               // compilation has started in this process: it continues even without holders
+	giveUp  context.CancelFunc // ends the wait for a free compilation slot, or the process that compiles
 }
 
 // Compile checks and compiles a module. The error is either [ErrClosed] or a *Failure:
@@ -47,9 +47,11 @@ type sharedModule struct {
 // the last of them is closed. At most GOMAXPROCS - 1 compilations that are expected to
 // take long run at the same time; short ones do not wait for them.
 //
-// When ctx ends, Compile returns at once. A running compilation cannot be stopped: it
-// continues, stores its result in the cache, and serves later callers with the same
-// module. It still reads wasm, so the caller must never modify wasm.
+// When ctx ends, Compile returns at once. A compilation in a process of its own is killed
+// when no caller waits for it any more; see [Config.CompileCommand]. A running compilation
+// in this process cannot be stopped: it continues, stores its result in the cache, and
+// serves later callers with the same module. It still reads wasm, so the caller must never
+// modify wasm.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if failure := recognise(wasm); failure != nil {
 		return nil, failure
@@ -103,8 +105,8 @@ func (h *Host) share(ctx context.Context, wasm []byte) (s *sharedModule, built b
 	return s, s.built
 }
 
-// release removes a holder. The last one frees the module, or ends its wait for a
-// free slot.
+// release removes a holder. The last one frees the module, ends its wait for a free slot,
+// or ends the process that compiles it.
 func (h *Host) release(ctx context.Context, s *sharedModule) {
 	h.mu.Lock()
 	s.holders--
@@ -229,7 +231,8 @@ func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte)
 	case err != nil:
 		return a, refusal(err)
 	}
-	if cost.Time >= heavyTime {
+	heavy := cost.Time >= heavyTime
+	if heavy {
 		select {
 		case h.heavy <- struct{}{}:
 			defer func() { <-h.heavy }()
@@ -239,12 +242,20 @@ func (h *Host) compileCapsule(ctx context.Context, s *sharedModule, wasm []byte)
 			return a, ErrClosed
 		}
 	}
-	if !h.start(s) {
-		return a, context.Canceled
-	}
 	a.tableBytes = cost.TableElements * 8
-	a.code, err = h.compile(ctx, counted, s.name)
+	inChild := false
+	if heavy && len(h.compileCommand) > 0 {
+		a.code, inChild, err = h.compileInChild(ctx, counted, s.name)
+	}
+	if !inChild {
+		if !h.start(s) {
+			return a, context.Canceled
+		}
+		a.code, err = h.compile(ctx, counted, s.name)
+	}
 	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, ErrClosed):
+		return a, err // all callers have left
 	case err != nil && strings.HasSuffix(err.Error(), "EOF"): // wazero does not always wrap the error
 		return a, badModule("the module is truncated or damaged: "+firstLine(err), err)
 	case err != nil:

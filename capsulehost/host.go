@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/tetratelabs/wazero"
@@ -54,10 +55,22 @@ type Config struct {
 	// be shared by processes. Entries are authenticated, since they contain code. A cache
 	// that is damaged, full or unusable is logged, and never causes an error.
 	CacheDir string
+	// CompileCommand, if not empty, is a command, a path and its arguments, that calls
+	// [ServeCompile] with its standard input and output, and then ends. A module whose
+	// compilation is expected to take long is compiled by it, in a process of its own with
+	// a low priority: it takes no time and no memory from the calls of this process, and it
+	// can be killed. If the command can't be run, or gives no useful answer, that is logged
+	// once, and the module is compiled here.
+	CompileCommand []string
+	// CompileWorkers is the number of goroutines that compile one module in this process. 0
+	// means 1, which leaves the other processors to guests. With one for each processor a
+	// large module is compiled sooner; the code is the same. Each needs as much memory as
+	// the module's largest function.
+	CompileWorkers int
 	// HostFunctions are offered to guests besides the system calls.
 	HostFunctions []HostFunction
-	// Log receives problems with the cache, once for each kind of problem. nil disables
-	// logging.
+	// Log receives problems with the cache and with CompileCommand, once for each kind of
+	// problem. nil disables logging.
 	Log *slog.Logger
 }
 
@@ -76,10 +89,15 @@ type Host struct {
 	scheduler    scheduler
 
 	compiler *compiler.Compiler
-	compile  func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) // the compiler's
+	compile  func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) // with the compiler
 	store    *modcache.Store                                                            // nil without a CacheDir
 	heavy    chan struct{}                                                              // one element per running heavy compilation
-	closing  chan struct{}                                                              // closed by Close
+
+	compileCommand []string
+	childFailed    sync.Once // logs that compileCommand has failed
+	log            *slog.Logger
+
+	closing chan struct{} // closed by Close
 
 	mu      sync.Mutex
 	modules map[modcache.Name]*sharedModule // modules with holders, or being compiled
@@ -102,28 +120,27 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 	if pages > MaxMemoryLimitPages {
 		return nil, fmt.Errorf("memory limit of %d pages: WebAssembly has at most %d", pages, MaxMemoryLimitPages)
 	}
-	runtimeConfig := wazero.NewRuntimeConfig().
-		WithMemoryLimitPages(pages).
-		WithCoreFeatures(features).
-		WithDebugInfoEnabled(false) // its offsets do not match the rewritten module
 	h := &Host{
 		scheduler:   scheduler{processors: cfg.Processors},
 		memoryLimit: uint64(pages) << 16, tick: int64(cmp.Or(cfg.Tick, DefaultTick)),
-		counting: reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit, Budget: reductions.DefaultBudget()},
+		counting: countingConfig(pages),
 		heavy:    make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
 		closing:  make(chan struct{}),
 		modules:  map[modcache.Name]*sharedModule{},
+		log:      cfg.Log, compileCommand: slices.Clone(cfg.CompileCommand),
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
 	}
 	h.settings = settings(h.counting)
 	if cfg.CacheDir != "" {
-		log := cfg.Log
-		if log == nil {
-			log = slog.New(slog.DiscardHandler)
-		}
-		h.store = modcache.Open(cfg.CacheDir, log)
+		h.store = modcache.Open(cfg.CacheDir, h.log)
 	}
-	h.compiler = compiler.New(ctx, runtimeConfig)
-	h.runtime, h.compile = h.compiler.Runtime, h.compiler.Compile
+	h.compiler = compiler.New(ctx, runtimeConfig(pages))
+	h.runtime = h.compiler.Runtime
+	h.compile = func(ctx context.Context, wasm []byte, id [32]byte) (compiler.Code, error) {
+		return h.compiler.Compile(experimental.WithCompilationWorkers(ctx, cfg.CompileWorkers), wasm, id)
+	}
 	err := h.link(ctx)
 	if err == nil {
 		err = h.offer(ctx, cfg.HostFunctions)
@@ -132,6 +149,19 @@ func New(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, errors.Join(err, h.Close(ctx))
 	}
 	return h, nil
+}
+
+// runtimeConfig and countingConfig depend on nothing but the limit of memory, in pages: a
+// process that compiles for a host has the same.
+func runtimeConfig(pages uint32) wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfig().
+		WithMemoryLimitPages(pages).
+		WithCoreFeatures(features).
+		WithDebugInfoEnabled(false) // its offsets do not match the rewritten module
+}
+
+func countingConfig(pages uint32) reductions.Config {
+	return reductions.Config{MemoryLimitPages: pages, TableLimit: tableLimit, Budget: reductions.DefaultBudget()}
 }
 
 // kernelImports is the name of the module that the kernel imports, in kernel.wat.
@@ -174,7 +204,8 @@ func (h *Host) link(ctx context.Context) (err error) {
 }
 
 // Close frees the host and everything created with it. It does not wait for calls: end
-// them first. It does not wait for compilations either; Compile returns [ErrClosed].
+// them first. It does not wait for compilations either; Compile returns [ErrClosed], and
+// processes that compile are killed.
 func (h *Host) Close(ctx context.Context) error {
 	h.loading.Lock()
 	defer h.loading.Unlock()

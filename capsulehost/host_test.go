@@ -16,7 +16,17 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain also makes this test's binary compile for hosts, in processes of its own.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == compileArgument {
+		if err := ServeCompile(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // world is a HostAPI that records its guest's calls.
 type world struct {

@@ -79,6 +79,17 @@ type Config struct {
 	// compiled again, so damage only costs time.
 	CacheDir string
 
+	// CompileCommand, if not empty, is a command, a path and its arguments, that compiles
+	// large modules in a process of its own, with a low priority, so that the load of one
+	// does not slow down the calls of others. A program that names itself must call
+	// capsulehost.ServeCompile when it is started with these arguments, and do nothing
+	// else; see docs/embedding.md. If the command is of no use, a warning says so, and
+	// modules are compiled in this process, as without one.
+	CompileCommand []string
+	// CompileWorkers is the number of goroutines that compile one module in this process; 0
+	// means 1. More are faster, and leave less to the capsules that run.
+	CompileWorkers int
+
 	// Store keeps the durable state of the capsules; nil means a file of bbolt,
 	// <home>/state/actors.db, which Serve opens, and closes when it returns. Serve fails at
 	// once if another process has opened the file, or if the file is damaged. See
@@ -195,7 +206,7 @@ func (c Config) withDefaults() Config {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	c.Topics = slices.Clone(c.Topics)
+	c.Topics, c.CompileCommand = slices.Clone(c.Topics), slices.Clone(c.CompileCommand)
 	c.overrides = newOverrides(c.CapsuleSettings)
 	return c
 }
@@ -213,6 +224,7 @@ func (c *Config) problems() []error {
 	notNegative("TriggerTimeout", c.TriggerTimeout < 0, c.TriggerTimeout)
 	notNegative("ReadyTimeout", c.ReadyTimeout < 0, c.ReadyTimeout)
 	notNegative("StopTimeout", c.StopTimeout < 0, c.StopTimeout)
+	notNegative("CompileWorkers", c.CompileWorkers < 0, c.CompileWorkers)
 	notNegative("Queue", c.Queue < 0, c.Queue)
 	notNegative("OpenTriggers", c.OpenTriggers < 0, c.OpenTriggers)
 	notNegative("EventsKept", c.EventsKept < 0, c.EventsKept)

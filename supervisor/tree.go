@@ -112,7 +112,7 @@ func newTree(ctx context.Context, s *Supervisor) (*tree, error) {
 func (s *Supervisor) hostConfig() capsulehost.Config {
 	return capsulehost.Config{
 		MemoryLimitPages: s.cfg.MemoryLimitPages, CacheDir: cmp.Or(s.cfg.CacheDir, s.home.CacheDir()), Log: s.cfg.Log,
-		HostFunctions: s.cfg.HostFunctions,
+		CompileCommand: s.cfg.CompileCommand, CompileWorkers: s.cfg.CompileWorkers, HostFunctions: s.cfg.HostFunctions,
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ func (d *developer) run() (err error) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // compiling makes much garbage: a fifth less time from save to answer
 	}
+	d.options.compileWorkers = runtime.GOMAXPROCS(0)
 	m, err := manifest.Load(d.dir)
 	if err != nil {
 		return err
@@ -133,7 +135,7 @@ func (d *developer) config(log *slog.Logger) (supervisor.Config, error) {
 	if err != nil {
 		return supervisor.Config{}, err
 	}
-	return supervisor.Config{Home: h.Dir(), Principal: d.options.principal, SocketPath: socket, Log: log}, nil
+	return supervisor.Config{Home: h.Dir(), Principal: d.options.principal, SocketPath: socket, Log: log, CompileWorkers: d.options.compileWorkers}, nil
 }
 
 // daemonRuns reports whether a daemon runs.

@@ -65,6 +65,9 @@ type installOptions struct {
 
 	principal, cache string
 	json             bool
+	// compileWorkers, if not 0, compiles with so many goroutines, as fast as it can; otherwise
+	// a daemon that runs is disturbed as little as possible.
+	compileWorkers int
 }
 
 // install installs a capsule, and has a running daemon load it.
@@ -177,10 +180,14 @@ func (a *app) installer(o installOptions) (*supervisor.Supervisor, error) {
 	}
 	var out struct{ io.Writer }
 	out.Writer = io.Discard // New warns of the capsules that are there, and that there are none
-	sup, err := supervisor.New(supervisor.Config{
+	cfg := supervisor.Config{
 		Home: h.Dir(), Principal: o.principal, CacheDir: cache, SocketPath: socket,
-		CapsuleDirs: []string{h.CapsulesDir(home.Principal(o.principal))}, Log: warnings(&out),
-	})
+		CapsuleDirs: []string{h.CapsulesDir(home.Principal(o.principal))}, Log: warnings(&out), CompileWorkers: o.compileWorkers,
+	}
+	if o.compileWorkers == 0 {
+		cfg.CompileCommand = compileCommand(cfg.Log)
+	}
+	sup, err := supervisor.New(cfg)
 	out.Writer = a.stderr
 	return sup, err
 }

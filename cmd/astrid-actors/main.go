@@ -106,7 +106,7 @@ and in another terminal:    astrid-actors trigger greet.world '{"name": "you"}'`
 			newApprovals(a), newApprove(a), newDeny(a),
 		},
 		groupCapsule: {newNew(a), newCheck(a), newSeal(a), newPack(a), newInstall(a), newWorkspace(a)},
-		"":           {newVersion(a), newCompletion(a)},
+		"":           {newVersion(a), newCompletion(a), newCompileModule(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -89,6 +89,7 @@ func (o *runOptions) run(cmd *cobra.Command, a *app) error {
 		cfg.CapsuleDirs = append(cfg.CapsuleDirs, dir)
 	}
 	cfg.Log = log
+	cfg.CompileCommand = compileCommand(log)
 	reader, err := o.reader(a, cmd.Flags(), log)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
@@ -20,6 +21,7 @@ import (
 var (
 	upgrades = flag.Int("upgrades", 10, "how many upgrades TestUpgradeUnderLoad makes; every fifth is to a broken version")
 	goGuest  = flag.Bool("upgrade-go", false, "TestUpgradeUnderLoad upgrades a capsule in Go, whose compilation takes a second or more, and not one in WebAssembly text")
+	inside   = flag.Bool("upgrade-inside", false, "TestUpgradeUnderLoad compiles beside the calls, and not in processes of their own")
 	maxRatio = flag.Float64("upgrade-ratio", 0, "fail if p99 during the upgrades is more than this many times p99 without; 0 only prints it")
 )
 
@@ -27,13 +29,32 @@ var (
 // second.
 const patient, impatient = "10m", "300ms"
 
+// compileArgument makes this test's binary compile a module for a test in another process.
+const compileArgument = "compile"
+
+// compiles does what compileArgument asks for, if it is there.
+func compiles() bool {
+	if len(os.Args) != 2 || os.Args[1] != compileArgument {
+		return false
+	}
+	if err := capsulehost.ServeCompile(os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return true
+}
+
 // TestUpgradeUnderLoad upgrades a capsule again and again while 20 clients send 500
 // triggers a second. No call fails, none is lost, and each answer is of a version that was
 // good; versions that can't load leave the one before them. make upgrades runs it with a
 // large module.
 func TestUpgradeUnderLoad(t *testing.T) {
 	wasm, version := answering(t)
-	sys := supervisortest.Start(t, supervisor.Config{TriggerTimeout: time.Minute, CacheDir: t.TempDir()}, version(wasm, "1000", patient))
+	cfg := supervisor.Config{TriggerTimeout: time.Minute, CacheDir: t.TempDir(), CompileCommand: []string{os.Args[0], compileArgument}}
+	if *inside {
+		cfg.CompileCommand = nil
+	}
+	sys := supervisortest.Start(t, cfg, version(wasm, "1000", patient))
 	load := supervisortest.Load{Topic: "ask", Clients: 20, PerSecond: 500}
 
 	rest := 200 * time.Millisecond // between two upgrades, and before the first
