@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	}
 	var err error
 	switch os.Args[1] {
-	case "act-priority": // answers with the priorities of its threads
+	case "act-priority": // answers with its priority
 		err = Serve(os.Stdin, os.Stdout, func(request []byte) ([][]byte, error) {
 			nice, err := unix.Getpriority(unix.PRIO_PGRP, 0)
 			return [][]byte{request, []byte(" "), []byte(strconv.Itoa(nice))}, err
@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 			}
 		})
 	case "act-parent": // asks one that is busy
-		command := exec.Command(os.Args[0], "act-busy") //nolint:noctx // it must not be killed
+		command := exec.Command(os.Args[0], "act-busy")
 		command.Stderr = os.Stdout
 		var stdin io.WriteCloser
 		if stdin, err = command.StdinPipe(); err == nil {
@@ -78,7 +78,7 @@ func TestAskEndsWithItsContext(t *testing.T) {
 
 // When a parent is killed, its child ends, however busy it is.
 func TestChildEndsWithItsParent(t *testing.T) {
-	parent := exec.Command(os.Args[0], "act-parent") //nolint:noctx // it is killed
+	parent := exec.Command(os.Args[0], "act-parent")
 	output, err := parent.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
