@@ -134,7 +134,8 @@ func (c *capsule) start(ctx actor.Context) {
 		c.giveUpInstance()
 	}
 	from := c.Version()
-	if c.current = c.accept(); c.current != nil {
+	if c.settled(ctx) {
+		c.current = c.accept()
 		c.current.receive(nil)
 		c.tookOver(ctx, from, nil)
 		return

@@ -51,6 +51,8 @@ type CapsuleRef struct {
 	first     uint64                  // the generation of its first load; 0 before
 	next      *instance               // prepared, to take over; nil without one
 	interrupt context.CancelCauseFunc // of the current instance; nil before it and after its end
+	declined  *declined               // an offer of which the supervisor does not know yet; nil without one
+	settling  context.CancelCauseFunc // of the one for which the capsule's actor waits, to take over; nil without one
 }
 
 // NewCapsuleRef prepares a capsule. Nothing runs before its Props are spawned.
@@ -137,6 +139,9 @@ func (r *CapsuleRef) Interrupt(generation uint64, cause error) bool {
 	// only fail with what follows.
 	mailbox.PostUserMessage(&interrupted{generation: generation, cause: cause})
 	r.interrupt(cause)
+	if r.settling != nil && !errors.Is(cause, ErrRestarting) { // a restart is what it is for
+		r.settling(cause)
+	}
 	return true
 }
 

@@ -31,6 +31,7 @@ type instance struct {
 	runLoop bool   // guest is a run loop
 	inline  bool   // guest is Inline
 	beside  bool   // it is being prepared beside another instance
+	alone   bool   // and that one waits for it
 	loop    *loop  // nil unless the run loop has been started
 }
 
@@ -46,7 +47,9 @@ func (r *CapsuleRef) newInstance(v *Version, generation uint64) *instance {
 func (i *instance) load() error {
 	i.api = &hostAPI{instance: i, ready: make(chan struct{})}
 	if i.version.Services != nil {
-		i.api.services, i.release = i.version.Services(i.ctx, InstanceID{i.generation, i.session, i.ref.number})
+		i.api.services, i.release = i.version.Services(i.ctx, InstanceID{
+			Generation: i.generation, Session: i.session, Number: i.ref.number, Beside: i.beside, Alone: i.alone,
+		})
 	}
 	i.api.services.Peers, i.api.services.Output = i.api, i.api
 	if bus := i.ref.cfg.Bus; bus != nil {

@@ -40,6 +40,7 @@ func (s *supervisor) resync(ctx actor.Context, to *actor.PID) {
 func (s *supervisor) reconcile(ctx actor.Context) {
 	now := monotime.Now()
 	for _, c := range s.children {
+		s.offerDeclined(c)
 		if c.upgrade != nil {
 			s.prepared(ctx, c, c.upgrade)
 		}

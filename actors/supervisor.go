@@ -179,6 +179,10 @@ func (s *supervisor) Receive(ctx actor.Context) {
 		s.upgradeCapsule(ctx, m)
 	case *prepared:
 		s.prepared(ctx, m.child, m.upgrade)
+	case *offerDeclined:
+		if c := s.byID[m.ref.Name()]; c != nil {
+			s.offerDeclined(c)
+		}
 	case *stable:
 		s.stable(m)
 	case *messages.StopCapsule:

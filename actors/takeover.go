@@ -92,6 +92,14 @@ func (c *capsule) takeOver(ctx actor.Context) {
 	from, old := c.Version(), c.current
 	if old != nil {
 		c.serveDropped(next)
+	}
+	if !c.settled(ctx) {
+		if c.own.Closed() {
+			c.discard(messages.StateStopped)
+		}
+		return
+	}
+	if old != nil {
 		c.stats.died()
 		old.endGuest(c.cfg.Log)
 		if c.own.Closed() { // it has been told to stop meanwhile

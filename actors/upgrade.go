@@ -224,18 +224,23 @@ func (s *supervisor) prepared(ctx actor.Context, c *child, u *upgrade) {
 	switch {
 	case !done:
 	case err != nil:
-		failure := failureOf("load", err)
-		c.Ref.During(func(generation uint64) {
-			s.Observe(messages.Event{
-				Path: c.Ref.Path(), Generation: generation,
-				Detail: messages.UpgradeFailed{From: u.from.Number, To: u.Version.Number, Failure: failure, ModuleHash: u.Version.hash()},
-			})
-		})
-		s.endUpgrade(c, messages.CommandKept, failure.Message)
+		s.upgradeFailed(c, err)
 	default:
 		u.next = next
 		s.handOver(ctx, c, u)
 	}
+}
+
+// upgradeFailed ends an upgrade that has changed nothing.
+func (s *supervisor) upgradeFailed(c *child, err error) {
+	u, failure := c.upgrade, failureOf("load", err)
+	c.Ref.During(func(generation uint64) {
+		s.Observe(messages.Event{
+			Path: c.Ref.Path(), Generation: generation,
+			Detail: messages.UpgradeFailed{From: u.from.Number, To: u.Version.Number, Failure: failure, ModuleHash: u.Version.hash()},
+		})
+	})
+	s.endUpgrade(c, messages.CommandKept, failure.Message)
 }
 
 // handOver offers the prepared instance to the capsule, whatever has become of that
@@ -278,6 +283,7 @@ func (s *supervisor) replaced(c *child) {
 
 // upgraded ends an upgrade, if that generation is its instance: it has taken over.
 func (s *supervisor) upgraded(c *child, generation uint64) {
+	s.offerDeclined(c)
 	u := c.upgrade
 	if u == nil || u.generation == 0 || generation < u.generation {
 		return
@@ -390,12 +396,21 @@ func (r *CapsuleRef) prepare(ctx context.Context, v *Version, patience time.Dura
 	}
 	i := r.newInstance(v, r.reserve())
 	i.beside = true
+	if err := i.loadBeside(ctx, patience); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// loadBeside loads an instance beside the current one, until ctx ends. If that fails, the
+// instance is closed.
+func (i *instance) loadBeside(ctx context.Context, patience time.Duration) error {
 	unlink := context.AfterFunc(ctx, func() { i.end(context.Cause(ctx)) })
 	ok := false
 	defer func() { // also if the guest ends the goroutine
 		unlink()
 		if !ok {
-			i.close(r.cfg.Log)
+			i.close(i.ref.cfg.Log)
 		}
 	}()
 	err := i.load()
@@ -405,9 +420,6 @@ func (r *CapsuleRef) prepare(ctx context.Context, v *Version, patience time.Dura
 	if err == nil && i.runLoop {
 		err = i.awaitSignal(patience)
 	}
-	if err != nil {
-		return nil, err
-	}
-	ok = true
-	return i, nil
+	ok = err == nil
+	return err
 }

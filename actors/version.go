@@ -62,6 +62,9 @@ type InstanceID struct {
 	Session    string
 	// Number is that of an instance of a pool, from 1; 0 for a capsule's only one.
 	Number int
+	// Beside: it is prepared beside the current one, which goes on. Its services' State may
+	// be a Settler. Alone: the current one has no call meanwhile.
+	Beside, Alone bool
 }
 
 // hold keeps the version from being released, until drop.

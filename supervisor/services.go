@@ -19,6 +19,9 @@ func (s *Supervisor) services(t *tree, m *manifest.Manifest) func(ctx context.Co
 	ofFiles := s.filesFor(m)
 	return func(_ context.Context, i actors.InstanceID) (capsulehost.Services, func()) {
 		kept := t.state.Instance(m.ID(), i.Number)
+		if i.Beside {
+			kept = t.state.Beside(m.ID(), i.Number, i.Alone)
+		}
 		settle := t.topics.Hold(m.ID(), i.Generation, kept)
 		services := capsulehost.Services{
 			Files: ofFiles, State: kept, Approvals: t.approvals.For(m.ID(), s.groups.path(m.ID()), i.Generation),

@@ -175,12 +175,21 @@ func TestARaisedFenceRefusesEarlierWriters(t *testing.T) {
 		if _, err := s.Txn(ctx, other, nil, []Write{Put("b", nil)}); err != nil {
 			t.Errorf("another writer: %v", err)
 		}
-		third, err := HandBack(ctx, s, second)
-		if err != nil || third.Number <= second.Number {
-			t.Fatalf("HandBack: %+v, %v", third, err)
+		if _, err := RaiseWith(ctx, s, "greeter", []Compare{{Key: "a", Revision: 1}}, []Write{Put("a", []byte("third"))}); !errors.Is(err, ErrConflict) {
+			t.Errorf("raised although a key has changed: %v", err)
 		}
-		if _, err := HandBack(ctx, s, second); !errors.Is(err, ErrStale) {
-			t.Errorf("a second HandBack: %v", err)
+		if _, err := s.Txn(ctx, second, nil, []Write{Put("b", nil)}); err != nil {
+			t.Errorf("the fence was raised all the same: %v", err)
+		}
+		third, err := RaiseWith(ctx, s, "greeter", nil, []Write{Put("a", []byte("third"))})
+		if err != nil || third.Number <= second.Number {
+			t.Fatalf("RaiseWith: %+v, %v", third, err)
+		}
+		if e, _ := s.Get(ctx, "a"); string(e.Value) != "third" {
+			t.Errorf("a = %q", e.Value)
+		}
+		if _, err := s.Txn(ctx, second, nil, []Write{Put("a", nil)}); !errors.Is(err, ErrStale) {
+			t.Errorf("a write with the fence before: %v", err)
 		}
 		if _, err := s.Txn(ctx, Fence{"unknown", 1}, nil, []Write{Put("b", nil)}); !errors.Is(err, ErrStale) {
 			t.Errorf("a fence that was never raised: %v", err)

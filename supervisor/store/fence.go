@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -14,32 +15,28 @@ const fencePrefix = "fence/"
 // generation raises it before it reads, so that what it reads stays true.
 func Raise(ctx context.Context, s Store, writer string) (Fence, error) {
 	for {
-		number, revision, err := newest(ctx, s, writer)
-		if err != nil {
-			return Fence{}, fmt.Errorf("raise the fence of %q: %w", writer, err)
-		}
-		next, err := replace(ctx, s, writer, revision, number+1)
+		fence, err := RaiseWith(ctx, s, writer, nil, nil)
 		if !errors.Is(err, ErrConflict) {
-			return next, err
+			return fence, err
 		}
 	}
 }
 
-// HandBack returns a new fence to an earlier holder, if current, which must have ended, is
-// still the newest. Otherwise its error matches ErrStale.
-func HandBack(ctx context.Context, s Store, current Fence) (Fence, error) {
-	number, revision, err := newest(ctx, s, current.Writer)
-	switch {
-	case err != nil:
-		return Fence{}, fmt.Errorf("hand back the fence of %q: %w", current.Writer, err)
-	case number != current.Number:
-		return Fence{}, ErrStale
+// RaiseWith makes a new fence and all writes, at one moment, or neither. Its error matches
+// ErrConflict if a comparison fails, or if somebody else raised the fence meanwhile.
+func RaiseWith(ctx context.Context, s Store, writer string, compare []Compare, writes []Write) (Fence, error) {
+	number, revision, err := newest(ctx, s, writer)
+	if err == nil {
+		number++
+		key := fencePrefix + writer
+		compare = append(slices.Clone(compare), Compare{key, revision})
+		writes = append(slices.Clone(writes), Put(key, strconv.AppendUint(nil, number, 10)))
+		_, err = s.Txn(ctx, Fence{}, compare, writes)
 	}
-	next, err := replace(ctx, s, current.Writer, revision, number+1)
-	if errors.Is(err, ErrConflict) {
-		return Fence{}, ErrStale
+	if err != nil {
+		return Fence{}, fmt.Errorf("raise the fence of %q: %w", writer, err)
 	}
-	return next, err
+	return Fence{writer, number}, nil
 }
 
 func newest(ctx context.Context, s Store, writer string) (number, revision uint64, err error) {
@@ -52,16 +49,6 @@ func newest(ctx context.Context, s Store, writer string) (number, revision uint6
 	}
 	number, err = strconv.ParseUint(string(e.Value), 10, 64)
 	return number, e.Revision, err
-}
-
-// replace sets a fence if it still has the revision.
-func replace(ctx context.Context, s Store, writer string, revision, number uint64) (Fence, error) {
-	key := fencePrefix + writer
-	_, err := s.Txn(ctx, Fence{}, []Compare{{key, revision}}, []Write{Put(key, strconv.AppendUint(nil, number, 10))})
-	if err != nil {
-		return Fence{}, fmt.Errorf("raise the fence of %q: %w", writer, err)
-	}
-	return Fence{writer, number}, nil
 }
 
 // state is what a transaction reads and changes, in either implementation.

@@ -13,7 +13,7 @@ func (s *Space) Page(ctx context.Context, prefix, after string, limit int) ([]st
 	if after != "" {
 		after = s.prefix + after
 	}
-	entries, err := s.keeper.cfg.Store.List(ctx, store.Range{Prefix: s.prefix + prefix, After: after, Limit: limit, KeysOnly: true})
+	entries, err := s.store.List(ctx, store.Range{Prefix: s.prefix + prefix, After: after, Limit: limit, KeysOnly: true})
 	for i := range entries {
 		entries[i].Key = entries[i].Key[len(s.prefix):]
 	}

@@ -6,6 +6,9 @@
 //	defer instance.Close()
 //	space := keeper.Space("greeter", "alice")  // what an operator uses
 //
+// In an upgrade, [Keeper.Beside] returns what the instance that is prepared uses: a draft,
+// which becomes the state when that instance takes over.
+//
 // The keys in the store are "kv/<principal>/<capsule>/<key>". "usage/<capsule>" has the
 // size of all that a capsule keeps; each write compares and replaces it, so it is exact
 // even if a write was given up and happened all the same.

@@ -5,62 +5,71 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/astrid-actors/astrid-actors/actors"
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // Instance is the state as one instance of a capsule uses it. The first use takes the
 // fence of the capsule: all earlier instances can't write any more. So an instance that
-// does not use its state costs the disk nothing, and one that is loaded beside another
-// leaves it undisturbed until then.
+// does not use its state costs the disk nothing.
+//
+// One that is prepared beside another one works on a draft until Settle.
 type Instance struct {
 	keeper  *Keeper
 	capsule *capsule
 	writer  *writer
 
-	// fence is zero before the first use. It and closed are guarded by writer.fences.
-	fence  store.Fence
-	closed bool
+	// using is held during each use, so that Settle comes between two.
+	using lock
+	draft *draft // nil if it writes; guarded by using
+	holds bool   // the writer's turn, from its first use to its end: it has a draft alone
+
+	fence  atomic.Pointer[store.Fence] // nil before the first use; set with the writer's turn
+	closed bool                        // guarded by the writer's turn
 }
 
-var _ capsulehost.State = (*Instance)(nil)
+var (
+	_ capsulehost.State = (*Instance)(nil)
+	_ actors.Settler    = (*Instance)(nil)
+)
 
 // Instance returns the state for a new generation of an instance of a capsule: one of a
 // pool by its number, the only one by 0. Close it when the generation has ended.
 func (k *Keeper) Instance(capsule string, number int) *Instance {
 	c := k.capsule(capsule)
-	return &Instance{keeper: k, capsule: c, writer: k.writer(c, number)}
+	return &Instance{keeper: k, capsule: c, writer: k.writer(c, number), using: make(lock, 1)}
 }
 
-// handBackTimeout limits how long a disk that hangs holds up the end of an instance.
-const handBackTimeout = time.Second
+// Beside is Instance for a generation that is prepared beside the one that writes: what it
+// writes is a draft until Settle. With alone, the other one writes nothing from the first
+// use of this one to its Settle or Close: it waits.
+func (k *Keeper) Beside(capsule string, number int, alone bool) *Instance {
+	i := k.Instance(capsule, number)
+	i.draft = newDraft(k.cfg.Store, alone)
+	return i
+}
 
-// Close ends the instance's use. If it has taken the fence from an instance that runs on,
-// as a new version that did not come up has, then that one gets it back.
+// closeTimeout limits how long a disk that hangs holds up the end of an instance.
+const closeTimeout = time.Second
+
+// Close ends the instance's use. A draft is forgotten.
 func (i *Instance) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), handBackTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	c := i.writer
-	if c.lock(ctx) != nil {
+	if i.holds {
+		i.holds = false
+	} else if i.writer.turn.lock(ctx) != nil {
 		return
 	}
-	defer c.unlock()
+	defer i.writer.turn.unlock()
+	if i.fence.Load() != nil && !i.closed {
+		i.writer.holders--
+	}
 	i.closed = true
-	at := slices.Index(c.holders, i)
-	if at < 0 {
-		return
-	}
-	isNewest := at == len(c.holders)-1
-	c.holders = slices.Delete(c.holders, at, at+1)
-	if !isNewest || len(c.holders) == 0 {
-		return
-	}
-	// If it fails, the earlier instance is refused its next write, and restarted.
-	if fence, err := store.HandBack(ctx, i.keeper.cfg.Store, i.fence); err == nil {
-		c.holders[len(c.holders)-1].fence = fence
-	}
 }
 
 // InUse returns the ids of the capsules of which an instance has used its state, sorted.
@@ -75,69 +84,96 @@ func (k *Keeper) InUse(ctx context.Context) ([]string, error) {
 	k.mu.Unlock()
 	var ids []string
 	for w, id := range writers {
-		if err := w.lock(ctx); err != nil {
+		if err := w.turn.lock(ctx); err != nil {
 			return nil, err
 		}
-		if len(w.holders) > 0 {
+		if w.holders > 0 {
 			ids = append(ids, id)
 		}
-		w.unlock()
+		w.turn.unlock()
 	}
 	slices.Sort(ids)
 	return slices.Compact(ids), nil
 }
 
-func (w *writer) lock(ctx context.Context) error {
-	select {
-	case w.fences <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (w *writer) unlock() { <-w.fences }
-
-// space returns the name space of a principal, with the instance's fence.
-func (i *Instance) space(ctx context.Context, principal string) (*Space, error) {
-	s := i.keeper.space(i.capsule, principal)
-	fence, err := i.Fence(ctx)
-	if err != nil {
-		return nil, err
-	}
-	s.fence = fence
-	return s, nil
-}
-
 // Fence returns the fence with which the instance writes, and takes it with the first
-// call. An instance that was closed before has none: the error matches store.ErrStale.
+// call. An instance that was closed before, or that has a draft, has none: the error
+// matches store.ErrStale.
 func (i *Instance) Fence(ctx context.Context) (store.Fence, error) {
-	if err := i.writer.lock(ctx); err != nil {
+	if taken := i.fence.Load(); taken != nil {
+		return *taken, nil
+	}
+	if err := i.using.lock(ctx); err != nil {
 		return store.Fence{}, err
 	}
-	defer i.writer.unlock()
-	switch {
-	case i.fence != (store.Fence{}):
-		return i.fence, nil
-	case i.closed:
-		return store.Fence{}, fmt.Errorf("an instance of %q that has ended: %w", i.writer.name, store.ErrStale)
+	defer i.using.unlock()
+	if i.draft != nil {
+		return store.Fence{}, fmt.Errorf("an instance of %q that has not taken over: %w", i.writer.name, store.ErrStale)
+	}
+	if err := i.writer.turn.lock(ctx); err != nil {
+		return store.Fence{}, err
+	}
+	defer i.writer.turn.unlock()
+	return i.take(ctx)
+}
+
+// take returns the fence. The caller has the writer's turn.
+func (i *Instance) take(ctx context.Context) (store.Fence, error) {
+	if taken := i.fence.Load(); taken != nil {
+		return *taken, nil
+	}
+	if i.closed {
+		return store.Fence{}, i.ended()
 	}
 	fence, err := store.Raise(ctx, i.keeper.cfg.Store, i.writer.name)
-	if err != nil {
-		return store.Fence{}, err
+	if err == nil {
+		i.took(fence)
 	}
-	i.fence = fence
-	i.writer.holders = append(i.writer.holders, i)
-	return fence, nil
+	return fence, err
+}
+
+func (i *Instance) took(fence store.Fence) {
+	i.fence.Store(&fence)
+	i.writer.holders++
+}
+
+func (i *Instance) ended() error {
+	return fmt.Errorf("an instance of %q that has ended: %w", i.writer.name, store.ErrStale)
+}
+
+// use calls f with the name space of a principal, while no other generation writes.
+func (i *Instance) use(ctx context.Context, principal string, f func(*Space) error) error {
+	if err := i.using.lock(ctx); err != nil {
+		return err
+	}
+	defer i.using.unlock()
+	s := i.keeper.space(i.capsule, principal)
+	if i.draft != nil {
+		if err := i.begin(ctx); err != nil {
+			return err
+		}
+		s.store, s.draft = i.draft, true
+		return f(s)
+	}
+	if err := i.writer.turn.lock(ctx); err != nil {
+		return err
+	}
+	defer i.writer.turn.unlock()
+	fence, err := i.take(ctx)
+	if err != nil {
+		return err
+	}
+	s.fence = fence
+	return f(s)
 }
 
 // Get implements capsulehost.State.
 func (i *Instance) Get(ctx context.Context, principal, key string) ([]byte, error) {
-	s, err := i.space(ctx, principal)
-	if err != nil {
-		return nil, err
-	}
-	value, err := s.Get(ctx, key)
+	var value []byte
+	err := i.use(ctx, principal, func(s *Space) (err error) {
+		value, err = s.Get(ctx, key)
+		return err
+	})
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
 	}
@@ -146,11 +182,7 @@ func (i *Instance) Get(ctx context.Context, principal, key string) ([]byte, erro
 
 // Set implements capsulehost.State.
 func (i *Instance) Set(ctx context.Context, principal, key string, value []byte) error {
-	s, err := i.space(ctx, principal)
-	if err != nil {
-		return err
-	}
-	if err := s.Set(ctx, key, value); err != nil {
+	if err := i.use(ctx, principal, func(s *Space) error { return s.Set(ctx, key, value) }); err != nil {
 		return fmt.Errorf("set key %.100q to %d bytes: %w", key, len(value), err)
 	}
 	return nil
@@ -158,11 +190,11 @@ func (i *Instance) Set(ctx context.Context, principal, key string, value []byte)
 
 // Delete implements capsulehost.State.
 func (i *Instance) Delete(ctx context.Context, principal, key string) error {
-	s, err := i.space(ctx, principal)
-	if err != nil {
+	err := i.use(ctx, principal, func(s *Space) error {
+		_, err := s.Delete(ctx, key)
 		return err
-	}
-	if _, err = s.Delete(ctx, key); err != nil {
+	})
+	if err != nil {
 		return fmt.Errorf("delete key %.100q: %w", key, err)
 	}
 	return nil
@@ -170,11 +202,11 @@ func (i *Instance) Delete(ctx context.Context, principal, key string) error {
 
 // ListKeys implements capsulehost.State.
 func (i *Instance) ListKeys(ctx context.Context, principal, prefix string) ([]string, error) {
-	s, err := i.space(ctx, principal)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := s.Entries(ctx, prefix, false)
+	var entries []store.Entry
+	err := i.use(ctx, principal, func(s *Space) (err error) {
+		entries, err = s.Entries(ctx, prefix, false)
+		return err
+	})
 	keys := make([]string, len(entries))
 	for n, e := range entries {
 		keys[n] = e.Key
@@ -184,9 +216,10 @@ func (i *Instance) ListKeys(ctx context.Context, principal, prefix string) ([]st
 
 // ClearPrefix implements capsulehost.State.
 func (i *Instance) ClearPrefix(ctx context.Context, principal, prefix string) (int, error) {
-	s, err := i.space(ctx, principal)
-	if err != nil {
-		return 0, err
-	}
-	return s.Clear(ctx, prefix)
+	n := 0
+	err := i.use(ctx, principal, func(s *Space) (err error) {
+		n, err = s.Clear(ctx, prefix)
+		return err
+	})
+	return n, err
 }

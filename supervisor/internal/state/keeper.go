@@ -51,11 +51,24 @@ type capsule struct {
 // write beside each other.
 type writer struct {
 	name string // of the fence
-	// fences is a lock, with one token, for the fences of the generations: a wait for it
-	// can be given up.
-	fences  chan struct{}
-	holders []*Instance // those that have had a fence and have not ended, oldest first
+	// turn is held while an instance writes, and while one takes the fence.
+	turn    lock
+	holders int // instances that have had a fence and have not ended; guarded by turn
 }
+
+// lock is a mutex, with one token: a wait for it can be given up.
+type lock chan struct{}
+
+func (l lock) lock(ctx context.Context) error {
+	select {
+	case l <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l lock) unlock() { <-l }
 
 // New returns a Keeper for a store. The sizes that it shows are those that the store has
 // now; see Refresh.
@@ -107,7 +120,7 @@ func (k *Keeper) writer(c *capsule, number int) *writer {
 	defer k.mu.Unlock()
 	w := c.writers[number]
 	if w == nil {
-		w = &writer{name: c.id, fences: make(chan struct{}, 1)}
+		w = &writer{name: c.id, turn: make(lock, 1)}
 		if number > 0 {
 			w.name = fmt.Sprintf("%s#%d", c.id, number)
 		}
@@ -135,27 +148,28 @@ func (k *Keeper) space(c *capsule, principal string) *Space {
 	if principal == "" {
 		principal = k.cfg.Principal
 	}
-	return &Space{keeper: k, capsule: c, prefix: spacePrefix + principal + "/" + c.id + "/"}
+	return &Space{store: k.cfg.Store, capsule: c, prefix: spacePrefix + principal + "/" + c.id + "/"}
 }
 
 // Space is one name space. Its methods may be called from any goroutine.
 type Space struct {
-	keeper  *Keeper
+	store   store.Store
 	capsule *capsule
 	prefix  string
 	fence   store.Fence
+	draft   bool // what it writes is not kept yet
 }
 
 // Get returns a value. Its error matches store.ErrNotFound if there is none.
 func (s *Space) Get(ctx context.Context, key string) ([]byte, error) {
-	e, err := s.keeper.cfg.Store.Get(ctx, s.prefix+key)
+	e, err := s.store.Get(ctx, s.prefix+key)
 	return e.Value, err
 }
 
 // Entries returns the entries whose keys have a prefix, ordered by key; the values only if
 // they are wanted. Their keys are those of the name space.
 func (s *Space) Entries(ctx context.Context, prefix string, values bool) ([]store.Entry, error) {
-	entries, err := s.keeper.cfg.Store.List(ctx, store.Range{Prefix: s.prefix + prefix, KeysOnly: !values})
+	entries, err := s.store.List(ctx, store.Range{Prefix: s.prefix + prefix, KeysOnly: !values})
 	for i := range entries {
 		entries[i].Key = entries[i].Key[len(s.prefix):]
 	}
@@ -201,7 +215,7 @@ func (s *Space) Clear(ctx context.Context, prefix string) (int, error) {
 
 // list returns entries without values; their keys are the store's.
 func (s *Space) list(ctx context.Context, prefix string, limit int) ([]store.Entry, error) {
-	return s.keeper.cfg.Store.List(ctx, store.Range{Prefix: s.prefix + prefix, Limit: limit, KeysOnly: true})
+	return s.store.List(ctx, store.Range{Prefix: s.prefix + prefix, Limit: limit, KeysOnly: true})
 }
 
 func deletes(entries []store.Entry) []store.Write {
@@ -217,7 +231,7 @@ func deletes(entries []store.Entry) []store.Write {
 func (s *Space) change(ctx context.Context, plan func() ([]store.Write, usage, error)) (int, error) {
 	key := usagePrefix + s.capsule.id
 	for {
-		e, err := s.keeper.cfg.Store.Get(ctx, key)
+		e, err := s.store.Get(ctx, key)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return 0, err
 		}
@@ -230,20 +244,30 @@ func (s *Space) change(ctx context.Context, plan func() ([]store.Write, usage, e
 			return 0, err
 		}
 		after := before.plus(change)
-		if quota := s.capsule.quota.Load(); after.bytes > quota && after.bytes > before.bytes {
-			return 0, fmt.Errorf("%w: it would keep %d bytes of %d; it can delete keys, or an operator can raise [state] quota",
-				ErrQuota, after.bytes, quota)
+		if err := s.capsule.allows(before, after); err != nil {
+			return 0, err
 		}
 		n := len(writes)
 		writes = append(writes, store.Put(key, after.text()))
-		_, err = s.keeper.cfg.Store.Txn(ctx, s.fence, []store.Compare{{Key: key, Revision: e.Revision}}, writes)
+		_, err = s.store.Txn(ctx, s.fence, []store.Compare{{Key: key, Revision: e.Revision}}, writes)
 		switch {
 		case errors.Is(err, store.ErrConflict) && ctx.Err() == nil:
 			continue
 		case err != nil:
 			return 0, err
 		}
-		s.capsule.used.Store(after.bytes)
+		if !s.draft {
+			s.capsule.used.Store(after.bytes)
+		}
 		return n, nil
 	}
+}
+
+// allows returns an error if a change would exceed the quota.
+func (c *capsule) allows(before, after usage) error {
+	if quota := c.quota.Load(); after.bytes > quota && after.bytes > before.bytes {
+		return fmt.Errorf("%w: it would keep %d bytes of %d; it can delete keys, or an operator can raise [state] quota",
+			ErrQuota, after.bytes, quota)
+	}
+	return nil
 }

@@ -150,30 +150,6 @@ func TestAnInstanceThatWasReplacedCantWrite(t *testing.T) {
 	mustSet(t, after, "", "a", "still after")
 }
 
-// A new version that does not come up leaves the old one as it was.
-func TestTheFenceIsHandedBack(t *testing.T) {
-	k := newKeeper(t, store.NewMemory(), 1000)
-	old, failed := k.Instance("one", 0), k.Instance("one", 0)
-	mustSet(t, old, "", "a", "1")
-	mustSet(t, failed, "", "a", "2")
-	failed.Close()
-	mustSet(t, old, "", "a", "3")
-	if err := failed.Set(t.Context(), "", "a", []byte("4")); !errors.Is(err, store.ErrStale) {
-		t.Errorf("the one that ended: %v", err)
-	}
-	// Unless another process has taken the fence since.
-	mustSet(t, k.Instance("one", 0), "", "a", "5")
-	third := k.Instance("one", 0)
-	mustSet(t, third, "", "a", "6")
-	if _, err := store.Raise(t.Context(), k.cfg.Store, "one"); err != nil {
-		t.Fatal(err)
-	}
-	third.Close()
-	if err := old.Set(t.Context(), "", "a", []byte("7")); !errors.Is(err, store.ErrStale) {
-		t.Errorf("another process's fence was taken: %v", err)
-	}
-}
-
 func TestConcurrentWritersCountExactly(t *testing.T) {
 	k := newKeeper(t, store.NewMemory(), 1<<20)
 	var all sync.WaitGroup
