@@ -151,7 +151,7 @@ func TestTheOldVersionWritesUntilItIsReplaced(t *testing.T) {
 
 // A stop ends a load for which the running instance waits.
 func TestAStopEndsALoadForWhichTheCapsuleWaits(t *testing.T) {
-	sys := supervisortest.Start(t, supervisor.Config{}, counter("1.0.0", func(int32) error { return nil }))
+	sys := supervisortest.Start(t, supervisor.Config{StopTimeout: time.Millisecond}, counter("1.0.0", func(int32) error { return nil }))
 	sys.AwaitReady("counter", 1)
 	prepared, swap := make(chan struct{}), make(chan struct{})
 	next := counter("2.0.0", func(int32) error { return nil })
