@@ -170,7 +170,9 @@ func (s *supervisor) endOfGroup(ctx actor.Context, c *child) {
 		s.endBeforeStart(ctx, c, cause)
 		s.answer(c, false, cause)
 	case running, halting, backoff:
-		s.stoppingEvent(c, cause)
+		if c.phase != halting { // else that was reported
+			s.stoppingEvent(c, cause)
+		}
 		s.cancelUpgrade(c, cause)
 		s.end(ctx, c, messages.StateStopped, cause, func() { s.stoppedEvent(c, cause) })
 	}
@@ -181,14 +183,15 @@ func (s *supervisor) halted(ctx actor.Context, c *child, crash *Crash) {
 	c.stopTimer()
 	c.restarts.ran(crash.Uptime)
 	c.over = max(c.over, crash.Generation)
-	c.phase = backoff
 	if c.state == slotHalting || c.doomed {
 		c.slot.halted()
 	}
-	s.stoppedEvent(c, c.why)
-	s.answer(c, false, c.why)
 	if c.state == slotEnded { // its group has changed its mind meanwhile
 		s.endOfGroup(ctx, c)
+	} else {
+		c.phase = backoff
+		s.stoppedEvent(c, c.why)
+		s.answer(c, false, c.why)
 	}
 	s.advance(ctx, c.slot)
 }

@@ -58,6 +58,27 @@ func poolCases() map[string]func(*testing.T) {
 				t.Error(leg.Outcome.String())
 			}
 		},
+		// The specification of all instances changes while they run: their number, and the budget
+		// of all together.
+		"code_change_simple": func(t *testing.T) {
+			s := startPool(t, supervisor.Config{}, pooled("instances = 3", "budget = 50"))
+			killIn(t, s, "w#1")
+			next := pooled("instances = 2", "budget = 1")
+			next.Manifest = strings.Replace(next.Manifest, "1.0.0", "2.0.0", 1)
+			if _, err := s.Add(t.Context(), next); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			if got := instancesOf(s); got != "1 ready, 2 ready" {
+				t.Error(got)
+			}
+			killIn(t, s, "w#1")
+			if got := instancesOf(s); got != "1 ready, 2 ready" {
+				t.Error(got)
+			}
+			killIn(t, s, "w#2")
+			wantState(t, s, "w", "failed")
+		},
 		"hanging_restart_loop_simple": func(t *testing.T) {
 			s := startPool(t, supervisor.Config{}, pooled("instances = 3"))
 			s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Hang})

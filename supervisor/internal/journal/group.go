@@ -41,6 +41,9 @@ func (g *group) apply(e *messages.Event, now time.Time) {
 	case messages.SupervisorStarted:
 		g.move(messages.SupervisorRunning, "", now)
 	case messages.SupervisorStopped:
+		if d.Cause == messages.CauseOperator {
+			g.spent = nil
+		}
 		g.move(messages.SupervisorHasStopped, d.Cause, now)
 	case messages.SupervisorFailed:
 		g.spent = nil // it is made anew
@@ -56,13 +59,18 @@ func (g *group) apply(e *messages.Event, now time.Time) {
 	}
 }
 
-// countDeathLocked counts a capsule's death for its group, unless the group fails of it.
+// countDeathLocked counts a capsule's death for its group, unless the group fails of it. The
+// groups between a capsule and the one that restarts it are made anew, with full budgets.
 func (j *Journal) countDeathLocked(e *messages.Event, now time.Time) {
 	d, ok := e.Detail.(messages.RestartScheduled)
-	if !ok || d.Cause != messages.CauseCrash || d.Supervisor != path.Dir(e.Path) {
+	if !ok || d.Supervisor == "" {
 		return
 	}
-	if g := j.groups[d.Supervisor]; g != nil {
+	around := path.Dir(e.Path)
+	for ; around != d.Supervisor && j.groups[around] != nil; around = path.Dir(around) {
+		j.groups[around].spent = nil
+	}
+	if g := j.groups[d.Supervisor]; g != nil && d.Cause == messages.CauseCrash && d.Supervisor == path.Dir(e.Path) {
 		g.spent = append(g.spent, now)
 	}
 }
