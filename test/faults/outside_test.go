@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/http"
@@ -25,9 +26,9 @@ import (
 // outside is what a host call waits for: a server that never answers, a file that
 // somebody has locked, a function of the program that does not return.
 type outside struct {
-	entered chan struct{} // one element when a call has begun to wait
-	left    chan struct{} // one element when its request has gone; nil if that is not seen
-	before  string        // the topic of a call that must come first; "" if none must
+	entered chan struct{}                            // one element when a call has begun to wait
+	left    chan struct{}                            // one element when its request has gone; nil if that is not seen
+	before  func(*testing.T, *supervisortest.System) // what must come first; nil if nothing must
 	topic   string
 	payload string
 	capsule string
@@ -102,16 +103,44 @@ func person() *outside {
 	return &outside{entered: make(chan struct{}, 8), topic: "test.errand.approve", capsule: "errand", payload: `{"action":"a","resource":"b","risk_level":"low"}`}
 }
 
-// clientless is for the call that waits for a client of the socket.
-func clientless(t *testing.T) *outside {
+// socket is for the calls of sockets: the capsule has bound its own.
+func socket(t *testing.T, topic, payload string) *outside {
 	t.Helper()
-	o := &outside{entered: make(chan struct{}, 8), topic: "test.errand.accept", capsule: "errand", payload: `"1"`}
+	o := &outside{entered: make(chan struct{}, 8), topic: topic, capsule: "errand", payload: payload}
 	home, err := os.MkdirTemp("", "h") //nolint:usetesting // the path of a socket has at most 103 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(home) })
-	o.cfg.Home, o.before = home, "test.errand.bind"
+	o.cfg.Home = home
+	o.before = func(_ *testing.T, sys *supervisortest.System) { sys.Ask("test.errand.bind", `"x"`) }
+	return o
+}
+
+// client is a socket with a client, which has sent something and then does nothing: neither
+// sends more, nor reads.
+func client(t *testing.T, topic, payload string, sent []byte) *outside {
+	t.Helper()
+	o := socket(t, topic, payload)
+	bind := o.before
+	o.before = func(t *testing.T, sys *supervisortest.System) {
+		t.Helper()
+		bind(t, sys)
+		token, err := os.ReadFile(filepath.Join(o.cfg.Home, "run", "system.token"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "unix", filepath.Join(o.cfg.Home, "run", "system.sock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		hello := fmt.Sprintf(`{"token":%q,"protocol_version":1,"client_version":"0.3.0"}`, token)
+		if _, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(hello))), append([]byte(hello), sent...)...)); err != nil {
+			t.Fatal(err)
+		}
+		sys.Expect("test.errand.accept", `"1"`, "errand continue 1")
+	}
 	return o
 }
 
@@ -154,8 +183,14 @@ func TestHostCallsEndInTime(t *testing.T) {
 		"list a directory":  func(t *testing.T) *outside { return lockedFiles(t, "test.reach.list") },
 		"embedder function": func(*testing.T) *outside { return hangingFunction() },
 		"approval":          func(*testing.T) *outside { return person() },
-		"accept a client":   clientless,
-		"process":           func(*testing.T) *outside { return sleeper() },
+		"accept a client":   func(t *testing.T) *outside { return socket(t, "test.errand.accept", `"1"`) },
+		"read of a client": func(t *testing.T) *outside { // half a message
+			return client(t, "test.errand.receive", `"1"`, []byte{0, 16, 0, 0, 'h'})
+		},
+		"write to a client": func(t *testing.T) *outside {
+			return client(t, "test.errand.transmit", `"1 `+strings.Repeat("x", 1<<19)+`"`, nil)
+		},
+		"process": func(*testing.T) *outside { return sleeper() },
 	} {
 		for how, end := range ends {
 			t.Run(name+"/"+how, func(t *testing.T) {
@@ -189,14 +224,14 @@ func TestHostCallsEndInTime(t *testing.T) {
 func (o *outside) once(t *testing.T, sys *supervisortest.System, how string, end func(*testing.T, *supervisortest.System, string) time.Duration) time.Duration {
 	t.Helper()
 	const deadline = 200 * time.Millisecond
+	if o.before != nil {
+		o.before(t, sys)
+	}
 	ctx := t.Context()
 	if how == "deadline" {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, deadline)
 		defer cancel()
-	}
-	if o.before != "" {
-		sys.Ask(o.before, `"x"`)
 	}
 	began, replies := time.Now(), make(chan *messages.Reply, 1)
 	go func() {
