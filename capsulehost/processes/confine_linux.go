@@ -24,16 +24,23 @@ func (p *process) startConfined(cfg Config) error {
 		once(cfg.Log, "files", "processes of capsules can read and write what this user can: there is no Landlock", err)
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWPID}
+	namespaces := uintptr(syscall.CLONE_NEWPID)
 	if uid != 0 { // others than root need a user namespace for it
-		p.cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		namespaces |= syscall.CLONE_NEWUSER
+	}
+	if err := restrictCalls(namespaces); err != nil {
+		once(cfg.Log, "calls", "processes of capsules can make every system call: there is no filter", err)
+	}
+	// The program stops before its first instruction, so that its limits can be set.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Ptrace: true, Cloneflags: namespaces}
+	if uid != 0 {
 		p.cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: uid, HostID: uid, Size: 1}}
 		p.cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: gid, HostID: gid, Size: 1}}
 	}
 	original := *p.cmd
 	err := p.cmd.Start()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		once(cfg.Log, "namespace", "processes of capsules have no process namespace: one that leaves its group can outlive its capsule", err)
+		once(cfg.Log, "namespace", "processes of capsules have no process namespace, or can't be stopped at their start: one that leaves its group can outlive its capsule", err)
 		attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		*p.cmd = exec.Cmd{
 			Path: original.Path, Args: original.Args, Dir: original.Dir, Env: original.Env,
@@ -44,7 +51,18 @@ func (p *process) startConfined(cfg Config) error {
 	if err != nil {
 		return err
 	}
-	limitResources(p.cmd.Process.Pid, cfg.Log)
+	pid := p.cmd.Process.Pid
+	if p.cmd.SysProcAttr.Ptrace {
+		_ = waitUntil(pid, unix.WSTOPPED|unix.WEXITED)
+	}
+	limitResources(pid, cfg.Log)
+	if p.cmd.SysProcAttr.Ptrace {
+		if err := unix.PtraceDetach(pid); err != nil && !errors.Is(err, unix.ESRCH) { // it may have been killed
+			p.kill()
+			_ = p.cmd.Wait()
+			return fmt.Errorf("let it run: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -74,9 +92,12 @@ func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) }
 
 // waitFor waits until a process has ended, and leaves it to be waited for: its number stays
 // its own until then.
-func waitFor(cmd *exec.Cmd) error {
+func waitFor(cmd *exec.Cmd) error { return waitUntil(cmd.Process.Pid, unix.WEXITED) }
+
+// waitUntil waits for a change of a process's state, and leaves it to be waited for.
+func waitUntil(pid, change int) error {
 	for {
-		err := unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, pid, nil, change|unix.WNOWAIT, nil)
 		if !errors.Is(err, unix.EINTR) {
 			return err
 		}

@@ -4,13 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"log/slog"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -78,24 +80,68 @@ func TestOnlyWhatIsGranted(t *testing.T) {
 	}
 }
 
-// A process writes in its directories only, and reads nothing of this user's.
+// A process changes files in its directories only, and reads nothing of this user's: each
+// of these attempts fails, and leaves everything as it was.
 func TestFilesAreOutOfReach(t *testing.T) {
-	var log bytes.Buffer
 	g := newGroup(t, "sh")
-	g.cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
-	private := filepath.Join(t.TempDir(), "private")
-	if err := os.WriteFile(private, []byte("precious"), 0o600); err != nil {
+	if out := mustRun(t, g, "echo ok >inside && echo ok >$TMPDIR/inside && mkdir d && mv inside d/x && cat d/x && rm -r d"); string(out.Stdout) != "ok\n" {
+		t.Fatalf("in its own directories: %q (%s)", out.Stdout, out.Stderr)
+	}
+	skipWithout(t, "files")
+	outside := t.TempDir()
+	private, tool := filepath.Join(outside, "private"), filepath.Join(outside, "tool")
+	if err := os.WriteFile(private, []byte("precious"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	out := mustRun(t, g, "echo ok >inside && echo ok >$TMPDIR/inside && cat inside; cat "+private+"; echo x >>"+private+"; cat ../*/private")
-	if _, none := warned.Load("files"); none {
-		t.Skip("this machine has no Landlock")
+	if err := os.WriteFile(tool, []byte("#!/bin/sh\necho precious\n"), 0o777); err != nil {
+		t.Fatal(err)
 	}
-	if string(out.Stdout) != "ok\n" {
-		t.Errorf("it has read %q (%s)", out.Stdout, out.Stderr)
+	for _, attempt := range []string{
+		"cat $P", "cat ../*/private", "echo x >>$P", "echo x >$P", ": >$P", "ls $O", "$O/tool", "sh $O/tool", "rm $P", "mv $P mine", "mv $P $O/other",
+		"ln $P mine && cat mine", "ln -s $P mine; cat mine", "echo x >$O/new", "mkdir $O/new", "rm -r $O", "echo ok >m; mv m $O/new", "echo 500 >/proc/self/oom_score_adj",
+	} {
+		if strings.Contains(attempt, "/proc/") && os.Geteuid() != 0 {
+			continue
+		}
+		out := mustRun(t, g, "P="+private+"; O="+outside+"; rm -f mine; ("+attempt+")")
+		if bytes.Contains(out.Stdout, []byte("precious")) || out.ExitCode != nil && *out.ExitCode == 0 {
+			t.Errorf("%s: %q (%s)", attempt, out.Stdout, out.Stderr)
+		}
+		names, err := filepath.Glob(outside + "/*")
+		text, err2 := os.ReadFile(private)
+		if err := errors.Join(err, err2); err != nil || string(text) != "precious" || len(names) != 2 {
+			t.Fatalf("%s: there are %q, and the file has %q, %v", attempt, names, text, err)
+		}
 	}
-	if text, err := os.ReadFile(private); string(text) != "precious" || err != nil {
-		t.Errorf("the file has %q, %v", text, err)
+}
+
+// Without a process namespace, the process group is what is killed.
+func TestTheGroupIsKilled(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	cmd := exec.Command("sh", "-c", "sleep 1000 & echo begun; wait")
+	cmd.Stdout, cmd.SysProcAttr = w, &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	_ = w.Close()
+	if err == nil {
+		_, err = r.Read(make([]byte, 16)) // both run
+	}
+	if err == nil {
+		err = r.SetReadDeadline(time.Now().Add(10 * time.Second))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	killGroup(cmd.Process.Pid)
+	if n, err := r.Read(make([]byte, 16)); !errors.Is(err, io.EOF) { // nobody has the pipe any more
+		t.Errorf("read %d bytes, %v", n, err)
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("it has ended by itself")
 	}
 }
 
@@ -163,9 +209,7 @@ func TestNothingIsLeft(t *testing.T) {
 	if _, err := g.Start(t.Context(), sh("true")); err == nil {
 		t.Error("a group that is closed has started a process")
 	}
-	if _, none := warned.Load("namespace"); none {
-		t.Skip("this machine has no process namespaces: one in a session of its own may be left")
-	}
+	skipWithout(t, "namespace") // one in a session of its own may be left
 	if left := inDirectory(t, g.cfg.Dir); len(left) > 0 {
 		t.Errorf("these are left: %v", left)
 		for _, pid := range left {
