@@ -346,7 +346,7 @@ type ApprovalDecided struct {
 	Resource string `json:"resource"`
 	// Decision is "approve", "approve_session", "approve_always" or "deny".
 	Decision string `json:"decision"`
-	// Cause is "a person", "nobody answered in time" or "the call has ended".
+	// Cause is "a person", also "through capsule ID" or "on the bus"; "nobody answered in time" or "the call has ended".
 	Cause string `json:"cause"`
 }
 

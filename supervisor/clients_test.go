@@ -57,6 +57,30 @@ func do(t *testing.T, sys *supervisortest.System, call, argument string) string 
 	return string(leg.Value)
 }
 
+// clients asks the kernel, as a capsule does, how many clients there are.
+func clients(t *testing.T, sys *supervisortest.System) int {
+	t.Helper()
+	answers := sys.Subscribe(t.Context(), "astrid.v1.response.status")
+	if err := sys.Publish(t.Context(), "astrid.v1.request.status", json.RawMessage(`{"type":"raw_json","method":"GetStatus"}`), nil); err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Data struct {
+			Clients int `json:"connected_clients"`
+		}
+	}
+	for m, err := range answers {
+		if err == nil {
+			err = json.Unmarshal(m.Payload, &answer)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		break
+	}
+	return answer.Data.Clients
+}
+
 // A client of Astrid reaches the capsule that has bound the socket; with the capsule, the
 // socket and the client's stream go.
 func TestAClientOfACapsule(t *testing.T) {
@@ -101,6 +125,9 @@ func TestAClientOfACapsule(t *testing.T) {
 	if got := do(t, sys, "accept", "1"); got != "1" {
 		t.Fatalf("accept: %s", got)
 	}
+	if got := clients(t, sys); got != 1 {
+		t.Errorf("the kernel counts %d clients", got)
+	}
 	if got := do(t, sys, "transmit", `1 "to the client"`); got != "" {
 		t.Fatalf("write: %s", got)
 	}
@@ -118,6 +145,9 @@ func TestAClientOfACapsule(t *testing.T) {
 	}
 	if got := receive(); got != io.EOF.Error() {
 		t.Errorf("after the capsule's death: %s", got)
+	}
+	if got := clients(t, sys); got != 0 {
+		t.Errorf("after the capsule's death, the kernel counts %d clients", got)
 	}
 	for _, path := range []string{socket, tokenFile} {
 		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {

@@ -70,13 +70,12 @@ func (k *kernel) Interceptors() []actors.KernelCapsule {
 	return capsules
 }
 
-// Status describes the daemon. It counts no clients: those of the reference's socket are
-// those of an uplink capsule.
+// Status describes the daemon. The clients are those of the socket that a capsule has bound.
 func (k *kernel) Status() actors.KernelStatus {
 	started := k.tree.journal.Snapshot().Started
 	return actors.KernelStatus{
 		PID: os.Getpid(), Uptime: uint64(max(0, time.Since(started)) / time.Second), Version: manifest.HostVersion,
-		Capsules: k.Capsules(),
+		Clients: uint32(k.tree.clients.Load()), Capsules: k.Capsules(), //nolint:gosec // some, and never negative
 	}
 }
 

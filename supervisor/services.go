@@ -85,8 +85,14 @@ func (t *tree) giveClients(services *capsulehost.Services, m *manifest.Manifest,
 	}
 }
 
-// clientChanged publishes that a capsule has accepted a client, or closed its stream.
+// clientChanged counts the clients, and publishes that a capsule has accepted one, or closed
+// its stream.
 func (t *tree) clientChanged(session string, connected bool) {
+	if connected {
+		t.clients.Add(1)
+	} else {
+		t.clients.Add(-1)
+	}
 	topic, text := "client.v1.connected", `{"type":"connect"}`
 	if !connected {
 		topic, text = "client.v1.disconnect", `{"type":"disconnect","reason":"stream_closed"}`

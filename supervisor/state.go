@@ -36,7 +36,7 @@ func (t *tree) openState(ctx context.Context, path string) error {
 	if err == nil {
 		t.topics, err = topiclog.New(ctx, topiclog.Config{Store: s, Log: t.cfg.Log})
 	}
-	t.approvals = approvals.New(approvals.Config{Store: s, Principal: t.cfg.Principal, Observe: t.observe})
+	t.approvals = approvals.New(approvals.Config{Store: s, Principal: t.cfg.Principal, Observe: t.observe, Announce: t.announceApproval})
 	t.secrets = secrets.New(s, t.owner.home.SecretsKey(), t.cfg.Principal)
 	return err
 }

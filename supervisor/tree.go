@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -56,8 +57,9 @@ type tree struct {
 	secrets    *secrets.Box
 	uplinks    *uplinks.Hub
 	door       *sockets.Door
-	opened     *store.Bolt // the store of state, unless the configuration brought one
-	commits    commits     // of opened
+	clients    atomic.Int64 // of the door, whom capsules have accepted
+	opened     *store.Bolt  // the store of state, unless the configuration brought one
+	commits    commits      // of opened
 	// sourceConfig is shared by the sources of all versions.
 	sourceConfig catalog.Config
 
@@ -243,6 +245,8 @@ func (t *tree) run(ctx context.Context) error {
 	faults.From(ctx).Open(func(path, cause string, next bool) {
 		t.sys.Send(t.sys.PID(actors.RootPath+"/"+path), &system.Fault{Cause: cause, Next: next})
 	})
+	answers := t.bus.Subscribe(approvalAnswers + "*")
+	defer answers.Close()
 	pid, err := t.sys.Spawn(actors.RootPath, actors.RootProps(actors.RootConfig{
 		System: t.sys, Log: t.cfg.Log, Observe: t.journal.Observe,
 		Registry:   actors.RegistryProps(actors.RegistryConfig{System: t.sys, Log: t.cfg.Log}),
@@ -257,7 +261,7 @@ func (t *tree) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	<-ctx.Done()
+	t.answerApprovals(ctx, answers)
 	err = t.stop(ctx, pid)
 	if cause := context.Cause(ctx); errors.Is(cause, ErrEscalated) {
 		err = errors.Join(fmt.Errorf("serve: %w", cause), err)

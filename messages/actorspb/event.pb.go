@@ -2113,7 +2113,7 @@ type ApprovalDecided struct {
 	Resource string                 `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
 	// "approve", "approve_session", "approve_always" or "deny".
 	Decision string `protobuf:"bytes,4,opt,name=decision,proto3" json:"decision,omitempty"`
-	// "a person", "nobody answered in time" or "the call has ended".
+	// "a person", also "through capsule ID" or "on the bus"; "nobody answered in time" or "the call has ended".
 	Cause         string `protobuf:"bytes,5,opt,name=cause,proto3" json:"cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -41,6 +41,8 @@ type Config struct {
 	Principal string
 	// Observe receives an event for each request that a person is asked about.
 	Observe func(messages.Event)
+	// Announce, if not nil, receives each such request when it can be answered.
+	Announce func(messages.Approval)
 }
 
 // Desk keeps the requests of all capsules. Its methods may be called from any goroutine.
@@ -56,7 +58,13 @@ type Desk struct {
 // request waits for a decision.
 type request struct {
 	messages.Approval
-	decided chan Decision // has room for one
+	decided chan decided // has room for one
+}
+
+// decided is a decision, and whose it is.
+type decided struct {
+	Decision
+	by string
 }
 
 // New returns a desk without requests.
@@ -78,7 +86,7 @@ type asker struct {
 func (a *asker) RequestApproval(ctx context.Context, r capsulehost.ApprovalRequest) (capsulehost.Approval, error) {
 	d := a.desk
 	now := time.Now()
-	q := &request{decided: make(chan Decision, 1), Approval: messages.Approval{
+	q := &request{decided: make(chan decided, 1), Approval: messages.Approval{
 		ID: strings.ToLower(rand.Text()[:8]), Capsule: a.capsule, Principal: r.Principal, Action: r.Action, Resource: r.Resource, Risk: r.Risk,
 		Asked: now, Expires: now.Add(Patience),
 	}}
@@ -97,6 +105,9 @@ func (a *asker) RequestApproval(ctx context.Context, r capsulehost.ApprovalReque
 	d.cfg.Observe(messages.Event{Path: a.path, Generation: a.generation, Detail: messages.ApprovalRequested{
 		ID: q.ID, Principal: q.Principal, Action: q.Action, Resource: q.Resource, Risk: q.Risk,
 	}})
+	if d.cfg.Announce != nil {
+		d.cfg.Announce(q.Approval)
+	}
 	decision, why := d.await(ctx, q)
 	d.cfg.Observe(messages.Event{Path: a.path, Generation: a.generation, Detail: messages.ApprovalDecided{
 		ID: q.ID, Action: q.Action, Resource: q.Resource, Decision: string(decision), Cause: why,
@@ -109,7 +120,7 @@ func (a *asker) RequestApproval(ctx context.Context, r capsulehost.ApprovalReque
 
 // The causes of decisions, in messages.ApprovalDecided.
 const (
-	byPerson = "a person"
+	byPerson = "a person" // or, over the bus, through whom
 	byNobody = "nobody answered in time"
 	byEnd    = "the call has ended"
 )
@@ -119,8 +130,8 @@ func (d *Desk) await(ctx context.Context, q *request) (decision Decision, cause 
 	late := time.NewTimer(Patience)
 	defer late.Stop()
 	select {
-	case decision := <-q.decided:
-		return decision, byPerson
+	case answer := <-q.decided:
+		return answer.Decision, answer.by
 	case <-late.C:
 		return Deny, byNobody
 	case <-ctx.Done():
@@ -166,31 +177,42 @@ func (d *Desk) Waiting() ([]messages.Approval, <-chan struct{}) {
 // so: durably, before the capsule learns of it. Deny also forgets the decision that is
 // remembered under the id. The error matches ErrNotFound if there is neither.
 func (d *Desk) Decide(ctx context.Context, id string, decision Decision) error {
-	q := d.take(id)
-	if q == nil {
-		if decision != Deny {
-			return ErrNotFound
-		}
+	err := d.Answer(ctx, id, decision, byPerson, func(messages.Approval) error { return nil })
+	if errors.Is(err, ErrNotFound) && decision == Deny {
 		return d.forget(ctx, id)
+	}
+	return err
+}
+
+// Answer answers the request that waits under an id as Decide does, unless may returns an
+// error, which it returns. by says whose decision it is, for the event. The error matches
+// ErrNotFound if no request waits.
+func (d *Desk) Answer(ctx context.Context, id string, decision Decision, by string, may func(messages.Approval) error) error {
+	q, err := d.take(id, may)
+	if err != nil {
+		return err
 	}
 	if err := d.remember(ctx, &q.Approval, decision); err != nil {
 		d.add(q) // it waits on
 		return err
 	}
-	q.decided <- decision
+	q.decided <- decided{decision, by}
 	return nil
 }
 
 // take removes a request, so that only one decision is made.
-func (d *Desk) take(id string) *request {
+func (d *Desk) take(id string, may func(messages.Approval) error) (*request, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	at := slices.IndexFunc(d.waiting, func(q *request) bool { return q.ID == id })
 	if at < 0 {
-		return nil
+		return nil, ErrNotFound
 	}
 	q := d.waiting[at]
+	if err := may(q.Approval); err != nil {
+		return nil, err
+	}
 	d.waiting = slices.Delete(d.waiting, at, at+1)
 	d.tell()
-	return q
+	return q, nil
 }

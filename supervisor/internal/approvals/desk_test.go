@@ -83,6 +83,42 @@ func TestADecisionEndsTheWait(t *testing.T) {
 	}
 }
 
+// An answer of whom the caller does not accept changes nothing; the event says whose the
+// decision was. A request is announced when it can be answered.
+func TestWhoMayAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(store.NewMemory())
+		announced := make(chan messages.Approval, 1)
+		o.cfg.Announce = func(a messages.Approval) { announced <- a }
+		answer := o.ask(t.Context(), "one", push)
+		a := <-announced
+		no := errors.New("not from there")
+		may := func(messages.Approval) error { return no }
+		if err := o.Answer(t.Context(), a.ID, Once, "nobody", may); !errors.Is(err, no) {
+			t.Errorf("an answer that may not be: %v", err)
+		}
+		if err := o.Answer(t.Context(), "other", Deny, "nobody", may); !errors.Is(err, ErrNotFound) {
+			t.Errorf("an answer to nothing: %v", err)
+		}
+		seen := func(waiting messages.Approval) error {
+			if waiting != a {
+				t.Errorf("%+v waits, and %+v was announced", waiting, a)
+			}
+			return nil
+		}
+		if err := o.Answer(t.Context(), a.ID, Once, "ada", seen); err != nil {
+			t.Error(err)
+		}
+		if got := <-answer; !got.Approved {
+			t.Errorf("%+v", got)
+		}
+		synctest.Wait()
+		if d := o.events[1].(messages.ApprovalDecided); d.Cause != "ada" {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o, began := newOffice(store.NewMemory()), time.Now()
