@@ -200,7 +200,7 @@ func (d *developer) once(ctx context.Context, watch *fileWatch) (saved []string,
 	}
 	options := d.options.InstallOptions
 	options.Seal, options.DropReplaced, options.Ask = true, true, d.prompts()
-	if options.Store, err = d.hookStore(ctx); err != nil {
+	if options.Store, err = d.hookStore(ctx, d.options.principal); err != nil {
 		return saved, d.wrong(err)
 	}
 	change, err := d.sup.Install(ctx, d.dir, options)

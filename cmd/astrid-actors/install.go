@@ -77,7 +77,7 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 		return supervisor.Change{}, err
 	}
 	o.Load, o.Ask = a.loader(sup), a.prompts()
-	if o.Store, err = a.hookStore(ctx); err != nil {
+	if o.Store, err = a.hookStore(ctx, o.principal); err != nil {
 		return supervisor.Change{}, err
 	}
 	change, err := sup.Install(ctx, path, o.InstallOptions)
@@ -91,18 +91,38 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 }
 
 // hookStore returns where a hook keeps state and secrets: in the daemon, if one runs; nil if
-// none does, and the hook may open the store itself.
-func (a *app) hookStore(ctx context.Context) (func(capsule string) supervisor.HookStore, error) {
+// none does, and the hook may open the store itself. A daemon that runs for another
+// principal holds the store, and keeps nothing for this one.
+func (a *app) hookStore(ctx context.Context, principal string) (func(capsule string) supervisor.HookStore, error) {
 	path, err := a.socketPath()
 	if err != nil {
 		return nil, err
 	}
 	c := control.Dial(path).WithPatience(a.patience)
-	if _, err := c.Snapshot(ctx, false); errors.Is(err, control.ErrNoDaemon) {
+	tree, err := c.Snapshot(ctx, false)
+	switch {
+	case errors.Is(err, control.ErrNoDaemon):
 		return nil, nil
+	case err == nil && tree.Principal != principal:
+		return func(string) supervisor.HookStore {
+			return elsewhere(fmt.Sprintf("the daemon that runs has the store, and runs for the principal %q: stop it, or install for that principal", tree.Principal))
+		}, nil
 	}
 	return c.HookStore, nil
 }
+
+// elsewhere is a store that can't be reached, and the reason.
+type elsewhere string
+
+func (e elsewhere) Error() string { return string(e) }
+
+func (e elsewhere) Get(context.Context, string, string) ([]byte, error)        { return nil, e }
+func (e elsewhere) Set(context.Context, string, string, []byte) error          { return e }
+func (e elsewhere) Delete(context.Context, string, string) error               { return e }
+func (e elsewhere) ListKeys(context.Context, string, string) ([]string, error) { return nil, e }
+func (e elsewhere) ClearPrefix(context.Context, string, string) (int, error)   { return 0, e }
+func (e elsewhere) SetSecret(context.Context, string, string) error            { return e }
+func (e elsewhere) HasSecret(context.Context, string) (bool, error)            { return false, e }
 
 // loadInDaemon makes a running daemon load a capsule that was installed in dir. If none
 // runs, the error is supervisor.ErrNotServing; if it does not look there, ErrNotFound.
