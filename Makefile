@@ -101,6 +101,15 @@ talk: ## have two capsules talk over the bus for ten minutes, while they crash
 kill: ## kill the daemon 200 times under load, and check that nothing acknowledged is lost
 	go test $(TESTFLAGS) ./cmd/astrid-actors -run TestKilledDaemonKeepsState -v -timeout 0 -args -kills=200
 
+# Where cargo puts the reference, which it builds in some minutes.
+REFERENCE := $(or $(CARGO_TARGET_DIR),test/differential/reference/target)
+
+.PHONY: differential
+differential: ## compare answers with those of astrid-capsule 0.5.0, which cargo builds
+	$(call or-hint,command -v cargo >/dev/null,install Rust: the reference is written in it)
+	cargo build --quiet --manifest-path test/differential/reference/Cargo.toml
+	go test $(TESTFLAGS) ./test/differential -count=1 -reference $(abspath $(REFERENCE))/debug/reference
+
 .PHONY: bench
 bench: ## run the benchmarks, and the comparison with other hosts
 	go test -run '^$$' -benchmem $(BENCHFLAGS) ./...
