@@ -207,7 +207,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Topics, c.CompileCommand = slices.Clone(c.Topics), slices.Clone(c.CompileCommand)
-	c.overrides = newOverrides(c.CapsuleSettings)
+	c.overrides = newOverrides(c.CapsuleSettings, c.Topics)
 	return c
 }
 

@@ -61,19 +61,23 @@ func (s *CapsuleSettings) problems(id string) []error {
 	return found
 }
 
-// overrides are the operator's settings of all capsules, by id. They are replaced as a
-// whole, and may be read from any goroutine.
+// overrides are the operator's settings that can change while the system runs: those of
+// all capsules, by id, and the topics. They are replaced as a whole, and may be read from
+// any goroutine.
 type overrides struct {
 	current atomic.Pointer[map[string]CapsuleSettings]
+	topics  atomic.Pointer[[]Topic]
 }
 
-func newOverrides(all map[string]CapsuleSettings) *overrides {
+func newOverrides(all map[string]CapsuleSettings, topics []Topic) *overrides {
 	o := &overrides{}
-	o.replace(all)
+	o.replace(all, topics)
 	return o
 }
 
-func (o *overrides) replace(all map[string]CapsuleSettings) {
+func (o *overrides) replace(all map[string]CapsuleSettings, topics []Topic) {
+	topics = slices.Clone(topics)
+	o.topics.Store(&topics)
 	copied := make(map[string]CapsuleSettings, len(all))
 	for id, s := range all {
 		s.Env = maps.Clone(s.Env)

@@ -1,7 +1,9 @@
 package supervisor_test
 
 import (
+	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
@@ -66,5 +68,48 @@ func TestReloadConfig(t *testing.T) {
 
 	if _, _, err := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}}).ReloadConfig(t.Context()); !errors.Is(err, supervisor.ErrConfig) {
 		t.Errorf("without ReadConfig: %v", err)
+	}
+}
+
+// ReloadConfig replaces the topics: those that are durable now, and what they keep. What
+// one has kept is delivered also if it is not durable any more.
+func TestReloadConfigReplacesTheTopics(t *testing.T) {
+	d := newDiary()
+	capsule := consumer(func(_ context.Context, c *supervisortest.Call) error {
+		d.note(string(c.Payload))
+		return nil
+	})
+	var next supervisor.Configuration
+	s := supervisortest.Start(t, supervisor.Config{
+		ReadConfig: func() (supervisor.Configuration, error) { return next, nil },
+	}, capsule)
+	reload := func(fails error, topics ...supervisor.Topic) {
+		t.Helper()
+		next.Topics = topics
+		if _, _, err := s.ReloadConfig(t.Context()); !errors.Is(err, fails) {
+			t.Fatalf("got %v, want %v", err, fails)
+		}
+	}
+	publish(t, s, `"before it was durable"`) // an ordinary message, as the topic is an ordinary one
+	d.await(t, `"before it was durable"`)
+	reload(nil, durableOrders...)
+	publish(t, s, `"delivered"`)
+	d.await(t, `"delivered"`)
+	if err := s.Stop(t.Context(), "consumer"); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s, `"kept"`)
+	reload(nil, supervisor.Topic{Name: "orders", Durable: true, Bytes: 12_345})
+	if topic := s.Snapshot().Bus.Durable[1]; topic.Name != "orders" || topic.KeepBytes != 12_345 {
+		t.Errorf("%+v", topic)
+	}
+	reload(supervisor.ErrConfig, durableOrders[0], durableOrders[0])
+	reload(nil)
+	publish(t, s, `"not durable any more"`)
+	if err := s.Start(t.Context(), "consumer"); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(d.await(t, `"kept"`), ", "); got != `"before it was durable", "delivered", "kept"` {
+		t.Errorf("delivered: %s", got)
 	}
 }

@@ -37,7 +37,7 @@ func (t *tree) declareTopics() {
 			}
 		}
 	}
-	declare(t.cfg.Topics)
+	declare(*t.cfg.overrides.topics.Load())
 	for _, e := range t.owner.entriesNow() { // in start order
 		declare(e.Manifest.Topics)
 	}

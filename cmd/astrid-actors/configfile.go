@@ -33,7 +33,7 @@ type configFile struct {
 	groups   []supervisor.Group
 	topics   []supervisor.Topic
 	lines    map[string]int // of each capsule's table
-	settings []setting      // of capsules, for config show
+	settings []setting      // of capsules and topics, for config show
 	warnings tomlfile.Problems
 }
 
@@ -91,7 +91,7 @@ func readConfigFile(path string, named bool, flags *pflag.FlagSet) (*configFile,
 	f.readFlags(r, root, flags)
 	f.readCapsules(r, root)
 	f.readGroups(r, root)
-	f.topics = manifest.ReadTopics(r, root)
+	f.readTopics(r, root)
 	return f, append(r.Problems, r.Unknown(root)...)
 }
 
@@ -222,6 +222,28 @@ func (f *configFile) readCapsules(r *tomlfile.Reader, root *tomlfile.Node) {
 	}
 	f.warnOfMode(r)
 }
+
+// readTopics reads the durable topics, each of which is one setting.
+func (f *configFile) readTopics(r *tomlfile.Reader, root *tomlfile.Node) {
+	f.topics = manifest.ReadTopics(r, root)
+	for _, t := range r.Nodes(root, "topic", unstable.Table) {
+		name, durable := t.Key("name"), t.Key("durable")
+		if name == nil || durable == nil {
+			continue
+		}
+		value := "not durable"
+		if durable.Text == "true" {
+			value = "durable"
+			if keep := t.Key("keep"); keep != nil {
+				value += ", keep " + keep.Text
+			}
+		}
+		f.settings = append(f.settings, setting{Key: topicKey + name.Text, Value: value, From: f.at(name.Line)})
+	}
+}
+
+// topicKey and a name is the key of the setting of a topic.
+const topicKey = "topic."
 
 // masked is shown instead of a value that may be a secret.
 const masked = "***"

@@ -62,13 +62,15 @@ func (r *configReader) read() (supervisor.Configuration, error) {
 	}
 	changes := r.compare(settings, next.file.groups)
 	return supervisor.Configuration{
-		CapsuleSettings: next.file.capsules, Changes: changes,
+		CapsuleSettings: next.file.capsules, Topics: next.file.topics, Changes: changes,
 		Adopted: func() { r.adopt(settings, next.logLevel) },
 	}, nil
 }
 
 // live reports whether a setting can be changed while the daemon runs.
-func live(key string) bool { return key == "log_level" || strings.HasPrefix(key, "capsule.") }
+func live(key string) bool {
+	return key == "log_level" || strings.HasPrefix(key, "capsule.") || strings.HasPrefix(key, topicKey)
+}
 
 // adopt records what is in effect now.
 func (r *configReader) adopt(settings []setting, logLevel string) {
