@@ -26,9 +26,10 @@ type action struct {
 	Form, Place string
 	// Problem is the reason why the command failed.
 	Problem string
-	// Changes are what a reload did; Done is true after one.
-	Changes []supervisor.Change
-	Done    bool
+	// Changes and Settings are what a reload did; Done is true after one.
+	Changes  []supervisor.Change
+	Settings []supervisor.SettingChange
+	Done     bool
 }
 
 // verb is what a command does.
@@ -40,6 +41,8 @@ type verb struct {
 	do    func(ctx context.Context, s *supervisor.Supervisor, id string) error
 	// reload is used instead of do by commands that return what they have changed.
 	reload bool
+	// config reads the configuration again, before all capsules are.
+	config bool
 	// after is the page that follows; "" means that of the capsule.
 	after string
 }
@@ -99,6 +102,12 @@ var reloadAll = verb{
 	reload: true, after: "/capsules",
 }
 
+// reloadConfig is the command for the program's configuration.
+var reloadConfig = verb{
+	Means:  "The configuration is read again. What can change takes effect: capsules whose settings have changed are upgraded. The rest needs a new start, and is listed. Then all capsules are reloaded. With a mistake in the configuration nothing changes.",
+	config: true, after: "/capsules",
+}
+
 // confirm asks the user to confirm a command.
 func (p *page) confirm(w http.ResponseWriter, r *http.Request) {
 	if a, ok := p.action(w, r); ok {
@@ -114,6 +123,8 @@ func (p *page) action(w http.ResponseWriter, r *http.Request) (*action, bool) {
 	var known, there bool
 	what := "capsule"
 	switch f := p.watch.frame(); {
+	case r.URL.Path == "/reload/config":
+		a.Name, a.verb, known, there = "reload --config", reloadConfig, true, true
 	case id == "":
 		a.Name, a.verb, known, there = "reload", reloadAll, true, true
 	case strings.HasPrefix(r.URL.Path, "/groups/"):
@@ -148,14 +159,18 @@ func (p *page) act(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), actionTimeout)
 	defer cancel()
 	var err error
-	if a.reload {
+	switch {
+	case a.config:
+		a.Settings, a.Changes, err = p.supervisor.ReloadConfig(ctx)
+		a.Done = err == nil
+	case a.reload:
 		var ids []string
 		if a.ID != "" {
 			ids = []string{a.ID}
 		}
 		a.Changes, err = p.supervisor.Reload(ctx, ids...)
 		a.Done = err == nil
-	} else {
+	default:
 		err = a.do(ctx, p.supervisor, a.ID)
 	}
 	p.watch.look() // so that the next page shows the result
@@ -182,7 +197,7 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.Is(err, supervisor.ErrNotFound):
 		return http.StatusNotFound
-	case errors.Is(err, supervisor.ErrRefused), errors.Is(err, supervisor.ErrNotUp), errors.Is(err, supervisor.ErrUpgradeFailed):
+	case errors.Is(err, supervisor.ErrConfig), errors.Is(err, supervisor.ErrRefused), errors.Is(err, supervisor.ErrNotUp), errors.Is(err, supervisor.ErrUpgradeFailed):
 		return http.StatusConflict
 	case errors.Is(err, supervisor.ErrOverloaded), errors.Is(err, supervisor.ErrStopping), errors.Is(err, supervisor.ErrNotServing):
 		return http.StatusServiceUnavailable

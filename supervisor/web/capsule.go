@@ -81,6 +81,7 @@ func (p *page) capsule(v *view, q url.Values) error {
 		part{"top", "capsule-top", head},
 		part{"timeline", "timeline", line},
 		part{"latency", "latency", latency(p.watch.curve(id), c.CallDuration)},
+		part{"instances", "instances", head},
 		part{"figures", "figures", head},
 	)
 	failures := make([]part, 0, len(detail.Failures))

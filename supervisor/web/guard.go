@@ -20,10 +20,11 @@ type guard struct {
 	token   string // "" means none
 	session string // the value of a browser's cookie after it has sent the token
 	secret  string // the forms of our own pages send it; new for each process
+	uploads bool   // files may be uploaded
 }
 
 func newGuard(cfg *Config) *guard {
-	g := &guard{hosts: cfg.hosts(), token: cfg.Token, secret: rand.Text()}
+	g := &guard{hosts: cfg.hosts(), token: cfg.Token, secret: rand.Text(), uploads: cfg.Actions}
 	if g.token != "" {
 		// Derived from the token, so that a cookie, which other ports of the same host
 		// can read, does not reveal it; and stable, so that a browser stays logged in.
@@ -39,7 +40,11 @@ func newGuard(cfg *Config) *guard {
 func (g *guard) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		secure(w.Header())
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		limit := int64(maxForm)
+		if uploads(r) && g.uploads {
+			limit = maxUpload + 64<<10
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		if g.bearer(r) { // browsers never send it by themselves, so no page can make one do so
 			next.ServeHTTP(w, r)
 			return
@@ -62,7 +67,7 @@ func (g *guard) wrap(next http.Handler) http.Handler {
 			refuse(w, http.StatusUnauthorized, "log in at /login, or send the token: Authorization: Bearer TOKEN")
 			return
 		}
-		if err := r.ParseForm(); err != nil {
+		if err := parseForm(r); err != nil {
 			status := http.StatusBadRequest
 			if _, large := errors.AsType[*http.MaxBytesError](err); large {
 				status = http.StatusRequestEntityTooLarge

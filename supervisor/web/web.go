@@ -36,7 +36,7 @@ type Config struct {
 	// machine's own name and all its IP addresses. They are used with a token only.
 	Hosts []string
 	// Actions allows everyone who may look to trigger hooks, to start, stop, restart, kill,
-	// reload and remove capsules, to see the values that they keep, and to approve what they
+	// reload, install and remove capsules, to have the configuration read again, to see the values that they keep, and to approve what they
 	// ask for.
 	Actions bool
 	// Command is the program's name in the command lines that the page shows; "" means
@@ -147,10 +147,12 @@ func (p *page) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /stream", p.stream)
 	mux.HandleFunc("POST /trigger", p.trigger)
-	for _, command := range []string{"/capsules/{id}/{verb}", "/groups/{id}/{verb}", "/reload"} {
+	for _, command := range []string{"/capsules/{id}/{verb}", "/groups/{id}/{verb}", "/reload", "/reload/config"} {
 		mux.HandleFunc("GET "+command, p.confirm)
 		mux.HandleFunc("POST "+command, p.act)
 	}
+	mux.HandleFunc("GET /install", p.chooseFile)
+	mux.HandleFunc("POST /install", p.install)
 	mux.HandleFunc("POST /approvals/{id}/{decision}", p.decide)
 	mux.HandleFunc("GET /login", p.logIn)
 	mux.HandleFunc("POST /login", p.logIn)
