@@ -3,7 +3,6 @@ package actors
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,7 +85,7 @@ type Publication struct {
 
 // Publish delivers a message from outside. It returns before any interceptor has been
 // called. It fails only for a durable topic: then nobody has the message, unless ctx ended.
-func (b *Bus) Publish(ctx context.Context, p Publication) error { return b.outside.publish(ctx, p) }
+func (b *Bus) Publish(ctx context.Context, p *Publication) error { return b.outside.publish(ctx, p) }
 
 // Subscribe returns a new subscription, for a reader in Go. The pattern must be well
 // formed. Close it.
@@ -125,14 +124,15 @@ type publisher struct {
 	id  string // the capsule's, or "kernel"; "" for outside
 
 	mu       sync.Mutex
-	lanes    map[string]*lane // by receiver
-	messages int              // under way in chains
+	routes   map[string]*route // by topic
+	lanes    map[string]*lane  // by receiver
+	messages int               // under way in chains
 	bytes    int
 	due      []*chain // whose turn it is
 }
 
 func newPublisher(b *Bus, id string) *publisher {
-	return &publisher{bus: b, id: id, lanes: map[string]*lane{}}
+	return &publisher{bus: b, id: id, routes: map[string]*route{}, lanes: map[string]*lane{}}
 }
 
 // publisher returns that of a capsule.
@@ -149,7 +149,7 @@ func (b *Bus) publisher(id string) *publisher {
 
 // publish numbers a message and delivers it. That of a durable topic is kept first, so
 // that nobody has received a message which a crash could lose.
-func (p *publisher) publish(ctx context.Context, what Publication) error {
+func (p *publisher) publish(ctx context.Context, what *Publication) error {
 	b := p.bus
 	kept := b.durable.log != nil && b.durable.log.Durable(what.Topic)
 	if what.depth > MaxDepth {
@@ -170,7 +170,7 @@ func (p *publisher) publish(ctx context.Context, what Publication) error {
 			return fmt.Errorf("the durable topic %q: %w", m.Topic, err)
 		}
 	}
-	p.deliver(m, &what, kept)
+	p.deliver(m, what, kept)
 	return nil
 }
 
@@ -178,32 +178,16 @@ func (p *publisher) publish(ctx context.Context, what Publication) error {
 // they read it.
 func (p *publisher) deliver(m *capsulehost.Message, what *Publication, kept bool) {
 	b := p.bus
-	var matches []subscription
-	table := b.cfg.Router.table.Load()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	r := p.routeLocked(m.Topic)
 	m.Sequence = b.sequence.Add(1)
-	delivered := b.subscriptions.deliver(m)
-	if table != nil {
-		matches = table.matches(m.Topic, kept)
-	}
-	b.stats.published(m, p, delivered, len(matches))
+	delivered := b.subscriptions.deliver(m, r)
+	matches := r.interceptors(b.cfg.Router.table.Load(), m.Topic, kept)
+	r.count.published(m, p, delivered, len(matches))
 	if len(matches) > 0 {
 		p.startLocked(m, what, matches)
 	}
-}
-
-// matches returns the interceptors that a chain calls: those of run loops have
-// subscriptions, and durable ones read what is kept. The result must not be changed.
-func (r *routingTable) matches(topic string, kept bool) []subscription {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	all := r.index.match(topic)
-	other := func(s subscription) bool { return s.target.runLoop || kept && s.interceptor.Durable }
-	if slices.ContainsFunc(all, other) {
-		all = slices.DeleteFunc(slices.Clone(all), other)
-	}
-	return all
 }
 
 // lost records messages that a subscription has lost, and has the kernel say so on the
@@ -218,7 +202,7 @@ func (b *Bus) lost(n uint64) {
 // kernel publishes a message of the kernel's own.
 func (b *Bus) kernel(topic string, payload capsulehost.Payload, source string) {
 	// It can't fail: none of the kernel's topics is durable.
-	_ = b.own.publish(context.Background(), Publication{Topic: topic, Payload: payload, SourceID: source})
+	_ = b.own.publish(context.Background(), &Publication{Topic: topic, Payload: payload, SourceID: source})
 }
 
 // KernelSource is the source of the kernel's answers and announcements: guests compare

@@ -56,7 +56,7 @@ func (w *tree) publish(topic, text string) {
 
 func publishOn(tb testing.TB, bus *Bus, p Publication) {
 	tb.Helper()
-	if err := bus.Publish(tb.Context(), p); err != nil {
+	if err := bus.Publish(tb.Context(), &p); err != nil {
 		tb.Error(err)
 	}
 }

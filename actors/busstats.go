@@ -32,8 +32,8 @@ type BusStats struct {
 	// block.
 	Observe func(messages.Event)
 
-	delivered, lagged atomic.Uint64
-	topics            topicCounts
+	lagged atomic.Uint64
+	topics topicCounts
 
 	mu       sync.Mutex
 	steps    [messages.OutcomeCount]uint64
@@ -45,19 +45,6 @@ type BusStats struct {
 type unreported struct {
 	limiter limiter
 	count   uint64
-}
-
-// published counts a message.
-func (s *BusStats) published(m *capsulehost.Message, publisher *publisher, delivered, chained int) {
-	s.delivered.Add(uint64(delivered)) //nolint:gosec // a count
-	c := s.topics.find(m.Topic)
-	c.messages.Add(1)
-	c.bytes.Add(uint64(m.Payload.Size()))        //nolint:gosec // a count
-	c.receivers.Add(uint64(delivered + chained)) //nolint:gosec // a count
-	c.last.Store(m.Timestamp.UnixNano())
-	if c.publisher.Swap(publisher) != publisher {
-		c.enter(publisher.id)
-	}
 }
 
 // stepped counts a step of a chain.
@@ -125,31 +112,48 @@ type topicCounts struct {
 	known  int
 }
 
+// topicCount has one lock, as that costs less than an atomic variable for each count.
 type topicCount struct {
-	messages, bytes, receivers atomic.Uint64
-	last                       atomic.Int64 // UnixNano
-	publisher                  atomic.Pointer[publisher]
-
-	mu         sync.Mutex
-	publishers []string // the first ones, by id
+	mu                                    sync.Mutex
+	messages, bytes, delivered, receivers uint64
+	last                                  int64      // UnixNano
+	publisher                             *publisher // the last one
+	publishers                            []string   // the first ones, by id
 }
 
 // publishersListed bounds the publishers that are listed of one topic.
 const publishersListed = 16
 
-// enter lists a publisher.
-func (c *topicCount) enter(id string) {
+// published counts a message.
+func (c *topicCount) published(m *capsulehost.Message, publisher *publisher, delivered, chained int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.publishers) < publishersListed && !slices.Contains(c.publishers, id) {
-		c.publishers = append(c.publishers, id)
+	c.messages++
+	c.bytes += uint64(m.Payload.Size())        //nolint:gosec // a count
+	c.delivered += uint64(delivered)           //nolint:gosec // a count
+	c.receivers += uint64(delivered + chained) //nolint:gosec // a count
+	c.last = m.Timestamp.UnixNano()
+	if c.publisher == publisher {
+		return
+	}
+	c.publisher = publisher
+	if len(c.publishers) < publishersListed && !slices.Contains(c.publishers, publisher.id) {
+		c.publishers = append(c.publishers, publisher.id)
 	}
 }
 
-func (c *topicCount) listed() []string {
+// show returns the counts for a snapshot, and how many subscriptions have received messages.
+func (c *topicCount) show(name string) (shown messages.BusTopic, delivered uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.publishers)
+	shown = messages.BusTopic{
+		Name: name, Messages: c.messages, Bytes: c.bytes, Receivers: c.receivers, Last: time.Unix(0, c.last),
+		Publishers: slices.Clone(c.publishers),
+	}
+	if c.publisher != nil { // nil if its first message is still on its way
+		shown.Publisher = c.publisher.id
+	}
+	return shown, c.delivered
 }
 
 // find returns the counts of a topic, or those of all others.
@@ -177,18 +181,12 @@ func (t *topicCounts) enter(topic string) any {
 
 // Show fills the counts into a snapshot.
 func (s *BusStats) Show(b *messages.Bus) {
-	b.Delivered, b.Lagged = s.delivered.Load(), s.lagged.Load()
+	b.Delivered, b.Lagged = 0, s.lagged.Load()
 	s.topics.counts.Range(func(topic, count any) bool {
 		name, _ := topic.(string)
 		c, _ := count.(*topicCount)
-		shown := messages.BusTopic{
-			Name: name, Messages: c.messages.Load(), Bytes: c.bytes.Load(), Receivers: c.receivers.Load(), Last: time.Unix(0, c.last.Load()),
-			Publishers: c.listed(),
-		}
-		if p := c.publisher.Load(); p != nil {
-			shown.Publisher = p.id
-		}
-		b.Topics = append(b.Topics, shown)
+		shown, delivered := c.show(name)
+		b.Topics, b.Delivered = append(b.Topics, shown), b.Delivered+delivered
 		return true
 	})
 	slices.SortFunc(b.Topics, func(x, y messages.BusTopic) int { return cmp.Compare(x.Name, y.Name) })

@@ -354,7 +354,7 @@ func (d *durableCall) answered() {
 		letter := r.deadLetter(k, leg)
 		r.cursor.Bury(k, leg.Generation, func(ctx context.Context) error {
 			if !strings.HasPrefix(k.Topic, DeadLetterPrefix) { // a dead letter has none of its own
-				if err := r.bus.own.publish(ctx, letter); err != nil {
+				if err := r.bus.own.publish(ctx, &letter); err != nil {
 					return err
 				}
 			}

@@ -17,7 +17,7 @@ import (
 type guestBus struct {
 	api          *hostAPI
 	publisher    *publisher
-	held         atomic.Int64 // bytes in its subscriptions
+	held         *atomic.Int64 // bytes in its subscriptions, which may outlive the instance
 	interceptors []capsulehost.InterceptorHandle
 
 	mu            sync.Mutex
@@ -31,7 +31,7 @@ var _ capsulehost.Bus = (*guestBus)(nil)
 // guest returns the bus for a new instance.
 func (b *Bus) guest(api *hostAPI) *guestBus {
 	i := api.instance
-	return &guestBus{api: api, publisher: b.publisher(i.ref.cfg.ID), subscriptions: map[uint64]*Subscription{}, waits: i.beside}
+	return &guestBus{api: api, publisher: b.publisher(i.ref.cfg.ID), held: &atomic.Int64{}, subscriptions: map[uint64]*Subscription{}, waits: i.beside}
 }
 
 func (g *guestBus) Grants() (publish, subscribe []string) {
@@ -45,7 +45,7 @@ func (g *guestBus) Publish(ctx context.Context, topic string, payload capsulehos
 	if caller := g.api.caller; caller != nil && caller.Principal != nil {
 		principal = *caller.Principal
 	}
-	return g.publisher.publish(ctx, Publication{
+	return g.publisher.publish(ctx, &Publication{
 		Topic: topic, Payload: payload, SourceID: g.api.instance.session, Principal: principal,
 		depth: g.api.depth, by: g.api.call,
 	})
@@ -61,7 +61,7 @@ func (g *guestBus) Subscribe(pattern string) (uint64, error) {
 }
 
 func (g *guestBus) subscribeLocked(pattern string) uint64 {
-	s := g.publisher.bus.newSubscription(&Subscription{pattern: pattern, owner: g.api.instance.ref.cfg.ID, held: &g.held})
+	s := g.publisher.bus.newSubscription(&Subscription{pattern: pattern, owner: g.api.instance.ref.cfg.ID, held: g.held})
 	if !g.waits {
 		g.publisher.bus.subscriptions.add(s)
 	}

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/astrid-actors/astrid-actors/messages"
 )
@@ -11,6 +12,7 @@ import (
 // it, and any goroutine reads it.
 type routingTable struct {
 	mu      sync.RWMutex
+	version atomic.Uint64      // changes with it, under mu
 	targets map[string]*target // by capsule id
 	index   topicIndex
 }
@@ -83,6 +85,9 @@ func (r *routingTable) up(m *CapsuleUp) {
 		return
 	}
 	r.subscribe(t, m.Interceptors)
+	if t.runLoop != m.RunLoop {
+		r.version.Add(1)
+	}
 	t.down, t.runLoop = "", m.RunLoop
 	if m.RunLoop {
 		t.down = "it is a run loop, which triggers do not reach"
@@ -137,6 +142,7 @@ func (r *routingTable) subscribe(t *target, interceptors []messages.Interceptor)
 	if len(t.interceptors) == len(interceptors) && (len(interceptors) == 0 || &t.interceptors[0] == &interceptors[0]) {
 		return
 	}
+	r.version.Add(1)
 	for i := range t.interceptors {
 		r.index.remove(t, t.interceptors[i].Event)
 	}

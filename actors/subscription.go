@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -111,13 +112,13 @@ func (s *Subscription) Next() (m *capsulehost.Message, lost uint64) {
 	return m, lost
 }
 
-// Take returns all messages that wait, oldest first, with how many were lost before them.
-// A reader that is as fast as its publishers so needs the lock once for many messages.
-func (s *Subscription) Take() (all []*capsulehost.Message, lost uint64) {
+// Take appends all messages that wait, oldest first, and returns how many were lost before
+// them. A reader that is as fast as its publishers so needs the lock once for many messages.
+func (s *Subscription) Take(all []*capsulehost.Message) (_ []*capsulehost.Message, lost uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lost, s.lagged = s.lagged, 0
-	all = make([]*capsulehost.Message, 0, s.count)
+	all = slices.Grow(all, s.count)
 	for s.count > 0 {
 		all = append(all, s.popLocked())
 	}

@@ -44,7 +44,7 @@ func TestSubscriptionTable(t *testing.T) {
 				}
 			default:
 				topic := path.Draw(rt, "topic")
-				delivered := b.subscriptions.deliver(note(topic, "1"))
+				delivered := b.subscriptions.deliver(note(topic, "1"), &route{})
 				want := 0
 				for _, s := range all {
 					m, _ := s.Next()

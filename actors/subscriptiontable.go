@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/astrid-actors/astrid-actors/capsulehost"
 )
 
 // subscriptionTable finds the subscriptions to a topic. Publishers read it, each on its
@@ -16,6 +14,8 @@ type subscriptionTable struct {
 	wild  patternNode // those whose pattern has a `*`
 	count int
 	ended bool // no message comes any more
+	// version changes with what is in it.
+	version uint64
 }
 
 // patternNode is a tree of patterns, by segment.
@@ -34,6 +34,7 @@ func (t *subscriptionTable) add(s *Subscription) {
 
 func (t *subscriptionTable) addLocked(s *Subscription) {
 	t.count++
+	t.version++
 	s.mu.Lock()
 	s.ended = t.ended
 	s.mu.Unlock()
@@ -72,6 +73,7 @@ func (t *subscriptionTable) remove(s *Subscription) {
 }
 
 func (t *subscriptionTable) removeLocked(s *Subscription) {
+	t.version++
 	if !isWild(s.pattern) {
 		left, found := dropOne(t.exact[s.pattern], s)
 		switch {
@@ -127,40 +129,30 @@ func (n *patternNode) collect(all []*Subscription) []*Subscription {
 	return all
 }
 
-// deliver pushes a message to every subscription that it matches, and returns how many
-// they are.
-func (t *subscriptionTable) deliver(m *capsulehost.Message) (n int) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	exact := t.exact[m.Topic]
-	for _, s := range exact {
-		s.push(m)
-	}
+// matchLocked appends every subscription that matches a topic.
+func (t *subscriptionTable) matchLocked(found []*Subscription, topic string) []*Subscription {
+	found = append(found, t.exact[topic]...)
 	if len(t.wild.next) > 0 {
-		n = t.wild.deliver(m, m.Topic)
+		found = t.wild.match(found, topic)
 	}
-	return n + len(exact)
+	return found
 }
 
-// deliver goes down the tree: rest is the segments below n.
-func (n *patternNode) deliver(m *capsulehost.Message, rest string) (count int) {
+// match goes down the tree: rest is the segments below n.
+func (n *patternNode) match(found []*Subscription, rest string) []*Subscription {
 	segment, below, more := strings.Cut(rest, ".")
 	for i, name := range [...]string{segment, "*"} {
 		next := n.next[name]
 		if next == nil || i == 1 && segment == "*" {
 			continue
 		}
-		found := next.here
 		if more {
-			found = next.deeper
-			count += next.deliver(m, below)
+			found = append(next.match(found, below), next.deeper...)
+		} else {
+			found = append(found, next.here...)
 		}
-		for _, s := range found {
-			s.push(m)
-		}
-		count += len(found)
 	}
-	return count
+	return found
 }
 
 // dropOne returns a list without one subscription, and how often that was in it.

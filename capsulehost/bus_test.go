@@ -349,6 +349,25 @@ func FuzzPayload(f *testing.F) {
 }
 
 // Of interceptors and grants. Subscriptions match in another way: see actors.
+// The quick look at a topic accepts nothing that the whole check refuses.
+func TestPlainTopic(t *testing.T) {
+	for topic, want := range map[string]bool{
+		"a": true, "a.b": true, "*": true, "1.2.3.4.5.6.7.8": true, strings.Repeat("a", MaxTopicBytes): true,
+		"": false, ".": false, ".a": false, "a.": false, "a..b": false, "1.2.3.4.5.6.7.8.9": false, "é": false, "a.\xff": false,
+		strings.Repeat("a", MaxTopicBytes+1): false,
+	} {
+		if got := isPlainTopic(topic); got != want {
+			t.Errorf("%q: %v", topic, got)
+		}
+		if want && (checkForm("topic", topic) != nil || checkDepth("topic", topic) != nil) {
+			t.Errorf("%q is refused", topic)
+		}
+	}
+	if err := CheckTopic("é"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTopicMatches(t *testing.T) {
 	for _, tt := range []struct {
 		topic, pattern string

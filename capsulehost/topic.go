@@ -22,6 +22,27 @@ func ValidTopic(topic string) bool {
 	return true
 }
 
+// isPlainTopic reports whether a topic is certainly fit to publish to: ASCII within the
+// limits. It looks once at each byte, as every publisher does it; any other topic needs the
+// whole check.
+func isPlainTopic(topic string) bool {
+	if len(topic) > MaxTopicBytes {
+		return false
+	}
+	segments, before := 1, byte('.')
+	for n := range len(topic) {
+		c := topic[n]
+		switch {
+		case c >= 0x80, c == '.' && before == '.':
+			return false
+		case c == '.':
+			segments++
+		}
+		before = c
+	}
+	return before != '.' && segments <= MaxTopicSegments
+}
+
 // TopicMatches reports whether a topic matches a pattern of an interceptor or of a
 // grant: both have the same number of segments, and `*` matches any one.
 func TopicMatches(topic, pattern string) bool {

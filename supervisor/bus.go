@@ -21,7 +21,8 @@ const MaxMessage = capsulehost.MaxBusPayload
 // Message is a message on the event bus.
 type Message struct {
 	Topic string
-	// Payload as interceptors receive it: without its type if that is custom or raw_json.
+	// Payload as interceptors receive it: without its type if that is custom or raw_json. All
+	// receivers share it, so it must not be changed.
 	Payload json.RawMessage
 	// SourceID is the session of the capsule that published it, or another UUID.
 	SourceID string
@@ -47,22 +48,22 @@ func (m Message) MarshalJSON() ([]byte, error) { return m.sent.AppendJSON(nil), 
 // supervisor's own source and no principal. Its errors match ErrInvalid, ErrNotServing or
 // ErrStopping.
 func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.RawMessage, caller *Caller) error {
-	what, err := publication(topic, payload, caller)
-	if err != nil {
+	var what actors.Publication
+	if err := publication(&what, topic, payload, caller); err != nil {
 		return err
 	}
 	if what.SourceID == "" {
 		what.SourceID = s.source
 	}
 	t, err := s.serving()
-	if err == nil && t.isStopping() {
+	switch {
+	case err != nil:
+	case t.isStopping():
 		err = ErrStopping
-	}
-	if err == nil {
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = t.bus.Publish(ctx, what)
+	default:
+		err = t.bus.Publish(ctx, &what)
 	}
 	if err != nil {
 		return fmt.Errorf("publish %q: %w", topic, err)
@@ -72,44 +73,44 @@ func (s *Supervisor) Publish(ctx context.Context, topic string, payload json.Raw
 
 // CheckMessage checks a message as Publish does: its error matches ErrInvalid.
 func CheckMessage(topic string, payload json.RawMessage, caller *Caller) error {
-	_, err := publication(topic, payload, caller)
-	return err
+	var what actors.Publication
+	return publication(&what, topic, payload, caller)
 }
 
-// publication checks what is published. The result shares no memory with the caller, and
-// has no source if the caller names none.
-func publication(topic string, payload json.RawMessage, caller *Caller) (p actors.Publication, err error) {
+// publication checks what is published, and fills it in. It shares no memory with the
+// caller, and has no source if the caller names none.
+func publication(p *actors.Publication, topic string, payload json.RawMessage, caller *Caller) (err error) {
 	if err := capsulehost.CheckTopic(topic); err != nil {
-		return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if len(payload) > MaxMessage {
-		return p, fmt.Errorf("%w: the payload has %d bytes, over the limit of %d", ErrInvalid, len(payload), MaxMessage)
+		return fmt.Errorf("%w: the payload has %d bytes, over the limit of %d", ErrInvalid, len(payload), MaxMessage)
 	}
 	text := null
 	if len(payload) > 0 {
 		text = bytes.Clone(payload)
 	}
-	p = actors.Publication{Topic: topic}
+	p.Topic = topic
 	if p.Payload, err = capsulehost.ParsePayload(text); err != nil {
-		return p, fmt.Errorf("%w: the payload is not JSON: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: the payload is not JSON: %w", ErrInvalid, err)
 	}
 	if caller == nil {
-		return p, nil
+		return nil
 	}
 	if caller.Principal != "" {
 		if _, err := home.ParsePrincipal(caller.Principal); err != nil {
-			return p, fmt.Errorf("%w: %w", ErrInvalid, err)
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 	}
 	if caller.SourceID != "" {
 		id, err := uuid.Parse(caller.SourceID)
 		if err != nil {
-			return p, fmt.Errorf("%w: caller's source id %q is not a UUID", ErrInvalid, caller.SourceID)
+			return fmt.Errorf("%w: caller's source id %q is not a UUID", ErrInvalid, caller.SourceID)
 		}
 		p.SourceID = id.String()
 	}
 	p.Principal, p.Timestamp = caller.Principal, caller.Timestamp
-	return p, nil
+	return nil
 }
 
 // Subscribe yields the messages whose topic matches a pattern, from now on, until ctx ends
@@ -138,9 +139,12 @@ func (s *Supervisor) Subscribe(ctx context.Context, pattern string) iter.Seq2[Me
 			end()
 			subscription.Close()
 		}()
+		var all []*capsulehost.Message // used again for each batch
 		for subscription.Wait(ctx, nil) {
-			all, lost := subscription.Take()
-			for _, m := range all {
+			var lost uint64
+			all, lost = subscription.Take(all[:0])
+			for n, m := range all {
+				all[n] = nil // the reader alone keeps it
 				if ctx.Err() != nil || !yield(message(m, lost), nil) {
 					return
 				}
@@ -150,10 +154,10 @@ func (s *Supervisor) Subscribe(ctx context.Context, pattern string) iter.Seq2[Me
 	}
 }
 
-// message copies a message for the caller.
+// message returns a message for the caller.
 func message(m *capsulehost.Message, lost uint64) Message {
 	return Message{
-		Topic: m.Topic, Payload: bytes.Clone(m.Payload.Bytes()), SourceID: m.SourceID, Principal: m.Principal,
+		Topic: m.Topic, Payload: m.Payload.Bytes(), SourceID: m.SourceID, Principal: m.Principal,
 		Timestamp: m.Timestamp, Sequence: m.Sequence, Lost: lost, sent: m,
 	}
 }

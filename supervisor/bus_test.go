@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
@@ -152,4 +153,71 @@ func TestKernelReload(t *testing.T) {
 	if c := s.Capsule("a"); c.Version != "1.1.0" {
 		t.Errorf("a is %+v", c)
 	}
+}
+
+// A publisher remembers where a topic's messages go, as long as that is so: subscriptions and
+// interceptors that come and go in between are right for the next message.
+func TestReceiversChangeBetweenMessages(t *testing.T) {
+	called := make(chan string, 1)
+	hears := func(id string) supervisor.Capsule {
+		return supervisortest.Func(id, "news.*", func(_ context.Context, c *supervisortest.Call) (capsulehost.Result, error) {
+			called <- id + " " + string(c.Payload)
+			return capsulehost.Result{}, nil
+		})
+	}
+	s := supervisortest.Start(t, supervisor.Config{})
+	published := 0
+	publish := func(receivers int, interceptors ...string) {
+		t.Helper()
+		published++
+		if err := s.Publish(t.Context(), "news.today", fmt.Append(nil, published), nil); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range interceptors {
+			diff(t, fmt.Sprint(id, " ", published), <-called)
+		}
+		for _, topic := range s.Snapshot().Bus.Topics {
+			if topic.Name == "news.today" {
+				diff(t, fmt.Sprint(receivers), fmt.Sprint(topic.Receivers))
+			}
+		}
+	}
+	publish(0)
+	first, endFirst := context.WithCancel(t.Context())
+	read := s.Subscribe(first, "news.*")
+	publish(1)
+	s.Subscribe(t.Context(), "news.today")
+	publish(3)
+	endFirst()
+	for m, err := range read {
+		t.Errorf("%v, %v after the end of its context", m, err)
+	}
+	publish(4)
+	if _, err := s.Add(t.Context(), hears("one")); err != nil {
+		t.Fatal(err)
+	}
+	publish(6, "one")
+	if _, err := s.Add(t.Context(), hears("two")); err != nil {
+		t.Fatal(err)
+	}
+	publish(9, "one", "two")
+	if err := s.Remove(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	for legs := 0; legs != 1; { // the hook router has been told
+		reply, err := s.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "news.today"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		legs = len(reply.Legs)
+		<-called
+	}
+	publish(11, "two")
+	for n := range 1000 { // more topics than a publisher remembers
+		if err := s.Publish(t.Context(), fmt.Sprintf("news.n%d", n%500), fmt.Append(nil, n), nil); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, fmt.Sprint("two ", n), <-called)
+	}
+	publish(13, "two")
 }

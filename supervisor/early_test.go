@@ -13,10 +13,12 @@ func TestTheFirstMomentsOfServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.tree, err = newTree(t.Context(), s); err != nil {
+	tree, err := newTree(t.Context(), s)
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.tree.discard()
+	s.tree.Store(tree)
+	defer tree.discard()
 	if _, err := s.Trigger(t.Context(), TriggerRequest{Topic: "a"}); !errors.Is(err, ErrNotServing) {
 		t.Errorf("a trigger: %v", err)
 	}

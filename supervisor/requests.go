@@ -38,7 +38,7 @@ func (t *tree) trigger(ctx context.Context, q actors.TriggerRequest) (*Reply, er
 func (t *tree) enter() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.stopping {
+	if t.stopping.Load() {
 		return ErrStopping
 	}
 	if t.journal.OpenTrigger(int64(t.cfg.OpenTriggers)) {
@@ -104,11 +104,7 @@ func (t *tree) findSession(ctx context.Context, session string) (string, error) 
 	}
 }
 
-func (t *tree) isStopping() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.stopping
-}
+func (t *tree) isStopping() bool { return t.stopping.Load() }
 
 // Queue returns the number of calls that wait at a capsule.
 func (t *tree) Queue(id string) int {

@@ -101,7 +101,7 @@ func (t *tree) clientChanged(session string, connected bool) {
 	if err != nil { // never: they are constant
 		return
 	}
-	_ = t.bus.Publish(context.Background(), actors.Publication{Topic: topic, Payload: payload, SourceID: session}) // not a durable topic
+	_ = t.bus.Publish(context.Background(), &actors.Publication{Topic: topic, Payload: payload, SourceID: session}) // not a durable topic
 }
 
 // giveProcesses lets an instance run the programs that its manifest names, if the operator

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -85,10 +86,10 @@ type Supervisor struct {
 	changing chan struct{} // holds the one change of the set of capsules that is under way
 
 	mu       sync.Mutex
-	serves   bool                // from Serve's call to its return
-	tree     *tree               // while it runs
-	entries  []*catalog.Entry    // of all capsules, in start order, added ones last
-	embedded []*catalog.Embedded // the capsules that the program brings along
+	serves   bool                 // from Serve's call to its return
+	tree     atomic.Pointer[tree] // while it runs
+	entries  []*catalog.Entry     // of all capsules, in start order, added ones last
+	embedded []*catalog.Embedded  // the capsules that the program brings along
 }
 
 // New reads the configuration and the manifests of all capsules. Its error names every
@@ -204,7 +205,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 		return err
 	}
 	s.mu.Lock()
-	s.tree = t
+	s.tree.Store(t)
 	s.mu.Unlock()
 
 	s.journal.Begin(t)
@@ -215,7 +216,7 @@ func (s *Supervisor) Serve(ctx context.Context) error {
 		t.discard()
 	}
 	s.mu.Lock()
-	s.tree = nil
+	s.tree.Store(nil)
 	s.mu.Unlock()
 	s.journal.End(cmp.Or(err, fmt.Errorf("await the start: %w: Serve has returned", ErrNotServing)))
 	detach()
@@ -412,10 +413,9 @@ func (s *Supervisor) forgetEntry(id string) {
 }
 
 func (s *Supervisor) serving() (*tree, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.tree == nil {
+	t := s.tree.Load()
+	if t == nil {
 		return nil, ErrNotServing
 	}
-	return s.tree, nil
+	return t, nil
 }

@@ -71,8 +71,8 @@ type tree struct {
 
 	mu       sync.Mutex
 	capsules map[string]*running // by id
-	stopping bool
-	open     sync.WaitGroup // triggers from outside; added to under mu
+	stopping atomic.Bool         // set under mu, so that open is not added to afterwards
+	open     sync.WaitGroup      // triggers from outside; added to under mu
 }
 
 // newTree creates everything, and starts nothing.
@@ -281,7 +281,7 @@ func (t *tree) escalation(shutdown context.CancelCauseFunc) func(cause string) {
 // stop stops the capsules first, so that their answers still arrive, and then the rest.
 func (t *tree) stop(ctx context.Context, root *actor.PID) error {
 	t.mu.Lock()
-	t.stopping = true
+	t.stopping.Store(true)
 	t.mu.Unlock()
 	t.journal.Observe(messages.Event{Detail: messages.SystemStopping{Cause: context.Cause(ctx).Error()}})
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), monotime.AddDurations(t.longestStop(), stopMargin))

@@ -1,5 +1,7 @@
 package serdejson
 
+import "encoding/binary"
+
 // plainDepth is the maximum nesting of plain JSON. Deeper text is parsed.
 const plainDepth = 16
 
@@ -67,15 +69,28 @@ func plainText(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0
 	}
-	for n, c := range b[1:] {
-		switch {
+	n := 1
+	for n+8 <= len(b) && isPlainWord(binary.LittleEndian.Uint64(b[n:])) {
+		n += 8
+	}
+	for ; n < len(b); n++ {
+		switch c := b[n]; {
 		case c == '"':
-			return n + 2
+			return n + 1
 		case c < ' ' || c == '\\' || c >= 0x80:
 			return 0
 		}
 	}
 	return 0
+}
+
+// isPlainWord reports whether all of eight bytes are plain text inside a string. In each
+// term, the highest bit of a byte is set if that byte, or a lower one, is not: below a space,
+// a quote, a backslash, or not ASCII.
+func isPlainWord(w uint64) bool {
+	const ones, highest = 0x0101010101010101, 0x8080808080808080
+	quote, backslash := w^(ones*'"'), w^(ones*'\\')
+	return ((w-ones*' ')|(quote-ones)|(backslash-ones)|w)&highest == 0
 }
 
 // plainInteger is plain for a number.

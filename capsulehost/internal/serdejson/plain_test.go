@@ -33,6 +33,28 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// Each byte of a string is looked at, wherever it is: eight are at once.
+func TestPlainText(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				text := []byte(`"` + strings.Repeat("a", length) + `"`)
+				text[1+at] = byte(c)
+				want := len(text)
+				switch {
+				case c == '"':
+					want = at + 2
+				case c < ' ' || c == '\\' || c >= 0x80:
+					want = 0
+				}
+				if n := plain(text, 0); n != want {
+					t.Fatalf("plain(%q) = %d, want %d", text, n, want)
+				}
+			}
+		}
+	}
+}
+
 // What is plain is parsed and printed as it is.
 func FuzzPlain(f *testing.F) {
 	for _, seed := range []string{`{"a":1,"b":[true,"x"]}`, `{"":0,"a b":-12}`, `1,`, `"a"x`} {
