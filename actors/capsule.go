@@ -268,7 +268,7 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 	i.api.caller, i.api.depth, i.api.call = nil, 0, nil
 	err = i.api.explain(m.ctx.explain(err), t.reductions)
 	m.ctx.release()
-	m.ended = monotime.Now()
+	m.ended, m.interrupted = monotime.Now(), err != nil && i.ctx.Err() != nil
 	took := m.ended.Sub(began)
 	answer.Generation, answer.Duration, answer.Reductions = i.generation, took, i.api.spent()
 	judge(answer, result, err, t.step != nil)
@@ -280,7 +280,7 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 	}
 	c.stats.end(i.guest, &recentCall{
 		ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation,
-		topic: shortened(t.topic, topicKept), from: cmp.Or(t.from, t.publisher), action: m.action,
+		topic: shortened(t.topic, topicKept), from: t.source(), action: m.action,
 		outcome: answer.Outcome, reason: answer.Reason,
 	})
 	return err

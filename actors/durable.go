@@ -286,13 +286,14 @@ func (r *durableReader) pause(d time.Duration) {
 	}
 }
 
-// isFailure reports whether a call counts as an attempt that has failed.
+// isFailure reports whether a call counts as an attempt that has failed, unless it was
+// interrupted: then it is no fault of the capsule.
 func isFailure(o messages.Outcome) bool {
 	return o == messages.OutcomeFailed || o == messages.OutcomeCrashed || o == messages.OutcomeTimeout
 }
 
 // call calls the capsule once, in its queue, and returns the outcome; OutcomePending if
-// the reader has ended before.
+// the call was interrupted, or the reader has ended before.
 func (r *durableReader) call(k *Kept) messages.Outcome {
 	d := &durableCall{reader: r, message: k, done: make(chan struct{})}
 	t := &d.call
@@ -316,6 +317,9 @@ func (r *durableReader) call(k *Kept) messages.Outcome {
 	}
 	select {
 	case <-d.done:
+		if call.interrupted {
+			return messages.OutcomePending
+		}
 		return t.legs[0].Outcome
 	case <-r.ctx.Done():
 		return messages.OutcomePending // a late answer still counts
@@ -344,8 +348,9 @@ type durableCall struct {
 func (d *durableCall) answered() {
 	r, leg, k := d.reader, &d.call.legs[0], d.message
 	r.bus.stats.stepped(leg.Outcome)
+	called := leg.Outcome != messages.OutcomeUnavailable && leg.Outcome != messages.OutcomeOverloaded
 	switch {
-	case leg.Outcome == messages.OutcomeUnavailable, leg.Outcome == messages.OutcomeOverloaded: // it was not called
+	case !called, d.call.calls[0].interrupted: // it is due as before
 	case !isFailure(leg.Outcome):
 		r.cursor.Answered(k, leg.Generation)
 	case k.Attempts+1 < r.limit():
@@ -363,6 +368,9 @@ func (d *durableCall) answered() {
 		})
 	}
 	d.call.close()
+	if called {
+		r.bus.cfg.Router.traces.answered(&d.call, monotime.Now(), nil)
+	}
 	close(d.done)
 }
 

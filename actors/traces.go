@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,9 @@ const (
 )
 
 // traces keeps the last triggers from outside, and the last messages that interceptors
-// receive, with all that followed from them. A trigger whose guests make none in turn is
-// copied into a place that is used again and again, so it costs no memory. The zero value
+// receive, with all that followed from them; of a message of a durable topic, each attempt of
+// each durable interceptor is one. A trigger whose guests make none in turn, or such an
+// attempt, is copied into a place that is used again and again, so it costs no memory. The zero value
 // is ready for use, from any goroutine.
 type traces struct {
 	last atomic.Uint64
@@ -101,7 +103,7 @@ func (m *invocation) join(topic, from string, published bool, made monotime.Time
 func (t *trigger) grow() *traceTree {
 	tree := t.grown.Load()
 	if tree == nil {
-		fresh := newTrace(t.topic, t.from, principalOf(t), false, t.made)
+		fresh := newTrace(t.topic, t.source(), principalOf(t), t.step != nil, t.made)
 		if tree = fresh; !t.grown.CompareAndSwap(nil, fresh) {
 			tree = t.grown.Load()
 		}
@@ -114,6 +116,9 @@ func newTrace(topic, from, principal string, published bool, made monotime.Time)
 		topic: shortened(topic, topicKept), from: from, published: published, began: made, open: true,
 	}}}
 }
+
+// source returns the capsule that has made it, or whose message it is.
+func (t *trigger) source() string { return cmp.Or(t.from, t.publisher) }
 
 func principalOf(t *trigger) string {
 	if t.caller == nil || t.caller.Principal == nil {
@@ -196,7 +201,9 @@ func (k *traces) answered(t *trigger, ended monotime.Time, err error) uint64 {
 	p.id, p.tree = id, nil
 	f := &p.flat
 	f.made, f.principal, f.well, f.omitted = t.made, principalOf(t), traceWell, 0
-	f.spans = append(f.spans[:0], traceSpan{topic: shortened(t.topic, topicKept), from: t.from, began: t.made})
+	f.spans = append(f.spans[:0], traceSpan{
+		topic: shortened(t.topic, topicKept), from: t.source(), published: t.step != nil, began: t.made,
+	})
 	f.texts, f.calls = len(f.spans[0].topic), f.calls[:0]
 	f.close(0, t, ended, err)
 	return id

@@ -49,7 +49,7 @@ func (t *tree) announceApproval(a messages.Approval) {
 	}
 	payload, err := capsulehost.ParsePayload(text)
 	if err == nil {
-		err = t.bus.Publish(context.Background(), actors.Publication{Topic: topicApproval, Payload: payload, SourceID: actors.KernelSource})
+		err = t.bus.Publish(context.Background(), &actors.Publication{Topic: topicApproval, Payload: payload, SourceID: actors.KernelSource})
 	}
 	if err != nil { // the topic is durable: it can still be answered elsewhere
 		t.cfg.Log.Warn("announcing a request for approval failed", "id", a.ID, "err", err)
@@ -59,8 +59,9 @@ func (t *tree) announceApproval(a messages.Approval) {
 // answerApprovals reads the answers of front ends until ctx ends.
 func (t *tree) answerApprovals(ctx context.Context, answers *actors.Subscription) {
 	defer answers.Close()
+	var all []*capsulehost.Message
 	for answers.Wait(ctx, nil) {
-		all, _ := answers.Take()
+		all, _ = answers.Take(all[:0])
 		for _, m := range all {
 			id := strings.TrimPrefix(m.Topic, approvalAnswers)
 			err := t.answerApproval(ctx, id, m)

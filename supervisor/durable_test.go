@@ -319,3 +319,136 @@ func TestDurableTopicOfAManifest(t *testing.T) {
 	slices.Sort(got)
 	diff(t, `[durable "a" durable "b" ordinary "a" ordinary "b"]`, fmt.Sprint(got))
 }
+
+// A call that an operator's command ends is no attempt: only what the capsule itself fails
+// over makes a message poison. It comes again, and is answered.
+func TestInterruptedCallIsNoAttempt(t *testing.T) {
+	called, calls := make(chan struct{}, 1), 0
+	stuck := consumer(func(ctx context.Context, _ *supervisortest.Call) error {
+		if calls++; calls > 4 {
+			called <- struct{}{}
+			return nil
+		}
+		called <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	stuck.Manifest = strings.Replace(stuck.Manifest, "durable = true", "durable = true\nattempts = 1", 1)
+	stuck.Manifest += "stop_timeout = \"1ms\"\n"
+	s := supervisortest.Start(t, supervisor.Config{Topics: durableOrders}, stuck)
+	next := strings.Replace(stuck.Manifest, `version = "1.0.0"`, `version = "1.1.0"`, 1)
+	if next == stuck.Manifest {
+		t.Fatalf("the manifest has another version: %s", next)
+	}
+	publish(t, s, "1")
+	for name, command := range map[string]func(ctx context.Context, id string) error{
+		"kill": s.Kill, "restart": s.Restart,
+		"stop and start": func(ctx context.Context, id string) error {
+			if err := s.Stop(ctx, id); err != nil {
+				return err
+			}
+			return s.Start(ctx, id)
+		},
+		"upgrade": func(ctx context.Context, _ string) error {
+			upgraded := stuck
+			upgraded.Manifest = next
+			_, err := s.Upgrade(ctx, upgraded)
+			return err
+		},
+	} {
+		<-called
+		if err := command(t.Context(), "consumer"); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	<-called // it is answered now
+	publish(t, s, "2")
+	<-called // so the first one has been
+	bus := s.Snapshot().Bus
+	if bus.DeadLetters["poison"] != 0 || bus.Durable[1].Subscriptions[0].Attempts != 0 {
+		t.Errorf("dead letters %v, %+v", bus.DeadLetters, bus.Durable[1].Subscriptions)
+	}
+}
+
+// Each attempt to call a durable interceptor has a trace, with what its guest makes in turn.
+func TestDurableDeliveryHasATrace(t *testing.T) {
+	done := make(chan struct{}, 1)
+	failed := false
+	traced := consumer(func(ctx context.Context, c *supervisortest.Call) error {
+		if !failed {
+			failed = true
+			return errors.New("not now")
+		}
+		payload, err := capsulehost.ParsePayload(c.Payload)
+		if err == nil {
+			err = c.Services().Bus.Publish(ctx, "shipped", payload)
+		}
+		done <- struct{}{}
+		return err
+	})
+	traced.Manifest += "[capabilities]\nipc_publish = [\"shipped\"]\n"
+	heard := supervisortest.Func("listener", "shipped", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+		done <- struct{}{}
+		return capsulehost.Result{}, nil
+	})
+	s := supervisortest.Start(t, supervisor.Config{Topics: durableOrders}, traced, heard)
+	publish(t, s, "1", "2")
+	for range 4 { // two messages, and what follows from each
+		<-done
+	}
+	if err := s.Stop(t.Context(), "consumer"); err != nil { // all of its calls have ended
+		t.Fatal(err)
+	}
+	var got []string
+	for _, trace := range s.Traces() {
+		root := trace.Root
+		if !root.Published || root.Topic != "orders" || len(root.Calls) != 1 {
+			t.Errorf("%+v", trace)
+			continue
+		}
+		line := fmt.Sprint(root.Calls[0].Capsule, " ", root.Calls[0].Outcome)
+		for _, made := range root.Calls[0].Made {
+			line += fmt.Sprint(", ", made.Topic, " by ", made.From, " to ", made.Calls[0].Capsule)
+		}
+		got = append(got, line)
+	}
+	diff(t, "consumer failed; consumer empty, shipped by consumer to listener; consumer empty, shipped by consumer to listener", strings.Join(got, "; "))
+}
+
+// The place of a capsule in a topic stays when it is removed, as its state does: it goes on
+// there when it comes back. Meanwhile it holds nothing back: the topic drops what it does not
+// keep, and the capsule is told how much that was.
+func TestRemovedCapsuleKeepsItsPlace(t *testing.T) {
+	d := newDiary()
+	reader := consumer(func(_ context.Context, c *supervisortest.Call) error {
+		d.note(string(c.Payload))
+		return nil
+	})
+	s := supervisortest.Start(t, supervisor.Config{Topics: []supervisor.Topic{{Name: "orders", Durable: true, Bytes: 1000}}}, reader)
+	publish(t, s, "1", "2")
+	d.await(t, "2")
+	if err := s.Remove(t.Context(), "consumer"); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		publish(t, s, fmt.Sprint(3+n))
+	}
+	if topic := s.Snapshot().Bus.Durable[1]; topic.Bytes > 1000 || topic.Messages == 0 || len(topic.Subscriptions) != 0 {
+		t.Errorf("while it is removed: %+v", topic)
+	}
+	kept := s.Snapshot().Bus.Durable[1].Messages
+	if _, err := s.Add(t.Context(), reader); err != nil {
+		t.Fatal(err)
+	}
+	got := d.await(t, "102")
+	if len(got) != 2+int(kept) || got[2] != fmt.Sprint(103-kept) {
+		t.Errorf("%d messages are kept, and it was called with %v", kept, got)
+	}
+	e := s.Await("dead_letter", func(e supervisor.Event) bool {
+		letter, ok := e.Detail.(messages.DeadLetter)
+		return ok && letter.Reason == "expired"
+	})
+	if letter, _ := e.Detail.(messages.DeadLetter); letter.Count != 100-kept {
+		t.Errorf("%d messages are said to be dropped, and not %d", letter.Count, 100-kept)
+	}
+}
