@@ -13,6 +13,7 @@
 // Everything is in the tests: draw_test.go draws; guest_test.go, trigger_test.go and
 // client_test.go act, and check the results; audit_test.go follows the events with its
 // own model, which account_test.go (restarts, starts), sessions_test.go and
-// views_test.go (snapshots, metrics) compare with the rest; world_test.go runs the
+// views_test.go (snapshots, metrics) compare with the rest; store_test.go checks that capsules
+// write with their fences; world_test.go runs the
 // simulation.
 package sim

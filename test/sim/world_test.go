@@ -13,6 +13,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
@@ -57,6 +58,7 @@ func newWorld(seed uint64, home string, t *tally) *world {
 		}
 	}
 	w.audit, w.bus = newAudit(w), newBusAudit(w)
+	w.cfg.Store = &fenced{store.NewMemory(), w}
 	return w
 }
 
