@@ -57,9 +57,13 @@ func TestMain(m *testing.M) {
 // The answer comes from a process with a low priority, and needs all of the request.
 func TestAsk(t *testing.T) {
 	answer, err := Ask(context.Background(), []string{os.Args[0], "act-priority"}, []byte("a re"), []byte("quest"))
-	nice := lowered() // as Getpriority returns it
-	if runtime.GOOS == "linux" {
-		nice = 20 - nice
+	own, failed := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	nice := min(own+10, 19)
+	if runtime.GOOS == "linux" { // it returns 1 for the lowest priority
+		nice = max(own-10, 1)
 	}
 	if want := fmt.Sprintf("a request %d", nice); err != nil || string(answer) != want {
 		t.Errorf("got %q, %v; want %q", answer, err, want)
@@ -101,7 +105,9 @@ func TestChildEndsWithItsParent(t *testing.T) {
 
 // FuzzFrame: a frame is read as it was written, and nothing else is a frame.
 func FuzzFrame(f *testing.F) {
-	f.Add([]byte("content"), 3, byte(1))
+	for _, at := range []int{3, len(mark), headSize - 1, headSize, headSize + 6} { // each part of a frame
+		f.Add([]byte("content"), at, byte(1))
+	}
 	f.Fuzz(func(t *testing.T, content []byte, at int, flip byte) {
 		var b bytes.Buffer
 		if err := writeFrame(&b, content[:len(content)/2], content[len(content)/2:]); err != nil {
