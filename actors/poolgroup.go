@@ -206,6 +206,9 @@ func (s *supervisor) openPool(g *group) {
 func (s *supervisor) openPools(outer *group) {
 	s.pools(func(g *group) {
 		if g.within(outer) {
+			if g.crew.off && len(g.members) == 0 {
+				s.Observe(messages.Event{Path: groupPath(g), Detail: messages.PoolScaled{Cause: "started"}})
+			}
 			s.openPool(g)
 		}
 	})
@@ -225,10 +228,12 @@ func (s *supervisor) stopPools() {
 	})
 }
 
-// stopEmptyPools stops the pools of a group that have no instance, which nothing else does.
+// stopEmptyPools stops the pools of a group that have no instance, or only some that they
+// do not need any more: nothing else does.
 func (s *supervisor) stopEmptyPools(outer *group, cause string) {
 	s.pools(func(g *group) {
-		if g.within(outer) && len(g.members) == 0 && !g.crew.off {
+		isNeeded := func(c *child) bool { return c.retiring == "" }
+		if g.within(outer) && !slices.ContainsFunc(s.instances(g), isNeeded) && !g.crew.off {
 			s.shutCrew(g, cause)
 			s.Observe(messages.Event{Path: groupPath(g), Detail: messages.CapsuleStopped{Cause: cause}})
 		}

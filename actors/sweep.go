@@ -60,6 +60,17 @@ func (s *slot) restart(scope *group, h *hold, anew bool) bool {
 	return true
 }
 
+// endsNow records that a slot was told to end out of its turn. Those that wait until it is
+// halted wait for its end.
+func (s *slot) endsNow() {
+	if s.doomed || s.state == slotHalting {
+		s.doomed, s.state, s.then = false, slotHalting, slotEnded
+	} else {
+		s.set(slotEnded)
+	}
+	s.stays = true
+}
+
 // end marks a slot to be halted for good. It returns false if it has no future.
 func (s *slot) end(scope *group) bool {
 	switch s.state {

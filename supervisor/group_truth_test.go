@@ -1,6 +1,7 @@
 package supervisor_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
@@ -39,6 +41,95 @@ func TestStopMeetsHalt(t *testing.T) {
 		want := []string{"stopping: a crashed, and g is one_for_all", "stopped: an operator stopped its supervisor"}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
+
+// A capsule that ends while it is halted, and waits for its group's backoff, can be started
+// again.
+func TestStartAfterHalt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()},
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b"}}},
+		}, worker("a"), worker("b"))
+		killIn(t, s, "a")
+		killIn(t, s, "a") // the second restart waits: b is halted
+		wantState(t, s, "b", "stopped")
+		for _, do := range []func(context.Context, string) error{s.Stop, s.Start} {
+			if err := do(t.Context(), "g"); err != nil {
+				t.Error(err)
+			}
+		}
+		wantState(t, s, "a", "ready")
+		wantState(t, s, "b", "ready")
+	})
+}
+
+// An operator's stop of a capsule that its strategy halts keeps the order: those before it
+// are halted when it has ended.
+func TestStopOfOneMeetsHalt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: 2 * time.Second, TriggerTimeout: time.Minute,
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b", "c"}}},
+		}, worker("a"), worker("b"), worker("c"))
+		s.Inject("c", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Begin("ask.c", "")
+		synctest.Wait()
+		killIn(t, s, "a")
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Stop(t.Context(), "c") }()
+		synctest.Wait()
+		wantState(t, s, "c", "stopping")
+		wantState(t, s, "b", "ready")
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		wantState(t, s, "c", "stopped")
+		if got := s.Capsule("b"); got.State != messages.StateReady || got.Generation != 2 {
+			t.Errorf("b is %s as generation %d", got.State.String(), got.Generation)
+		}
+	})
+}
+
+// closesSlowly is a guest that takes a minute to end.
+type closesSlowly struct{ supervisor.Guest }
+
+func (g closesSlowly) Close(ctx context.Context) error {
+	<-time.After(time.Minute)
+	return g.Guest.Close(ctx)
+}
+
+// An elastic pool whose last instance ends, because it is idle, while its group is stopped
+// stays stopped, and serves again when the group is started.
+func TestStopMeetsIdleEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := pooled(`instances = "0-1"`, `idle_timeout = "10s"`)
+		load := w.Load
+		w.Load = func(ctx context.Context, api capsulehost.HostAPI) (supervisor.Guest, error) {
+			g, err := load(ctx, api)
+			return closesSlowly{g}, err
+		}
+		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{{Name: "g", Children: []string{"a", "w"}}}}, worker("a"), w)
+		askAll(s, 1)
+		pass(15 * time.Second)
+		if got := instancesOf(s); got != "1 stopping" {
+			t.Error(got)
+		}
+		if err := s.Stop(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		pass(time.Hour)
+		wantState(t, s, "w", "stopped")
+		wantDown(t, s, "an operator stopped its supervisor")
+		if err := s.Start(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		wantState(t, s, "w", "ready")
+		if got := askAll(s, 1); got["continue"] != 1 {
+			t.Error(got)
 		}
 	})
 }

@@ -259,10 +259,10 @@ func (j *Journal) applyLocked(e *messages.Event, now time.Time) {
 		}
 		count(&whole.shown.RestartsByKind, kind)
 	case messages.PoolScaled:
-		if n := int(what.Instance); n > 0 && int(what.Instances) < c.present() {
-			c.instance(n).gone = true
+		if n := int(what.Instance); n > 0 {
+			c.scaled(n, int(what.Instances))
 		}
-		if what.Instances == 0 {
+		if what.Instances == 0 && (what.Instance == 0 || m.State != messages.StateStopped && m.State != messages.StateFailed) {
 			j.moveLocked(c, messages.StateReady, idleReason, e, now)
 		}
 	case messages.CapsuleFailed:

@@ -52,6 +52,16 @@ func (j *Journal) InstanceStats(id string, number int) *actors.CallStats {
 	return &j.capsules[id].instance(number).stats
 }
 
+// scaled records that the pool has got the instance with that number, or has lost it.
+func (c *capsule) scaled(number, instances int) {
+	i := c.instance(number)
+	if i.gone && instances > c.present() {
+		i.gone, i.shown.State = false, messages.StateLoading
+	} else {
+		i.gone = true
+	}
+}
+
 // decidePoolLocked records that the first start of a pool has a result, if those of its
 // first instances have.
 func (j *Journal) decidePoolLocked(c *capsule) {
