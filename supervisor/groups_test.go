@@ -431,24 +431,3 @@ func TestCapsulesMonitorEachOther(t *testing.T) {
 		}
 	})
 }
-
-// A capsule that ends while it is halted, and waits for its group's backoff, can be started
-// again.
-func TestStartAfterHalt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := supervisortest.Start(t, supervisor.Config{
-			CapsuleDirs: []string{t.TempDir()},
-			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b"}}},
-		}, worker("a"), worker("b"))
-		killIn(t, s, "a")
-		killIn(t, s, "a") // the second restart waits: b is halted
-		wantState(t, s, "b", "stopped")
-		for _, do := range []func(context.Context, string) error{s.Stop, s.Start} {
-			if err := do(t.Context(), "g"); err != nil {
-				t.Error(err)
-			}
-		}
-		wantState(t, s, "a", "ready")
-		wantState(t, s, "b", "ready")
-	})
-}
