@@ -19,7 +19,10 @@ func BenchmarkPublish(b *testing.B) {
 	messages := s.Subscribe(b.Context(), "bench")
 	go func() {
 		n := 0
-		for range messages {
+		for _, err := range messages {
+			if err != nil {
+				return
+			}
 			if n++; n%window == 0 {
 				read <- struct{}{}
 			}

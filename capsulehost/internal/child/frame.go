@@ -30,7 +30,7 @@ func writeFrame(w io.Writer, parts ...[]byte) error {
 	if size > maxContent {
 		return fmt.Errorf("%d bytes are more than %d, the limit", size, maxContent)
 	}
-	head := binary.LittleEndian.AppendUint64([]byte(mark), uint64(size)) //nolint:gosec // not negative
+	head := binary.LittleEndian.AppendUint64([]byte(mark), uint64(size))
 	for _, p := range append([][]byte{sum.Sum(head)}, parts...) {
 		if _, err := w.Write(p); err != nil {
 			return err

@@ -159,7 +159,7 @@ func (d *draft) changes(ctx context.Context) ([]store.Write, usage, error) {
 			continue
 		}
 		w := d.writes[key]
-		name := uint64(len(strings.SplitN(key, "/", 4)[3])) //nolint:gosec // see spacePrefix
+		name := uint64(len(strings.SplitN(key, "/", 4)[3]))
 		old, err := d.Store.List(ctx, store.Range{Prefix: key, Limit: 1, KeysOnly: true})
 		if err != nil {
 			return nil, usage{}, err
