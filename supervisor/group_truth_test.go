@@ -94,11 +94,11 @@ func TestStopOfOneMeetsHalt(t *testing.T) {
 	})
 }
 
-// closesSlowly is a guest that takes a minute to end.
+// closesSlowly is a guest that takes seven seconds to end.
 type closesSlowly struct{ supervisor.Guest }
 
 func (g closesSlowly) Close(ctx context.Context) error {
-	<-time.After(time.Minute)
+	<-time.After(7 * time.Second)
 	return g.Guest.Close(ctx)
 }
 
