@@ -111,7 +111,7 @@ func (s *Supervisor) giveProcesses(services *capsulehost.Services, m *manifest.M
 		return func() {}
 	}
 	group := processes.New(processes.Config{
-		Programs: m.Capabilities.HostProcess, Dir: s.cfg.Workspace, TempDir: s.home.TmpDir(s.principal), Log: s.cfg.Log.With("capsule", m.ID()),
+		Programs: m.Capabilities.HostProcess, Dir: s.files.Workspace(), TempDir: s.home.TmpDir(s.principal), Log: s.cfg.Log.With("capsule", m.ID()),
 	})
 	services.Processes = group
 	return group.Close

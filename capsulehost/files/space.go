@@ -87,6 +87,9 @@ func New(cfg Config) (*Space, error) {
 	return &Space{cfg: cfg, places: make(chan struct{}, running), usages: map[string]*usage{}}, nil
 }
 
+// Workspace returns the absolute path of the workspace, without links; "" if there is none.
+func (s *Space) Workspace() string { return s.cfg.Workspace }
+
 // within reports whether a path is dir, or inside it.
 func within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)

@@ -24,6 +24,11 @@ func (p *process) startConfined(cfg Config) error {
 		once(cfg.Log, "files", "processes of capsules can read and write what this user can: there is no Landlock", err)
 	}
 	uid, gid := os.Geteuid(), os.Getegid()
+	if uid == 0 {
+		if err := giveUpCapabilities(); err != nil {
+			once(cfg.Log, "capabilities", "processes of capsules have all capabilities of the daemon", err)
+		}
+	}
 	namespaces := uintptr(syscall.CLONE_NEWPID)
 	if uid != 0 { // others than root need a user namespace for it
 		namespaces |= syscall.CLONE_NEWUSER
@@ -61,6 +66,21 @@ func (p *process) startConfined(cfg Config) error {
 			p.kill()
 			_ = p.cmd.Wait()
 			return fmt.Errorf("let it run: %w", err)
+		}
+	}
+	return nil
+}
+
+// giveUpCapabilities bounds what a program of root can do to what Landlock restricts:
+// reaching files of all users, such as those of a workspace that is mounted into a container.
+// The thread itself keeps its own.
+func giveUpCapabilities() error {
+	for capability := uintptr(0); capability <= unix.CAP_LAST_CAP; capability++ {
+		if capability == unix.CAP_DAC_OVERRIDE {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) { // an older kernel has fewer
+			return err
 		}
 	}
 	return nil
@@ -109,18 +129,25 @@ const (
 	fileRights = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_WRITE_FILE
 )
 
-// allRights returns the rights that the kernel's version of Landlock knows: the second one
-// added moves between directories, the third one truncating.
+// allRights returns the rights that the kernel's version of Landlock knows.
 func allRights() (uint64, error) {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0, errno
 	}
-	return 1<<(12+min(version, 3)) - 1, nil
+	return rightsOf(version), nil
 }
+
+// rightsOf returns the rights of a version of Landlock: the second one added moves between
+// directories, the third one truncating.
+func rightsOf(version uintptr) uint64 { return 1<<(12+min(version, 3)) - 1 }
 
 // systemDirs are read by most programs.
 var systemDirs = []string{"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/opt", "/nix/store"}
+
+// systemFiles are read by many, and may be links out of systemDirs: systemd's resolver has
+// its configuration below /run.
+var systemFiles = []string{"/etc/resolv.conf"}
 
 // restrictFiles restricts the calling thread, and what it starts, to some files.
 func restrictFiles(program string, cfg Config) error {
@@ -136,6 +163,11 @@ func restrictFiles(program string, cfg Config) error {
 	defer unix.Close(int(ruleset))
 	for _, dir := range systemDirs {
 		if err := allow(int(ruleset), dir, readRights); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	for _, file := range systemFiles {
+		if err := allow(int(ruleset), file, unix.LANDLOCK_ACCESS_FS_READ_FILE); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

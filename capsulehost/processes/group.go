@@ -26,9 +26,10 @@ type Config struct {
 	// Programs are what a manifest grants: a program, or one with its first arguments, such
 	// as "git status".
 	Programs []string
-	// Dir is where programs run and may write; "" means TempDir.
+	// Dir is where programs run and may write, an absolute path; "" means TempDir.
 	Dir string
-	// TempDir is their TMPDIR, where they may write, too. It is made if there is none.
+	// TempDir is their TMPDIR, where they may write, too, an absolute path. It is made if there
+	// is none.
 	TempDir string
 	Log     *slog.Logger // nil logs nothing
 }

@@ -51,8 +51,10 @@ const (
 	numberAt       = 0
 	architectureAt = 4
 	argumentAt     = 16 // the lower half of the first one
+	secondAt       = 24 // and of the second
 
-	otherABI = 0x40000000 // x32: the same calls under other numbers
+	otherABI    = 0x40000000 // x32: the same calls under other numbers
+	socketTypes = 0xf        // the bits of a socket's type that are not flags
 )
 
 // restrictCalls restricts the calling thread, and what it starts, in its system calls: those
@@ -84,6 +86,7 @@ func callFilter(machine architecture, namespaces uint32) []bpf.Instruction {
 	absent := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)}
 	number := bpf.LoadAbsolute{Off: numberAt, Size: 4}
 	argument := bpf.LoadAbsolute{Off: argumentAt, Size: 4}
+	second := bpf.LoadAbsolute{Off: secondAt, Size: 4}
 	filter := []bpf.Instruction{
 		// Programs of 32 bits would make the same calls under numbers of their own.
 		bpf.LoadAbsolute{Off: architectureAt, Size: 4},
@@ -100,6 +103,17 @@ func callFilter(machine architecture, namespaces uint32) []bpf.Instruction {
 		argument,
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PTRACE_TRACEME, SkipTrue: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PTRACE_DETACH, SkipTrue: 1}, deny, allow,
+		// Whoever listens at a socket of this machine trusts its user: the daemon itself, whose
+		// commands approve what capsules ask for. Landlock does not see connections to them. A
+		// pair of connected ones is harmless, unless they can be connected anew.
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKET, SkipFalse: 4},
+		argument,
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNIX, SkipFalse: 1}, deny, allow,
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_SOCKETPAIR, SkipFalse: 6},
+		second,
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: socketTypes},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_STREAM, SkipTrue: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SOCK_SEQPACKET, SkipTrue: 1}, deny, allow,
 	}
 	for _, call := range slices.Concat(deniedCalls, machine.own) {
 		filter = append(filter, bpf.JumpIf{Cond: bpf.JumpEqual, Val: call, SkipFalse: 1}, deny)
