@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -275,16 +276,18 @@ func TestTreeWithGroups(t *testing.T) {
 	}
 }
 
-func TestTriggerRemarks(t *testing.T) {
-	if got, want := triggerRemarks(&messages.Reply{Topic: "a.b"}), ""; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	got := triggerRemarks(&messages.Reply{Legs: []messages.Leg{
+func TestTriggerNotes(t *testing.T) {
+	reply := &messages.Reply{Legs: []messages.Leg{
 		{Capsule: "a", Action: "x", Outcome: messages.OutcomeContinue, Value: []byte("1")},
 		{Capsule: "b", Action: "y", Outcome: messages.OutcomeDenied, Reason: "no\x1b"},
 		{Capsule: "c", Action: "z", Outcome: messages.OutcomeEmpty},
-	}})
-	if want := "b (y): denied: no�\nc (z): empty\n"; got != want {
+	}}
+	if got, want := triggerNotes(reply, failed), "note: b (y): denied: no�\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	reply.Legs = slices.Repeat(reply.Legs, notesShown+2)
+	got := triggerNotes(reply, failed)
+	if want := strings.Repeat("note: b (y): denied: no�\n", notesShown) + "note: and 2 more; --json shows all\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -28,36 +28,42 @@ type triggerLeg struct {
 	DurationUS int64           `json:"duration_us"`
 }
 
-// printTrigger prints a trigger's reply on one line. On the standard error it notes that no
-// capsule listens and, at a terminal, the legs that the line does not show.
-func (a *app) printTrigger(reply *messages.Reply, asJSON bool) error {
-	if asJSON {
-		return a.printJSON(triggerJSON(reply))
-	}
+// printTrigger prints a trigger's responses on one line. What the line does not show goes to
+// the standard error: that no capsule listens, and unless fail reports them, the legs that
+// failed. At a terminal these are also the legs without an answer.
+func (a *app) printTrigger(reply *messages.Reply, fail bool) error {
 	if err := a.print(string(reply.Responses) + "\n"); err != nil {
 		return err
 	}
-	switch {
-	case len(reply.Legs) == 0:
+	if len(reply.Legs) == 0 {
 		fmt.Fprintf(a.stderr, "note: no capsule has an interceptor for %q; `astrid-actors topics` lists them\n", reply.Topic)
-	case isTerminal(a.stderr):
-		fmt.Fprint(a.stderr, triggerRemarks(reply))
+		return nil
 	}
+	fmt.Fprint(a.stderr, triggerNotes(reply, func(o messages.Outcome) bool {
+		return o == messages.OutcomeEmpty && isTerminal(a.stderr) || failed(o) && !fail
+	}))
 	return nil
 }
 
-// failedLegs returns an error that names the legs of a reply that are no answer; nil if all
-// are: continue, final or empty.
+// failed reports whether an outcome is no answer.
+func failed(o messages.Outcome) bool {
+	switch o {
+	case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
+		return false
+	default:
+		return true
+	}
+}
+
+// failedLegs returns an error that names the legs of a reply that failed; nil if none did.
 func failedLegs(reply *messages.Reply) error {
-	var failed []error
+	var problems []error
 	for i := range reply.Legs {
-		switch leg := &reply.Legs[i]; leg.Outcome {
-		case messages.OutcomeContinue, messages.OutcomeFinal, messages.OutcomeEmpty:
-		default:
-			failed = append(failed, errors.New(legText(leg)))
+		if leg := &reply.Legs[i]; failed(leg.Outcome) {
+			problems = append(problems, errors.New(legText(leg)))
 		}
 	}
-	return errors.Join(failed...)
+	return errors.Join(problems...)
 }
 
 // legText describes a leg without a value: "greeter (greet): crashed: trap in ...".
@@ -83,13 +89,24 @@ func triggerJSON(reply *messages.Reply) triggerAnswer {
 	return answer
 }
 
-// triggerRemarks lists the capsules that gave no response, and the reasons.
-func triggerRemarks(reply *messages.Reply) string {
+// notesShown is how many legs are noted one by one.
+const notesShown = 10
+
+// triggerNotes lists the first legs with certain outcomes, and the reasons.
+func triggerNotes(reply *messages.Reply, noted func(messages.Outcome) bool) string {
 	var b strings.Builder
+	n := 0
 	for i := range reply.Legs {
-		if leg := &reply.Legs[i]; len(leg.Value) == 0 {
-			b.WriteString(legText(leg) + "\n")
+		leg := &reply.Legs[i]
+		if !noted(leg.Outcome) {
+			continue
 		}
+		if n++; n <= notesShown {
+			fmt.Fprintf(&b, "note: %s\n", legText(leg))
+		}
+	}
+	if n > notesShown {
+		fmt.Fprintf(&b, "note: and %d more; --json shows all\n", n-notesShown)
 	}
 	return b.String()
 }

@@ -30,7 +30,8 @@ manifest. PAYLOAD is JSON of at most 1 MiB, and null if it is left out; - reads 
 from the standard input, @FILE from a file.
 
 A capsule that crashes, denies or does not answer in time has no response in the
-array. With --json each of them is listed under "legs", with its outcome:
+array; a note on the standard error says why. With --json each is listed under "legs",
+with its outcome, and there are no notes:
 
   {"topic": TEXT, "responses": [ANY, ...],
    "legs": [{"capsule": ID, "action": TEXT, "priority": N, "outcome": WORD,
@@ -68,7 +69,12 @@ anything else than continue, final or empty.` +
 				if err != nil {
 					return err
 				}
-				if err := a.printTrigger(reply, asJSON); err != nil {
+				if asJSON {
+					err = a.printJSON(triggerJSON(reply))
+				} else {
+					err = a.printTrigger(reply, fail)
+				}
+				if err != nil {
 					return err
 				}
 				if fail {
