@@ -15,7 +15,8 @@ type Approval struct {
 	Risk string
 	// Asked is when the request came, or the decision was made.
 	Asked time.Time
-	// Expires is when the request is denied; zero for a decision.
+	// Expires is when the request is denied: a minute after Asked, or at the deadline of the
+	// capsule's call if that is earlier. Zero for a decision.
 	Expires time.Time
 	// Decision is "" for a request that waits; else "approve_session", remembered until the
 	// system ends, or "approve_always".

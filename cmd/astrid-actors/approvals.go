@@ -19,7 +19,8 @@ func newApprovals(a *app) *cobra.Command {
 		Use:   "approvals",
 		Short: "Show what capsules ask a person to approve",
 		Long: `Show what capsules ask a person to approve (astrid_request_approval), oldest first. Answer
-with approve or deny; a request that nobody answers within a minute is denied.
+with approve or deny; a request that nobody answers within a minute, or by the
+deadline of the capsule's call, is denied.
 
 With --watch, print each request when it comes, until interrupted. With --remembered, also
 show the decisions that are remembered; deny takes one back. With --json, one object a

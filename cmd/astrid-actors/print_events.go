@@ -107,7 +107,7 @@ func eventWhat(e *messages.Event) string {
 	case messages.ApprovalRequested:
 		return fmt.Sprintf("asks whether it may %s: %s (%s)", d.Action, d.Resource, d.ID)
 	case messages.ApprovalDecided:
-		return fmt.Sprintf("%s to %s: %s", d.Decision, d.Action, d.Cause)
+		return fmt.Sprintf("approval of %s: %s (%s)", d.Action, d.Decision, d.Cause)
 	case messages.EventsLost:
 		return fmt.Sprintf("events that are no longer kept: %d", d.Count)
 	case messages.EpochChanged:

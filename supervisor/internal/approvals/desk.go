@@ -59,6 +59,7 @@ type Desk struct {
 type request struct {
 	messages.Approval
 	decided chan decided // has room for one
+	over    bool         // its call waits no longer; the desk's lock is held
 }
 
 // decided is a decision, and whose it is.
@@ -86,9 +87,13 @@ type asker struct {
 func (a *asker) RequestApproval(ctx context.Context, r capsulehost.ApprovalRequest) (capsulehost.Approval, error) {
 	d := a.desk
 	now := time.Now()
+	expires := now.Add(Patience)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(expires) { // the call's
+		expires = deadline
+	}
 	q := &request{decided: make(chan decided, 1), Approval: messages.Approval{
 		ID: strings.ToLower(rand.Text()[:8]), Capsule: a.capsule, Principal: r.Principal, Action: r.Action, Resource: r.Resource, Risk: r.Risk,
-		Asked: now, Expires: now.Add(Patience),
+		Asked: now, Expires: expires,
 	}}
 	if q.Principal == "" {
 		q.Principal = d.cfg.Principal
@@ -139,9 +144,13 @@ func (d *Desk) await(ctx context.Context, q *request) (decision Decision, cause 
 	}
 }
 
+// add makes a request wait, or wait again, unless its call waits no longer.
 func (d *Desk) add(q *request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if q.over {
+		return
+	}
 	d.waiting = append(d.waiting, q)
 	d.tell()
 }
@@ -149,6 +158,7 @@ func (d *Desk) add(q *request) {
 func (d *Desk) remove(q *request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	q.over = true
 	if at := slices.Index(d.waiting, q); at >= 0 {
 		d.waiting = slices.Delete(d.waiting, at, at+1)
 		d.tell()

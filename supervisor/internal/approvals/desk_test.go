@@ -141,6 +141,25 @@ func TestNobodyAnswers(t *testing.T) {
 	})
 }
 
+// A request is shown to wait no longer than its call has time.
+func TestADeadlineIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, began := newOffice(store.NewMemory()), time.Now()
+		for patience, want := range map[time.Duration]time.Duration{30 * time.Second: 30 * time.Second, time.Hour: time.Minute} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			answer := o.ask(ctx, "one", push)
+			synctest.Wait()
+			waiting, _ := o.Waiting()
+			if got := waiting[0].Expires.Sub(began); got != want {
+				t.Errorf("with %v: it expires after %v", patience, got)
+			}
+			cancel()
+			<-answer
+			synctest.Wait()
+		}
+	})
+}
+
 // What is remembered covers requests of the same capsule, principal and action.
 func TestWhatIsRemembered(t *testing.T) {
 	for _, d := range []Decision{Session, Always} {
@@ -242,13 +261,39 @@ func TestADecisionThatIsNotKept(t *testing.T) {
 	})
 }
 
+// It does not wait again if its call has ended meanwhile.
+func TestADecisionThatIsNotKeptInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &broken{Store: store.NewMemory(), err: errors.New("the disk is full")}
+		o := newOffice(s)
+		ctx, cancel := context.WithCancel(t.Context())
+		answer := o.ask(ctx, "one", push)
+		synctest.Wait()
+		waiting, _ := o.Waiting()
+		s.before = func() {
+			cancel()
+			<-answer
+		}
+		if err := o.Decide(t.Context(), waiting[0].ID, Always); !errors.Is(err, s.err) {
+			t.Errorf("%v", err)
+		}
+		if waiting, _ := o.Waiting(); len(waiting) > 0 {
+			t.Errorf("these wait: %v", waiting)
+		}
+	})
+}
+
 type broken struct {
 	store.Store
-	err error
+	err    error
+	before func() // if not nil, called before it fails
 }
 
 func (b *broken) Txn(ctx context.Context, f store.Fence, c []store.Compare, w []store.Write) (uint64, error) {
 	if b.err != nil {
+		if b.before != nil {
+			b.before()
+		}
 		return 0, b.err
 	}
 	return b.Store.Txn(ctx, f, c, w)
