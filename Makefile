@@ -107,7 +107,7 @@ REFERENCE := $(or $(CARGO_TARGET_DIR),test/differential/reference/target)
 .PHONY: differential
 differential: ## compare answers with those of astrid-capsule 0.5.0, which cargo builds
 	$(call or-hint,command -v cargo >/dev/null,install Rust: the reference is written in it)
-	cargo build --quiet --manifest-path test/differential/reference/Cargo.toml
+	cargo build --quiet --locked --manifest-path test/differential/reference/Cargo.toml
 	go test $(TESTFLAGS) ./test/differential -count=1 -reference $(abspath $(REFERENCE))/debug/reference
 
 .PHONY: bench

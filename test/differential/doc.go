@@ -7,7 +7,8 @@
 //
 // Without the reference, the test compares this host with its part of answers.txt. The
 // program in the directory reference hosts a capsule with the reference's own crates. They
-// are no part of the default build. Compared are 44 of the 49 calls: not astrid_log and
+// are no part of the default build, and its Cargo.lock says which versions of theirs it was
+// compared with. Compared are 44 of the 49 calls: not astrid_log and
 // astrid_signal_ready, which answer nothing, astrid_clock_ms, and the two calls for which
 // other capsules must be there.
 package differential
