@@ -53,7 +53,7 @@ var processCalls = []hostFunction{
 	{"astrid_kill_process_host", []api.ValueType{i64}, []api.ValueType{i64}, astridKillProcessHost},
 }
 
-var errNoProcesses = errors.New("processes are not granted to this capsule: its manifest must name the program in host_process, and the operator allow them")
+var errNoProcesses = errors.New("processes are not granted to this capsule: its manifest must name the program in host_process, and the operator must allow them (run --allow-host-process)")
 
 // command reads {"cmd": TEXT, "args": [TEXT]}; args may be missing.
 func (i *Instance) command(offset uint64) (Processes, Command, error) {

@@ -70,7 +70,7 @@ func checkAddress(a netip.Addr, allowed []netip.Prefix) error {
 }
 
 func refusedAddress(what string) error {
-	return fmt.Errorf("it is %s, which is not public: the operator has to allow the network", what)
+	return fmt.Errorf("it is %s, which is not public: the operator has to allow the network (run --allow-network)", what)
 }
 
 // isOwn reports whether an address is this machine's: its services may trust

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -93,7 +94,9 @@ conflict: the workspace has changed there, too.` + exitStatus(exitDone, exitFail
 			if err != nil {
 				return err
 			}
-			return eachChange(cmd.Context(), space, capsules, func(c files.Change) error {
+			none := true
+			err = eachChange(cmd.Context(), space, capsules, func(c files.Change) error {
+				none = false
 				if err := o.printChange(a, c); err != nil || names || o.json || c.Dir {
 					return err
 				}
@@ -103,11 +106,30 @@ conflict: the workspace has changed there, too.` + exitStatus(exitDone, exitFail
 				}
 				return a.print(textDiff(c.Path, before, after))
 			})
+			if err == nil && none {
+				o.noteNothing(a, space, args)
+			}
+			return err
 		},
 	}
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&names, "names", false, "print only the names")
 	return cmd
+}
+
+// noteNothing says that there is no change: in this directory, which may be another one than
+// the daemon's workspace, or of these capsules.
+func (o *workspaceOptions) noteNothing(a *app, space *files.Space, capsules []string) {
+	who := "no capsule has"
+	switch {
+	case o.json:
+		return
+	case len(capsules) == 1:
+		who = "capsule " + strconv.Quote(capsules[0]) + " has not"
+	case len(capsules) > 1:
+		who = "these capsules have not"
+	}
+	fmt.Fprintf(a.stderr, "note: %s changed anything in %s\n", who, space.Workspace())
 }
 
 // eachChange calls do for every change of the capsules.
@@ -186,6 +208,9 @@ writes it all the same.` + exitStatus(exitDone, exitFailed, exitUsage),
 						return err
 					}
 				}
+				if len(done)+len(left) == 0 && err == nil {
+					o.noteNothing(a, space, []string{id})
+				}
 				for _, c := range left {
 					problems = append(problems, fmt.Errorf("%s of capsule %q has changed in the workspace, too", c.Path, id))
 				}
@@ -224,6 +249,9 @@ can't be undone.` + exitStatus(exitDone, exitFailed, exitUsage),
 					if err := o.printChange(a, c); err != nil {
 						return err
 					}
+				}
+				if len(changes) == 0 {
+					o.noteNothing(a, space, []string{id})
 				}
 			}
 			return nil

@@ -3,14 +3,18 @@ package faults
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,6 +24,7 @@ import (
 	"github.com/astrid-actors/astrid-actors/capsulehost/home"
 	"github.com/astrid-actors/astrid-actors/messages"
 	"github.com/astrid-actors/astrid-actors/supervisor"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 	"github.com/astrid-actors/astrid-actors/supervisor/supervisortest"
 )
 
@@ -151,6 +156,45 @@ func sleeper() *outside {
 	return o
 }
 
+// hangingStream is for reading an answer that has begun and does not go on.
+func hangingStream(t *testing.T) *outside {
+	t.Helper()
+	server := hangingServer(t, "", true)
+	o := &outside{entered: make(chan struct{}, 8), topic: "test.reach.next", payload: `"1"`, capsule: "reach", cfg: server.cfg}
+	o.before = func(t *testing.T, sys *supervisortest.System) {
+		t.Helper()
+		sys.Ask("test.reach.open", server.payload)
+		<-server.entered
+		sys.Ask(o.topic, o.payload) // what has arrived
+	}
+	return o
+}
+
+// hangingStore is for the calls of state and identities: the disk does not answer.
+func hangingStore(topic, payload, capsule, prefix string) *outside {
+	o := &outside{entered: make(chan struct{}, 8), left: make(chan struct{}, 8), topic: topic, payload: payload, capsule: capsule}
+	o.cfg.Store = &hanging{store.NewMemory(), prefix, o.entered, o.left}
+	return o
+}
+
+// hanging is a store whose writes below a prefix do not end.
+type hanging struct {
+	store.Store
+	prefix        string
+	entered, left chan<- struct{}
+}
+
+// Txn implements store.Store.
+func (h *hanging) Txn(ctx context.Context, f store.Fence, compare []store.Compare, writes []store.Write) (uint64, error) {
+	if !slices.ContainsFunc(writes, func(w store.Write) bool { return strings.HasPrefix(w.Key, h.prefix) }) {
+		return h.Store.Txn(ctx, f, compare, writes)
+	}
+	h.entered <- struct{}{}
+	<-ctx.Done()
+	h.left <- struct{}{}
+	return 0, context.Cause(ctx)
+}
+
 // A call that waits for the world outside ends within 100 ms of the capsule's stop or
 // kill, and of its trigger's deadline. It leaves no request behind. On a busy machine
 // the test tries several times.
@@ -174,10 +218,15 @@ func TestHostCallsEndInTime(t *testing.T) {
 		"deadline": func(*testing.T, *supervisortest.System, string) time.Duration { return 0 },
 	}
 	for name, prepare := range map[string]func(*testing.T) *outside{
-		"http request":      func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", false) },
-		"http body":         func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", true) },
-		"http stream":       func(t *testing.T) *outside { return hangingServer(t, "test.reach.open", false) },
-		"extism request":    func(t *testing.T) *outside { return hangingServer(t, "test.reach.extism", false) },
+		"http request":     func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", false) },
+		"http body":        func(t *testing.T) *outside { return hangingServer(t, "test.reach.fetch", true) },
+		"http stream":      func(t *testing.T) *outside { return hangingServer(t, "test.reach.open", false) },
+		"extism request":   func(t *testing.T) *outside { return hangingServer(t, "test.reach.extism", false) },
+		"http stream body": hangingStream,
+		"state":            func(*testing.T) *outside { return hangingStore("test.keep.set", `["key","value"]`, "keep", "kv/") },
+		"identity": func(*testing.T) *outside {
+			return hangingStore("test.reach.create", `{"display_name":"Ada"}`, "reach", "identity/")
+		},
 		"read a file":       func(t *testing.T) *outside { return lockedFiles(t, "test.reach.read") },
 		"write a file":      func(t *testing.T) *outside { return lockedFiles(t, "test.reach.write") },
 		"list a directory":  func(t *testing.T) *outside { return lockedFiles(t, "test.reach.list") },
@@ -295,4 +344,52 @@ func TestADeadCapsuleLeavesNothingOpen(t *testing.T) {
 	}
 	<-closed
 	<-o.left
+}
+
+// When a capsule's instance dies, so do the programs that it runs and what they have started,
+// and its socket with the token is gone.
+func TestADeadCapsuleLeavesNothingRunning(t *testing.T) {
+	for _, how := range []string{"stop", "kill", "trap"} {
+		t.Run(how, func(t *testing.T) {
+			o := socket(t, "", "")
+			o.cfg.Workspace, o.cfg.AllowHostProcess, o.cfg.CapsuleDirs = t.TempDir(), true, []string{fixture("errand")}
+			fifo := filepath.Join(o.cfg.Workspace, "fifo")
+			if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			sys := supervisortest.Start(t, o.cfg)
+			o.before(t, sys)
+			sys.Ask("test.errand.background", `{"cmd":"sh","args":["-c","sleep 1000 >fifo & exec sleep 1000 >fifo"]}`)
+			alive, err := os.Open(fifo) // once somebody writes
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer alive.Close()
+			switch how {
+			case "stop":
+				err = sys.Stop(t.Context(), "errand")
+			case "kill":
+				err = sys.Kill(t.Context(), "errand")
+			default:
+				sys.Expect("test.errand.hang-up", `"no handle"`, "errand crashed")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := alive.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := alive.Read(make([]byte, 1)); !errors.Is(err, io.EOF) { // nobody writes any more
+				t.Errorf("%d bytes, %v", n, err)
+			}
+			if how != "stop" {
+				sys.AwaitReady("errand", 2)
+			}
+			for _, name := range []string{"system.sock", "system.token"} {
+				if _, err := os.Lstat(filepath.Join(o.cfg.Home, "run", name)); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s is left: %v", name, err)
+				}
+			}
+		})
+	}
 }
