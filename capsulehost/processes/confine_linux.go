@@ -45,13 +45,15 @@ func (p *process) startConfined(cfg Config) error {
 	original := *p.cmd
 	err := p.cmd.Start()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		once(cfg.Log, "namespace", "processes of capsules have no process namespace, or can't be stopped at their start: one that leaves its group can outlive its capsule", err)
+		confined := err
 		attributes := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		*p.cmd = exec.Cmd{
 			Path: original.Path, Args: original.Args, Dir: original.Dir, Env: original.Env,
 			Stdout: original.Stdout, Stderr: original.Stderr, WaitDelay: original.WaitDelay, SysProcAttr: attributes,
 		}
-		err = p.cmd.Start()
+		if err = p.cmd.Start(); err == nil { // so it was not the program's fault
+			once(cfg.Log, "namespace", "processes of capsules have no process namespace, or can't be stopped at their start: one that leaves its group can outlive its capsule", confined)
+		}
 	}
 	if err != nil {
 		return err

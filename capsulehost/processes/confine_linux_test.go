@@ -225,6 +225,24 @@ func TestCapabilities(t *testing.T) {
 	}
 }
 
+// A program that can't be started is no shortcoming of the machine.
+func TestABadProgram(t *testing.T) {
+	g := newGroup(t, "sh")
+	mustRun(t, g, "true")
+	skipWithout(t, "namespace")
+	bad := filepath.Join(t.TempDir(), "bad")
+	if err := os.WriteFile(bad, []byte("no program"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	g.cfg.Programs = []string{bad}
+	if _, err := g.Run(t.Context(), capsulehost.Command{Program: bad}); err == nil || !strings.Contains(err.Error(), bad) {
+		t.Errorf("%v", err)
+	}
+	if _, none := warned.Load("namespace"); none {
+		t.Error("it is said to have no process namespaces")
+	}
+}
+
 // A file that many programs read is found where its link leads.
 func TestSystemFilesAreFollowed(t *testing.T) {
 	dir := t.TempDir()

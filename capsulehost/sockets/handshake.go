@@ -43,11 +43,11 @@ func (d *Door) check(ctx context.Context, c *net.UnixConn, token []byte) error {
 	if uid, err := unixsocket.PeerUID(c); err != nil || int(uid) != os.Geteuid() {
 		return errors.Join(fmt.Errorf("it is of user %d, not of %d", uid, os.Geteuid()), err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
 	if err := c.SetDeadline(time.Now().Add(handshakeTime)); err != nil {
 		return err
 	}
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // the last one to set it
+	defer stop()
 	text, err := readHello(c)
 	if err != nil {
 		return fmt.Errorf("it has not said who it is: %w", err)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -208,7 +207,7 @@ func (g *Guest) Write(ctx context.Context, handle uint64, message []byte) error 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err != nil && !errors.Is(err, io.ErrClosedPipe) {
+	if err != nil {
 		_ = s.conn.Close() // a part of a message may be out: no other can follow
 	}
 	return nil
