@@ -37,8 +37,9 @@ var (
 	ErrStopping = errors.New("the supervisor is stopping")
 	// ErrOverloaded: too many triggers are open; see Config.OpenTriggers.
 	ErrOverloaded = errors.New("too many open triggers")
-	// ErrInvalid: the topic, the payload or the caller is invalid; nothing was invoked.
-	ErrInvalid = errors.New("invalid trigger")
+	// ErrInvalid: the topic, the payload or the caller is invalid; nothing was invoked or
+	// published.
+	ErrInvalid = errors.New("invalid request")
 	// ErrRefused: the capsule's state does not allow the command.
 	ErrRefused = errors.New("refused")
 	// ErrNoKey: the capsule keeps nothing under the key.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/astrid-actors/astrid-actors/supervisor"
 	"github.com/astrid-actors/astrid-actors/supervisor/control"
+	"github.com/astrid-actors/astrid-actors/supervisor/store"
 )
 
 // serve runs a supervisor and its control service until ctx ends. The supervisor ends
@@ -70,7 +71,19 @@ func serve(ctx context.Context, cfg supervisor.Config, http httpOptions, progres
 		}
 		return nil
 	})
-	return group.Wait()
+	return withStateHint(group.Wait())
+}
+
+// withStateHint says what to do about a state that can't be opened.
+func withStateHint(err error) error {
+	switch {
+	case errors.Is(err, store.ErrLocked):
+		return &failure{status: exitFailed, err: err, hint: "only one daemon runs below a home; --home makes room for a second one"}
+	case errors.Is(err, store.ErrDamaged):
+		return &failure{status: exitFailed, err: err, hint: "`astrid-actors restore FILE` replaces it by a backup, and keeps it beside that; " +
+			"without a backup, move it away to begin with nothing"}
+	}
+	return err
 }
 
 // narrowDir creates a directory that only this user may enter.

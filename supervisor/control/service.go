@@ -64,7 +64,7 @@ func (s *service) Trigger(ctx context.Context, r *connect.Request[actorspb.Trigg
 		}
 		d := timeout.AsDuration()
 		if d <= 0 {
-			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("invalid trigger: the timeout must be positive"))
+			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("invalid request: the timeout must be positive"))
 		}
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d)

@@ -273,7 +273,7 @@ func TestWhatFailsSaysWhy(t *testing.T) {
 		}, `(?s)^capsule "a" is stopped in generation 1 \(stopped by an operator\), and not ready in generation 2 after .*\tstopped: stopped by an operator$`},
 		"legs": {func(s *supervisortest.System) { s.Expect("ask", "", "a denied") },
 			`(?s)^the legs of trigger "ask" differ \(-want \+got\):.*a denied.*a continue true`},
-		"bad trigger":   {func(s *supervisortest.System) { s.Ask("..", "") }, `^invalid trigger: topic ".." has an empty segment$`},
+		"bad trigger":   {func(s *supervisortest.System) { s.Ask("..", "") }, `^invalid request: topic ".." has an empty segment$`},
 		"no such point": {func(s *supervisortest.System) { s.Inject("a", supervisortest.Fault{At: "lunch"}) }, `^Inject: there is no point "lunch", but \["load" "before a call"`},
 		"inject nobody": {func(s *supervisortest.System) { s.Inject("b", supervisortest.Fault{}) }, `^Inject: there is no capsule "b"$`},
 		"await nobody":  {func(s *supervisortest.System) { s.AwaitReady("b", 1) }, `^await ready in generation 1: there is no capsule "b"$`},
