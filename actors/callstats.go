@@ -33,21 +33,26 @@ type user interface{ Usage() capsulehost.Usage }
 
 // figures are for capsules that are called: an idle one costs no memory for them.
 type figures struct {
-	over         uint64 // calls that were entered in recent
-	took, waited messages.Counts
 	recent       [callsKept]recentCall
+	over         uint64    // calls that were entered in recent
+	kind         *callKind // of the last one; nil before the first
+	took, waited messages.Counts
 }
 
-// recentCall is a guest call that has ended.
+// recentCall is a guest call that has ended. It is small, and fills a cache line: where the
+// next call goes is in no cache any more.
 type recentCall struct {
 	ended        monotime.Time
-	topic, from  string
-	action       string
-	outcome      messages.Outcome
-	reason       string
 	took, waited time.Duration
 	generation   uint64
+	kind         *callKind
+	reason       *string // nil for none
+	outcome      messages.Outcome
+	_            [15]byte
 }
+
+// callKind is what a call shares with most others of its capsule.
+type callKind struct{ topic, from, action string }
 
 // born records a new instance.
 func (s *CallStats) born(guest Guest) {
@@ -75,8 +80,8 @@ func (s *CallStats) begin(at monotime.Time) { s.began.Store(int64(at)) }
 // idle records that it has returned, or was ended by runtime.Goexit.
 func (s *CallStats) idle() { s.began.Store(0) }
 
-// end records the call and its answer.
-func (s *CallStats) end(guest Guest, call *recentCall) {
+// end records a call and its answer. It sets the call's kind.
+func (s *CallStats) end(guest Guest, call *recentCall, kind *callKind) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == nil {
@@ -87,6 +92,11 @@ func (s *CallStats) end(guest Guest, call *recentCall) {
 	s.calls++
 	f.took.Add(call.took)
 	f.waited.Add(call.waited)
+	if f.kind == nil || *f.kind != *kind {
+		fresh := *kind
+		f.kind = &fresh
+	}
+	call.kind = f.kind
 	f.recent[f.over%callsKept] = *call
 	f.over++
 }
@@ -172,11 +182,14 @@ func (s *CallStats) RecentCalls() []messages.RecentCall {
 	out := make([]messages.RecentCall, 0, f.over-first)
 	for i := first; i < f.over; i++ {
 		call := &f.recent[i%callsKept]
-		out = append(out, messages.RecentCall{
-			At: epoch.Add(time.Duration(call.ended)), Topic: call.topic, Action: call.action, FromCapsule: call.from,
-			Outcome: call.outcome, Reason: call.reason, Generation: call.generation,
-			Duration: call.took, QueueWait: call.waited,
-		})
+		shown := messages.RecentCall{
+			At: epoch.Add(time.Duration(call.ended)), Topic: call.kind.topic, Action: call.kind.action, FromCapsule: call.kind.from,
+			Outcome: call.outcome, Generation: call.generation, Duration: call.took, QueueWait: call.waited,
+		}
+		if call.reason != nil {
+			shown.Reason = *call.reason
+		}
+		out = append(out, shown)
 	}
 	return out
 }

@@ -122,7 +122,7 @@ func TestRecentCalls(t *testing.T) {
 	guest := &idle{}
 	a.born(guest)
 	for i := range callsKept + 5 {
-		a.end(guest, &recentCall{generation: uint64(i)})
+		a.end(guest, &recentCall{generation: uint64(i)}, &callKind{})
 	}
 	calls := a.RecentCalls()
 	if len(calls) != callsKept || calls[0].Generation != 5 || calls[callsKept-1].Generation != callsKept+4 {
@@ -130,7 +130,7 @@ func TestRecentCalls(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		a.begin(monotime.Now())
-		a.end(guest, &recentCall{ended: monotime.Now(), action: "a"})
+		a.end(guest, &recentCall{ended: monotime.Now()}, &callKind{action: "a"})
 	}); n != 0 {
 		t.Errorf("a call costs %v allocations", n)
 	}

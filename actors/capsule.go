@@ -89,6 +89,7 @@ type capsule struct {
 	own     *system.Mailbox
 	current *instance       // nil before the start and after an end
 	dropped map[string]bool // the actions of the version before that the current one has not; mostly nil
+	took    time.Duration   // by the last call
 }
 
 func newCapsule(r *CapsuleRef, mailbox *system.Mailbox) *capsule {
@@ -266,9 +267,12 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 	c.stats.begin(began)
 	result, err := c.guestCall(m, t.payload)
 	i.api.caller, i.api.depth, i.api.call = nil, 0, nil
-	err = i.api.explain(m.ctx.explain(err), t.reductions)
+	if err != nil {
+		err = i.api.explain(m.ctx.explain(err), t.reductions)
+		m.interrupted = i.ctx.Err() != nil
+	}
 	m.ctx.release()
-	m.ended, m.interrupted = monotime.Now(), err != nil && i.ctx.Err() != nil
+	m.ended = monotime.Now()
 	took := m.ended.Sub(began)
 	answer.Generation, answer.Duration, answer.Reductions = i.generation, took, i.api.spent()
 	judge(answer, result, err, t.step != nil)
@@ -276,13 +280,19 @@ func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg)
 		c.quota.charge(answer)
 	}
 	if i.inline {
-		c.lastCall.Store(max(1, int64(took)))
+		expected := took
+		if c.likely.Load() != 0 {
+			expected = min(took, c.took) // one that met a pause of the machine says little
+		}
+		c.took = took
+		c.likely.Store(max(1, int64(expected)))
 	}
-	c.stats.end(i.guest, &recentCall{
-		ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation,
-		topic: shortened(t.topic, topicKept), from: t.source(), action: m.action,
-		outcome: answer.Outcome, reason: answer.Reason,
-	})
+	done := recentCall{ended: m.ended, took: took, waited: t.waited(began), generation: answer.Generation, outcome: answer.Outcome}
+	if answer.Reason != "" {
+		reason := answer.Reason
+		done.reason = &reason
+	}
+	c.stats.end(i.guest, &done, &callKind{topic: shortened(t.topic, topicKept), from: t.source(), action: m.action})
 	return err
 }
 

@@ -39,7 +39,7 @@ type CapsuleRef struct {
 	node       waitNode      // it in the graph of waits
 	pool       *Pool         // nil unless it is one instance of several
 	number     int           // of the instance, from 1; 0 without a pool
-	lastCall   atomic.Int64  // how long it took, in nanoseconds; 0 if calls must be queued
+	likely     atomic.Int64  // how long the next call is likely to take, in nanoseconds; 0 if it must be queued
 	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
 	// loads counts generations, also those of instances that are being prepared: it is
@@ -115,10 +115,10 @@ func (r *CapsuleRef) Version() *Version { return r.version.Load() }
 // post queues a call.
 func (r *CapsuleRef) post(c *invocation) { r.mailbox.Load().PostUserMessage(c) }
 
-// expected returns how long a call is likely to take, by the last one; forever,
-// if it must be queued.
+// expected returns how long a call is likely to take, by the shorter one of the last two;
+// forever, if it must be queued.
 func (r *CapsuleRef) expected() time.Duration {
-	if last := r.lastCall.Load(); last > 0 {
+	if last := r.likely.Load(); last > 0 {
 		return time.Duration(last)
 	}
 	return math.MaxInt64

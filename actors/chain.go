@@ -221,7 +221,7 @@ func (c *chain) run() {
 
 // claim takes the capsule for a call on the caller's goroutine, if it is idle and its
 // calls may run there.
-func (r *CapsuleRef) claim() bool { return r.lastCall.Load() > 0 && r.mailbox.Load().Claim() }
+func (r *CapsuleRef) claim() bool { return r.likely.Load() > 0 && r.mailbox.Load().Claim() }
 
 // judgeStep turns the result of a step into its outcome. Unlike the answer to a trigger
 // it need not be JSON: it is the payload of the next step.

@@ -106,7 +106,7 @@ func (c *capsule) discard(state messages.CapsuleState) {
 		return
 	}
 	c.over()
-	c.lastCall.Store(0)
+	c.likely.Store(0)
 	if c.announced.Load() != nil {
 		c.Revoke(state, "the instance was ended")
 	}

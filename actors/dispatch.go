@@ -8,8 +8,8 @@ import (
 	"github.com/astrid-actors/astrid-actors/internal/monotime"
 )
 
-// longCall is how long a capsule's last call may have taken for its next one to be
-// run without a queue.
+// longCall is how long a capsule's call may be expected to take to be run without a
+// queue.
 const longCall = 50 * time.Microsecond
 
 // helperShare is how much work, by the same measure, a trigger has for each goroutine
@@ -20,7 +20,8 @@ const helperShare = 100 * time.Microsecond
 // their capsules' queues first, so that they run meanwhile. The others run here, on
 // the goroutine that asks: handing a call of a microsecond to another goroutine costs
 // more than the call. If they are many, other goroutines help, each with the next call
-// that nobody has taken.
+// that nobody has taken: from the other end, as neighbours share memory, and so that each
+// capsule is likely to be called by the goroutine that has called it before.
 //
 // Calls of one capsule stay in order: whoever takes the first makes them all.
 //
@@ -60,7 +61,7 @@ func (c *invocation) expected() time.Duration {
 // runCalls makes the calls that nobody has taken, on the goroutine that asks or on one
 // that helps it. It returns the time: at the end of the last one, and at least at.
 func (t *trigger) runCalls(at monotime.Time, asking bool) monotime.Time {
-	for first := t.takeCall(); first != nil; first = t.takeCall() {
+	for first := t.takeCall(asking); first != nil; first = t.takeCall(asking) {
 		for c := first; c != nil; c = c.then {
 			if asking && c != first && hasGivenUp(t.asker) {
 				c.queueAll()
@@ -72,24 +73,29 @@ func (t *trigger) runCalls(at monotime.Time, asking bool) monotime.Time {
 	return at
 }
 
-// takeCall takes the next call that nobody has taken, with those that come after it;
-// nil if there is none. It may be called from any goroutine.
-func (t *trigger) takeCall() *invocation {
-	for {
-		n := int(t.next.Add(1)) - 1
-		if n >= len(t.calls) {
-			return nil
+// takeCall takes the next call that nobody has taken, with those of its capsule that come
+// after it; nil if there is none. The goroutine that asks takes the first, the others the
+// last one.
+func (t *trigger) takeCall(asking bool) *invocation {
+	for int(t.taken.Add(1)) <= len(t.calls) {
+		var n int
+		if asking {
+			n = t.front
+			t.front++
+		} else {
+			n = len(t.calls) - int(t.back.Add(1))
 		}
 		if c := &t.calls[n]; c.first {
 			return c
 		}
 	}
+	return nil
 }
 
 // handOver has another goroutine make the calls that nobody has taken: they wait behind
 // one that turns out to be long. It may be called at any time while a call runs.
 func (t *trigger) handOver() {
-	if int(t.next.Load()) < len(t.calls) && t.helping.CompareAndSwap(false, true) {
+	if int(t.taken.Load()) < len(t.calls) && t.helping.CompareAndSwap(false, true) {
 		t.help()
 	}
 }

@@ -23,10 +23,10 @@ func twoProcessors(t *testing.T) {
 	}
 }
 
-// lasting makes the last call of every capsule seem to have taken that long.
+// lasting makes every capsule's next call seem likely to take that long.
 func (w *tree) lasting(took time.Duration) {
 	for _, h := range w.handles {
-		h.lastCall.Store(int64(took))
+		h.likely.Store(int64(took))
 	}
 }
 
@@ -80,17 +80,24 @@ func TestCallsOfOneCapsuleAreTakenTogether(t *testing.T) {
 		w.start("b", says("1"), inline, wanting(prioritized(2)...))
 		w.start("c", says("1"), inline, wanting(prioritized(3, 5)...))
 		synctest.Wait()
-		planned := &trigger{router: w.router, topic: "t", asker: t.Context()}
-		w.router.table.Load().plan(planned)
-		var got []string
-		for first := planned.takeCall(); first != nil; first = planned.takeCall() {
-			line := first.ref.ID()
-			for c := first; c != nil; c = c.then {
-				line += " " + c.action
+		taken := func(asking ...bool) (got []string) {
+			planned := &trigger{router: w.router, topic: "t", asker: t.Context()}
+			w.router.table.Load().plan(planned)
+			for _, asks := range asking {
+				line := "none"
+				if first := planned.takeCall(asks); first != nil {
+					line = first.ref.ID()
+					for c := first; c != nil; c = c.then {
+						line += " " + c.action
+					}
+				}
+				got = append(got, line)
 			}
-			got = append(got, line)
+			return got
 		}
-		expect(t, "taken", got, "a 1 4 6", "b 2", "c 3 5")
+		expect(t, "taken by the one that asks", taken(true, true, true, true), "a 1 4 6", "b 2", "c 3 5", "none")
+		expect(t, "taken by helpers", taken(false, false, false, false), "c 3 5", "b 2", "a 1 4 6", "none")
+		expect(t, "taken by both", taken(false, true, true, false), "c 3 5", "a 1 4 6", "b 2", "none")
 	})
 }
 

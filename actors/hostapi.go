@@ -17,15 +17,15 @@ import (
 // the one that runs the actor, or the run loop's.
 type hostAPI struct {
 	instance *instance
-	services capsulehost.Services
-	bus      *guestBus           // nil without one
 	caller   *capsulehost.Caller // during one call
 	depth    int                 // of the publications that the call follows from
 	metered  metered             // the guest, if its reductions are counted
 	before   uint64              // its reductions when its call began
 	call     *invocation         // during one call
-	span     context.Context     // with the call's span; nil unless triggers are traced, and in a run loop
-	spare    *trigger            // zero, for the guest's next trigger; nil if there is none
+	bus      *guestBus           // nil without one
+	services capsulehost.Services
+	span     context.Context // with the call's span; nil unless triggers are traced, and in a run loop
+	spare    *trigger        // zero, for the guest's next trigger; nil if there is none
 
 	mu        sync.Mutex
 	signalled bool          // the guest has called astrid_signal_ready
@@ -176,7 +176,15 @@ func (a *hostAPI) CheckCapability(ctx context.Context, sourceUUID, capability st
 
 // judge turns the result of a guest call into its leg's outcome.
 func judge(answer *messages.Leg, result capsulehost.Result, err error, isStep bool) {
-	defer func() { answer.Reason = shortened(answer.Reason, reasonKept) }()
+	if err != nil {
+		judgeError(answer, err)
+	} else {
+		judgeResult(answer, result, isStep)
+	}
+	answer.Reason = shortened(answer.Reason, reasonKept)
+}
+
+func judgeError(answer *messages.Leg, err error) {
 	failure, isLost := errors.AsType[*capsulehost.Failure](err)
 	switch {
 	case isLost && errors.Is(err, errDeadline):
@@ -186,8 +194,13 @@ func judge(answer *messages.Leg, result capsulehost.Result, err error, isStep bo
 		if spent, ok := errors.AsType[triggerBudgetSpent](err); ok {
 			answer.Reason = spent.Error()
 		}
-	case err != nil:
+	default:
 		answer.Outcome, answer.Reason = messages.OutcomeFailed, err.Error()
+	}
+}
+
+func judgeResult(answer *messages.Leg, result capsulehost.Result, isStep bool) {
+	switch {
 	case result.Action == capsulehost.Deny:
 		answer.Outcome, answer.Reason = messages.OutcomeDenied, string(result.Data)
 	case isStep:

@@ -47,6 +47,22 @@ func TestWhoRunsACall(t *testing.T) {
 			}
 		}
 
+		// One long call says little, two say enough.
+		calls := 0
+		w.start("paused", func(ctx context.Context, s *script, payload string) (capsulehost.Result, error) {
+			if calls++; calls == 3 || calls >= 5 {
+				return slow(ctx, s, payload)
+			}
+			return where(ctx, s, payload)
+		}, inline)
+		synctest.Wait()
+		for n, here := range []bool{false, true, true, true, true, true, false} {
+			if got := string(w.trigger("paused")[0].Value); (got == own) != here {
+				t.Errorf("call %d of paused runs on %s, the caller on %s", n+1, got, own)
+			}
+			synctest.Wait()
+		}
+
 		// A busy one is queued for, and order is kept.
 		hold, order := make(chan struct{}), ""
 		w.start("busy", func(_ context.Context, _ *script, payload string) (capsulehost.Result, error) {

@@ -17,22 +17,23 @@ import (
 // load to its end. The capsule's actor owns it; in an upgrade, the goroutine that
 // prepares it, until it takes over. A run loop's guest, once running, is the loop's.
 type instance struct {
+	// What each call needs comes first, and together.
 	ref        *CapsuleRef
 	version    *Version
 	generation uint64
-	session    string
 	ctx        context.Context // ends when the instance is interrupted
-	end        context.CancelCauseFunc
-	began      monotime.Time // its load
+	guest      Guest           // nil before the load and after the end
+	runLoop    bool            // guest is a run loop
+	inline     bool            // guest is Inline
+	beside     bool            // it is being prepared beside another instance
+	alone      bool            // and that one waits for it
+	api        hostAPI
 
-	api     *hostAPI
-	release func() // frees its services; nil without any
-	guest   Guest  // nil before the load and after the end
-	runLoop bool   // guest is a run loop
-	inline  bool   // guest is Inline
-	beside  bool   // it is being prepared beside another instance
-	alone   bool   // and that one waits for it
-	loop    *loop  // nil unless the run loop has been started
+	session string
+	end     context.CancelCauseFunc
+	began   monotime.Time // its load
+	release func()        // frees its services; nil without any
+	loop    *loop         // nil unless the run loop has been started
 }
 
 // newInstance returns an instance without a guest. Load it, and close it in any case.
@@ -45,21 +46,21 @@ func (r *CapsuleRef) newInstance(v *Version, generation uint64) *instance {
 
 // load makes the guest, within the version's limit.
 func (i *instance) load() error {
-	i.api = &hostAPI{instance: i, ready: make(chan struct{})}
+	i.api.instance, i.api.ready = i, make(chan struct{})
 	if i.version.Services != nil {
 		i.api.services, i.release = i.version.Services(i.ctx, InstanceID{
 			Generation: i.generation, Session: i.session, Number: i.ref.number, Beside: i.beside, Alone: i.alone,
 		})
 	}
-	i.api.services.Peers, i.api.services.Output = i.api, i.api
+	i.api.services.Peers, i.api.services.Output = &i.api, &i.api
 	if bus := i.ref.cfg.Bus; bus != nil {
-		i.api.bus = bus.guest(i.api)
+		i.api.bus = bus.guest(&i.api)
 		i.api.services.Bus = i.api.bus
 	}
 	var limit callContext
 	limit.begin(i.ctx, i.began, i.version.LoadTimeout, monotime.None)
 	defer limit.release()
-	guest, err := guarded(func() (Guest, error) { return i.version.Load(&limit, i.api) })
+	guest, err := guarded(func() (Guest, error) { return i.version.Load(&limit, &i.api) })
 	if err := limit.explain(err); err != nil {
 		return err
 	}
@@ -81,7 +82,7 @@ var errLoopInPool = &capsulehost.Failure{
 // close ends the instance. It never panics: the library could not stop an actor that does.
 func (i *instance) close(log *slog.Logger) {
 	i.endGuest(log)
-	if i.api != nil && i.api.bus != nil {
+	if i.api.bus != nil {
 		i.api.bus.close()
 	}
 	if i.release != nil {

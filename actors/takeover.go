@@ -135,7 +135,7 @@ func (c *capsule) serveDropped(next *instance) {
 // frees what is left of that; nil if it had died.
 func (c *capsule) tookOver(ctx actor.Context, from *Version, old *instance) {
 	i := c.current
-	c.lastCall.Store(0)
+	c.likely.Store(0)
 	c.stats.born(i.guest)
 	c.own.SetCapacity(i.version.Queue)
 	c.dropped = nil

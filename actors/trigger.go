@@ -43,7 +43,9 @@ type trigger struct {
 	calls []invocation  // one for each leg
 	kept  *[]invocation // the same, to be used again; nil if there is one at most
 	edges []waitEdge    // one for each leg; nil for a trigger from outside
-	next  atomic.Int64  // the first of calls that nobody has taken yet
+	// Which calls are taken: how many, and of these how many at each end of the list.
+	taken, back atomic.Int64
+	front       int // owned by the goroutine that asks
 
 	abandoned atomic.Bool    // a call on the goroutine that asks was ended because that has given up
 	shared    atomic.Bool    // others may hold a part of it after its end

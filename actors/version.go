@@ -14,7 +14,18 @@ import (
 // whole life; an upgrade gives the capsule another one. It is not changed once it is
 // in use.
 type Version struct {
-	Number       string                 // of the manifest
+	Number string // of the manifest
+	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
+	// 0 is none.
+	LoadTimeout time.Duration
+	CallTimeout time.Duration
+	// CallReductions bounds one guest call; 0 is no bound. Rate bounds the capsule's
+	// reductions a second; nil is no bound.
+	CallReductions uint64
+	Rate           *capsulehost.Rate
+	// Queue is how many calls may wait; 0 is any number.
+	Queue int
+
 	Interceptors []messages.Interceptor // never changed: compared by identity
 	// AllowPromptInjection is the capability that the manifest grants.
 	AllowPromptInjection bool
@@ -41,17 +52,6 @@ type Version struct {
 	Config func(key string) string
 	// Release is called when the version was in use, and is not any more. nil is nothing.
 	Release func()
-
-	// LoadTimeout is the limit of one load; CallTimeout that of one guest call.
-	// 0 is none.
-	LoadTimeout time.Duration
-	CallTimeout time.Duration
-	// CallReductions bounds one guest call; 0 is no bound. Rate bounds the capsule's
-	// reductions a second; nil is no bound.
-	CallReductions uint64
-	Rate           *capsulehost.Rate
-	// Queue is how many calls may wait; 0 is any number.
-	Queue int
 
 	users atomic.Int64 // instances that live, and those that may make more
 }

@@ -80,13 +80,13 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	return 0
 }
 
-// Counts is a Histogram under construction, with a memory of 256 bytes for each
-// power of two that occurs. It has no lock.
+// Counts is a Histogram under construction, with a memory of 256 bytes for each power of
+// two from the shortest duration to the longest. It has no lock.
 type Counts struct {
 	sum   time.Duration
-	zeros uint64           // durations of 0: those of calls that do not wait, which are many
-	first int              // the row of rows[0]
-	rows  []*[steps]uint64 // nil for one that nothing was counted in
+	zeros uint64 // durations of 0: those of calls that do not wait, which are many
+	first int    // the row of rows[0]
+	rows  [][steps]uint64
 }
 
 // Add counts one duration; a negative one counts as 0.
@@ -103,23 +103,18 @@ func (c *Counts) Add(d time.Duration) {
 // row returns the counters of one power of two.
 func (c *Counts) row(n int) *[steps]uint64 {
 	at := n - c.first
-	if at >= 0 && at < len(c.rows) && c.rows[at] != nil {
-		return c.rows[at]
+	if uint(at) < uint(len(c.rows)) {
+		return &c.rows[at]
 	}
-	switch {
-	case len(c.rows) == 0:
-		c.first, at = n, 0
-	case at < 0:
-		c.rows = append(make([]*[steps]uint64, -at), c.rows...)
-		c.first, at = n, 0
+	rows := c.rows
+	if len(rows) == 0 {
+		c.first = n
 	}
-	for at >= len(c.rows) {
-		c.rows = append(c.rows, nil)
-	}
-	if c.rows[at] == nil {
-		c.rows[at] = new([steps]uint64)
-	}
-	return c.rows[at]
+	from, to := min(n, c.first), max(n+1, c.first+len(rows))
+	c.rows = make([][steps]uint64, to-from)
+	copy(c.rows[c.first-from:], rows)
+	c.first = from
+	return &c.rows[n-from]
 }
 
 // Histogram returns a copy of the counts so far.
@@ -129,9 +124,6 @@ func (c *Counts) Histogram() Histogram {
 		h.Buckets = append(h.Buckets, Bucket{Index: 0, Count: c.zeros})
 	}
 	for n, row := range c.rows {
-		if row == nil {
-			continue
-		}
 		for step, count := range row {
 			if count > 0 {
 				h.Buckets = append(h.Buckets, Bucket{Index: (c.first+n)<<stepBits + step, Count: count})
