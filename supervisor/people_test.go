@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
 	"github.com/astrid-actors/astrid-actors/messages"
@@ -25,7 +26,7 @@ const wantsToPush = `{"action":"git push","resource":"git push origin main","ris
 // A capsule waits for a person; what the person decides reaches it, and is remembered as
 // they say.
 func TestApprovals(t *testing.T) {
-	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("errand")}})
+	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture("errand")}, TriggerTimeout: time.Hour})
 	lists, err := sys.WatchApprovals(t.Context())
 	if err != nil {
 		t.Fatal(err)
