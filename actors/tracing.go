@@ -96,7 +96,8 @@ func (c *capsule) beginSpan(m *invocation, began monotime.Time) trace.Span {
 		attribute.String("astrid.action", m.action),
 		attribute.Int64("astrid.generation", int64(c.current.generation)), //nolint:gosec // a count
 	))
-	c.current.api.span = ctx
+	api := &c.current.api
+	api.span = ctx
 	return span //nolint:spancheck // endSpan ends it
 }
 
@@ -105,7 +106,8 @@ func (c *capsule) endSpan(span trace.Span, answer *messages.Leg, began monotime.
 	if span == nil {
 		return
 	}
-	c.current.api.span = nil
+	api := &c.current.api
+	api.span = nil
 	annotate(span, answer.Outcome, answer.Reason)
 	span.End(trace.WithTimestamp(began.Add(answer.Duration).Wall()))
 }

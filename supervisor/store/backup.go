@@ -69,7 +69,10 @@ func (b *Bolt) Restore(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("restore the state in %s: %w", b.path, err)
 	}
-	if err := b.db.Close(); err != nil {
+	b.readers.beginWrite()
+	err = b.db.Close()
+	b.readers.endWrite()
+	if err != nil {
 		return fmt.Errorf("restore the state in %s: %w", b.path, err)
 	}
 	b.db = nil

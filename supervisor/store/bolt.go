@@ -65,6 +65,8 @@ type Bolt struct {
 	db     *bbolt.DB // nil if it could not be opened again
 	broken error     // why it accepts no writes; guarded by mu and set by the committer only
 
+	readers readers
+
 	txMu sync.Mutex
 	tx   *bbolt.Tx // with DurabilityInterval, what is not committed yet; guarded by txMu
 	size int       // of what is not committed yet, in bytes; guarded by txMu
@@ -191,12 +193,21 @@ func (b *Bolt) read(f func(*bbolt.Bucket) error) error {
 		}
 	}
 	return b.contain(func() error {
-		tx, err := b.db.Begin(false)
+		r, err := b.readers.take(b.db)
 		if err != nil {
 			return ErrClosed
 		}
-		defer func() { _ = tx.Rollback() }() // it ends a read
-		return f(tx.Bucket(bucketName))
+		healthy := false
+		defer func() {
+			if healthy {
+				b.readers.put(r)
+			} else {
+				r.end()
+			}
+		}()
+		err = f(r.bucket)
+		healthy = true
+		return err
 	})
 }
 
@@ -233,6 +244,7 @@ func (b *Bolt) Close() error {
 	if b.db == nil {
 		return nil
 	}
+	b.readers.beginWrite()
 	err := b.db.Close()
 	b.db = nil
 	if err != nil {

@@ -189,6 +189,7 @@ func (b *Bolt) commit(batch []*request) error {
 		return err
 	}
 	began := time.Now()
+	b.readers.beginWrite()
 	err := b.contain(func() error {
 		tx, err := b.db.Begin(true)
 		if err != nil {
@@ -200,6 +201,7 @@ func (b *Bolt) commit(batch []*request) error {
 		}
 		return tx.Commit()
 	})
+	b.readers.endWrite()
 	if err != nil {
 		return b.failed(err)
 	}
@@ -265,6 +267,7 @@ func (b *Bolt) gather(batch []*request) {
 	if err == nil {
 		err = b.contain(func() (err error) {
 			if b.tx == nil {
+				b.readers.beginWrite()
 				if b.tx, err = b.db.Begin(true); err != nil {
 					return err
 				}
@@ -293,6 +296,7 @@ func (b *Bolt) abandon() {
 	if b.tx != nil {
 		_ = b.tx.Rollback() // it does nothing after a commit
 	}
+	b.readers.endWrite()
 	b.tx, b.size, b.told = nil, 0, 0
 }
 

@@ -63,6 +63,11 @@ func (l lock) lock(ctx context.Context) error {
 	select {
 	case l <- struct{}{}:
 		return nil
+	default: // ctx is not looked at unless there is something to wait for
+	}
+	select {
+	case l <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
