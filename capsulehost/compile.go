@@ -19,6 +19,11 @@ import (
 // compilations need half of their estimate.
 const heavyTime = 100 * time.Millisecond
 
+// unclaimedTime is how long a module is kept, and its compilation goes on, after a caller has
+// run out of time: it wants it again, after a backoff. Without that a module that takes
+// longer to compile than one load may would never be compiled.
+const unclaimedTime = 10 * time.Minute
+
 // sharedModule is the compiled code shared by all modules with the same bytes.
 type sharedModule struct {
 	host *Host
@@ -33,7 +38,7 @@ type sharedModule struct {
 	tableBytes uint64 // initial size of each instance's tables
 
 	// Guarded by host.mu.
-	holders int                // waiting callers, and modules that are not closed
+	holders int                // waiting callers, those that ran out of time, and modules that are not closed
 	built   bool               // done is closed, or is about to be
 	started bool               // compilation has started in this process: it continues even without holders
 	giveUp  context.CancelFunc // ends the wait for a free compilation slot, or the process that compiles
@@ -47,11 +52,12 @@ type sharedModule struct {
 // the last of them is closed. At most GOMAXPROCS - 1 compilations that are expected to
 // take long run at the same time; short ones do not wait for them.
 //
-// When ctx ends, Compile returns at once. A compilation in a process of its own is killed
-// when no caller waits for it any more; see [Config.CompileCommand]. A running compilation
-// in this process cannot be stopped: it continues, stores its result in the cache, and
-// serves later callers with the same module. It still reads wasm, so the caller must never
-// modify wasm.
+// When ctx ends, Compile returns at once. If its deadline has passed, the compilation goes on
+// for up to ten minutes, and later callers with the same module find it, or its result. If
+// ctx was cancelled, and nobody else wants the module, a compilation in a process of its own
+// is killed; see [Config.CompileCommand]. One in this process cannot be stopped: it continues,
+// and stores its result in the cache. It still reads wasm, so the caller must never modify
+// wasm.
 func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 	if failure := recognise(wasm); failure != nil {
 		return nil, failure
@@ -64,8 +70,13 @@ func (h *Host) Compile(ctx context.Context, wasm []byte) (*Module, error) {
 		select {
 		case <-s.done:
 		case <-ctx.Done():
-			h.release(ctx, s)
-			return nil, notCompiled(ctx)
+			failure := notCompiled(ctx)
+			if failure.Kind == KindTimeout {
+				time.AfterFunc(unclaimedTime, func() { h.release(context.WithoutCancel(ctx), s) })
+			} else {
+				h.release(ctx, s)
+			}
+			return nil, failure
 		case <-h.closing:
 			h.release(ctx, s)
 			return nil, ErrClosed

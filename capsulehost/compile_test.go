@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost/internal/compiler"
@@ -272,8 +273,8 @@ func compileLater(ctx context.Context, h *Host, wasm []byte) <-chan error {
 	return done
 }
 
-// Compile returns when its context ends. The compilation continues, serves later callers while
-// it runs, and then stores its result in the cache.
+// Compile returns when its context is cancelled. The compilation continues, serves later
+// callers while it runs, and then stores its result in the cache.
 func TestAbandonedCompilation(t *testing.T) {
 	dir := t.TempDir()
 	h := newHost(t, Config{CacheDir: dir})
@@ -292,11 +293,6 @@ func TestAbandonedCompilation(t *testing.T) {
 	}
 	second := compileLater(context.Background(), h, heavy(1))
 	awaitHolders(t, h, 1)
-	expired, cancelExpired := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancelExpired()
-	if err := <-compileLater(expired, h, heavy(1)); !errors.As(err, &failure) || failure.Kind != KindTimeout {
-		t.Errorf("a caller without time: %v", err)
-	}
 	close(g.open)
 	if err := <-second; err != nil {
 		t.Errorf("who came later: %v", err)
@@ -425,6 +421,59 @@ func TestSmallModulesPassHeavyOnes(t *testing.T) {
 	if n := compiled.Load(); int(n) != places+1 {
 		t.Errorf("%d compilations, want %d", n, places+1)
 	}
+}
+
+// A caller that ran out of time keeps its place among those that wait to compile, and then
+// the result, for ten minutes.
+func TestUnclaimedModules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, Config{})
+		compiled, g := counting(h), newGate(h)
+		places := cap(h.heavy)
+		first := 0
+		timeOut := func() {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			var waiting []<-chan error
+			for n := range places + 1 {
+				waiting = append(waiting, compileLater(ctx, h, heavy(first+n)))
+			}
+			for _, done := range waiting {
+				var failure *Failure
+				if err := <-done; !errors.As(err, &failure) || failure.Kind != KindTimeout {
+					t.Errorf("got %v", err)
+				}
+			}
+		}
+		expect := func(after time.Duration, builds, modules int) {
+			t.Helper()
+			time.Sleep(after)
+			synctest.Wait()
+			if h.builds != builds || len(h.modules) != modules {
+				t.Errorf("%d modules, of which %d are not built; want %d and %d", len(h.modules), h.builds, modules, builds)
+			}
+		}
+		timeOut()
+		expect(unclaimedTime-time.Second, places+1, places+1)
+		expect(time.Second, places, places) // the last one has left its place; the others can't be stopped
+		for range places {
+			g.open <- struct{}{}
+		}
+		expect(0, 0, 0)
+
+		first = 10
+		timeOut()
+		close(g.open)
+		expect(unclaimedTime-time.Second, 0, places+1)
+		if err := <-compileLater(context.Background(), h, heavy(first)); err != nil {
+			t.Error(err)
+		}
+		if n := compiled.Load(); int(n) != 2*places+1 {
+			t.Errorf("compiled %d times, want %d", n, 2*places+1)
+		}
+		expect(time.Second, 0, 0)
+	})
 }
 
 // Callers with the same bytes share one compilation, and the code is freed when the last of

@@ -229,6 +229,37 @@ func TestChildIsKilled(t *testing.T) {
 	})
 }
 
+// A module that takes longer to compile than its callers have is compiled once: the process
+// goes on, and the next caller finds it, or its result. Without that no attempt would ever
+// succeed.
+func TestChildGoesOnAfterATimeout(t *testing.T) {
+	dir := t.TempDir()
+	starts, open := filepath.Join(dir, "starts"), filepath.Join(dir, "open")
+	if err := syscall.Mkfifo(open, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, Config{}) // without a cache
+	h.compileCommand = []string{"/bin/sh", "-c", `echo started >>"$1"; read line <"$2"; exec "$0" ` + compileArgument, os.Args[0], starts, open}
+	for n := range 3 {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		done := compileLater(ctx, h, heavy(1))
+		awaitHolders(t, h, n+1)
+		cancel(context.DeadlineExceeded)
+		var failure *Failure
+		if err := <-done; !errors.As(err, &failure) || failure.Kind != KindTimeout {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := os.WriteFile(open, []byte("go on\n"), 0o600); err != nil { // waits for the process
+		t.Fatal(err)
+	}
+	awaitBuilds(t, h)
+	mustInstantiate(t, h, heavy(1), &world{})
+	if got := string(read(t, starts)); got != "started\n" {
+		t.Errorf("the process was started %d times: %q", strings.Count(got, "\n"), got)
+	}
+}
+
 // FuzzCompileRequest: no request crashes the process that compiles, before it compiles.
 func FuzzCompileRequest(f *testing.F) {
 	r := compileRequest{pages: 1, settings: "s"}
