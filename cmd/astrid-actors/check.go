@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -16,65 +15,63 @@ import (
 
 func newCheck(a *app) *cobra.Command {
 	var cache string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "check DIR...",
 		Short: "Report problems of capsules, without running them",
 		Long: `Read the capsules in each DIR, which is a capsule's directory or contains such
 directories, and compile their modules, without running anything. Prints one problem a line, and
 nothing if there is none. A warning about keys without effect, or about system calls
-that a module imports and this host does not have yet, goes to the standard error.
+that a module imports and this host does not have yet, goes to the standard error. With
+--json an object with two lists of texts, "problems" and "warnings".
 
 The compiled modules are kept for run: in <home>/cache, or in the directory that
 --cache names.` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1<<30),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withChecker(cmd.Context(), cache, func(c *checker) error { return a.check(cmd.Context(), c, args) })
+			return a.withChecker(cmd.Context(), cache, func(c *checker) error { return a.check(cmd.Context(), c, args, asJSON) })
 		},
 		ValidArgsFunction: completeDirs,
 	}
 	cacheFlag(cmd.Flags(), &cache)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // check prints the problems of the capsules in dirs.
-func (a *app) check(ctx context.Context, c *checker, dirs []string) error {
-	var problems []string
+func (a *app) check(ctx context.Context, c *checker, dirs []string, asJSON bool) error {
+	found := newFindings()
 	for _, dir := range dirs {
-		found := manifest.Discover([]string{dir}, true)
-		warnings := found.Warnings
-		if len(found.Manifests)+len(found.Rejected) == 0 {
-			problems, warnings = append(problems, strings.Split(warnings.Error(), "\n")...), nil
+		c.check(ctx, dir, found)
+	}
+	return a.printFound(found, asJSON)
+}
+
+// check finds what is wrong with the capsules in dir.
+func (c *checker) check(ctx context.Context, dir string, found *findings) {
+	there := manifest.Discover([]string{dir}, true)
+	if len(there.Manifests)+len(there.Rejected) == 0 {
+		found.problem(there.Warnings)
+	} else {
+		found.warn(there.Warnings)
+	}
+	for _, r := range there.Rejected {
+		found.problem(r.Err)
+	}
+	if cycle := manifest.Order(there.Manifests).Cycle; cycle != nil {
+		found.problem(cycle)
+	}
+	for _, m := range there.Manifests {
+		found.warn(m.Warnings)
+		wasm, _, err := m.ReadModule(c.home, false)
+		if err != nil {
+			found.problem(err)
+			wasm, _, err = m.ReadModule(c.home, true) // one that is only not sealed may have other problems
 		}
-		for _, r := range found.Rejected {
-			problems = append(problems, strings.Split(r.Err.Error(), "\n")...)
-		}
-		if cycle := manifest.Order(found.Manifests).Cycle; cycle != nil {
-			problems = append(problems, cycle.Error())
-		}
-		for _, m := range found.Manifests {
-			warnings = append(warnings, m.Warnings...)
-		}
-		a.warn(warnings)
-		for _, m := range found.Manifests {
-			wasm, _, err := m.ReadModule(c.home, false)
-			if err == nil {
-				err = c.module(ctx, m, wasm)
-			}
-			if err != nil {
-				problems = append(problems, strings.Split(err.Error(), "\n")...)
-			}
+		if err == nil {
+			found.problem(c.module(ctx, m, wasm))
 		}
 	}
-	if len(problems) == 0 {
-		return nil
-	}
-	for i, p := range problems {
-		problems[i] = printable(p)
-	}
-	if err := a.print(strings.Join(problems, "\n") + "\n"); err != nil {
-		return err
-	}
-	return &failure{status: exitFailed}
 }
 
 // warn prints warnings about manifests.

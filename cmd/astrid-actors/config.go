@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -48,40 +47,40 @@ from it.`,
 }
 
 func newConfigCheck(a *app) *cobra.Command {
-	var o runOptions
+	var (
+		o      runOptions
+		asJSON bool
+	)
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Report problems of the configuration file",
 		Long: `Read the configuration file as run would. Prints one problem a line, with its file,
 line and key, and nothing if there is none. A warning, such as one about a capsule that
-is not there, goes to the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+is not there, goes to the standard error. With --json an object with two lists of texts,
+"problems" and "warnings".` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			err := o.load(a, runFlags(&o, cmd))
 			if err != nil && o.file == nil {
 				return err
 			}
+			found := newFindings()
 			if err = errors.Join(append([]error{err}, o.missing()...)...); err != nil {
-				return a.printProblems(err)
+				found.problem(err)
+				return a.printFound(found, asJSON)
 			}
-			for _, w := range o.file.warnings {
-				fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
+			found.warn(o.file.warnings)
+			absent, err := a.absent(&o)
+			if err != nil {
+				return err
 			}
-			return a.warnOfAbsent(&o)
+			found.warn(absent)
+			return a.printFound(found, asJSON)
 		},
 	}
 	configFlag(cmd, &o.configFlag)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
-}
-
-// printProblems prints one problem a line.
-func (a *app) printProblems(problems error) error {
-	for line := range strings.SplitSeq(problems.Error(), "\n") {
-		if err := a.print(printable(line) + "\n"); err != nil {
-			return err
-		}
-	}
-	return &failure{status: exitFailed}
 }
 
 // runFlags returns the flags of run, for a command that has none of them but --config.
@@ -94,19 +93,16 @@ func runFlags(o *runOptions, cmd *cobra.Command) *pflag.FlagSet {
 	return run.Flags()
 }
 
-// warnOfAbsent warns of settings for capsules that run would not find.
-func (a *app) warnOfAbsent(o *runOptions) error {
+// absent returns the settings for capsules that run would not find.
+func (a *app) absent(o *runOptions) (manifest.Problems, error) {
 	if len(o.file.capsules) == 0 {
-		return nil
+		return nil, nil
 	}
 	h, err := a.home()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, w := range o.file.absent(o.discover(h)) {
-		fmt.Fprintf(a.stderr, "warning: %s\n", printable(w.String()))
-	}
-	return nil
+	return o.file.absent(o.discover(h)), nil
 }
 
 // discover returns the ids of the capsules that run would find.

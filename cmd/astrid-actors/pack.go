@@ -14,6 +14,7 @@ import (
 
 func newPack(a *app) *cobra.Command {
 	var output, cache string
+	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "pack DIR",
 		Short: "Write a capsule into one file, for install elsewhere",
@@ -25,20 +26,21 @@ wit, and what [package] include matches; neither sources nor hidden files. If th
 is sealed, so is the file. The same files give the same bytes.
 
 A capsule that would not load is refused, with the problems that check reports; warnings
-go to the standard error.` + exitStatus(exitDone, exitFailed, exitUsage),
+go to the standard error. With --json an object with "id", "version", "file" and "sealed".` + exitStatus(exitDone, exitFailed, exitUsage),
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withChecker(cmd.Context(), cache, func(c *checker) error { return c.pack(cmd, args[0], output) })
+			return a.withChecker(cmd.Context(), cache, func(c *checker) error { return c.pack(cmd, args[0], output, asJSON) })
 		},
 		ValidArgsFunction: completeDirs,
 	}
 	cmd.Flags().StringVar(&output, "output", "", "write to this `file`")
 	cacheFlag(cmd.Flags(), &cache)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
 // pack writes the archive of the capsule in dir to a file.
-func (c *checker) pack(cmd *cobra.Command, dir, output string) (err error) {
+func (c *checker) pack(cmd *cobra.Command, dir, output string, asJSON bool) (err error) {
 	m, err := manifest.Load(dir)
 	if err != nil {
 		return err
@@ -75,6 +77,14 @@ func (c *checker) pack(cmd *cobra.Command, dir, output string) (err error) {
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("write %s: %w", output, err)
+	}
+	if asJSON {
+		return c.app.printJSON(struct {
+			ID      string `json:"id"`
+			Version string `json:"version"`
+			File    string `json:"file"`
+			Sealed  bool   `json:"sealed"`
+		}{m.ID(), m.Package.Version, output, sealed != ""})
 	}
 	return c.app.print(output + "\n")
 }
