@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/astrid-actors/astrid-actors/capsulehost"
+	"github.com/astrid-actors/astrid-actors/capsulehost/manifest"
 	"github.com/astrid-actors/astrid-actors/supervisor/internal/catalog"
 )
 
@@ -19,7 +20,8 @@ type InstallOptions struct {
 	// AllowUnverified accepts a capsule that is not sealed, and leaves it so: it then runs
 	// only with Config.AllowUnverified.
 	AllowUnverified bool
-	// Seal seals the installed copy: the caller vouches for the module.
+	// Seal seals the installed copy: the caller vouches for the module. That of a directory
+	// may have changed since it was sealed; an archive must be as it was packed.
 	Seal bool
 	// DropReplaced removes the module of the version that was replaced, if no installed
 	// capsule in the home uses it: for a developer's many versions. Otherwise modules stay,
@@ -41,6 +43,9 @@ type InstallOptions struct {
 
 // ErrUnsealed: the capsule is not sealed, and the options do not accept that.
 var ErrUnsealed = catalog.ErrUnsealed
+
+// ErrChanged: the module is another one than when the capsule was sealed.
+var ErrChanged = manifest.ErrChanged
 
 // Install installs the capsule in a directory, or in a .capsule archive, into the
 // principal's directory, <home>/home/<principal>/.local/capsules/<id>, and loads it.
@@ -99,12 +104,20 @@ func (s *Supervisor) loadInstalled(ctx context.Context, id string) (Change, erro
 }
 
 // Uninstall removes a capsule from the running system, as Remove does, and then its
-// directory if Install has made it. Its error matches those of Remove.
+// directory if Install has made it. If this Supervisor does not serve, it removes the
+// directory only, and one that Install has not made is ErrNotFound. Its other errors match
+// those of Remove.
 func (s *Supervisor) Uninstall(ctx context.Context, id string) error {
-	if err := s.Remove(ctx, id); err != nil {
+	err := s.Remove(ctx, id)
+	idle := errors.Is(err, ErrNotServing)
+	if err != nil && !idle {
 		return err
 	}
-	if _, err := s.installer(nil).Remove(ctx, id); err != nil {
+	removed, err := s.installer(nil).Remove(ctx, id)
+	if err == nil && idle && !removed {
+		err = ErrNotFound
+	}
+	if err != nil {
 		return fmt.Errorf("uninstall capsule %q: %w", id, err)
 	}
 	return nil

@@ -23,6 +23,9 @@ const MetaName = "meta.json"
 
 const hashKey = "wasm_hash"
 
+// ErrChanged reports a module with another hash than the one in meta.json.
+var ErrChanged = errors.New("it was changed since it was sealed")
+
 // validHash reports whether s is a BLAKE3 hash in hex, in upper or lower case.
 func validHash(s string) bool {
 	_, err := hex.DecodeString(s)
@@ -62,8 +65,8 @@ func (m *Manifest) ReadModule(h home.Home, allowUnverified bool) (wasm []byte, h
 	}
 	hash = hashOf(wasm)
 	if sealed != "" && !strings.EqualFold(hash, sealed) {
-		return nil, "", fmt.Errorf("verify the module of capsule %q: %s has the BLAKE3 hash %s, and %s says %s; "+
-			"it was changed since it was sealed", m.ID(), path, hash, MetaName, sealed)
+		return nil, "", fmt.Errorf("verify the module of capsule %q: %s has the BLAKE3 hash %s, and %s says %s; %w",
+			m.ID(), path, hash, MetaName, sealed, ErrChanged)
 	}
 	return wasm, hash, m.checkOwnHash(path, hash)
 }
@@ -129,12 +132,8 @@ func Seal(dir string, accept func(m *Manifest, wasm []byte) error) (hash string,
 	if err != nil {
 		return "", err
 	}
-	wasm, path, err := m.findModule(root, home.Home{}, "")
+	wasm, hash, err := m.readToSeal(root)
 	if err != nil {
-		return "", err
-	}
-	hash = hashOf(wasm)
-	if err := m.checkOwnHash(path, hash); err != nil {
 		return "", err
 	}
 	if accept != nil {
@@ -157,6 +156,26 @@ func Seal(dir string, accept func(m *Manifest, wasm []byte) error) (hash string,
 		return "", fmt.Errorf("write %s: %w", filepath.Join(dir, MetaName), plain(err))
 	}
 	return hash, nil
+}
+
+// ReadToSeal is ReadModule for a caller that vouches for the module in the capsule's
+// directory, and is going to seal it: a hash in meta.json does not count.
+func (m *Manifest) ReadToSeal() (wasm []byte, hash string, err error) {
+	dir, err := os.OpenRoot(m.Dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("open the capsule's directory %s: %w", m.Dir, plain(err))
+	}
+	defer func() { _ = dir.Close() }() // it was only read
+	return m.readToSeal(dir)
+}
+
+func (m *Manifest) readToSeal(dir *os.Root) (wasm []byte, hash string, err error) {
+	wasm, path, err := m.findModule(dir, home.Home{}, "")
+	if err != nil {
+		return nil, "", err
+	}
+	hash = hashOf(wasm)
+	return wasm, hash, m.checkOwnHash(path, hash)
 }
 
 // Sealed returns the hash in the capsule's meta.json in lower-case hex, or "" if the capsule

@@ -84,6 +84,8 @@ func (a *app) install(ctx context.Context, path string, o installOptions) (super
 	switch {
 	case errors.Is(err, supervisor.ErrUnsealed):
 		return change, &failure{status: exitFailed, err: err, hint: "--seal, if you trust the module; --allow-unverified, to run it only under run --allow-unverified"}
+	case errors.Is(err, supervisor.ErrChanged) && !o.Seal:
+		return change, &failure{status: exitFailed, err: err, hint: "if you have built it since then, seal it again, or install it with --seal"}
 	case errors.Is(err, supervisor.ErrNotFound):
 		return change, &failure{status: exitNotFound, err: err}
 	}

@@ -58,7 +58,8 @@ type InstallOptions struct {
 	UpgradeOnly bool
 	// AllowUnverified accepts a capsule that is not sealed, and leaves it so.
 	AllowUnverified bool
-	// Seal seals the installed copy.
+	// Seal seals the installed copy, and accepts a directory whose module was changed since it
+	// was sealed.
 	Seal bool
 	// DropReplaced removes the shared module of the version that was replaced, if no
 	// installed capsule in the home uses it.
@@ -280,12 +281,22 @@ func (t *installation) open(path string) (*manifest.Manifest, error) {
 	return manifest.Load(unpacked)
 }
 
+// unpacked reports whether the source is an archive. Its module must be the one that was
+// sealed when it was packed, also for a caller that vouches for it: it may be damaged.
+func (t *installation) unpacked(source *manifest.Manifest) bool {
+	return source.Dir == filepath.Join(t.staging(), unpackedDir)
+}
+
 // read reads and verifies the module.
 func (t *installation) read(source *manifest.Manifest) (wasm []byte, err error) {
 	if err := t.step("read"); err != nil {
 		return nil, err
 	}
-	if wasm, t.hash, err = source.ReadModule(t.Home, true); err != nil {
+	wasm, t.hash, err = source.ReadModule(t.Home, true)
+	if errors.Is(err, manifest.ErrChanged) && t.options.Seal && !t.unpacked(source) { // as the command seal does
+		wasm, t.hash, err = source.ReadToSeal()
+	}
+	if err != nil {
 		return nil, err
 	}
 	sealed, err := source.Sealed()
