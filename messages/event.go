@@ -144,7 +144,7 @@ type CapsuleUpgraded struct {
 // running one, which goes on.
 type UpgradeFailed struct {
 	From    string  `json:"from"`
-	To      string  `json:"to"`
+	To      string  `json:"to"` // empty if the manifest could not be read
 	Failure Failure `json:"failure"`
 	// ModuleHash is the BLAKE3 hash of To's module in hex; empty if it was not read.
 	ModuleHash string `json:"module_hash"`

@@ -170,7 +170,11 @@ func (t *tree) add(s *Supervisor, e *catalog.Entry) actors.ChildSpec {
 func logged(lines *capsulelog.Writer, observe func(messages.Event)) func(messages.Event) {
 	return func(e messages.Event) {
 		if crash, ok := e.Detail.(messages.CapsuleCrashed); ok {
-			lines.WriteHost(capsulehost.LevelError, fmt.Sprintf("host: generation %d crashed in %s: %s", e.Generation, crash.During, crash.Failure.Message))
+			how := "crashed in " + crash.During
+			if crash.During == "killed" { // the message says by whom
+				how = "died"
+			}
+			lines.WriteHost(capsulehost.LevelError, fmt.Sprintf("host: generation %d %s: %s", e.Generation, how, crash.Failure.Message))
 			for _, frame := range crash.Failure.WasmStack {
 				lines.WriteHost(capsulehost.LevelError, "host:   at "+frame)
 			}

@@ -60,6 +60,7 @@ type developer struct {
 	options installOptions
 	sup     *supervisor.Supervisor // installs, and runs the capsules if no daemon does
 	written []string               // what the last build has changed of the sources
+	begun   bool                   // the first build has begun
 }
 
 func (d *developer) run() (err error) {
@@ -186,6 +187,12 @@ func (d *developer) once(ctx context.Context, watch *fileWatch) (saved []string,
 	m, err := manifest.Load(d.dir)
 	if err != nil {
 		return nil, d.wrong(err)
+	}
+	if !d.begun { // it may take long: with stock Go it compiles the standard library
+		d.begun = true
+		if err := d.print("building: " + printable(m.Build.Command) + "\n"); err != nil {
+			return nil, err
+		}
 	}
 	failed := d.build(ctx, m.Build.Command)
 	built := time.Now()

@@ -131,6 +131,7 @@ func (d *developing) answers(topic, want string) {
 // develops edits the capsule and sees it answer.
 func (d *developing) develops() {
 	d.t.Helper()
+	d.says(`^building: sh build\.sh$`)
 	d.says(`^built in `)
 	d.says(`^added echo 1\.0\.0, answering after `)
 	d.answers("test.echo", "[1]")

@@ -63,6 +63,9 @@ func eventWhat(e *messages.Event) string {
 		}
 		return fmt.Sprintf("upgraded from %s to %s after %s", d.From, d.To, duration(d.Took))
 	case messages.UpgradeFailed:
+		if d.To == "" {
+			return fmt.Sprintf("upgrade of version %s failed, the running instance goes on: %s", d.From, d.Failure.Message)
+		}
 		return fmt.Sprintf("upgrade from %s to %s failed, the running instance goes on: %s", d.From, d.To, d.Failure.Message)
 	case messages.CapsuleRolledBack:
 		return fmt.Sprintf("rolled back from %s to %s: %s", d.From, d.To, d.Failure.Message)

@@ -98,7 +98,7 @@ func TestRunWatch(t *testing.T) {
 
 	// A mistake is reported, and changes nothing.
 	put(t, dir, "a", "1.2.0", "test..")
-	p.happens("a #3 .*upgrade from 1.1.0 to .*failed.*Capsule.toml")
+	p.happens("a #3 .*upgrade of version 1.1.0 failed.*Capsule.toml")
 	p.answers("test.b", `[{"ok":true}]`)
 	put(t, dir, "a", "1.3.0", "test.b")
 	p.happens("a .*upgraded from 1.1.0 to 1.3.0")

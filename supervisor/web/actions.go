@@ -26,6 +26,8 @@ type action struct {
 	Form, Place string
 	// Problem is the reason why the command failed.
 	Problem string
+	// Note is what the user should know about what was done.
+	Note string
 	// Changes and Settings are what a reload did; Done is true after one.
 	Changes  []supervisor.Change
 	Settings []supervisor.SettingChange

@@ -64,7 +64,22 @@ func (p *page) install(w http.ResponseWriter, r *http.Request) {
 		p.renderInstall(w, installStatus(err), sentence(err))
 		return
 	}
-	p.render(w, http.StatusOK, "done", &action{Name: "install", Place: "/capsules", Changes: []supervisor.Change{change}})
+	p.render(w, http.StatusOK, "done", &action{
+		Name: "install", Place: "/capsules", Changes: []supervisor.Change{change}, Note: p.elsewhere(change.ID),
+	})
+}
+
+// elsewhere says why an installed capsule is not the one that runs; "" if it is.
+func (p *page) elsewhere(id string) string {
+	for _, c := range p.supervisor.Snapshot().Capsules {
+		if c.ID == id && c.Directory == p.supervisor.InstallDir(id) {
+			return ""
+		}
+		if c.ID == id {
+			return "What runs is not this one, but the capsule of the same name in " + c.Directory + "."
+		}
+	}
+	return "It does not run: this daemon does not look for capsules where it is installed, since it was started with --capsules."
 }
 
 // installFile copies the uploaded file to a directory of its own, and installs it. It returns

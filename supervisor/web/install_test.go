@@ -97,6 +97,9 @@ func TestInstallFromThePage(t *testing.T) {
 		if status != tt.status || !strings.Contains(text, tt.want) {
 			t.Errorf("%s: %d, no %q in %.2000s", tt.what, status, tt.want, text)
 		}
+		if status == http.StatusOK && strings.Contains(text, "alert") { // it runs
+			t.Errorf("%s: %s", tt.what, text)
+		}
 		if strings.Contains(text, os.TempDir()) {
 			t.Errorf("%s: the page names the temporary file: %s", tt.what, text)
 		}
@@ -111,6 +114,18 @@ func TestInstallFromThePage(t *testing.T) {
 	}
 	if status, text := looking.upload(looking.csrf(), "fixed.capsule", packed(t, fixed, "3.0.0")); status != http.StatusForbidden || !strings.Contains(text, "--http-actions") {
 		t.Errorf("a page that only shows: %d, %s", status, text)
+	}
+}
+
+// The page says so if what it installs does not run.
+func TestInstallOfWhatDoesNotRun(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "a", "1.0.0")
+	sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{dir}, AllowUnverified: true})
+	s := serveSystem(t, sys, web.Config{Actions: true})
+	fixed := filepath.Join("..", "..", "test", "capsules", "fixed")
+	if status, text := s.upload(s.csrf(), "fixed.capsule", packed(t, fixed, "1.0.0")); status != http.StatusOK || !strings.Contains(text, "does not look for capsules where it is installed") {
+		t.Errorf("%d, %s", status, text)
 	}
 }
 

@@ -74,6 +74,9 @@ func describe(e messages.Event) *happening {
 	case messages.UpgradeFailed:
 		h.Grade, h.What = "bad", "upgrade failed"
 		h.Cause, h.Decision = fmt.Sprintf("%s to %s: %s", d.From, d.To, d.Failure.Message), "the running instance goes on"
+		if d.To == "" {
+			h.Cause = d.From + ": " + d.Failure.Message
+		}
 	case messages.CapsuleRolledBack:
 		h.Grade, h.What = "bad", "rolled back"
 		h.Cause, h.Decision = fmt.Sprintf("%s crashed: %s", d.From, d.Failure.Message), "start "+d.To+" again"
