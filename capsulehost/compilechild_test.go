@@ -238,6 +238,11 @@ func TestChildGoesOnAfterATimeout(t *testing.T) {
 	if err := syscall.Mkfifo(open, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	line, err := os.OpenFile(open, os.O_RDWR, 0) // so that writing waits for no reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer line.Close()
 	h := newHost(t, Config{}) // without a cache
 	h.compileCommand = []string{"/bin/sh", "-c", `echo started >>"$1"; read line <"$2"; exec "$0" ` + compileArgument, os.Args[0], starts, open}
 	for n := range 3 {
@@ -250,7 +255,7 @@ func TestChildGoesOnAfterATimeout(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if err := os.WriteFile(open, []byte("go on\n"), 0o600); err != nil { // waits for the process
+	if _, err := line.WriteString("go on\n"); err != nil {
 		t.Fatal(err)
 	}
 	awaitBuilds(t, h)
