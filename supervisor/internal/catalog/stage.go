@@ -90,10 +90,7 @@ func (t *installation) stage(source *manifest.Manifest, wasm []byte) error {
 		return err
 	}
 	for _, dir := range parents(names) {
-		if err := t.step("sync %s", dir); err != nil {
-			return err
-		}
-		if err := syncDir(filepath.Join(t.new(), dir)); err != nil {
+		if err := t.sync(dir, filepath.Join(t.new(), dir)); err != nil {
 			return err
 		}
 	}
@@ -187,7 +184,15 @@ func (t *installation) share(wasm []byte) error {
 	if err := os.Rename(staged, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return t.sync("the modules", filepath.Dir(path))
+}
+
+// sync is the step that makes the names in a directory last, which what describes.
+func (t *installation) sync(what, dir string) error {
+	if err := t.step("sync %s", what); err != nil {
+		return err
+	}
+	return syncDir(dir)
 }
 
 // place puts the staged capsule into its place.
@@ -203,10 +208,7 @@ func (t *installation) place() error {
 		return err
 	}
 	t.placed = true
-	if err := t.step("sync the place"); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(t.target()))
+	return t.sync("the place", filepath.Dir(t.target()))
 }
 
 // swap exchanges what is staged with what is in its place.

@@ -57,6 +57,7 @@ func TestEachStepFails(t *testing.T) {
 			if len(steps) < 12 {
 				t.Fatalf("the steps are %q", steps)
 			}
+			checkDurable(t, steps)
 			for _, failing := range steps {
 				f := start()
 				before := f.files()
@@ -77,6 +78,27 @@ func TestEachStepFails(t *testing.T) {
 				f.must(c.then, c.added)
 			}
 		})
+	}
+}
+
+// checkDurable checks that what a step has written is on the disk before the capsule is put
+// in its place, and that this is, too, at the end.
+func checkDurable(t *testing.T, steps []string) {
+	t.Helper()
+	at := func(step string) int { return slices.Index(steps, step) }
+	for n, step := range steps {
+		sync := ""
+		if name, written := strings.CutPrefix(step, "write "); written {
+			sync = "sync " + filepath.Dir(name)
+		} else if step == "name the module" {
+			sync = "sync the modules"
+		}
+		if sync != "" && (at(sync) < n || at(sync) > at("place")) {
+			t.Errorf("%q is not followed by %q before the capsule is in its place: %q", step, sync, steps)
+		}
+	}
+	if at("sync the place") < at("place") {
+		t.Errorf("its place may be lost: %q", steps)
 	}
 }
 
