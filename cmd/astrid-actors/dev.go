@@ -94,7 +94,7 @@ func (d *developer) run() (err error) {
 		if d.sup, err = d.installer(d.options); err != nil {
 			return err
 		}
-		d.options.Load = d.loader(d.sup)
+		d.options.Load = d.loads(d.loader(d.sup))
 		return d.loop(ctx, watch)
 	}
 	cfg, err := d.config(log)
@@ -149,6 +149,21 @@ func (d *developer) daemonRuns(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// loads returns load for a developer, who wants the capsule to run: what a daemon does not
+// run is an error.
+func (d *developer) loads(load func(context.Context, string) (supervisor.Change, error)) func(context.Context, string) (supervisor.Change, error) {
+	return func(ctx context.Context, id string) (supervisor.Change, error) {
+		change, err := load(ctx, id)
+		switch {
+		case errors.Is(err, supervisor.ErrNotServing):
+			err = errors.New("the daemon has ended: start one, or this command again, which is one then")
+		case errors.Is(err, supervisor.ErrNotFound):
+			err = errors.New("the daemon does not run it")
+		}
+		return change, err
+	}
 }
 
 // loop builds and installs the capsule, now and after each save, until ctx ends.

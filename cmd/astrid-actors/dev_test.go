@@ -206,3 +206,21 @@ func TestDevWithADaemon(t *testing.T) {
 	d.answers("test.other", "[1]")
 	p.end()
 }
+
+// What no daemon runs does not answer, and dev does not say that it does.
+func TestDevWithoutItsDaemon(t *testing.T) {
+	t.Parallel()
+	p := launch(t, "")
+	d := develop(t, p.home)
+	d.says(`^added echo`)
+	p.end()
+	d.write("saved", "")
+	d.says(`^error: install .*: the daemon has ended: `)
+	d.says(`^waiting for the next save$`)
+
+	elsewhere := launch(t, "", "--capsules", t.TempDir())
+	d = develop(t, elsewhere.home)
+	d.says(`^warning: the daemon does not look for capsules where echo is installed`)
+	d.says(`^error: install .*: the daemon does not run it$`)
+	elsewhere.end()
+}
