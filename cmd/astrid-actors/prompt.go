@@ -78,19 +78,23 @@ func (p *prompter) once(ctx context.Context, q supervisor.Question) (supervisor.
 			values = append(values, value)
 		}
 	case capsulehost.AskSelect:
-		value, err := p.read(ctx, "number or text: ", false)
+		value, err := p.read(ctx, "number or text: "+defaultHint(q), false)
 		if n, _ := strconv.Atoi(value); !slices.Contains(q.Options, value) && n >= 1 && n <= len(q.Options) {
 			value = q.Options[n-1]
 		}
 		return supervisor.Answer{Value: p.or(value, q)}, err
 	default:
-		hint := ""
-		if q.Default != nil {
-			hint = "[" + printable(*q.Default) + "] "
-		}
-		value, err := p.read(ctx, hint, false)
+		value, err := p.read(ctx, defaultHint(q), false)
 		return supervisor.Answer{Value: p.or(value, q)}, err
 	}
+}
+
+// defaultHint returns the question's default in brackets.
+func defaultHint(q supervisor.Question) string {
+	if q.Default == nil {
+		return ""
+	}
+	return "[" + printable(*q.Default) + "] "
 }
 
 // or returns the question's default for no input.

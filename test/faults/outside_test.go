@@ -245,6 +245,7 @@ func TestHostCallsEndInTime(t *testing.T) {
 			t.Run(name+"/"+how, func(t *testing.T) {
 				o := prepare(t)
 				o.cfg.CapsuleDirs, o.cfg.StopTimeout = []string{fixture(o.capsule)}, grace
+				o.cfg.Restart = supervisor.RestartPolicy{Budget: 1000, InitialBackoff: time.Millisecond, MaxBackoff: time.Millisecond}
 				sys := supervisortest.Start(t, o.cfg)
 				if strings.Contains(name, "file") || strings.Contains(name, "directory") {
 					o.lock(t, sys)
@@ -273,6 +274,7 @@ func TestHostCallsEndInTime(t *testing.T) {
 func (o *outside) once(t *testing.T, sys *supervisortest.System, how string, end func(*testing.T, *supervisortest.System, string) time.Duration) time.Duration {
 	t.Helper()
 	const deadline = 200 * time.Millisecond
+	sys.AwaitState(o.capsule, messages.StateReady) // again
 	if o.before != nil {
 		o.before(t, sys)
 	}
