@@ -62,7 +62,7 @@ func (s *supervisor) addCapsule(ctx actor.Context, m *AddCapsule) {
 	c.waiters = append(c.waiters, waiter{pid: ctx.Sender(), up: true})
 	s.depend(c)
 	s.Observe(messages.Event{Path: c.Ref.Path(), Detail: messages.CapsuleAdded{Version: m.Spec.Ref.Version().Number}})
-	s.tellDown(c, messages.StateLoading, "it has not been started yet")
+	s.tellDown(c, messages.StateLoading, notStarted)
 	s.firstStart(ctx, c)
 }
 

@@ -61,6 +61,7 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	s.stoppingEvent(c, messages.CauseOperator)
 	s.cancelUpgrade(c, "it was stopped meanwhile")
 	c.endsNow()
+	c.stays = true
 	s.end(ctx, c, messages.StateStopped, stoppedByOperator, func() { s.stoppedEvent(c, stoppedByOperator) })
 	s.advance(ctx, c.slot)
 	return ""

@@ -53,7 +53,7 @@ func (s *supervisor) decide(ctx actor.Context, c *child, crash *Crash) {
 	s.answer(c, false, "it crashed: "+crash.Failure.Message)
 	dead := death{
 		uptime: crash.Uptime, clean: crash.Clean, permanent: crash.Permanent, blameless: crash.Blameless != "",
-		now: monotime.Now(), jitter: jitter(),
+		now: monotime.Now(), jitter: jitter(c.id, time.Now()),
 	}
 	cause := cmp.Or(crash.Blameless, messages.CauseCrash)
 	// Another version takes its place: that is a restart in its group's strategy, since the

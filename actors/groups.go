@@ -58,10 +58,13 @@ func (s *supervisor) enterGroups() {
 	}
 }
 
+const notStarted = "it has not been started yet"
+
 // newChild returns a child that is in no group yet.
 func newChild(spec ChildSpec) *child {
 	c := &child{ChildSpec: spec, id: spec.id(), over: spec.Ref.Generation()}
 	c.slot = &slot{node: node{name: c.id, restarts: restarts{policy: spec.Restart}}}
+	c.isDown(messages.StateLoading, notStarted)
 	return c
 }
 
@@ -183,16 +186,17 @@ func (s *supervisor) halted(ctx actor.Context, c *child, crash *Crash) {
 	c.stopTimer()
 	c.restarts.ran(crash.Uptime)
 	c.over = max(c.over, crash.Generation)
+	if c.ends() { // its group has changed its mind meanwhile: it has ended when its actor has
+		c.endsNow()
+		s.endOfGroup(ctx, c)
+		return
+	}
 	if c.state == slotHalting || c.doomed {
 		c.slot.halted()
 	}
-	if c.state == slotEnded { // its group has changed its mind meanwhile
-		s.endOfGroup(ctx, c)
-	} else {
-		c.phase = backoff
-		s.stoppedEvent(c, c.why)
-		s.answer(c, false, c.why)
-	}
+	c.phase = backoff
+	s.stoppedEvent(c, c.why)
+	s.answer(c, false, c.why)
 	s.advance(ctx, c.slot)
 }
 
@@ -230,15 +234,16 @@ func (s *supervisor) follow(ctx actor.Context, c *child, crash *Crash, d *decisi
 			continue
 		}
 		other.why = why
-		if d.restart {
+		switch {
+		case moved.state == slotEnded:
+			s.endOfGroup(ctx, other)
+		case !moved.ends(): // one that ends does so when its turn comes
 			s.scheduled(other, verdict{delay: d.delay}, messages.CauseStrategy, d.by, c)
 			if d.hold != nil {
 				s.tellDown(other, messages.StateCrashed, why)
 			} else {
 				other.isDown(messages.StateLoading, why)
 			}
-		} else if moved.state == slotEnded {
-			s.endOfGroup(ctx, other)
 		}
 	}
 	switch {

@@ -25,7 +25,7 @@ func (s *supervisor) addPool(ctx actor.Context, spec ChildSpec) {
 	s.groupWaiters[g] = append(s.groupWaiters[g], waiter{pid: ctx.Sender(), up: true})
 	for _, c := range all {
 		s.depend(c)
-		s.tellDown(c, messages.StateLoading, "it has not been started yet")
+		s.tellDown(c, messages.StateLoading, notStarted)
 		c.await(c.imports > 0)
 	}
 	s.advanceAll(ctx, outermostOf(g))

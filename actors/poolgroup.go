@@ -148,7 +148,7 @@ func (s *supervisor) instanceEnded(c *child) {
 	if c.again || s.stopping {
 		return
 	}
-	if c.retiring == "" && g.crew.elastic() && !g.crew.off && !c.stays {
+	if c.retiring == "" && c.ends() && g.crew.elastic() && !g.crew.off && !c.stays {
 		c.retiring = "it ended by itself"
 	}
 	if c.retiring != "" {

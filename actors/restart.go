@@ -2,6 +2,7 @@ package actors
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"math/rand/v2"
 	"time"
@@ -169,5 +170,10 @@ func (r *restarts) delay(jitter float64) time.Duration {
 // reset forgets every death: an operator has taken charge.
 func (r *restarts) reset() { r.spent, r.attempt = nil, 0 }
 
-// jitter returns a number in [0, 1) for one backoff.
-func jitter() float64 { return rand.Float64() } //nolint:gosec // spreads restarts, guards no secret
+// jitter returns a number in [0, 1) for one backoff of a capsule. It depends on nothing but
+// the capsule and the time, so that a simulation, which has its own time, can be repeated.
+func jitter(id string, now time.Time) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id))
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(now.UnixNano()))).Float64() //nolint:gosec // spreads restarts, guards no secret
+}

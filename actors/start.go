@@ -14,7 +14,7 @@ func (s *supervisor) start(ctx actor.Context) {
 	s.self = ctx.Self()
 	s.unsettled = len(s.children)
 	for _, c := range s.children {
-		s.tellDown(c, messages.StateLoading, "it has not been started yet")
+		s.tellDown(c, messages.StateLoading, notStarted)
 	}
 	s.pools(s.announcePool)
 	ctx.Send(s.System.PID(RouterPath), &resyncDone{}) // triggers are answered from now on

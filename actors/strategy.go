@@ -315,9 +315,7 @@ func (g *group) allSignificantEnded() bool {
 // ending reports whether no slot of m has a future.
 func ending(m member) bool {
 	all := true
-	m.each(func(s *slot) {
-		all = all && (s.state == slotEnded || (s.doomed || s.state == slotHalting) && s.then == slotEnded)
-	})
+	m.each(func(s *slot) { all = all && s.ends() })
 	return all
 }
 

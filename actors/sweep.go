@@ -47,7 +47,8 @@ func (s *slot) restart(scope *group, h *hold, anew bool) bool {
 		}
 		s.state = slotPending
 	case slotStarting, slotUp, slotHalting:
-		if (s.doomed || s.state == slotHalting) && s.then == slotEnded && s.stays {
+		if s.stays && s.ends() {
+			s.widen(scope)
 			return false
 		}
 		s.doomed, s.then = s.state != slotHalting, slotPending
@@ -60,15 +61,15 @@ func (s *slot) restart(scope *group, h *hold, anew bool) bool {
 	return true
 }
 
-// endsNow records that a slot was told to end out of its turn. Those that wait until it is
-// halted wait for its end.
+// endsNow records that a slot was told to end for good, in its turn or out of it. What
+// keeps order with it waits for its end.
 func (s *slot) endsNow() {
-	if s.doomed || s.state == slotHalting {
-		s.doomed, s.state, s.then = false, slotHalting, slotEnded
-	} else {
-		s.set(slotEnded)
-	}
-	s.stays = true
+	s.doomed, s.state, s.then, s.hold = false, slotHalting, slotEnded, nil
+}
+
+// ends reports whether a slot has no future.
+func (s *slot) ends() bool {
+	return s.state == slotEnded || (s.doomed || s.state == slotHalting) && s.then == slotEnded
 }
 
 // end marks a slot to be halted for good. It returns false if it has no future.
@@ -248,7 +249,7 @@ func (g *group) startAll() {
 	g.renew()
 	g.each(func(s *slot) {
 		s.stays = false
-		if s.state == slotEnded || s.then == slotEnded && (s.doomed || s.state == slotHalting) {
+		if s.ends() {
 			s.restart(g, nil, true)
 		}
 	})

@@ -132,7 +132,7 @@ func (s *supervisor) mayUpgrade(c *child, how How) string {
 	case c.phase == waiting && how == Start:
 		return "it starts as soon as the capsules that it imports from, and those before it in its group, have"
 	case c.phase == waiting && how == Restart:
-		return "it has not been started yet"
+		return notStarted
 	case c.upgrade != nil && (how != Start || c.phase != running):
 		return "another upgrade of it is under way"
 	default:

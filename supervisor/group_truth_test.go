@@ -157,3 +157,91 @@ func TestRenewedBudgetIsShown(t *testing.T) {
 		}
 	})
 }
+
+// A fault in the system itself while a pool grows costs neither the new instance nor the
+// call that waits for it.
+func TestFaultWhilePoolGrows(t *testing.T) {
+	for _, path := range []string{"registry", "hook-router", "capsules"} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := pooled(`instances = "0-2"`)
+				load := w.Load
+				w.Load = func(ctx context.Context, api capsulehost.HostAPI) (supervisor.Guest, error) {
+					<-time.After(time.Second)
+					return load(ctx, api)
+				}
+				s := startPool(t, supervisor.Config{}, w)
+				answer := s.Begin("ask.w", "")
+				synctest.Wait()
+				if got := instancesOf(s); got != "1 loading" {
+					t.Error(got)
+				}
+				s.FailActor(path)
+				if leg := answer().Legs[0]; leg.Outcome != messages.OutcomeContinue {
+					t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
+				}
+			})
+		})
+	}
+}
+
+// An elastic pool whose group is started while an instance still stops has all its instances
+// afterwards.
+func TestStartMeetsStopOfPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{StopTimeout: time.Minute, Supervisors: []supervisor.Group{{Name: "g", Children: []string{"w"}}}},
+			pooled(`instances = "2-3"`))
+		s.Begin("ask.w", "")
+		synctest.Wait()
+		go func() { _ = s.Stop(t.Context(), "g") }()
+		synctest.Wait()
+		if got := instancesOf(s); got != "1 stopping, 2 stopped" {
+			t.Error(got)
+		}
+		if err := s.Start(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		if got := instancesOf(s); got != "1 ready, 2 ready" {
+			t.Error(got)
+		}
+	})
+}
+
+// An operator's stop of a capsule keeps the order of a group that stops meanwhile: those
+// before it are halted when it has ended.
+func TestStopOfGroupMeetsStopOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: 2 * time.Second, TriggerTimeout: time.Minute,
+			Supervisors: []supervisor.Group{{Name: "g", Children: []string{"a", "b"}}},
+		}, worker("a"), worker("b"))
+		s.Inject("b", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Begin("ask.b", "")
+		synctest.Wait()
+		for _, name := range []string{"b", "g"} {
+			go func() { _ = s.Stop(t.Context(), name) }()
+			synctest.Wait()
+		}
+		wantState(t, s, "b", "stopping")
+		wantState(t, s, "a", "ready")
+		pass(2 * time.Second)
+		wantState(t, s, "b", "stopped")
+		wantState(t, s, "a", "stopped")
+	})
+}
+
+// A temporary capsule that its strategy ends is not reported as one that is restarted; and
+// those after it start when its actor has ended.
+func TestStrategyEndsTemporary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()},
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b"}}},
+		}, worker("a"), worker("b", temporary))
+		killIn(t, s, "a")
+		want := []string{"loading 1", "ready 1", "stopping: a crashed, and g is one_for_all", "stopped: a crashed, and g is one_for_all"}
+		if diff := cmp.Diff(want, s.Timeline("b")); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
+		}
+	})
+}
