@@ -54,11 +54,18 @@ func (s *supervisor) groupCommand(ctx actor.Context, g *group) {
 	s.advanceAll(ctx, outermostOf(g))
 }
 
-// isUp reports whether every capsule of a group serves; isDown whether none has an
-// instance, or is about to.
+// isUp reports whether every capsule of a group serves, also a pool that has no instance;
+// isDown whether none has an instance, or is about to.
 func isUp(g *group) bool {
-	all := true
-	g.each(func(t *slot) { all = all && t.state == slotUp && !t.doomed })
+	all := g.crew == nil || !g.crew.off
+	for _, m := range g.members {
+		switch m := m.(type) {
+		case *group:
+			all = all && isUp(m)
+		case *slot:
+			all = all && m.state == slotUp && !m.doomed
+		}
+	}
 	return all
 }
 

@@ -23,9 +23,10 @@ type (
 	}
 )
 
-// growDue starts another instance: calls wait.
+// growDue starts another instance: calls wait. While its group stops or restarts it, a pool
+// does not grow: the new instance would be left out.
 func (s *supervisor) growDue(ctx actor.Context, g *group) {
-	if s.stopping || g.crew.off || g.crew.rolling != nil || len(g.members) >= g.crew.Size().Max {
+	if s.stopping || g.crew.off || g.crew.rolling != nil || len(g.members) >= g.crew.Size().Max || g.isSwept() {
 		g.crew.grown()
 		return
 	}

@@ -115,6 +115,13 @@ func (s *slot) halted() {
 	s.stays = stays
 }
 
+// isSwept reports whether a slot of the group is to be halted in its turn.
+func (g *group) isSwept() bool {
+	swept := false
+	g.each(func(s *slot) { swept = swept || s.scope != nil && (s.doomed || s.state == slotHalting) })
+	return swept
+}
+
 // turns is what next returns.
 type turns struct {
 	halt, start []*slot

@@ -245,3 +245,41 @@ func TestStrategyEndsTemporary(t *testing.T) {
 		}
 	})
 }
+
+// An elastic pool does not grow while its group stops: nothing of it runs afterwards.
+func TestPoolDoesNotGrowWhileItsGroupStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{
+			StopTimeout: 2 * time.Second, Supervisors: []supervisor.Group{{Name: "g", Children: []string{"w", "a"}}},
+		}, pooled(`instances = "1-3"`), worker("a"))
+		s.Inject("a", supervisortest.Fault{Do: supervisortest.Hang})
+		s.Begin("ask.a", "")
+		synctest.Wait()
+		go func() { _ = s.Stop(t.Context(), "g") }()
+		synctest.Wait()
+		if got := askAll(s, 2); got["continue"] != 2 { // it is not its turn yet
+			t.Error(got)
+		}
+		pass(time.Minute)
+		if got := instancesOf(s); got != "1 stopped" {
+			t.Error(got)
+		}
+	})
+}
+
+// A start of a group starts a pool of it that has no instance, and that an operator has
+// stopped.
+func TestGroupStartsEmptyPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{{Name: "g", Children: []string{"w", "a"}}}},
+			pooled(`instances = "0-3"`), worker("a"))
+		for _, step := range []error{s.Stop(t.Context(), "w"), s.Start(t.Context(), "g")} {
+			if step != nil {
+				t.Error(step)
+			}
+		}
+		if got := askAll(s, 1); got["continue"] != 1 {
+			t.Error(got)
+		}
+	})
+}
