@@ -448,7 +448,7 @@ func TestUnclaimedModules(t *testing.T) {
 		}
 		expect := func(after time.Duration, builds, modules int) {
 			t.Helper()
-			time.Sleep(after)
+			<-time.After(after)
 			synctest.Wait()
 			if h.builds != builds || len(h.modules) != modules {
 				t.Errorf("%d modules, of which %d are not built; want %d and %d", len(h.modules), h.builds, modules, builds)

@@ -48,9 +48,9 @@ func (a *app) printFindings(f *findings) error {
 	for _, w := range f.Warnings {
 		fmt.Fprintf(a.stderr, "warning: %s\n", printable(w))
 	}
-	text := ""
+	var text strings.Builder
 	for _, p := range f.Problems {
-		text += printable(p) + "\n"
+		text.WriteString(printable(p) + "\n")
 	}
-	return a.print(text)
+	return a.print(text.String())
 }

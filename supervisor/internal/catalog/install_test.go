@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -270,6 +271,33 @@ func TestUnsealed(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, manifest.MetaName)); err == nil {
 		t.Error("the source was sealed")
+	}
+}
+
+// A directory may have been built again since it was sealed: whoever seals it now vouches for
+// that. An archive must be as it was packed.
+func TestSealAgain(t *testing.T) {
+	f := newFixture(t, newHost(t))
+	dir := otherModule(t, "1.0.0")
+	other, err := os.ReadFile(filepath.Join(version(t, "1.0.0"), manifest.MetaName)) // with another hash
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, manifest.MetaName), other, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	archived := filepath.Join(t.TempDir(), "changed"+archive.Extension)
+	if out, err := exec.Command("tar", "czf", archived, "-C", dir, "Capsule.toml", "life-cycle.wasm", manifest.MetaName).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	seal := InstallOptions{Seal: true}
+	for path, o := range map[string]InstallOptions{dir: {AllowUnverified: true}, archived: seal} {
+		if _, err := f.install(path, o); !errors.Is(err, manifest.ErrChanged) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if got, err := f.install(dir, seal); err != nil || got != "added life-cycle 1.0.0" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
