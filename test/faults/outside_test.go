@@ -160,6 +160,7 @@ func sleeper() *outside {
 func hangingStream(t *testing.T) *outside {
 	t.Helper()
 	server := hangingServer(t, "", true)
+	server.left = make(chan struct{}, 32) // nobody reads it
 	o := &outside{entered: make(chan struct{}, 8), topic: "test.reach.next", payload: `"1"`, capsule: "reach", cfg: server.cfg}
 	o.before = func(t *testing.T, sys *supervisortest.System) {
 		t.Helper()
