@@ -79,6 +79,7 @@ FIRST := 1
 .PHONY: sim
 sim: ## simulate whole systems under faults: make sim SEEDS=20000
 	go test $(RACEFLAGS) -timeout 0 ./test/sim -run TestSim -seeds $(SEEDS) -first $(FIRST)
+	go test $(RACEFLAGS) -timeout 0 ./test/sim -run TestTrees -seeds $$(($(SEEDS) / 4)) -first $(FIRST)
 
 .PHONY: soak
 soak: ## flood a system for a while and check that its memory stays flat: make soak SOAK=1h

@@ -16,4 +16,9 @@
 // views_test.go (snapshots, metrics) compare with the rest; store_test.go checks that capsules
 // write with their fences; world_test.go runs the
 // simulation.
+//
+// TestTrees does the same with random trees of groups and pools, of which it checks the order
+// of starts and stops, the budgets and that each leg has one answer. Each of its causes has a
+// moment of its own, so that a seed determines what follows it. treedraw_test.go draws and
+// acts, trees_test.go runs, treeaudit_test.go and treebudget_test.go check.
 package sim

@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 100, "how many seeds TestSim runs")
+	seeds = flag.Uint64("seeds", 100, "how many seeds TestSim and TestTrees run")
 	first = flag.Uint64("first", 1, "the first of them")
 )
 

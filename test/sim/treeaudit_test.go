@@ -195,7 +195,7 @@ func (a *treeAudit) isEscalated() bool {
 
 // command records that an operator's command is under way, and returns what records its
 // end. Budgets are given back at a moment in between.
-func (a *treeAudit) command(do, name string) func() {
+func (a *treeAudit) command(do, name string) func(stopped bool) {
 	target := a.f.group(name)
 	if target == nil {
 		target = a.f.capsule(name).alone()
@@ -214,7 +214,24 @@ func (a *treeAudit) command(do, name string) func() {
 		target.places(func(p *place) { p.notBefore = time.Time{} })
 	}
 	begin(target)
-	return func() { begin(nil) }
+	return func(stopped bool) {
+		if begin(nil); stopped {
+			a.commandStopped(target)
+		}
+	}
+}
+
+// commandStopped: an operator has stopped a group. Of those that waited for their start no
+// event tells.
+func (a *treeAudit) commandStopped(g *treeGroup) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.places(func(p *place) {
+		if !p.alive && p.pending > 0 {
+			a.end(p)
+			p.stays = true
+		}
+	})
 }
 
 // alone returns a capsule as a group.

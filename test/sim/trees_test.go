@@ -275,15 +275,17 @@ func (f *forest) command(do, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 	defer cancel()
 	ended := f.audit.command(do, name)
-	defer ended()
+	var err error
 	switch do {
 	case "stop":
-		return f.sys.Stop(ctx, name)
+		err = f.sys.Stop(ctx, name)
 	case "start":
-		return f.sys.Start(ctx, name)
+		err = f.sys.Start(ctx, name)
 	default:
-		return f.sys.Restart(ctx, name)
+		err = f.sys.Restart(ctx, name)
 	}
+	ended(do == "stop" && err == nil)
+	return err
 }
 
 func (f *forest) group(name string) *treeGroup {
