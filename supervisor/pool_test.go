@@ -426,3 +426,27 @@ func TestPoolUnderFire(t *testing.T) {
 		}
 	})
 }
+
+// A capsule does not change between one instance and several by an upgrade: that is refused,
+// with what to do, and the capsule goes on.
+func TestOneInstanceAndSeveral(t *testing.T) {
+	const reason = "a change between one instance and several needs `remove w --keep-files`, and then `reload`"
+	for _, c := range []struct{ from, to string }{{"instances = 1", "instances = 2"}, {"instances = 2", "instances = 1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := startPool(t, supervisor.Config{}, pooled(c.from))
+			change, err := s.Upgrade(t.Context(), pooled(c.to))
+			if !errors.Is(err, supervisor.ErrUpgradeFailed) || change.Change != messages.ChangeRejected || change.Reason != reason {
+				t.Errorf("%s: %+v, %v", c.to, change, err)
+			}
+			if got := askAll(s, 2); got["continue"] != 2 {
+				t.Error(got)
+			}
+			if err := s.Remove(t.Context(), "w"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Add(t.Context(), pooled(c.to)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

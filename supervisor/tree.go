@@ -235,10 +235,28 @@ func (t *tree) inTurn(ctx context.Context, id string, f func() error) error {
 // upgrade gives a capsule a version, and waits until it has taken over or failed. Unless
 // same is nil, the two have the same content. It must be the capsule's turn.
 func (t *tree) upgrade(ctx context.Context, s *Supervisor, e *catalog.Entry, how actors.How, same *actors.Version) error {
+	id := e.Manifest.ID()
+	pooled := s.cfg.forCapsule(e.Manifest).instances != (actors.PoolSize{})
+	if old := t.unlessPooled(id, pooled); old != nil {
+		reason := fmt.Sprintf("a change between one instance and several needs `remove %s --keep-files`, and then `reload`", id)
+		s.upgradeRejected(old, reason)
+		return fmt.Errorf("%w: %s", ErrUpgradeFailed, reason)
+	}
 	v := t.newVersion(s, e, false)
 	return t.command(ctx, &actors.UpgradeCapsule{
-		ID: e.Manifest.ID(), Version: v.actor, Spec: v.spec, How: how, Same: same,
+		ID: id, Version: v.actor, Spec: v.spec, How: how, Same: same,
 	})
+}
+
+// unlessPooled returns the version of a capsule that runs as a pool but should not, or should
+// but does not; else nil.
+func (t *tree) unlessPooled(id string, pooled bool) *version {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.capsules[id]; r != nil && (r.pool != nil) != pooled {
+		return r.version
+	}
+	return nil
 }
 
 // run starts the actors, waits until ctx ends, and stops them.
