@@ -450,3 +450,31 @@ func TestOneInstanceAndSeveral(t *testing.T) {
 		})
 	}
 }
+
+// The calls of an instance that waits for its backoff go to the others at once; if all wait,
+// calls are refused.
+func TestPoolInBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("instances = 2", "budget = 10", `backoff_initial = "1h"`, `backoff_max = "1h"`))
+		killIn(t, s, "w#1") // it restarts at once
+		began := time.Now()
+		var answers []func() *supervisor.Reply
+		for range 4 {
+			answers = append(answers, s.Begin("ask.w", ""))
+		}
+		synctest.Wait()
+		killIn(t, s, "w#1")
+		outcomes := map[string]int{}
+		for _, answer := range answers {
+			outcomes[answer().Legs[0].Outcome.String()]++
+		}
+		if took := time.Since(began); outcomes["continue"] != 3 || took > time.Minute {
+			t.Errorf("%v in %v", outcomes, took)
+		}
+		killIn(t, s, "w#2")
+		killIn(t, s, "w#2")
+		if leg := s.Ask("ask.w", "").Legs[0]; leg.Outcome != messages.OutcomeUnavailable {
+			t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
+		}
+	})
+}
