@@ -533,7 +533,7 @@ func (a *treeAudit) stopped(g *treeGroup, d *messages.SupervisorStopped) {
 
 // scaled: an elastic pool has got, or lost, an instance.
 func (a *treeAudit) scaled(g *treeGroup, d *messages.PoolScaled) {
-	c := g.members[0].(*treeCapsule) //nolint:forcetypeassert // a pool
+	c := g.members[0].(*treeCapsule)
 	a.f.tally.add("pool scaled: " + d.Cause)
 	if int(d.Instances) > c.most {
 		a.fail("%s has %d instances, at most %d", c.id, d.Instances, c.most)
