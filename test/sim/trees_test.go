@@ -128,9 +128,11 @@ func (f *forest) run() {
 	r, clock := f.rng("world", 0), f.clock()
 	var actors sync.WaitGroup
 	for n := range 1 + r.IntN(4) {
-		actors.Go(func() { f.client(n, f.clock()) })
+		own := f.clock()
+		actors.Go(func() { f.client(n, own) })
 	}
-	actors.Go(func() { f.operator(f.clock()) })
+	own := f.clock()
+	actors.Go(func() { f.operator(own) })
 	for range 2 + r.IntN(5) {
 		clock.sleep(between(r, 0, 3*time.Second))
 		f.check()
