@@ -47,7 +47,12 @@ func (s *supervisor) onlyGroups(actor.Context, *child) string {
 func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 	switch c.phase {
 	case ended:
+		if c.state == slotPending { // its group was about to start it
+			s.endBeforeStart(ctx, c, stoppedByOperator)
+		}
+		c.stays = true
 		s.answer(c, false, "") // as asked
+		s.advance(ctx, c.slot)
 		return ""
 	case stopping:
 		return "" // answered with the stop that is under way

@@ -2,6 +2,7 @@ package supervisor_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -281,5 +282,44 @@ func TestGroupStartsEmptyPool(t *testing.T) {
 		if got := askAll(s, 1); got["continue"] != 1 {
 			t.Error(got)
 		}
+	})
+}
+
+// An operator's stop of a capsule that its group is about to start keeps it stopped, and
+// the group starts without it, and its next restarts leave it out.
+func TestStopMeetsStartOfGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := worker("a")
+		load := a.Load
+		a.Load = func(ctx context.Context, api capsulehost.HostAPI) (supervisor.Guest, error) {
+			<-time.After(10 * time.Second)
+			return load(ctx, api)
+		}
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: 2 * time.Second,
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"a", "b"}}},
+		}, a, worker("b"))
+		if err := s.Stop(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		started := make(chan error, 1)
+		go func() { started <- s.Start(t.Context(), "g") }()
+		synctest.Wait()
+		if err := s.Stop(t.Context(), "b"); err != nil {
+			t.Error(err)
+		}
+		if err := <-started; !errors.Is(err, supervisor.ErrNotUp) || !strings.HasSuffix(err.Error(), ": b") {
+			t.Errorf("the start of the group: %v", err)
+		}
+		wantState(t, s, "a", "ready")
+		wantState(t, s, "b", "stopped")
+		killIn(t, s, "a")
+		pass(time.Minute)
+		wantState(t, s, "a", "ready")
+		wantState(t, s, "b", "stopped")
+		if err := s.Start(t.Context(), "b"); err != nil {
+			t.Error(err)
+		}
+		wantState(t, s, "b", "ready")
 	})
 }

@@ -57,6 +57,7 @@ type place struct {
 	alive      bool      // an instance loads or serves
 	generation uint64
 	crashed    bool // it died, and what follows was not decided yet
+	absorbable bool // its death may be absorbed by an operator's command, and not be decided on
 	retiring   bool // its pool does not need it
 	// doomed and pending are numbers of decisions: to halt its instance, and to start one.
 	doomed, pending int
@@ -325,6 +326,7 @@ func (a *treeAudit) enterPlace(p *place, e supervisor.Event) {
 			p.halted()
 		} else {
 			p.crashed = !p.ended
+			p.absorbable = a.orders != nil && p.group.within(a.orders)
 		}
 	case messages.RestartScheduled:
 		a.f.tally.add("restart after " + d.Cause)
@@ -342,7 +344,7 @@ func (a *treeAudit) enterPlace(p *place, e supervisor.Event) {
 		a.end(p)
 		a.chain = nil
 		p.stays = p.c.mode != supervisor.Temporary
-		if p.stays && !a.ending && p.c.parent.parent == nil && a.f.cfg.OnFailure == supervisor.Exit {
+		if p.stays && !a.f.stopping.Load() && p.c.parent.parent == nil && a.f.cfg.OnFailure == supervisor.Exit {
 			a.escalated = true
 		}
 	case messages.CapsuleStopping:
@@ -419,7 +421,7 @@ func (a *treeAudit) loading(p *place, generation uint64) {
 	switch {
 	case p.alive:
 		a.fail("%v loads generation %d, and generation %d lives", p, generation, p.generation)
-	case p.crashed:
+	case p.crashed && !p.absorbable:
 		a.fail("%v loads generation %d, and nobody has decided on its death", p, generation)
 	case a.at.Before(p.notBefore):
 		a.fail("%v loads %v before its backoff is over", p, p.notBefore.Sub(a.at))
@@ -441,7 +443,7 @@ func (a *treeAudit) loading(p *place, generation uint64) {
 			}
 		})
 	}
-	p.alive, p.generation, p.ended, p.stays, p.doomed = true, generation, false, false, 0
+	p.alive, p.generation, p.crashed, p.ended, p.stays, p.doomed = true, generation, false, false, false, 0
 }
 
 // halting checks that an instance is told to stop in its turn: none after it lives that is
