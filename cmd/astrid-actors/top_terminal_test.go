@@ -85,15 +85,18 @@ func startCrowd(t *testing.T) *crowd {
 	c.trigger("pay.card")
 	var calls sync.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
-	for range 17 {
-		calls.Go(func() {
-			_, _ = c.client.Trigger(ctx, control.TriggerRequest{Topic: "find.text"}) // ended by cancel
-		})
-	}
 	t.Cleanup(func() {
 		cancel()
 		calls.Wait()
 	})
+	find := func() {
+		_, _ = c.client.Trigger(ctx, control.TriggerRequest{Topic: "find.text"}) // ended by cancel
+	}
+	calls.Go(find)
+	c.await("search", func(m *messages.Capsule) bool { return m.Busy > 0 }) // it has left the queue
+	for range 16 {
+		calls.Go(find)
+	}
 	c.await("search", func(m *messages.Capsule) bool { return m.Queue == 16 })
 	c.await("mailer", func(m *messages.Capsule) bool { return m.State == messages.StateFailed })
 	c.await("payments", func(m *messages.Capsule) bool { return m.State == messages.StateCrashed })
