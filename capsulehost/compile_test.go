@@ -450,6 +450,8 @@ func TestUnclaimedModules(t *testing.T) {
 			t.Helper()
 			<-time.After(after)
 			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
 			if h.builds != builds || len(h.modules) != modules {
 				t.Errorf("%d modules, of which %d are not built; want %d and %d", len(h.modules), h.builds, modules, builds)
 			}
