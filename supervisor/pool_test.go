@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -477,4 +479,21 @@ func TestPoolInBackoff(t *testing.T) {
 			t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
 		}
 	})
+}
+
+// The instances of a pool read and compile their module beside each other, and share it.
+func TestPoolOfAModule(t *testing.T) {
+	wasm, err := os.ReadFile(filepath.Join(fixture("echo"), "echo.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := supervisor.Capsule{Module: wasm, Manifest: "[package]\nname = \"echo\"\nversion = \"1.0.0\"\n[[component]]\nid = \"echo\"\nfile = \"echo.wasm\"\n" +
+		"[[interceptor]]\nevent = \"test.echo\"\naction = \"ask\"\n[supervision]\ninstances = 8\n"}
+	s := supervisortest.Start(t, supervisor.Config{}, echo)
+	s.Expect("test.echo", `"a"`, `echo continue "a"`)
+	for _, i := range s.Capsule("echo").Instances {
+		if i.State != messages.StateReady {
+			t.Errorf("instance %d is %s", i.Number, i.State.String())
+		}
+	}
 }

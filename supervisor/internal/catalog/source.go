@@ -45,15 +45,15 @@ type Config struct {
 
 // Source creates the instances of one version of a capsule, from its files or from the
 // embedded capsule, and keeps the parts that they share. It reads and compiles once: a
-// version whose files have changed has another Source.
+// version whose files have changed has another Source. Prepare and Load may be called from
+// any goroutine: the instances of a pool start beside each other.
 type Source struct {
 	cfg    Config
 	entry  *Entry
 	log    *slog.Logger
 	hashed func(hash string)
 
-	// module belongs to Prepare, Load and Release, which are never called concurrently.
-	module *capsulehost.Module
+	module atomic.Pointer[capsulehost.Module] // nil before it was read
 	hash   atomic.Pointer[string]
 	values atomic.Pointer[map[string]string]
 }
@@ -143,13 +143,13 @@ func (s *Source) Prepare(ctx context.Context) error {
 	if s.values.Load() == nil {
 		s.configure(ctx)
 	}
-	if s.module != nil || s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
+	if s.module.Load() != nil || s.entry.Embedded != nil && s.entry.Embedded.Load != nil {
 		return nil
 	}
 	return s.read(ctx)
 }
 
-// Load creates a new instance. All earlier instances must be closed.
+// Load creates a new instance.
 func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Guest, error) {
 	if err := s.Prepare(ctx); err != nil {
 		return nil, err
@@ -161,11 +161,12 @@ func (s *Source) Load(ctx context.Context, api capsulehost.HostAPI) (actors.Gues
 		}
 		return goGuest{made}, nil
 	}
-	instance, err := s.module.Instantiate(ctx, api)
+	module := s.module.Load()
+	instance, err := module.Instantiate(ctx, api)
 	if err != nil {
 		return nil, err
 	}
-	return &guest{Instance: instance, runLoop: s.module.RunLoop()}, nil
+	return &guest{Instance: instance, runLoop: module.RunLoop()}, nil
 }
 
 // configure reads the configuration.
@@ -228,12 +229,11 @@ func (s *Source) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.module = module
-	if err := module.Serves(len(m.Interceptors)); err != nil {
-		s.release(ctx)
-		return err
+	err = module.Serves(len(m.Interceptors))
+	if err != nil || !s.module.CompareAndSwap(nil, module) { // another instance's load was faster
+		s.free(ctx, module)
 	}
-	return nil
+	return err
 }
 
 // mayHeal reports whether the reason why a file could not be read is temporary, such as
@@ -243,18 +243,18 @@ func mayHeal(err error) bool {
 	return isFile && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission)
 }
 
-func (s *Source) release(ctx context.Context) {
-	if s.module == nil {
-		return
-	}
-	if err := s.module.Close(ctx); err != nil {
+func (s *Source) free(ctx context.Context, module *capsulehost.Module) {
+	if err := module.Close(ctx); err != nil {
 		s.log.Warn("freeing the compiled module failed", "err", err)
 	}
-	s.module = nil
 }
 
 // Release frees the compiled module. No instance is left, and none will be made.
-func (s *Source) Release() { s.release(context.Background()) }
+func (s *Source) Release() {
+	if module := s.module.Swap(nil); module != nil {
+		s.free(context.Background(), module)
+	}
+}
 
 // Hash returns the hash of the module that was read last; "" before that, and for an
 // embedded capsule that is no module.
