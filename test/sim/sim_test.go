@@ -21,6 +21,13 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSim(t *testing.T) {
+	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) { simulate(t, newWorld(seed, home, reached)) })
+}
+
+// eachSeed runs a simulation for each seed, as many beside each other as there are
+// processors.
+func eachSeed(t *testing.T, run func(t *testing.T, seed uint64, home string, reached *tally)) {
+	t.Helper()
 	home, reached := t.TempDir(), &tally{of: map[string]int{}}
 	t.Cleanup(func() { t.Logf("%d seeds have reached:%v", *seeds, reached) })
 	var next atomic.Uint64
@@ -28,7 +35,7 @@ func TestSim(t *testing.T) {
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for n := next.Add(1); n <= *seeds; n = next.Add(1) {
-				t.Run(fmt.Sprint(*first+n-1), func(t *testing.T) { simulate(t, newWorld(*first+n-1, home, reached)) })
+				t.Run(fmt.Sprint(*first+n-1), func(t *testing.T) { run(t, *first+n-1, home, reached) })
 			}
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -22,18 +21,7 @@ import (
 // TestTrees runs random trees of groups and pools. The audit (treeaudit_test.go) follows
 // the events with a model of its own.
 func TestTrees(t *testing.T) {
-	home, reached := t.TempDir(), &tally{of: map[string]int{}}
-	t.Cleanup(func() { t.Logf("%d seeds have reached:%v", *seeds, reached) })
-	var next atomic.Uint64
-	var workers sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() {
-			for n := next.Add(1); n <= *seeds; n = next.Add(1) {
-				t.Run(fmt.Sprint(*first+n-1), func(t *testing.T) { newForest(*first+n-1, home, reached).simulate(t) })
-			}
-		})
-	}
-	workers.Wait()
+	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) { newForest(seed, home, reached).simulate(t) })
 }
 
 // forest is one simulation of a tree. It is the supervisortest.TB of its system.
