@@ -39,8 +39,8 @@ type figures struct {
 	took, waited messages.Counts
 }
 
-// recentCall is a guest call that has ended. It is small, and fills a cache line: where the
-// next call goes is in no cache any more.
+// recentCall is a guest call that has ended. It fills one cache line: the place of the next
+// call is in no cache any more, and more lines would each cost a wait for memory.
 type recentCall struct {
 	ended        monotime.Time
 	took, waited time.Duration

@@ -58,7 +58,6 @@ func (t *tree) announceApproval(a messages.Approval) {
 
 // answerApprovals reads the answers of front ends until ctx ends.
 func (t *tree) answerApprovals(ctx context.Context, answers *actors.Subscription) {
-	defer answers.Close()
 	var all []*capsulehost.Message
 	for answers.Wait(ctx, nil) {
 		all, _ = answers.Take(all[:0])
