@@ -21,7 +21,9 @@ var (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSim(t *testing.T) {
-	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) { simulate(t, newWorld(seed, home, reached)) })
+	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) {
+		simulate(t, newWorld(seed, home, reached))
+	})
 }
 
 // eachSeed runs a simulation for each seed, as many beside each other as there are

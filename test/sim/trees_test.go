@@ -21,7 +21,9 @@ import (
 // TestTrees runs random trees of groups and pools. The audit (treeaudit_test.go) follows
 // the events with a model of its own.
 func TestTrees(t *testing.T) {
-	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) { newForest(seed, home, reached).simulate(t) })
+	eachSeed(t, func(t *testing.T, seed uint64, home string, reached *tally) {
+		newForest(seed, home, reached).simulate(t)
+	})
 }
 
 // forest is one simulation of a tree. It is the supervisortest.TB of its system.
