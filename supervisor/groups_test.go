@@ -395,7 +395,10 @@ func TestCapsulesMonitorEachOther(t *testing.T) {
 			heard <- string(c.Payload)
 			return capsulehost.Result{}, nil
 		})
-		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{t.TempDir()}}, monitor, worker("w", "budget = 1"))
+		monitor.Manifest += "[exports.astrid]\nmonitor = \"1.0.0\"\n"
+		w := worker("w", "budget = 1")
+		w.Manifest += "[imports.astrid]\nmonitor = \"^1.0.0\"\n" // it starts after the monitor, which misses nothing
+		s := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{t.TempDir()}}, monitor, w)
 		synctest.Wait()
 		for range 2 {
 			if err := s.Kill(t.Context(), "w"); err != nil {

@@ -82,27 +82,39 @@ func least(was map[string]float64, who string, now float64) float64 {
 
 // regressions returns the values that are worse than in the baseline. A ratio is worse
 // if even the upper quartile of its turns, times the tolerance, is below the baseline:
-// widely scattered turns prove nothing. A machine that is busy with other work changes
-// durations, so their tolerance is twice that of the processor time. Allocations are
-// nearly the same in every run, so they may rise by at most half plus two.
+// widely scattered turns prove nothing. If the ratio to one contender is not worse, the
+// others are no regression: they do work that we don't, like clearing memory, which is
+// cheaper on this machine than where the baseline was measured. A machine that is busy
+// with other work changes durations, so their tolerance is twice that of the processor
+// time. Allocations are nearly the same in every run, so they may rise by at most half
+// plus two.
 func (b *baseline) regressions(r *result, tolerance float64) []string {
 	was, known := b.Rows[r.row]
 	if !known {
 		return nil
 	}
-	var out []string
-	for _, e := range r.entries[1:] {
-		if ratio, known := was.Ratios[e.who]; known && e.ratio.High*2*tolerance < ratio {
-			out = append(out, fmt.Sprintf("%s: %s takes %s × what ours takes; it was %s ×",
-				r.row, e.who, number(e.ratio.Median), number(ratio)))
-		}
-		if ratio, known := was.Work[e.who]; known && e.work.Median > 0 && e.work.High*tolerance < ratio {
-			out = append(out, fmt.Sprintf("%s: %s uses %s × the processor time that ours uses; it was %s ×",
-				r.row, e.who, number(e.work.Median), number(ratio)))
-		}
-	}
+	out := worse(r, was.Ratios, 2*tolerance, "takes %s × what ours takes", func(e *entry) spread { return e.ratio })
+	out = append(out, worse(r, was.Work, tolerance, "uses %s × the processor time that ours uses", func(e *entry) spread { return e.work })...)
 	if now := r.entries[0].allocs; now >= 0 && was.Allocs >= 0 && now > was.Allocs*1.5+2 {
 		out = append(out, fmt.Sprintf("%s: %s allocations; it was %s", r.row, number(now), number(was.Allocs)))
+	}
+	return out
+}
+
+// worse returns a line for each contender if the ratios to all of them are worse.
+func worse(r *result, was map[string]float64, tolerance float64, format string, of func(*entry) spread) []string {
+	var out []string
+	for i := range r.entries[1:] {
+		e := &r.entries[1+i]
+		before, known := was[e.who]
+		now := of(e)
+		switch {
+		case !known || now.Median <= 0:
+		case now.High*tolerance < before:
+			out = append(out, fmt.Sprintf("%s: %s "+format+"; it was %s ×", r.row, e.who, number(now.Median), number(before)))
+		default:
+			return nil
+		}
 	}
 	return out
 }

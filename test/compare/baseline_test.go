@@ -72,6 +72,25 @@ func TestRegressions(t *testing.T) {
 	}
 }
 
+// A contender that got cheaper on this machine is no regression of ours: we would be worse
+// against the others too.
+func TestOneContenderAloneIsNoRegression(t *testing.T) {
+	ratios := map[string]float64{sdk: 80, floor: 1}
+	was := &baseline{Rows: map[string]baselineRow{"call": {Ratios: ratios, Work: ratios, Allocs: -1}}}
+	for _, tt := range []struct {
+		sdk, floor float64
+		want       int
+	}{{80, 1, 0}, {8, 1, 0}, {80, 0.1, 0}, {8, 0.1, 4}} {
+		contender := func(who string, ratio float64) samples {
+			return samples{who: who, values: []float64{ratio}, work: []float64{ratio}, allocs: -1}
+		}
+		measured := []samples{contender(us, 1), contender(sdk, tt.sdk), contender(floor, tt.floor)}
+		if got := was.regressions(newResult("call", nanoseconds, measured, nil), 1.5); len(got) != tt.want {
+			t.Errorf("%v × and %v ×: found %q, want %d", tt.sdk, tt.floor, got, tt.want)
+		}
+	}
+}
+
 // The written file is the baseline of later runs: the worst of several runs. Rows that
 // were not measured this time stay.
 func TestBaselineFile(t *testing.T) {
