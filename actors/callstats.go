@@ -20,12 +20,15 @@ type CallStats struct {
 	began atomic.Int64 // monotime.Time at which the current call began; 0 without one
 
 	mu      sync.Mutex
-	current user              // the instance; nil without one, or if it does not report its usage
-	memory  uint64            // of an instance that does not report it
-	peak    uint64            // of past instances
-	past    capsulehost.Usage // of past instances, without memory
 	calls   uint64
-	figures *figures // nil before the first call
+	current user      // the instance; nil without one, or if it does not report its usage
+	over    uint64    // calls that were entered in figures.recent
+	kind    *callKind // of the last one; nil before the first
+	figures *figures  // nil before the first call
+
+	memory uint64            // of an instance that does not report it
+	peak   uint64            // of past instances
+	past   capsulehost.Usage // of past instances, without memory
 }
 
 // user is a guest that reports its usage at any time.
@@ -34,8 +37,7 @@ type user interface{ Usage() capsulehost.Usage }
 // figures are for capsules that are called: an idle one costs no memory for them.
 type figures struct {
 	recent       [callsKept]recentCall
-	over         uint64    // calls that were entered in recent
-	kind         *callKind // of the last one; nil before the first
+	counted      uint64 // calls of recent whose times are in the counts below
 	took, waited messages.Counts
 }
 
@@ -88,17 +90,30 @@ func (s *CallStats) end(guest Guest, call *recentCall, kind *callKind) {
 		s.memory = guest.MemoryBytes()
 		s.peak = max(s.peak, s.memory)
 	}
-	f := s.figuresLocked()
 	s.calls++
-	f.took.Add(call.took)
-	f.waited.Add(call.waited)
-	if f.kind == nil || *f.kind != *kind {
+	if s.kind == nil || *s.kind != *kind {
 		fresh := *kind
-		f.kind = &fresh
+		s.kind = &fresh
 	}
-	call.kind = f.kind
-	f.recent[f.over%callsKept] = *call
-	f.over++
+	call.kind = s.kind
+	f := s.figuresLocked()
+	f.recent[s.over%callsKept] = *call
+	if s.over++; s.over%callsKept == 0 {
+		s.countLocked()
+	}
+}
+
+// countLocked counts the times of the calls that were entered since it was last called.
+// It is for many at once: the counts are in no cache after a while without a call, and
+// each would wait for memory.
+func (s *CallStats) countLocked() *figures {
+	f := s.figuresLocked()
+	for ; f.counted < s.over; f.counted++ {
+		call := &f.recent[f.counted%callsKept]
+		f.took.Add(call.took)
+		f.waited.Add(call.waited)
+	}
+	return f
 }
 
 // looped counts a run loop that has ended.
@@ -162,7 +177,8 @@ func (s *CallStats) Show(c *messages.Capsule) {
 	c.Reductions, c.KernelBytes, c.MemoryBytes = usage.Reductions, usage.SharedBytes, usage.MemoryBytes
 	c.MemoryPeakBytes = max(s.peak, usage.MemoryBytes)
 	if s.figures != nil {
-		c.CallDuration, c.QueueWait = s.figures.took.Histogram(), s.figures.waited.Histogram()
+		f := s.countLocked()
+		c.CallDuration, c.QueueWait = f.took.Histogram(), f.waited.Histogram()
 	}
 }
 
@@ -175,12 +191,12 @@ func (s *CallStats) RecentCalls() []messages.RecentCall {
 	}
 	f := s.figures
 	first := uint64(0)
-	if f.over > callsKept {
-		first = f.over - callsKept
+	if s.over > callsKept {
+		first = s.over - callsKept
 	}
 	epoch := monotime.Epoch() // one for all: else a later call could seem to come first
-	out := make([]messages.RecentCall, 0, f.over-first)
-	for i := first; i < f.over; i++ {
+	out := make([]messages.RecentCall, 0, s.over-first)
+	for i := first; i < s.over; i++ {
 		call := &f.recent[i%callsKept]
 		shown := messages.RecentCall{
 			At: epoch.Add(time.Duration(call.ended)), Topic: call.kind.topic, Action: call.kind.action, FromCapsule: call.kind.from,

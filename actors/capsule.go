@@ -109,8 +109,6 @@ func (c *capsule) Receive(ctx actor.Context) {
 			next.close(c.cfg.Log)
 		}
 	case *actor.Stopped:
-	case *invocation:
-		c.invoke(m)
 	case *takeOver:
 		c.takeOver(ctx)
 	case *loopSignalled:
@@ -124,6 +122,15 @@ func (c *capsule) Receive(ctx actor.Context) {
 	default:
 		c.cfg.Log.Error("capsule: message not understood", "capsule", c.cfg.ID, "message", fmt.Sprintf("%T", m))
 	}
+}
+
+// Handle makes a call.
+func (c *capsule) Handle(message any) bool {
+	call, isCall := message.(*invocation)
+	if isCall {
+		c.invoke(call)
+	}
+	return isCall
 }
 
 // start loads the guest; a failure to do so is a crash like any other.

@@ -42,7 +42,9 @@ func (t *trigger) dispatch() monotime.Time {
 		for c := first; c != nil; c = c.then {
 			work += expected
 		}
-		t.system = first.ref.cfg.System
+		if t.system == nil {
+			t.system = first.ref.cfg.System
+		}
 	}
 	for range min(int(work/helperShare), runtime.GOMAXPROCS(0)-1) {
 		t.help()

@@ -36,6 +36,11 @@ const (
 // mailbox, or on the actor's.
 type Refuse func(message any, sender *actor.PID, why Refusal) bool
 
+// Handler is an actor that handles some of its messages without the library's context,
+// which costs as much as a short call. Handle returns false for a message that Receive is
+// to have.
+type Handler interface{ Handle(message any) bool }
+
 // errExited is why an actor failed that ended its goroutine, as t.Fatal does.
 var errExited = errors.New("its goroutine was ended by runtime.Goexit")
 
@@ -44,27 +49,30 @@ var errExited = errors.New("its goroutine was ended by runtime.Goexit")
 // refuses the messages that waited; it is closed at the latest when its actor
 // stops. It survives restarts of its actor.
 type Mailbox struct {
-	capacity int // 0 is unbounded
-	refuse   Refuse
+	// What each call needs comes first, and together.
 
-	// Set before the first message, but for the second line: messages may come while
-	// the actor is being spawned, and then wait.
-	undelivered func(message any, sender *actor.PID, why Refusal)
-	invoker     actor.MessageInvoker
-	dispatcher  actor.Dispatcher // nil until the library knows the actor
-	activate    func()           // m.run, made only once
-
-	// The activation's.
-	stopped bool   // it was told to
-	fault   *Fault // strikes at the next message; nil in production
-
-	mu        sync.Mutex
+	mu        sync.Mutex // guards all to closed
 	system    fifo[any]
 	urgent    fifo[any]
 	user      fifo[any]
 	scheduled bool // an activation runs, or is about to
 	suspended bool // the actor failed and awaits its supervisor
 	closed    bool
+
+	// The activation's.
+	stopped bool    // it was told to
+	fault   *Fault  // strikes at the next message; nil in production
+	handler Handler // the actor; nil if it is none
+
+	// Set before the first message: messages may come while the actor is being spawned,
+	// and then wait.
+	dispatcher actor.Dispatcher // nil until the library knows the actor
+	invoker    actor.MessageInvoker
+	activate   func() // m.run, made only once
+
+	capacity    int // 0 is unbounded; guarded by mu
+	refuse      Refuse
+	undelivered func(message any, sender *actor.PID, why Refusal)
 }
 
 var _ actor.Mailbox = (*Mailbox)(nil)
@@ -323,7 +331,9 @@ func (m *Mailbox) handleUser(message any) {
 		fault, m.fault = m.fault, nil
 		panic(fault.Cause)
 	default:
-		m.invoker.InvokeUserMessage(message)
+		if m.handler == nil || !m.handler.Handle(message) {
+			m.invoker.InvokeUserMessage(message)
+		}
 	}
 }
 

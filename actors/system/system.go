@@ -121,7 +121,12 @@ func (s *System) DirectProps(produce actor.Producer, mailbox *Mailbox) *actor.Pr
 
 func (s *System) props(produce actor.Producer, mailbox *Mailbox, dispatcher actor.Dispatcher) *actor.Props {
 	mailbox.undelivered = s.undelivered
-	return actor.PropsFromProducer(produce,
+	return actor.PropsFromProducer(
+		func() actor.Actor {
+			a := produce()
+			mailbox.handler, _ = a.(Handler)
+			return a
+		},
 		actor.WithDispatcher(dispatcher),
 		actor.WithMailbox(func() actor.Mailbox { return mailbox }),
 	)
