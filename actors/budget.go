@@ -47,8 +47,7 @@ func (a *hostAPI) grant(trigger uint64) {
 	if a.metered == nil {
 		return
 	}
-	v := a.instance.version
-	a.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, v.CallReductions), Rate: v.Rate})
+	a.metered.SetBudget(capsulehost.Budget{Reductions: least(trigger, a.budget.Reductions), Rate: a.budget.Rate})
 	a.before = a.metered.Reductions()
 }
 
@@ -63,7 +62,7 @@ func (a *hostAPI) spent() uint64 {
 // explain adds to a guest's failure that its trigger's budget ended it, if that is
 // so.
 func (a *hostAPI) explain(err error, trigger uint64) error {
-	own := a.instance.version.CallReductions
+	own := a.budget.Reductions
 	failure, ok := errors.AsType[*capsulehost.Failure](err)
 	if !ok || failure.Kind != capsulehost.KindBudget || trigger == 0 || (own != 0 && own <= trigger) {
 		return err

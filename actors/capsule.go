@@ -267,9 +267,9 @@ func (c *capsule) invoke(m *invocation) {
 // budget, if it has these, and fills in the answer.
 func (c *capsule) call(m *invocation, began monotime.Time, answer *messages.Leg) error {
 	t, i := cmp.Or(m.trigger, &noTrigger), c.current
-	m.ctx.begin(i.ctx, began, i.version.CallTimeout, t.deadline)
+	m.ctx.begin(i.ctx, began, i.callTimeout, t.deadline)
 	i.api.caller, i.api.depth, i.api.call = t.caller, t.depth, m
-	m.version = i.version.Number
+	m.version = i.version
 	i.api.grant(t.reductions)
 	c.stats.begin(began)
 	result, err := c.guestCall(m, t.payload)

@@ -27,20 +27,22 @@ var (
 // others may touch while its actor is busy inside the guest: its generation, its
 // queue, and the way to interrupt it. Its methods may be called from any goroutine.
 type CapsuleRef struct {
+	// What each call needs comes first, and together.
+	likely  atomic.Int64                   // how long the next call is likely to take, in nanoseconds; 0 if it must be queued
+	mailbox atomic.Pointer[system.Mailbox] // of the current actor; never nil
+	stats   *CallStats
+	quota   answerQuota
+	node    waitNode // it in the graph of waits
+
 	cfg        CapsuleConfig
-	version    atomic.Pointer[Version]        // of the next load; never nil
-	mailbox    atomic.Pointer[system.Mailbox] // of the current actor; never nil
+	version    atomic.Pointer[Version] // of the next load; never nil
 	generation atomic.Uint64
 	announced  atomic.Pointer[CapsuleUp] // of the current instance; nil without one
-	stats      *CallStats
-	quota      answerQuota
-	halting    atomic.Uint64 // the halt that the capsule is to obey; 0 is none
-	halts      uint64        // how many there have been; its supervisor's
-	node       waitNode      // it in the graph of waits
-	pool       *Pool         // nil unless it is one instance of several
-	number     int           // of the instance, from 1; 0 without a pool
-	likely     atomic.Int64  // how long the next call is likely to take, in nanoseconds; 0 if it must be queued
-	ready      monotime.Time // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
+	halting    atomic.Uint64             // the halt that the capsule is to obey; 0 is none
+	halts      uint64                    // how many there have been; its supervisor's
+	pool       *Pool                     // nil unless it is one instance of several
+	number     int                       // of the instance, from 1; 0 without a pool
+	ready      monotime.Time             // of the current instance, None before; the actor's, and its supervisor's while the actor is suspended
 
 	// loads counts generations, also those of instances that are being prepared: it is
 	// last, or the pool's.

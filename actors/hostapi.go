@@ -16,13 +16,14 @@ import (
 // hostAPI answers one instance's guest. Its methods run on the guest's goroutine:
 // the one that runs the actor, or the run loop's.
 type hostAPI struct {
-	instance *instance
 	caller   *capsulehost.Caller // during one call
 	depth    int                 // of the publications that the call follows from
-	metered  metered             // the guest, if its reductions are counted
-	before   uint64              // its reductions when its call began
 	call     *invocation         // during one call
-	bus      *guestBus           // nil without one
+	metered  metered             // the guest, if its reductions are counted
+	budget   capsulehost.Budget  // of each call, by its version
+	before   uint64              // its reductions when its call began
+	instance *instance
+	bus      *guestBus // nil without one
 	services capsulehost.Services
 	span     context.Context // with the call's span; nil unless triggers are traced, and in a run loop
 	spare    *trigger        // zero, for the guest's next trigger; nil if there is none

@@ -18,17 +18,18 @@ import (
 // prepares it, until it takes over. A run loop's guest, once running, is the loop's.
 type instance struct {
 	// What each call needs comes first, and together.
-	ref        *CapsuleRef
-	version    *Version
-	generation uint64
-	ctx        context.Context // ends when the instance is interrupted
-	guest      Guest           // nil before the load and after the end
-	runLoop    bool            // guest is a run loop
-	inline     bool            // guest is Inline
-	beside     bool            // it is being prepared beside another instance
-	alone      bool            // and that one waits for it
-	api        hostAPI
+	version     *Version
+	callTimeout time.Duration // the version's
+	generation  uint64
+	ctx         context.Context // ends when the instance is interrupted
+	guest       Guest           // nil before the load and after the end
+	runLoop     bool            // guest is a run loop
+	inline      bool            // guest is Inline
+	beside      bool            // it is being prepared beside another instance
+	alone       bool            // and that one waits for it
+	api         hostAPI
 
+	ref     *CapsuleRef
 	session string
 	end     context.CancelCauseFunc
 	began   monotime.Time // its load
@@ -39,7 +40,9 @@ type instance struct {
 // newInstance returns an instance without a guest. Load it, and close it in any case.
 func (r *CapsuleRef) newInstance(v *Version, generation uint64) *instance {
 	v.hold()
-	i := &instance{ref: r, version: v, generation: generation, session: uuid.NewString(), began: monotime.Now()}
+	i := &instance{
+		ref: r, version: v, callTimeout: v.CallTimeout, generation: generation, session: uuid.NewString(), began: monotime.Now(),
+	}
 	i.ctx, i.end = context.WithCancelCause(context.Background())
 	return i
 }
@@ -47,6 +50,7 @@ func (r *CapsuleRef) newInstance(v *Version, generation uint64) *instance {
 // load makes the guest, within the version's limit.
 func (i *instance) load() error {
 	i.api.instance, i.api.ready = i, make(chan struct{})
+	i.api.budget = capsulehost.Budget{Reductions: i.version.CallReductions, Rate: i.version.Rate}
 	if i.version.Services != nil {
 		i.api.services, i.release = i.version.Services(i.ctx, InstanceID{
 			Generation: i.generation, Session: i.session, Number: i.ref.number, Beside: i.beside, Alone: i.alone,

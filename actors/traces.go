@@ -150,7 +150,9 @@ func (t *traceTree) addCall(span, leg int32, l *messages.Leg, m *invocation, mad
 		generation: l.Generation, reductions: l.Reductions, began: made, took: l.Duration,
 	}
 	if l.Generation != 0 { // else it was not called, or may be running still
-		c.version = m.version
+		if m.version != nil { // else it was refused
+			c.version = m.version.Number
+		}
 		if m.ended != monotime.None {
 			ended = m.ended
 		}

@@ -92,7 +92,7 @@ type invocation struct {
 	then    *invocation // the next call of the same capsule; nil if there is none
 	ctx     callContext
 	span    context.Context // with the leg's span; nil unless triggers are traced
-	version string          // of the instance that was called; set by the capsule
+	version *Version        // of the instance that was called; set by the capsule
 	began   monotime.Time   // None unless it runs without having been queued
 	ended   monotime.Time   // set by the capsule
 	// interrupted: it has failed as its instance was ended from outside: killed, stopped or
