@@ -92,8 +92,11 @@ type capsule struct {
 	took    time.Duration   // by the last call
 }
 
+// newCapsule makes the actor's state in the place of the one before, which has ended: beside
+// what else a call needs.
 func newCapsule(r *CapsuleRef, mailbox *system.Mailbox) *capsule {
-	return &capsule{CapsuleRef: r, own: mailbox}
+	r.run = capsule{CapsuleRef: r, own: mailbox}
+	return &r.run
 }
 
 // Receive handles one message. The mailbox is closed before Stopping.
