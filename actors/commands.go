@@ -54,8 +54,11 @@ func (s *supervisor) stopCapsule(ctx actor.Context, c *child) string {
 		s.answer(c, false, "") // as asked
 		s.advance(ctx, c.slot)
 		return ""
-	case stopping:
-		return "" // answered with the stop that is under way
+	case stopping: // answered with the stop that is under way, which is now for good
+		s.cancelUpgrade(c, "it was stopped meanwhile")
+		c.endsNow()
+		c.stays, c.again = true, false
+		return ""
 	case waiting:
 		s.endBeforeStart(ctx, c, stoppedByOperator)
 		c.stays = true

@@ -178,6 +178,8 @@ func (s *supervisor) endOfGroup(ctx actor.Context, c *child) {
 		}
 		s.cancelUpgrade(c, cause)
 		s.end(ctx, c, messages.StateStopped, cause, func() { s.stoppedEvent(c, cause) })
+	case stopping:
+		c.again = false
 	}
 }
 

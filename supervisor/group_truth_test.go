@@ -323,3 +323,37 @@ func TestStopMeetsStartOfGroup(t *testing.T) {
 		wantState(t, s, "b", "ready")
 	})
 }
+
+// An operator's stop of a capsule that still stops keeps it stopped, though its group is to
+// start it at its end.
+func TestStopMeetsStopBeforeStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		called := make(chan struct{}, 1)
+		slow := supervisortest.Func("slow", "ask.slow", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
+			called <- struct{}{}
+			<-time.After(10 * time.Second) // whoever stops it waits
+			return supervisortest.JSON("done")
+		})
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: time.Minute,
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.OneForAll, Children: []string{"slow", "b"}}},
+		}, slow, worker("b"))
+		ended := make(chan error, 4)
+		go func() {
+			_, err := s.Trigger(t.Context(), supervisor.TriggerRequest{Topic: "ask.slow"})
+			ended <- err
+		}()
+		<-called
+		for _, command := range []func(context.Context, string) error{s.Stop, s.Start} {
+			go func() { ended <- command(t.Context(), "g") }()
+			synctest.Wait()
+		}
+		go func() { ended <- s.Stop(t.Context(), "slow") }()
+		for range 4 {
+			<-ended
+		}
+		pass(time.Minute)
+		wantState(t, s, "slow", "stopped")
+		wantState(t, s, "b", "ready")
+	})
+}
