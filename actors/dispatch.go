@@ -105,7 +105,7 @@ func (t *trigger) handOver() {
 // help has another goroutine make the calls that nobody has taken.
 func (t *trigger) help() {
 	t.helpers.Add(1)
-	t.system.Schedule(func() {
+	t.system.Go(func() {
 		t.helping.Store(false)
 		t.runCalls(monotime.Now(), false)
 		t.helpers.Add(-1)

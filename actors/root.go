@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -68,8 +69,12 @@ func (r *root) spawn(ctx actor.Context, name string, props *actor.Props) {
 	}
 }
 
-// HandleFailure heals one of the children.
-func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, _ any) {
+// reconcileAfter is how long the capsules' supervisor is left alone that has failed over a
+// reconcile: it may fail over each.
+const reconcileAfter = time.Second
+
+// HandleFailure heals one of the children, which has failed over the message.
+func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, reason, message any) {
 	decision := "restarted"
 	if child.Id == SupervisorPath {
 		decision = "resumed with its state"
@@ -82,7 +87,11 @@ func (r *root) HandleFailure(sys *actor.ActorSystem, supervisor actor.Supervisor
 	})
 	if child.Id == SupervisorPath {
 		supervisor.ResumeChildren(child)
-		sys.Root.Send(child, &reconcile{})
+		if _, again := message.(*reconcile); again {
+			time.AfterFunc(reconcileAfter, func() { sys.Root.Send(child, &reconcile{}) })
+		} else {
+			sys.Root.Send(child, &reconcile{})
+		}
 		return
 	}
 	supervisor.RestartChildren(child)

@@ -92,10 +92,6 @@ func (s *System) sendSystem(pid *actor.PID, message any) {
 	process.SendSystemMessage(pid, message)
 }
 
-// Schedule runs f soon, on a goroutine of the system's. f must not call
-// runtime.Goexit.
-func (s *System) Schedule(f func()) { s.dispatcher.Schedule(f) }
-
 // Close ends the system's goroutines. Stop the actors first: Close stops none.
 // It may be called more than once.
 func (s *System) Close() {
@@ -153,7 +149,8 @@ func (s *System) Request(pid *actor.PID, message any, sender *actor.PID) {
 	s.system.Root.RequestWithCustomSender(pid, message, sender)
 }
 
-// Go runs f soon, on a worker of the actors'. It may block no longer than an actor may.
+// Go runs f soon, on a worker of the actors'. It may block no longer than an actor may,
+// and must not call runtime.Goexit.
 func (s *System) Go(f func()) { s.dispatcher.Schedule(f) }
 
 // Stop asks an actor to stop after the message that it is working on.
