@@ -125,6 +125,7 @@ func (s *supervisor) stoppedEvent(c *child, cause string) {
 // tellDown tells the registry and the router that a capsule does not serve.
 func (s *supervisor) tellDown(c *child, state messages.CapsuleState, reason string) {
 	c.isDown(state, reason)
+	c.routed = nil
 	if c.pool != nil && state == messages.StateCrashed { // it is restarted later
 		c.pool.crew.hold(c.Ref, reason)
 		c.pool.crew.spread(c.Ref)

@@ -22,6 +22,8 @@ func (s *supervisor) resync(ctx actor.Context, to *actor.PID) {
 		switch {
 		case up != nil && c.phase == running:
 			ctx.Send(to, up)
+		case c.routed != nil && to.Id == RouterPath:
+			ctx.Send(to, c.routed)
 		case c.down != nil:
 			ctx.Send(to, c.down)
 		default: // between two instances: the last one has ended

@@ -92,7 +92,7 @@ func (s *supervisor) up(ctx actor.Context, m *CapsuleUp) {
 	if c == nil || c.phase != running || m.Generation <= c.over || c.up == m || c.up != nil && m.Generation < c.up.Generation {
 		return // its death has overtaken it, or reconcile has seen it or its successor
 	}
-	c.up, c.down = m, nil
+	c.up, c.down, c.routed = m, nil, m
 	c.stopTimer()
 	s.upgraded(c, m.Generation)
 	s.killUp(c)

@@ -33,6 +33,30 @@ func TestTriggersDuringTheStart(t *testing.T) {
 	})
 }
 
+// A fault of the system's own actors refuses no call that waits for a capsule's next
+// instance.
+func TestCallsWaitBetweenInstances(t *testing.T) {
+	for _, path := range []string{"registry", "hook-router", "capsules"} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := supervisortest.Start(t, supervisor.Config{}, worker("slow"))
+				s.Inject("slow", supervisortest.Fault{})
+				s.Inject("slow", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second)})
+				s.Expect("ask.slow", "", "slow crashed")
+				synctest.Wait()
+				before := s.Begin("ask.slow", "")
+				synctest.Wait()
+				s.FailActor(path)
+				synctest.Wait()
+				after := s.Begin("ask.slow", "")
+				for _, answer := range []func() *supervisor.Reply{before, after} {
+					diff(t, []string{`slow continue "slow"`}, supervisortest.Legs(answer()))
+				}
+			})
+		})
+	}
+}
+
 // A manifest may set a longer stop timeout than the system's.
 func TestShutdownWaitsForTheLongestTimeOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
