@@ -268,6 +268,70 @@ func TestPoolKeepsOrder(t *testing.T) {
 	})
 }
 
+// Calls that are ordered stay with their instance while it is restarted at once.
+func TestPoolKeepsOrderOverACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pooled("instances = 2")
+		c.Manifest = strings.Replace(c.Manifest, `action = "act"`, "action = \"act\"\nordered_by = \"/user\"", 1)
+		s := startPool(t, supervisor.Config{}, c)
+		s.Inject("w", supervisortest.Fault{})
+		var answers []func() *supervisor.Reply
+		for range 4 {
+			answers = append(answers, s.Begin("ask.w", `{"user":"u"}`))
+		}
+		var got []string
+		for _, answer := range answers {
+			leg := answer().Legs[0]
+			got = append(got, fmt.Sprintf("%s by %d", leg.Outcome.String(), leg.Generation))
+		}
+		slices.Sort(got) // the calls come at the same time
+		if !slices.Equal(got[:3], []string{"continue by 3", "continue by 3", "continue by 3"}) || !strings.HasPrefix(got[3], "crashed by ") {
+			t.Errorf("%q, want one crash, and the others by the next instance, generation 3", got)
+		}
+	})
+}
+
+// An instance that comes up takes its share of the calls that wait at the others.
+func TestPoolNewInstanceTakesItsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled(`instances = "1-2"`))
+		s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second / 2)})
+		began := time.Now()
+		if got := askAll(s, 5); got["continue"] != 5 {
+			t.Error(got)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("5 calls of a second by 2 instances, one from the first half second on, took %v", took)
+		}
+	})
+}
+
+// What waits at an instance that the pool does not need any more is served by the others.
+func TestPoolShrinksUnderLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{}, pooled("instances = 4"))
+		var answers []func() *supervisor.Reply
+		for range 12 {
+			answers = append(answers, s.Begin("ask.w", ""))
+		}
+		synctest.Wait()
+		fewer := pooled("instances = 2")
+		fewer.Manifest = strings.Replace(fewer.Manifest, "1.0.0", "2.0.0", 1)
+		if _, err := s.Add(t.Context(), fewer); err != nil {
+			t.Error(err)
+		}
+		for _, answer := range answers {
+			if leg := answer().Legs[0]; leg.Outcome != messages.OutcomeContinue {
+				t.Errorf("%s: %s", leg.Outcome.String(), leg.Reason)
+			}
+		}
+		synctest.Wait()
+		if got := instancesOf(s); got != "1 ready, 2 ready" {
+			t.Error(got)
+		}
+	})
+}
+
 // A restart, and an upgrade, replace one instance after the other: no call fails. If one
 // can't be upgraded, all keep the old version.
 func TestPoolRolls(t *testing.T) {

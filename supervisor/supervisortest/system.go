@@ -111,7 +111,7 @@ func (s *System) watch(id string) *watched {
 	if s.capsules[id] == nil {
 		s.capsules[id] = &watched{plan: plan{capsule: id}, broken: s.tb.Errorf, most: func() int64 {
 			if c := find(s.Snapshot(), id); c != nil {
-				return max(1, int64(c.InstancesMax))
+				return max(1, int64(c.InstancesMax), int64(len(c.Instances))) // an upgrade may want fewer
 			}
 			return 1
 		}}

@@ -33,16 +33,16 @@ func (b *bench) rows() []row {
 		b.call(10<<10, fasterThan(sdk, 25)),
 		b.call(1<<20, fasterThan(sdk, 18)),
 		b.interceptor(128),
-		b.trigger(1, overAtMost(guestsAlone, 3e3)),
-		b.trigger(10, overAtMost(guestsAlone, 8e3)),
-		b.trigger(100, overAtMost(guestsAlone, 50e3)),
+		b.trigger(1, fasterThan(crews, 1.2), fasterThan(hand, 0.7), allocsAtMost(8)),
+		b.trigger(10, fasterThan(crews, 1)),
+		b.trigger(100, fasterThan(crews, 1)),
 	}
 	if !b.short {
-		out = append(out, b.trigger(1000, overAtMost(guestsAlone, 400e3)))
+		out = append(out, b.trigger(1000, fasterThan(crews, 1)))
 	}
 	out = append(out,
 		b.work(10, fasterThan(hand, 1.9)),
-		b.nested(atMost(6e3)),
+		b.nested(fasterThan(hand, 0.7)),
 		b.deep(fasterThan(inOneGroup, 1/1.03)),
 		b.pool(fasterThan(oneInstance, 1.9)),
 		b.restartGroup(100, atMost(15e6)),
@@ -50,14 +50,14 @@ func (b *bench) rows() []row {
 		b.chain(fasterThan(tenAsked, 1/1.2)),
 		b.kvSet(fasterThan(boltBatch, 0.8)),
 		b.kvGet(overAtMost(goMap, 2e3)),
-		b.routing(1000, overAtMost(amongTen, 3e3)),
+		b.routing(1000, fasterThan(amongTen, 1/1.3)),
 	)
 	if !b.short {
-		out = append(out, b.routing(100_000, overAtMost(amongTen, 3e3)))
+		out = append(out, b.routing(100_000, fasterThan(amongTen, 1/1.3)))
 	}
 	return append(out,
-		b.crash("crash-on-x", "small capsule", atMost(250e3), p99AtMost(3e6)),
-		b.crash("stock-go", "stock-Go guest", atMost(6e6)),
+		b.crash("crash-on-x", "small capsule", fasterThan(hand, 0.5), p99AtMost(3e6)),
+		b.crash("stock-go", "stock-Go guest", fasterThan(hand, 0.8)),
 		b.crowd(),
 		b.subscribed(),
 	)
