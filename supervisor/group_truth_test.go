@@ -357,3 +357,30 @@ func TestStopMeetsStopBeforeStart(t *testing.T) {
 		wantState(t, s, "b", "ready")
 	})
 }
+
+// After a group was restarted its capsules keep no order among themselves: those that
+// restart later do not wait for the stop of one before them.
+func TestOrderEndsWithTheRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := supervisortest.Start(t, supervisor.Config{
+			CapsuleDirs: []string{t.TempDir()}, StopTimeout: time.Minute,
+			Supervisors: []supervisor.Group{{Name: "g", Strategy: supervisor.RestForOne, Children: []string{"a", "b", "c"}}},
+		}, worker("a"), worker("b"), worker("c"))
+		if err := s.Restart(t.Context(), "g"); err != nil {
+			t.Fatal(err)
+		}
+		s.Inject("a", supervisortest.Fault{Do: supervisortest.Hang})
+		answer := s.Begin("ask.a", "")
+		synctest.Wait()
+		stopped := make(chan error, 1)
+		go func() { stopped <- s.Stop(t.Context(), "a") }()
+		synctest.Wait()
+		killIn(t, s, "b")
+		wantState(t, s, "b", "ready")
+		wantState(t, s, "c", "ready")
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		answer()
+	})
+}

@@ -439,6 +439,22 @@ func TestPoolInGroup(t *testing.T) {
 	})
 }
 
+// The instances of a pool in a group start beside each other, and what comes after them
+// waits for all.
+func TestPoolInGroupStartsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{
+			{Name: "g", Children: []string{"w", "web"}},
+		}}, pooled("instances = 3"), worker("web"))
+		s.Inject("w", supervisortest.Fault{At: supervisortest.AtLoad, Do: supervisortest.Delay(time.Second), Times: -1})
+		began := time.Now()
+		if err := s.Restart(t.Context(), "g"); err != nil {
+			t.Error(err)
+		}
+		diff(t, time.Second, time.Since(began))
+	})
+}
+
 // Pools can be added and removed while the system runs.
 func TestPoolComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
