@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,9 +26,10 @@ type GroupSpec struct {
 
 // enterGroups creates the groups, without capsules.
 func (s *supervisor) enterGroups() {
+	isChild := map[string]bool{}
 	for _, spec := range s.Supervisors {
 		for _, name := range spec.Children {
-			s.placeOf[name] = nil
+			isChild[name] = true
 		}
 	}
 	specs := map[string]GroupSpec{}
@@ -45,14 +45,14 @@ func (s *supervisor) enterGroups() {
 			if sub, isGroup := specs[name]; isGroup {
 				enter(sub, g)
 			} else {
+				s.placeOf[name] = place{g, len(g.members)}
 				g.members = append(g.members, &slot{node: node{name: name, parent: g}})
-				s.placeOf[name] = g
 			}
 			g.members[len(g.members)-1].base().significant = slices.Contains(spec.Significant, name)
 		}
 	}
 	for _, spec := range s.Supervisors {
-		if _, isChild := s.placeOf[spec.Name]; !isChild {
+		if !isChild[spec.Name] {
 			enter(spec, s.top)
 		}
 	}
@@ -68,16 +68,20 @@ func newChild(spec ChildSpec) *child {
 	return c
 }
 
+// place is where a child of a group has its place, also while it is not there.
+type place struct {
+	group *group
+	at    int // in the group's members
+}
+
 // place gives a child its place in its group. One that is removed and added again gets
 // it back.
 func (s *supervisor) place(c *child) {
-	if g := s.placeOf[c.id]; g != nil {
-		for _, m := range g.members {
-			if place, ok := m.(*slot); ok && place.name == c.id {
-				place.restarts.policy = c.restarts.policy
-				c.slot = place
-				return
-			}
+	if p, inGroup := s.placeOf[c.id]; inGroup {
+		if kept, ok := p.group.members[p.at].(*slot); ok {
+			kept.restarts.policy = c.restarts.policy
+			c.slot = kept
+			return
 		}
 	}
 	s.placeMember(c.slot)
@@ -87,16 +91,14 @@ func (s *supervisor) place(c *child) {
 // it was before, or the last one at the top.
 func (s *supervisor) placeMember(m member) {
 	n := m.base()
-	g := cmp.Or(s.placeOf[n.name], s.top)
-	n.parent = g
-	for at, other := range g.members {
-		if before := other.base(); before.name == n.name {
-			n.significant = before.significant
-			g.members[at] = m
-			return
-		}
+	p, inGroup := s.placeOf[n.name]
+	if !inGroup {
+		n.parent = s.top
+		s.top.members = append(s.top.members, m)
+		return
 	}
-	g.members = append(g.members, m)
+	n.parent, n.significant = p.group, p.group.members[p.at].base().significant
+	p.group.members[p.at] = m
 }
 
 // advance halts and starts the capsules whose turn has come, of all that keep order

@@ -78,7 +78,7 @@ func (c *ChildSpec) id() string {
 func SupervisorProps(cfg SupervisorConfig) *actor.Props {
 	cfg.Preparations = cmp.Or(cfg.Preparations, &Preparations{})
 	s := &supervisor{
-		SupervisorConfig: cfg, byID: map[string]*child{}, groups: map[string]*group{}, placeOf: map[string]*group{},
+		SupervisorConfig: cfg, byID: map[string]*child{}, groups: map[string]*group{}, placeOf: map[string]place{},
 		top: newGroup("", nil, OneForOne, cfg.Restart), holds: map[*hold]*time.Timer{}, groupWaiters: map[*group][]waiter{},
 	}
 	s.top.exits = cfg.Escalate != nil
@@ -106,7 +106,7 @@ type supervisor struct {
 	byID         map[string]*child
 	top          *group                // of all
 	groups       map[string]*group     // by name
-	placeOf      map[string]*group     // the group of each child that is in one
+	placeOf      map[string]place      // of each capsule that is in a group
 	holds        map[*hold]*time.Timer // backoffs that have not ended
 	groupWaiters map[*group][]waiter
 	ready        []*child // may be spawned, waiting for a start slot

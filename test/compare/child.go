@@ -157,8 +157,13 @@ func assemble(ctx context.Context, who string, n int, home, dir string) (call, s
 		if err != nil {
 			return nil, nil, err
 		}
-		return func(ctx context.Context) error { return s.trigger(ctx, smallTopic, nil, n) },
-			func(context.Context) error { return s.stop() }, nil
+		call = func(ctx context.Context) (err error) {
+			for from := 0; from < n && err == nil; from += sameTopic {
+				err = s.trigger(ctx, smallTopic(from/sameTopic), nil, min(sameTopic, n-from))
+			}
+			return err
+		}
+		return call, func(context.Context) error { return s.stop() }, nil
 	}
 
 	wasm, err := os.ReadFile(filepath.Join(dir, entries[0].Name(), "module.wasm"))

@@ -93,11 +93,16 @@ func (b *bench) idle(long string) string {
 	return long
 }
 
-const smallTopic = "test.fixed"
+// sameTopic is how many of the small capsules have the same topic: a trigger has a limit
+// of legs.
+const sameTopic = 1000
+
+// smallTopic returns the topic of the small capsules n*sameTopic and those that follow.
+func smallTopic(n int) string { return fmt.Sprintf("test.fixed%d", n) }
 
 // small creates n small capsules, sealed.
 func (b *bench) small(n int) (string, error) {
-	dir, err := b.capsules("fixed", n, func(int) string { return interceptors(smallTopic) })
+	dir, err := b.capsules("fixed", n, func(i int) string { return interceptors(smallTopic(i / sameTopic)) })
 	if err != nil {
 		return "", err
 	}
