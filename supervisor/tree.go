@@ -277,7 +277,7 @@ func (t *tree) run(ctx context.Context) error {
 		Supervisor: actors.SupervisorProps(actors.SupervisorConfig{
 			System: t.sys, Log: t.cfg.Log, Observe: t.observe,
 			Supervisors: t.groups.specs(), Restart: t.cfg.Restart, Escalate: t.escalation(shutdown),
-			Children: t.specs, StartSlots: 2 * runtime.GOMAXPROCS(0), Preparations: &t.preparations,
+			Children: t.specs, StartSlots: max(4, 2*runtime.GOMAXPROCS(0)), Preparations: &t.preparations,
 		}),
 	}))
 	if err != nil {
