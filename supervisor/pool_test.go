@@ -151,7 +151,7 @@ func TestPoolCrashLosesOneCall(t *testing.T) {
 		if got := askAll(s, 9); got["crashed"] != 1 || got["continue"] != 8 {
 			t.Error(got)
 		}
-		if got := instancesOf(s); got != "1 crashed, 2 ready, 3 ready" {
+		if got := instancesOf(s); strings.Count(got, "ready") != 2 || strings.Count(got, "crashed") != 1 { // whichever was called first
 			t.Error(got)
 		}
 		if c := s.Capsule("w"); c.State != messages.StateReady || c.BudgetSpent != 1 || c.Restarts != 1 || c.Crashes["trap"] != 1 {
