@@ -30,8 +30,8 @@ func (b *bench) rows() []row {
 	out := []row{
 		b.call(0),
 		b.call(128, fasterThan(sdk, 80), allocsAtMost(3)),
-		b.call(10<<10, fasterThan(sdk, 25)),
-		b.call(1<<20, fasterThan(sdk, 18)),
+		b.call(10<<10, fasterThan(sdk, 25), fasterThan(floor, 0.8)),
+		b.call(1<<20, fasterThan(sdk, 18), fasterThan(floor, 0.8)),
 		b.interceptor(128),
 		b.trigger(1, fasterThan(crews, 1.2), fasterThan(hand, 0.7), allocsAtMost(8)),
 		b.trigger(10, fasterThan(crews, 1)),
