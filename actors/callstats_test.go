@@ -180,3 +180,26 @@ func TestTriggerStatsIsSampled(t *testing.T) {
 		t.Errorf("an event says %v", last)
 	}
 }
+
+// Each call is counted once, whenever somebody looks.
+func TestCallsAreCountedOnce(t *testing.T) {
+	for _, every := range []uint64{1, 5, callsKept, 100} {
+		s := &CallStats{current: usageOf{}}
+		for n := uint64(1); n <= 100; n++ {
+			s.end(nil, &recentCall{took: time.Second, waited: time.Minute}, &callKind{})
+			if n%every > 0 {
+				continue
+			}
+			c := &messages.Capsule{}
+			s.Show(c)
+			took, waited := c.CallDuration, c.QueueWait
+			if took.Count() != n || waited.Count() != n || waited.Sum != time.Duration(n)*time.Minute || len(s.RecentCalls()) != int(min(n, callsKept)) {
+				t.Fatalf("after %d calls: %d took %v, %d waited %v, %d are kept", n, took.Count(), took.Sum, waited.Count(), waited.Sum, len(s.RecentCalls()))
+			}
+		}
+	}
+}
+
+type usageOf struct{}
+
+func (usageOf) Usage() capsulehost.Usage { return capsulehost.Usage{} }

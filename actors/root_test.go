@@ -2,6 +2,7 @@ package actors
 
 import (
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,7 +17,7 @@ import (
 func TestReconcileThatFailsIsRepeatedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sys := system.New(slog.New(slog.DiscardHandler))
-		reconciled, observed := 0, 0
+		var reconciled, observed atomic.Int64
 		idle := func() *actor.Props {
 			return sys.Props(func() actor.Actor { return actor.ReceiveFunc(func(actor.Context) {}) }, system.NewMailbox(0, nil))
 		}
@@ -25,13 +26,13 @@ func TestReconcileThatFailsIsRepeatedLater(t *testing.T) {
 			case string:
 				panic("a message")
 			case *reconcile:
-				if reconciled++; reconciled <= 100 {
+				if reconciled.Add(1) <= 100 {
 					panic("each reconcile")
 				}
 			}
 		})
 		root, err := sys.Spawn(RootPath, RootProps(RootConfig{
-			System: sys, Log: slog.New(slog.DiscardHandler), Observe: func(messages.Event) { observed++ },
+			System: sys, Log: slog.New(slog.DiscardHandler), Observe: func(messages.Event) { observed.Add(1) },
 			Registry: idle(), HookRouter: idle(),
 			Supervisor: sys.Props(func() actor.Actor { return fails }, system.NewMailbox(0, nil)),
 		}))
@@ -41,18 +42,18 @@ func TestReconcileThatFailsIsRepeatedLater(t *testing.T) {
 		synctest.Wait()
 		sys.Send(sys.PID(SupervisorPath), "fail")
 		synctest.Wait()
-		if reconciled != 1 || observed != 2 {
-			t.Errorf("reconciled %d times at once, %d failures observed; want 1 and 2", reconciled, observed)
+		if reconciled.Load() != 1 || observed.Load() != 2 {
+			t.Errorf("reconciled %d times at once, %d failures observed; want 1 and 2", reconciled.Load(), observed.Load())
 		}
 		time.Sleep(10*time.Second + 1)
 		synctest.Wait()
-		if reconciled != 11 {
-			t.Errorf("reconciled %d times in 10 s, want 11", reconciled)
+		if got := reconciled.Load(); got != 11 {
+			t.Errorf("reconciled %d times in 10 s, want 11", got)
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if reconciled != 101 {
-			t.Errorf("reconciled %d times, want 101: the last one succeeded", reconciled)
+		if got := reconciled.Load(); got != 101 {
+			t.Errorf("reconciled %d times, want 101: the last one succeeded", got)
 		}
 		sys.Stop(root)
 		synctest.Wait()

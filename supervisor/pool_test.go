@@ -455,6 +455,23 @@ func TestPoolInGroupStartsTogether(t *testing.T) {
 	})
 }
 
+// A pool may be significant to its group: while it lives the group does not shut down.
+func TestSignificantPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := startPool(t, supervisor.Config{Supervisors: []supervisor.Group{{
+			Name: "g", Children: []string{"w", "a", "b"},
+			Significant: []string{"w", "a"}, AutoShutdown: supervisor.ShutdownAll,
+		}}}, pooled("instances = 2", `restart = "transient"`), worker("a", `restart = "temporary"`), worker("b"))
+		killIn(t, s, "a")
+		wantState(t, s, "a", "failed")
+		wantState(t, s, "b", "ready")
+		if err := s.Stop(t.Context(), "w"); err != nil {
+			t.Error(err)
+		}
+		wantState(t, s, "b", "ready")
+	})
+}
+
 // Pools can be added and removed while the system runs.
 func TestPoolComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
