@@ -43,9 +43,8 @@ type trigger struct {
 	calls []invocation  // one for each leg
 	kept  *[]invocation // the same, to be used again; nil if there is one at most
 	edges []waitEdge    // one for each leg; nil for a trigger from outside
-	// Which calls are taken: how many, and of these how many at each end of the list.
-	taken, back atomic.Int64
-	front       int // owned by the goroutine that asks
+	legs  []messages.Leg
+	front int // of the calls, how many are taken at this end; owned by the goroutine that asks
 
 	abandoned atomic.Bool    // a call on the goroutine that asks was ended because that has given up
 	shared    atomic.Bool    // others may hold a part of it after its end
@@ -53,11 +52,14 @@ type trigger struct {
 	helpers   atomic.Int32   // goroutines that have been asked to help, and have not ended
 	helping   atomic.Bool    // one has been asked because of a long call, and has not begun
 
-	mu      sync.Mutex
-	legs    []messages.Leg
-	charges []answerCharge
+	// What helpers and the goroutine that asks change in turn lies together: their
+	// processors hand it to each other.
+	taken   atomic.Int64 // how many calls are taken
+	back    atomic.Int64 // of these, how many at the end of the list
+	mu      sync.Mutex   // guards all to done, and the legs
 	pending int
-	closed  atomic.Bool   // no answer counts any more; set under mu
+	closed  atomic.Bool // no answer counts any more; set under mu
+	charges []answerCharge
 	done    chan struct{} // closed when no leg is pending; made only to wait for it
 
 	// Room for the one leg that most triggers have.

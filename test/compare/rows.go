@@ -56,7 +56,7 @@ func (b *bench) rows() []row {
 		out = append(out, b.routing(100_000, fasterThan(amongTen, 1/1.3)))
 	}
 	return append(out,
-		b.crash("crash-on-x", "small capsule", fasterThan(hand, 0.5), p99AtMost(3e6)),
+		b.crash("crash-on-x", "small capsule", fasterThan(hand, 1.0/3), p99AtMost(3e6)),
 		b.crash("stock-go", "stock-Go guest", fasterThan(hand, 0.8)),
 		b.crowd(),
 		b.subscribed(),

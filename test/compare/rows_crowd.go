@@ -17,8 +17,6 @@ func (b *bench) crowd() row {
 		fmt.Sprintf("idle, %s small capsules", n),
 		fmt.Sprintf("stop %s small capsules", n),
 	}
-	// The targets are for 10,000; for fewer they are their share, plus a fixed cost.
-	scale := float64(b.many) / 10_000
 	return row{names, func(ctx context.Context) ([]*result, error) {
 		dir, err := b.small(b.many)
 		if err != nil {
@@ -56,10 +54,10 @@ func (b *bench) crowd() row {
 			}
 		}
 		return []*result{
-			newResult(names[0], nanoseconds, start, []judge{atMost(1.2e9*scale + 20e6*(1-scale))}),
+			newResult(names[0], nanoseconds, start, []judge{fasterThan(hand, 0.12)}),
 			newResult(names[1], octets, memory, []judge{atMost(64<<10 + 8e6*math.Max(0, 1/float64(b.many)-1e-4))}),
 			newResult(names[2], share, idle[:1], []judge{atMost(0.001)}),
-			newResult(names[3], nanoseconds, stop, []judge{atMost(1e9*scale + 20e6*(1-scale))}),
+			newResult(names[3], nanoseconds, stop, []judge{fasterThan(hand, 0.01)}),
 		}, nil
 	}}
 }
