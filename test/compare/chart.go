@@ -31,7 +31,7 @@ func (b *bench) drawGrowth(ctx context.Context, path string, progress io.Writer)
 			legs.add(who, n, results[0].entry(who).value.Median/float64(n))
 		}
 	}
-	for _, n := range steps {
+	for _, n := range append(steps, 10_000) { // more than a trigger may have legs
 		if n < 100 || n > b.many {
 			continue
 		}
