@@ -47,6 +47,9 @@ func used(t *testing.T, registerer prometheus.Registerer) *supervisortest.System
 		supervisortest.Func("namer", "name", func(context.Context, *supervisortest.Call) (capsulehost.Result, error) {
 			return supervisortest.JSON("you")
 		}))
+	if err := s.Publish(t.Context(), "news", nil, nil); err != nil { // the kernel publishes too, but later
+		t.Fatal(err)
+	}
 	s.Expect("hello.world", "", `greeter continue ["you"]`)
 	s.Inject("greeter", supervisortest.Fault{})
 	s.Expect("hello.world", "", `greeter crashed`)

@@ -251,11 +251,10 @@ func TestHostCallsEndInTime(t *testing.T) {
 				if strings.Contains(name, "file") || strings.Contains(name, "directory") {
 					o.lock(t, sys)
 				}
-				best := time.Hour
+				best, slow := time.Hour, time.Duration(0)
 				for range 10 {
-					late := o.once(t, sys, how, end)
-					best = min(best, late)
-					if best < most {
+					best, slow = min(best, o.once(t, sys, how, end)), max(slow, timerLate())
+					if best < most+slow {
 						held.attack(max(0, best))
 						return
 					}

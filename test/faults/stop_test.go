@@ -18,13 +18,13 @@ import (
 
 // A guest that spins, that calls the host forever (with small or large calls), that
 // recurses without a loop, or that sleeps forever, is stopped within 100 ms of its stop
-// timeout. On a busy machine the test tries several times.
+// timeout. On a busy machine the test tries several times, and allows for it.
 func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 	const grace, most = 50 * time.Millisecond, 100 * time.Millisecond
 	for _, id := range []string{"spin", "host-spin", "fork-bomb", "write-flood", "poll-flood", "random-flood", "long-sleep", "run-spin"} {
 		t.Run(id, func(t *testing.T) {
 			sys := supervisortest.Start(t, supervisor.Config{CapsuleDirs: []string{fixture(id)}, StopTimeout: grace})
-			best := time.Hour
+			best, slow := time.Hour, time.Duration(0)
 			for range 10 {
 				answer := func() *messages.Reply { return nil }
 				if id != "run-spin" { // it spins already
@@ -37,9 +37,9 @@ func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 				if err := sys.Stop(t.Context(), id); err != nil {
 					t.Fatal(err)
 				}
-				best = min(best, time.Since(began))
+				best, slow = min(best, time.Since(began)), max(slow, timerLate())
 				answer()
-				if best < grace+most {
+				if best < grace+most+slow {
 					held.attack(best - grace)
 					return
 				}
@@ -50,6 +50,15 @@ func TestAnEndlessGuestIsStoppedInTime(t *testing.T) {
 			t.Errorf("the fastest stop took %v, with a grace of %v", best, grace)
 		})
 	}
+}
+
+// timerLate returns by how much an end may come later on this machine now: it waits for a
+// processor several times, a timer once.
+func timerLate() time.Duration {
+	const long, steps = time.Millisecond, 10
+	began := time.Now()
+	<-time.After(long)
+	return steps * (time.Since(began) - long)
 }
 
 // synchronise waits until the system's actors have processed their messages.
