@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -116,7 +118,8 @@ func inParallel(goroutines int, f func(ctx context.Context) error) func(ctx cont
 }
 
 // restartGroup restarts a group of many small capsules: all stop, one after the other, and
-// start again in order.
+// start again in order. By hand they are closed and instantiated again: nobody hears of it,
+// and nothing waits.
 func (b *bench) restartGroup(n int, targets ...judge) row {
 	return b.race(fmt.Sprintf("restart of a group of %s", count(n)), func(ctx context.Context, c *closers) ([]contender, error) {
 		dir, err := b.small(n)
@@ -134,6 +137,33 @@ func (b *bench) restartGroup(n int, targets ...judge) row {
 			return nil, err
 		}
 		c.add(func(context.Context) error { return s.stop() })
-		return []contender{{who: us, run: repeat(func(ctx context.Context) error { return s.Restart(ctx, "g0") })}}, nil
+		out := []contender{{who: us, run: repeat(func(ctx context.Context) error { return s.Restart(ctx, "g0") })}}
+
+		wasm, err := b.guest("fixed")
+		if err != nil {
+			return nil, err
+		}
+		one, err := maker(ctx, c, hand, b.home(), wasm)
+		if err != nil {
+			return nil, err
+		}
+		closes := make([]closer, n)
+		closeAll := func(ctx context.Context) (err error) {
+			for _, closeIt := range slices.Backward(closes) {
+				if closeIt != nil {
+					err = errors.Join(err, closeIt(ctx))
+				}
+			}
+			clear(closes)
+			return err
+		}
+		c.add(closeAll)
+		return append(out, contender{who: hand, run: repeat(func(ctx context.Context) error {
+			err := closeAll(ctx)
+			for i := 0; i < n && err == nil; i++ {
+				_, closes[i], err = one(ctx)
+			}
+			return err
+		})}), nil
 	}, targets...)
 }
