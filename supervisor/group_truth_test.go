@@ -308,7 +308,7 @@ func TestStopMeetsStartOfGroup(t *testing.T) {
 		if err := s.Stop(t.Context(), "b"); err != nil {
 			t.Error(err)
 		}
-		if err := <-started; !errors.Is(err, supervisor.ErrNotUp) || !strings.HasSuffix(err.Error(), ": b") {
+		if err := <-started; !errors.Is(err, supervisor.ErrNotUp) || err.Error() != `start group "g": it did not come up: not up: b` {
 			t.Errorf("the start of the group: %v", err)
 		}
 		wantState(t, s, "a", "ready")

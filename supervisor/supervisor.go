@@ -46,8 +46,9 @@ var (
 	ErrNoKey = errors.New("no such key")
 	// ErrInvalidKey: the key, the principal or the value can't be one of a capsule's state.
 	ErrInvalidKey = errors.New("invalid")
-	// ErrNotUp: the command was carried out, and the capsule did not come up.
-	ErrNotUp = errors.New("the capsule did not come up")
+	// ErrNotUp: the command was carried out, and the capsule, or one of the group, did not
+	// come up.
+	ErrNotUp = errors.New("it did not come up")
 	// ErrUpgradeFailed: a new instance could not take the place of the capsule's current
 	// one, which goes on.
 	ErrUpgradeFailed = errors.New("the capsule goes on as it was")
@@ -371,10 +372,14 @@ func (s *Supervisor) explain(verb, id string, err error) error {
 	if problem := s.journal.Rejection(id); problem != "" && errors.Is(err, ErrNotFound) {
 		err = fmt.Errorf("%w: its manifest was rejected: %s; mend it and reload", ErrRefused, problem)
 	}
-	if err != nil {
-		return fmt.Errorf("%s capsule %q: %w", verb, id, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	what := "capsule"
+	if s.groups.byName[id] != nil {
+		what = "group"
+	}
+	return fmt.Errorf("%s %s %q: %w", verb, what, id, err)
 }
 
 var errServing = errors.New("serve: the supervisor is serving already")
