@@ -92,8 +92,8 @@ type capsule struct {
 	took    time.Duration   // by the last call
 }
 
-// newCapsule makes the actor's state in the place of the one before, which has ended: beside
-// what else a call needs.
+// newCapsule makes the actor for a run. It takes the memory of the actor before, which has
+// ended: there it lies beside what else a call needs.
 func newCapsule(r *CapsuleRef, mailbox *system.Mailbox) *capsule {
 	r.run = capsule{CapsuleRef: r, own: mailbox}
 	return &r.run

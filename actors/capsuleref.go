@@ -31,7 +31,7 @@ type CapsuleRef struct {
 	likely  atomic.Int64                   // how long the next call is likely to take, in nanoseconds; 0 if it must be queued
 	mailbox atomic.Pointer[system.Mailbox] // of the current actor; never nil
 	stats   *CallStats
-	run     capsule // the current actor; its own
+	run     capsule // the current actor, which alone uses it
 	quota   answerQuota
 	node    waitNode // it in the graph of waits
 

@@ -139,7 +139,7 @@ type child struct {
 	pid        *actor.PID
 	up         *CapsuleUp    // its current instance; nil if none serves
 	down       *CapsuleDown  // why none does; nil if one serves
-	routed     *CapsuleUp    // by which the router has calls wait for the next instance; nil if they are refused
+	routed     *CapsuleUp    // what the router was told last, so that calls wait; nil if it was told to refuse them
 	timer      *time.Timer   // for readinessDue or an overdue stop
 	due        monotime.Time // when the first is to come; None when it has
 	startSlot  *time.Timer   // holds a start slot, until it fires or the start is settled; nil without one
