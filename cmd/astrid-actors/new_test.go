@@ -78,7 +78,7 @@ func TestNew(t *testing.T) {
 			}
 			switch lang {
 			case "rust":
-				if out, err := shell("rustc --print target-libdir --target wasm32-unknown-unknown | xargs ls"); err != nil {
+				if out, err := shell(`ls "$(rustc --print target-libdir --target wasm32-unknown-unknown)"`); err != nil {
 					t.Skipf("rustc can't build for wasm32-unknown-unknown: %s", out)
 				}
 			case "assemblyscript":
