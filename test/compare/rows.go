@@ -45,7 +45,7 @@ func (b *bench) rows() []row {
 		b.nested(fasterThan(hand, 0.7)),
 		b.deep(fasterThan(inOneGroup, 1/1.03)),
 		b.pool(fasterThan(oneInstance, 1.9)),
-		b.restartGroup(100, atMost(15e6)),
+		b.restartGroup(100, fasterThan(hand, 1.0/3)),
 		b.publish(fasterThan(natsCore, 1), fasterThan(goChannel, 1.0/3)),
 		b.chain(fasterThan(tenAsked, 1/1.2)),
 		b.kvSet(fasterThan(boltBatch, 0.8)),
