@@ -49,6 +49,24 @@ func TestCalibrate(t *testing.T) {
 	}
 }
 
+// One pause, as in the first run of many, does not make the turns short.
+func TestCalibrateAfterAPause(t *testing.T) {
+	for paused := range 4 {
+		run := 0
+		c := contender{who: "a", run: func(_ context.Context, n int) (time.Duration, error) {
+			took := time.Duration(n) * time.Microsecond
+			if run == paused {
+				took += time.Second
+			}
+			run++
+			return took, nil
+		}}
+		if n, err := calibrate(t.Context(), time.Millisecond, c); err != nil || n < 1000 {
+			t.Errorf("a pause in run %d: turns of %d (%v), want at least 1000", paused, n, err)
+		}
+	}
+}
+
 // At least some turns are taken, however slow they are; then no more.
 func TestAlternateEnds(t *testing.T) {
 	var log []string
